@@ -1,0 +1,35 @@
+"""What every test shares: async tests run under trio, on a clock of their own when they ask for one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+
+@pytest.fixture
+def mock_clock() -> trio.testing.MockClock:
+    """A clock that stands still until the test moves it."""
+    return trio.testing.MockClock()
+
+
+@pytest.fixture
+def autojump_clock() -> trio.testing.MockClock:
+    """A clock that jumps to the next deadline once every task waits."""
+    return trio.testing.MockClock(autojump_threshold=0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run `async def` tests with trio.run; the clock fixture in use, if any, is its clock."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = pyfuncitem._fixtureinfo.argnames
+    arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in wanted}
+    clock = pyfuncitem.funcargs.get("mock_clock") or pyfuncitem.funcargs.get("autojump_clock")
+    trio.run(functools.partial(pyfuncitem.obj, **arguments), clock=clock)
+    return True
