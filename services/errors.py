@@ -6,6 +6,9 @@ was wanted and what to do, and reads as dockerd's wherever clients parse it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class EngineError(Exception):
     """Raised on purpose; its text goes to the client as it stands. 500 unless a subclass says else."""
@@ -45,3 +48,29 @@ class Unavailable(EngineError):
 
 class DeadlineExceeded(EngineError):
     """Something we depend on did not answer in time; the outcome is unknown. 500, as dockerd's."""
+
+
+@contextmanager
+def single_error() -> Iterator[None]:
+    """Let an error leave a nursery as itself: of a group, the one error of ours, or the only one.
+
+    A group of several that are not ours stays a group.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        ours = [leaf for leaf in leaves if isinstance(leaf, EngineError)]
+        if ours:
+            raise ours[0] from group
+        if len(leaves) == 1:
+            raise leaves[0] from None
+        raise
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error

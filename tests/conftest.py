@@ -1,4 +1,4 @@
-"""What every test shares: async tests run under trio, on a clock of their own when they ask for one."""
+"""What every test shares: async tests run under trio, on a clock of their own if they ask."""
 
 from __future__ import annotations
 

@@ -1,0 +1,6 @@
+"""Networks: which a container can be in, its namespace, links and addresses."""
+
+from services.networks.bridge import BridgeConfig as BridgeConfig
+from services.networks.networks import Endpoint as Endpoint
+from services.networks.networks import Networks as Networks
+from services.networks.networks import Sandbox as Sandbox

@@ -1,0 +1,156 @@
+"""One container in memory: its definition, its status, whose turn it is, and who waits for its exit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from services.containers.model import ContainerId, Definition, ExitStatus, State, Status
+from services.errors import DeadlineExceeded, InvalidParameter
+
+TURN_LIMIT_S: Final = 40.0
+"""How long an operation waits for another one on the same container before it gives up."""
+
+
+class ExitWaiter:
+    """Somebody who waits for one exit or for the removal. Made before the wait, so nothing is missed."""
+
+    __slots__ = ("_event", "_status")
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self._status: ExitStatus | None = None
+
+    def set(self, status: ExitStatus) -> None:
+        """Wake the waiter; only the first call counts."""
+        if self._status is None:
+            self._status = status
+            self._event.set()
+
+    async def wait(self) -> ExitStatus:
+        """Block until it has happened."""
+        await self._event.wait()
+        assert self._status is not None
+        return self._status
+
+
+class Container:
+    """The live handle of one container. Its identity is `id`; its values are replaced, not changed.
+
+    Attributes:
+        definition, status: what is also on disk. Replaced only by the journal, after the write.
+        revision: grows with every change, so that an encoded answer can be kept until then.
+    """
+
+    def __init__(self, definition: Definition, status: Status) -> None:
+        self.definition = definition
+        self.status = status
+        self.revision = 0
+        self._turn = trio.Lock()
+        self._turn_for = ""
+        self._turn_since = 0.0
+        self._next_exit: set[ExitWaiter] = set()
+        self._removed: set[ExitWaiter] = set()
+
+    @property
+    def id(self) -> ContainerId:
+        """The full id."""
+        return self.definition.id
+
+    @property
+    def name(self) -> str:
+        """The name, without Docker's slash."""
+        return self.definition.name
+
+    @property
+    def state(self) -> State:
+        """The present state."""
+        return self.status.state
+
+    @property
+    def is_running(self) -> bool:
+        """Docker's `Running`: paused and restarting count too."""
+        return self.state in (State.RUNNING, State.PAUSED, State.RESTARTING)
+
+    @property
+    def last_exit(self) -> ExitStatus:
+        """How the last run ended; code 0 when there was none, as dockerd answers."""
+        status = self.status
+        return ExitStatus(
+            code=status.exit_code,
+            exited_at_ns=status.finished_at_ns,
+            oom_killed=status.oom_killed,
+            error=status.error,
+        )
+
+    @asynccontextmanager
+    async def turn(self, operation: str) -> AsyncIterator[None]:
+        """The right to change this container; operations take it in the order in which they came.
+
+        Raises:
+            DeadlineExceeded: another operation has held it for TURN_LIMIT_S; it is named.
+        """
+        with trio.move_on_after(TURN_LIMIT_S) as limit:
+            await self._turn.acquire()
+        if limit.cancelled_caught:
+            held_s = round(trio.current_time() - self._turn_since)
+            raise DeadlineExceeded(
+                f"container {self.name} is busy: {self._turn_for} has been at work for {held_s} s; "
+                f"try {operation} again later"
+            )
+        self._turn_for, self._turn_since = operation, trio.current_time()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def replace(
+        self, *, definition: Definition | None = None, status: Status | None = None
+    ) -> None:
+        """Take over values that are on disk."""
+        self.definition = definition or self.definition
+        self.status = status or self.status
+        self.revision += 1
+
+    def waiter(self, condition: str) -> ExitWaiter:
+        """Register for `not-running`, `next-exit` or `removed` (Engine API, ContainerWait).
+
+        Raises:
+            InvalidParameter: there is no such condition.
+        """
+        waiter = ExitWaiter()
+        match condition:
+            case "" | "not-running":
+                if self.is_running:
+                    self._next_exit.add(waiter)
+                else:
+                    waiter.set(self.last_exit)
+            case "next-exit":
+                self._next_exit.add(waiter)
+            case "removed":
+                self._removed.add(waiter)
+            case _:
+                raise InvalidParameter(f'invalid condition: "{condition}"')
+        return waiter
+
+    def forget_waiter(self, waiter: ExitWaiter) -> None:
+        """Its owner has left."""
+        self._next_exit.discard(waiter)
+        self._removed.discard(waiter)
+
+    def tell_exited(self, status: ExitStatus) -> None:
+        """Wake who waits for an exit."""
+        waiters, self._next_exit = self._next_exit, set()
+        for waiter in waiters:
+            waiter.set(status)
+
+    def tell_removed(self) -> None:
+        """Wake everybody: who waits for an exit of a container that is gone would wait for ever."""
+        last = self.last_exit
+        waiters = self._next_exit | self._removed
+        self._next_exit, self._removed = set(), set()
+        for waiter in waiters:
+            waiter.set(last)

@@ -1,0 +1,266 @@
+"""Making a container: everything is checked before anything is made, and the row comes last.
+
+Killed before the row is written, the next daemon finds a snapshot and a directory that no row
+names, and takes them away.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+import trio
+
+from services.containerd import Mount
+from services.containers.config import ContainerConfig, EndpointSettings, HostConfig
+from services.containers.container import Container
+from services.containers.journal import Journal, container_event
+from services.containers.merge import command_of, merge_image_config
+from services.containers.model import (
+    SHORT_ID,
+    ContainerId,
+    Definition,
+    ImageDescriptor,
+    Status,
+)
+from services.containers.names import checked_name, made_up_name, new_id
+from services.containers.spec import (
+    MountPoint,
+    SpecDefaults,
+    adapt_host_config,
+    parse_mounts,
+    validate,
+)
+from services.containers.table import ContainerTable
+from services.errors import EngineError, InvalidParameter, NotSupported, single_error
+from services.images import Image
+from services.system import HostFacts
+
+SNAPSHOT_OWNER_LABEL: Final = "io.wharfinger.container"
+UNDO_LIMIT_S: Final = 20.0
+LOG_DRIVERS: Final = ("json-file", "none")
+
+
+class ImageStore(Protocol):
+    """What a create needs of the images service."""
+
+    async def resolve(self, ref: str) -> Image:
+        """The image that a user's text names."""
+
+    async def prepare_rootfs(self, image: Image, key: str, labels: dict[str, str]) -> list[Mount]:
+        """A writable snapshot on top of the image."""
+
+    async def remove_rootfs(self, key: str) -> None:
+        """Drop it again."""
+
+
+class NetworkNames(Protocol):
+    """What a create needs of the networks service."""
+
+    @property
+    def default_mode(self) -> str:
+        """The network of a container that names none."""
+
+    def check_mode(self, mode: str) -> None:
+        """Refuse a mode that cannot be had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRequest:
+    """What POST /containers/create asks for. `platform` "" is any."""
+
+    name: str = ""
+    platform: str = ""
+    config: ContainerConfig
+    host_config: HostConfig
+    networks: dict[str, EndpointSettings]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """What came of it; the warnings are for people."""
+
+    container: Container
+    warnings: list[str]
+
+
+class Creator:
+    """Makes containers."""
+
+    def __init__(
+        self,
+        *,
+        table: ContainerTable,
+        journal: Journal,
+        images: ImageStore,
+        networks: NetworkNames,
+        facts: HostFacts,
+        defaults: SpecDefaults,
+        log_driver: str,
+        log_options: dict[str, str],
+        check_log_options: Callable[[str, dict[str, str]], None],
+        snapshotter: str,
+        directory: Path,
+        disk: trio.CapacityLimiter,
+    ) -> None:
+        self._table = table
+        self._journal = journal
+        self._images = images
+        self._networks = networks
+        self._facts = facts
+        self._defaults = defaults
+        self._log_driver = log_driver
+        self._log_options = log_options
+        self._check_log_options = check_log_options
+        self._snapshotter = snapshotter
+        self._directory = directory
+        self._disk = disk
+
+    async def create(self, request: CreateRequest) -> Created:
+        """Make a container. Source: Engine API, POST /containers/create.
+
+        Raises:
+            InvalidParameter: a name or setting that no container can have.
+            NotFound: there is no such image or network.
+            Conflict: somebody has the name.
+        """
+        if request.name:
+            checked_name(request.name)
+        image = await self._image(request.config.image)
+        container_id = new_id()
+        definition, warnings = await self._define(request, image, container_id)
+        name = self._reserve_name(request.name, container_id)
+        definition = msgspec.structs.replace(definition, name=name)
+        try:
+            container = await self._make(definition, image)
+        except BaseException:
+            self._table.release_name(name, container_id)
+            raise
+        return Created(container=container, warnings=warnings)
+
+    async def _image(self, ref: str) -> Image:
+        if not ref:
+            raise InvalidParameter("invalid reference format")
+        return await self._images.resolve(ref)
+
+    def _reserve_name(self, wanted: str, container_id: ContainerId) -> str:
+        name = checked_name(wanted) if wanted else made_up_name(self._table.is_name_taken)
+        self._table.reserve_name(name, container_id)
+        return name
+
+    async def _define(
+        self, request: CreateRequest, image: Image, container_id: ContainerId
+    ) -> tuple[Definition, list[str]]:
+        config = merge_image_config(request.config, image.config.config)
+        host = adapt_host_config(request.host_config, self._facts, self._defaults)
+        mode = host.network_mode
+        mode = self._networks.default_mode if mode in ("", "default") else mode
+        self._networks.check_mode(mode)
+        host = msgspec.structs.replace(host, network_mode=mode)
+        config = self._with_hostname(config, host, container_id)
+        host, warnings = validate(config, host, self._facts, self._defaults)
+        command = command_of(config)
+        if not command:
+            raise InvalidParameter("no command specified")
+        driver, options = self._log_settings(host)
+        mounts = await trio.to_thread.run_sync(
+            partial(parse_mounts, config, host), limiter=self._disk
+        )
+        _refuse_volumes(mounts)
+        definition = Definition(
+            id=container_id,
+            name="",
+            created_at_ns=time.time_ns(),
+            config=config,
+            host_config=host,
+            path=command[0],
+            args=command[1:],
+            image_id=image.id,
+            image_manifest=_manifest(image),
+            os=image.platform.os or "linux",
+            snapshotter=self._snapshotter,
+            runtime=host.runtime or self._defaults.default_runtime,
+            mounts=mounts,
+            networks=request.networks or {mode: EndpointSettings()},
+            log_driver=driver,
+            log_options=options,
+        )
+        return definition, warnings
+
+    def _with_hostname(
+        self, config: ContainerConfig, host: HostConfig, container_id: ContainerId
+    ) -> ContainerConfig:
+        if config.hostname:
+            return config
+        is_hosts = host.network_mode == "host" or host.uts_mode == "host"
+        hostname = socket.gethostname() if is_hosts else container_id[:SHORT_ID]
+        return msgspec.structs.replace(config, hostname=hostname)
+
+    def _log_settings(self, host: HostConfig) -> tuple[str, dict[str, str]]:
+        """The driver and its options; the daemon's options go with the daemon's driver only."""
+        driver = host.log_config.type or self._log_driver
+        if driver not in LOG_DRIVERS:
+            raise NotSupported(f"logging driver {driver} is not supported; use json-file or none")
+        inherited = self._log_options if driver == self._log_driver else {}
+        options = {**inherited, **host.log_config.config}
+        self._check_log_options(driver, options)
+        return driver, options
+
+    async def _make(self, definition: Definition, image: Image) -> Container:
+        container = Container(definition, Status())
+        directory = self._directory / definition.id
+        # The client may leave in the middle; what is half made must be finished or undone.
+        with trio.CancelScope(shield=True):
+            async with AsyncExitStack() as undo:
+                undo.push_async_callback(self._undo, definition.id, directory)
+                with single_error():
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._make_directory, directory)
+                        await self._images.prepare_rootfs(
+                            image, definition.id, {SNAPSHOT_OWNER_LABEL: definition.id}
+                        )
+                await self._journal.insert(container, container_event(container, "create"))
+                undo.pop_all()
+        self._table.add(container)
+        return container
+
+    async def _make_directory(self, directory: Path) -> None:
+        make = partial(directory.mkdir, mode=0o710, parents=True)
+        await trio.to_thread.run_sync(make, limiter=self._disk)
+
+    async def _undo(self, container_id: ContainerId, directory: Path) -> None:
+        with trio.move_on_after(UNDO_LIMIT_S):
+            try:
+                await self._images.remove_rootfs(container_id)
+            except EngineError:  # found and taken away at the next start
+                return
+            remove = partial(shutil.rmtree, directory, ignore_errors=True)
+            await trio.to_thread.run_sync(remove, limiter=self._disk)
+
+
+def _manifest(image: Image) -> ImageDescriptor | None:
+    if image.manifest is None:
+        return None
+    return ImageDescriptor(
+        media_type=image.manifest.media_type,
+        digest=image.manifest.digest,
+        size=image.manifest.size,
+        platform={"architecture": image.platform.architecture, "os": image.platform.os},
+    )
+
+
+def _refuse_volumes(mounts: list[MountPoint]) -> None:
+    for mount in mounts:
+        if mount.type not in ("bind", "tmpfs"):
+            raise NotSupported(
+                f"mounts of type {mount.type} are not supported yet (at {mount.destination}); "
+                "use a bind mount"
+            )

@@ -1,0 +1,274 @@
+"""Execs: further processes in a running container.
+
+As in dockerd they live in memory: an exec that the daemon did not see to its end is unknown to the
+next daemon.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+import trio
+from loguru import logger
+
+from services.containerd import Containerd, TaskExit
+from services.containers.config import Wire
+from services.containers.container import Container
+from services.containers.journal import Journal, container_event
+from services.containers.model import State
+from services.containers.run import Runs
+from services.containers.start_errors import exit_code_of_failed_start, text_of_failed_start
+from services.containers.stdio import Stdio
+from services.events import Event
+from services.errors import (
+    Conflict,
+    EngineError,
+    InvalidParameter,
+    NotFound,
+    Unavailable,
+)
+
+log = logger.bind(service="containers")
+
+KEPT_AFTER_END: Final = 1000
+"""Ended execs that can still be inspected, over all containers; the oldest is forgotten first."""
+
+LOST_EXIT_CODE: Final = 137
+
+
+class ExecConfig(Wire):
+    """Engine API, schema ExecConfig. `detach_keys` "" is the daemon's default."""
+
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    console_size: tuple[int, int] | None = None  # rows, columns
+    detach_keys: str = ""
+    tty: bool = False
+    env: list[str] | None = None
+    cmd: list[str] | None = None
+    privileged: bool = False
+    user: str = ""
+    working_dir: str = ""
+    detach: bool = False
+
+
+class Exec:
+    """One exec. `exit_code` is None until it has ended; `pid` 0 until it runs."""
+
+    def __init__(self, container: Container, config: ExecConfig, stdio: Stdio) -> None:
+        self.id = secrets.token_hex(32)
+        self.container = container
+        self.config = config
+        self.stdio = stdio
+        self.pid = 0
+        self.exit_code: int | None = None
+        self.is_running = False
+        self.was_started = False
+        self.ended = trio.Event()
+
+
+class ProcessSpecs(Protocol):
+    """What an exec needs of the spec builder."""
+
+    async def exec_process(self, container: Container, config: ExecConfig) -> bytes:
+        """The OCI process as JSON, its user resolved in the running container."""
+
+
+class Execs:
+    """All execs, by id."""
+
+    def __init__(
+        self,
+        *,
+        containerd: Containerd,
+        journal: Journal,
+        runs: Runs,
+        specs: ProcessSpecs,
+        directory: Path,
+    ) -> None:
+        self._containerd = containerd
+        self._journal = journal
+        self._runs = runs
+        self._specs = specs
+        self._directory = directory
+        self._execs: OrderedDict[str, Exec] = OrderedDict()
+
+    def find(self, exec_id: str) -> Exec:
+        """The exec with this id.
+
+        Raises:
+            NotFound: there is none, or its container is gone.
+        """
+        try:
+            return self._execs[exec_id]
+        except KeyError:
+            raise NotFound(f"No such exec instance: {exec_id}") from None
+
+    def of(self, container: Container) -> Iterator[Exec]:
+        """The execs of one container that have not ended."""
+        return (
+            e for e in self._execs.values() if e.container is container and not e.ended.is_set()
+        )
+
+    async def create(self, container: Container, config: ExecConfig) -> Exec:
+        """Prepare an exec; nothing runs yet. Source: Engine API, POST /containers/{id}/exec.
+
+        Raises:
+            Conflict: the container does not run, or is paused.
+            InvalidParameter: there is no command.
+        """
+        if not config.cmd:
+            raise InvalidParameter("No exec command specified")
+        _check_running(container)
+        exec_ = self._new(container, config)
+        await self._journal.tell(self._event(exec_, "exec_create", with_command=True))
+        self._execs[exec_.id] = exec_
+        self._forget_oldest()
+        return exec_
+
+    async def start(self, exec_: Exec) -> None:
+        """Run a prepared exec; return once its process has started.
+
+        Raises:
+            Conflict: it was started before, or the container does not run.
+            InvalidParameter: the runtime could not start the command; `exit_code` tells why.
+        """
+        if exec_.was_started:
+            raise Conflict(f"exec command {exec_.id} has already run")
+        _check_running(exec_.container)
+        run = self._runs.get(exec_.container)
+        if run is None:
+            raise Conflict(f"container {exec_.container.id} is not running")
+        exec_.was_started = True
+        try:
+            await run.start_exec(exec_.id, lambda **started: self._live(exec_, **started))
+        except EngineError as error:
+            exec_.exit_code = exit_code_of_failed_start(str(error))
+            exec_.ended.set()
+            await exec_.stdio.close()
+            raise InvalidParameter(text_of_failed_start(str(error), "exec")) from error
+
+    def end_all(self, container: Container) -> None:
+        """The container's task is gone, and with it every exec of it."""
+        for exec_ in tuple(self.of(container)):
+            if exec_.was_started:
+                exec_.stdio.process_exited()
+
+    def forget(self, container: Container) -> None:
+        """The container is gone."""
+        for exec_id in [e.id for e in self._execs.values() if e.container is container]:
+            del self._execs[exec_id]
+
+    async def _live(
+        self, exec_: Exec, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """One exec under its container's supervisor: started once its process runs."""
+        await exec_.stdio.prepare()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(exec_.stdio.pump)
+            await self._launch(exec_)
+            task_status.started()
+            exit_ = await self._wait_exit(exec_)
+            exec_.stdio.process_exited()
+            await exec_.stdio.wait_drained()
+            nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await self._record_end(exec_, exit_)
+
+    async def _launch(self, exec_: Exec) -> None:
+        container_id, paths = exec_.container.id, exec_.stdio.paths
+        process = await self._specs.exec_process(exec_.container, exec_.config)
+        tasks = self._containerd.tasks
+        await tasks.exec(
+            container_id,
+            exec_.id,
+            process=process,
+            stdin=paths.stdin,
+            stdout=paths.stdout,
+            stderr=paths.stderr,
+            terminal=exec_.config.tty,
+        )
+        try:
+            exec_.pid = await tasks.start(container_id, exec_.id)
+        except BaseException:
+            with trio.move_on_after(10, shield=True):
+                await self._delete_process(exec_)
+            raise
+        exec_.is_running = True
+        if exec_.config.tty and exec_.config.console_size:
+            height, width = exec_.config.console_size
+            await tasks.resize_pty(container_id, exec_.id, width=width, height=height)
+        await self._journal.tell(self._event(exec_, "exec_start", with_command=True))
+
+    async def _wait_exit(self, exec_: Exec) -> TaskExit | None:
+        """None when the exec's end cannot be known any more: its container's task is gone."""
+        while True:
+            try:
+                return await self._containerd.tasks.wait(exec_.container.id, exec_.id)
+            except Unavailable:
+                await self._containerd.connection.wait_ready()
+            except EngineError:
+                return None
+
+    async def _record_end(self, exec_: Exec, exit_: TaskExit | None) -> None:
+        exec_.exit_code = LOST_EXIT_CODE if exit_ is None else exit_.code
+        exec_.is_running = False
+        exec_.ended.set()
+        await self._delete_process(exec_)
+        await exec_.stdio.close()
+        attributes = {"exitCode": str(exec_.exit_code)}
+        await self._journal.tell(self._event(exec_, "exec_die", attributes))
+
+    async def _delete_process(self, exec_: Exec) -> None:
+        try:
+            await self._containerd.tasks.delete_process(exec_.container.id, exec_.id)
+        except NotFound:
+            return
+        except EngineError as error:
+            log.warning("exec not deleted", exec=exec_.id, error=str(error))
+
+    def _new(self, container: Container, config: ExecConfig) -> Exec:
+        holder: list[Exec] = []
+
+        async def close_stdin() -> None:
+            await self._containerd.tasks.close_io(container.id, holder[0].id)
+
+        stdio = Stdio(
+            directory=self._directory / secrets.token_hex(8),
+            tty=config.tty,
+            stdin=config.attach_stdin,
+            log=None,
+            on_stdin_closed=close_stdin,
+        )
+        holder.append(Exec(container, config, stdio))
+        return holder[0]
+
+    def _event(
+        self,
+        exec_: Exec,
+        action: str,
+        attributes: dict[str, str] | None = None,
+        *,
+        with_command: bool = False,
+    ) -> Event:
+        if with_command:
+            action = f"{action}: {' '.join(exec_.config.cmd or ())}"
+        return container_event(exec_.container, action, {"execID": exec_.id, **(attributes or {})})
+
+    def _forget_oldest(self) -> None:
+        ended = [e.id for e in self._execs.values() if e.ended.is_set()]
+        for exec_id in ended[: max(0, len(ended) - KEPT_AFTER_END)]:
+            del self._execs[exec_id]
+
+
+def _check_running(container: Container) -> None:
+    if container.state is State.PAUSED:
+        raise Conflict(f"container {container.id} is paused, unpause the container before exec")
+    if not container.state.has_task:
+        raise Conflict(f"container {container.id} is not running")

@@ -1,0 +1,101 @@
+"""The files that the engine writes for each container: hostname, hosts and resolv.conf.
+
+The texts are pure functions; `write_files` blocks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from services.containers.spec import NetworkFiles
+
+_FALLBACK_RESOLVERS: Final = ("8.8.8.8", "8.8.4.4")
+"""dockerd's, for hosts whose own resolvers cannot be reached from a container."""
+
+_LOOPBACK: Final = re.compile(r"127\.|::1$")
+_HOSTS: Final = (
+    "127.0.0.1\tlocalhost\n"
+    "::1\tlocalhost ip6-localhost ip6-loopback\n"
+    "fe00::\tip6-localnet\n"
+    "ff00::\tip6-mcastprefix\n"
+    "ff02::1\tip6-allnodes\n"
+    "ff02::2\tip6-allrouters\n"
+)
+
+
+def hosts_text(
+    *, hostname: str, domainname: str, address: str, extra: Iterable[str], host_gateway: str
+) -> str:
+    """/etc/hosts. `extra` are Docker's "name:address"; the address may be `host-gateway`."""
+    lines = [_HOSTS]
+    for entry in extra:
+        name, _, target = entry.partition(":" if "=" not in entry else "=")
+        lines.append(f"{host_gateway if target == 'host-gateway' else target}\t{name}\n")
+    if address:
+        names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+        lines.append(f"{address}\t{names}\n")
+    return "".join(lines)
+
+
+def resolv_conf_text(
+    host_text: str,
+    *,
+    servers: Sequence[str],
+    searches: Sequence[str],
+    options: Sequence[str],
+    keeps_loopback: bool,
+) -> str:
+    """/etc/resolv.conf: what was asked for, else the host's, without what only the host can reach.
+
+    `keeps_loopback` is for containers in the host's own network.
+    """
+    host = _parse_resolv_conf(host_text)
+    if not servers:
+        servers = [s for s in host["nameserver"] if keeps_loopback or not _LOOPBACK.match(s)]
+        servers = servers or _FALLBACK_RESOLVERS
+    searches = searches or host["search"]
+    options = options or host["options"]
+    lines = [f"nameserver {server}\n" for server in servers]
+    if searches and list(searches) != ["."]:
+        lines.append(f"search {' '.join(searches)}\n")
+    if options:
+        lines.append(f"options {' '.join(options)}\n")
+    return "".join(lines)
+
+
+def _parse_resolv_conf(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {"nameserver": [], "search": [], "options": []}
+    for line in text.splitlines():
+        words = line.split("#")[0].split(";")[0].split()
+        if len(words) < 2:
+            continue
+        match words[0]:
+            case "nameserver":
+                found["nameserver"].append(words[1])
+            case "search" | "domain":
+                found["search"] = words[1:]
+            case "options":
+                found["options"] += words[1:]
+    return found
+
+
+def write_files(directory: Path, *, hostname: str, hosts: str, resolv_conf: str) -> NetworkFiles:
+    """Write the three files in place: they may be bind mounted into a container."""
+    texts = {"hostname": f"{hostname}\n", "hosts": hosts, "resolv.conf": resolv_conf}
+    for name, text in texts.items():
+        path = directory / name
+        path.write_text(text)
+        path.chmod(0o644)
+    return files_in(directory)
+
+
+def files_in(directory: Path) -> NetworkFiles:
+    """Where the files of a container lie."""
+    return NetworkFiles(
+        hostname=str(directory / "hostname"),
+        hosts=str(directory / "hosts"),
+        resolv_conf=str(directory / "resolv.conf"),
+    )

@@ -1,0 +1,290 @@
+"""From a definition to a running task, and back.
+
+While runc makes the container its links are made; both must have succeeded before its process
+starts. Each step pushes its undoing, so a start that fails leaves what it found.
+
+Killed at any step, the next daemon finds a containerd container with our label and no record of a
+run (taken away), or a task that runs (adopted); a namespace without a task is dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+from signal import SIGKILL
+from typing import Final, Protocol
+
+import msgspec
+import trio
+from loguru import logger
+
+from services.containerd import Containerd, ContainerRecord, Mount, RuncOptions
+from services.containers.config import EndpointSettings
+from services.containers.container import Container
+from services.containers.journal import Journal, container_event
+from services.containers.lifecycle import LifeEvent, next_state
+from services.containers.model import State
+from services.containers.run import Run
+from services.containers.spec_source import SpecSource
+from services.containers.start_errors import (
+    exit_code_of_failed_start,
+    is_users_mistake,
+    text_of_failed_start,
+)
+from services.errors import EngineError, InvalidParameter, NotFound, single_error
+from services.networks import Networks, Sandbox
+
+log = logger.bind(service="containers")
+
+OWNER_LABEL: Final = "io.wharfinger.engine"
+"""On every containerd container of ours, with the engine's id: what may be taken away after a crash."""
+
+CLEANUP_LIMIT_S: Final = 20.0
+
+
+class RootFilesystems(Protocol):
+    """What a launch needs of the images service."""
+
+    async def rootfs_mounts(self, key: str) -> list[Mount]:
+        """The mounts that make up a container's root file system."""
+
+
+class Runtimes(Protocol):
+    """The runtimes that this daemon knows."""
+
+    def resolve(self, name: str) -> tuple[str, RuncOptions | None]:
+        """containerd's name of a runtime and its options."""
+
+
+class TaskLauncher:
+    """Makes and unmakes what a task needs of containerd, the network and the file system."""
+
+    def __init__(
+        self,
+        *,
+        containerd: Containerd,
+        journal: Journal,
+        networks: Networks,
+        root_filesystems: RootFilesystems,
+        specs: SpecSource,
+        runtimes: Runtimes,
+        engine_id: str,
+        close_log: Callable[[Container], Awaitable[None]],
+        oom_kills: Callable[[Container], int],
+        disk: trio.CapacityLimiter,
+    ) -> None:
+        self._containerd = containerd
+        self._journal = journal
+        self._networks = networks
+        self._root_filesystems = root_filesystems
+        self._specs = specs
+        self._runtimes = runtimes
+        self._engine_id = engine_id
+        self._close_log = close_log
+        self._oom_kills = oom_kills
+        self._disk = disk
+
+    async def launch(self, run: Run) -> None:
+        """Start the container's task and record it; a failure is recorded, and leaves nothing.
+
+        Raises:
+            InvalidParameter: the command cannot be started, or the definition asks the impossible.
+            EngineError: containerd or the kernel refused.
+        """
+        container = run.container
+        running = next_state(container.state, LifeEvent.STARTED)
+        try:
+            async with AsyncExitStack() as undo:
+                endpoints, pid = await self._make_task(run, undo)
+                await self._containerd.tasks.start(container.id)
+                await self._record_start(container, running, pid, endpoints)
+                undo.pop_all()
+        except EngineError as error:
+            await self._record_failure(container, error)
+            raise _start_error(error) from error
+
+    async def clean_up(self, run: Run) -> None:
+        """Give back all that an ended task held. Goes on past a failing step."""
+        container = run.container
+        steps = (
+            partial(self._delete_task, container),
+            partial(self._delete_record, container),
+            partial(self._release_network, container),
+            run.stdio.close,
+            partial(self._close_log, container),
+        )
+        for step in steps:
+            await self._survive(container, step)
+
+    async def was_oom_killed(self, container: Container) -> bool:
+        """Whether the kernel killed a process of the container's cgroup. False if not known."""
+        with suppress(OSError, ValueError):
+            count = await trio.to_thread.run_sync(
+                self._oom_kills, container, limiter=self._disk
+            )
+            return count > 0
+        return False
+
+    async def _make_task(
+        self, run: Run, undo: AsyncExitStack
+    ) -> tuple[dict[str, EndpointSettings], int]:
+        container = run.container
+        sandbox = await self._reserve(container)
+        undo.push_async_callback(
+            self._shielded, container, partial(self._release, container, sandbox)
+        )
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._networks.connect, sandbox)
+                pid = await self._create_task(run, sandbox, undo)
+        return {sandbox.endpoint.network: _settings(container, sandbox)}, pid
+
+    async def _create_task(self, run: Run, sandbox: Sandbox, undo: AsyncExitStack) -> int:
+        container, paths = run.container, run.stdio.paths
+        rootfs = await self._root_filesystems.rootfs_mounts(container.id)
+        spec = await self._specs.container_spec(container, sandbox, rootfs)
+        runtime, options = self._runtimes.resolve(container.definition.runtime)
+        record = ContainerRecord(
+            id=container.id,
+            image=container.definition.image_id,
+            spec=spec,
+            runtime_name=runtime,
+            runtime_options=options,
+            snapshotter=container.definition.snapshotter,
+            snapshot_key=container.id,
+            labels={OWNER_LABEL: self._engine_id},
+        )
+        undo.push_async_callback(
+            self._shielded, container, partial(self._delete_record, container)
+        )
+        await self._containerd.containers.create(record)
+        undo.push_async_callback(self._shielded, container, partial(self._undo_task, container))
+        pid = await self._containerd.tasks.create(
+            container.id,
+            rootfs=rootfs,
+            stdin=paths.stdin,
+            stdout=paths.stdout,
+            stderr=paths.stderr,
+            terminal=container.definition.config.tty,
+            options=options,
+        )
+        run.stdio.process_started()
+        return pid
+
+    async def _reserve(self, container: Container) -> Sandbox:
+        definition = container.definition
+        mode = definition.host_config.network_mode
+        if definition.config.network_disabled is True:
+            mode = "none"
+        wanted = definition.networks.get(mode)
+        ipam = wanted.ipam_config if wanted else None
+        return await self._networks.reserve(
+            container.id,
+            mode,
+            wanted_address=ipam.ipv4_address if ipam else "",
+            mac_address=wanted.mac_address if wanted else "",
+        )
+
+    async def _record_start(
+        self,
+        container: Container,
+        state: State,
+        pid: int,
+        endpoints: dict[str, EndpointSettings],
+    ) -> None:
+        now_ns = time.time_ns()
+        status = msgspec.structs.replace(
+            container.status,
+            state=state,
+            pid=pid,
+            exit_code=0,
+            error="",
+            oom_killed=False,
+            started_at_ns=now_ns,
+            stopped_by_user=False,
+            runs=container.status.runs + 1,
+            networks=endpoints,
+        )
+        # The task runs: whoever asked for it may have left, its record must be written.
+        with trio.CancelScope(shield=True), trio.fail_after(CLEANUP_LIMIT_S):
+            await self._journal.set_status(
+                container, status, container_event(container, "start", time_ns=now_ns)
+            )
+        log.info("container started", container=container.id, pid=pid)
+
+    async def _record_failure(self, container: Container, error: EngineError) -> None:
+        status = msgspec.structs.replace(
+            container.status,
+            error=str(_start_error(error)),
+            exit_code=exit_code_of_failed_start(str(error)),
+        )
+        attributes = {"exitCode": str(status.exit_code), "execDuration": "0"}
+        await self._journal.set_status(
+            container, status, container_event(container, "die", attributes)
+        )
+
+    async def _delete_task(self, container: Container) -> None:
+        with suppress(NotFound):
+            await self._containerd.tasks.delete(container.id)
+
+    async def _undo_task(self, container: Container) -> None:
+        """A task of a start that failed; its process may run already."""
+        with suppress(EngineError):
+            await self._containerd.tasks.kill(container.id, SIGKILL)
+            await self._containerd.tasks.wait(container.id)
+        await self._delete_task(container)
+
+    async def _delete_record(self, container: Container) -> None:
+        with suppress(NotFound):
+            await self._containerd.containers.delete(container.id)
+
+    async def _release_network(self, container: Container) -> None:
+        for endpoint in container.status.networks.values():
+            await self._networks.release(container.id, endpoint.ip_address)
+
+    async def _release(self, container: Container, sandbox: Sandbox) -> None:
+        await self._networks.release(container.id, sandbox.endpoint.address)
+
+    async def _shielded(self, container: Container, step: Callable[[], Awaitable[None]]) -> None:
+        with trio.CancelScope(shield=True):
+            await self._survive(container, step)
+
+    async def _survive(self, container: Container, step: Callable[[], Awaitable[None]]) -> None:
+        """One step of a clean-up: what it leaves is reclaimed at the next start of the daemon."""
+        try:
+            with trio.fail_after(CLEANUP_LIMIT_S):
+                await step()
+        except (EngineError, OSError, trio.TooSlowError) as error:
+            log.error("clean-up failed", container=container.id, error=repr(error))
+
+
+def _settings(container: Container, sandbox: Sandbox) -> EndpointSettings:
+    """What was asked of the network, with what came of it."""
+    endpoint = sandbox.endpoint
+    asked = container.definition.networks.get(endpoint.network, EndpointSettings())
+    return msgspec.structs.replace(
+        asked,
+        network_id=endpoint.network_id,
+        endpoint_id=endpoint.endpoint_id,
+        gateway=endpoint.gateway,
+        ip_address=endpoint.address,
+        ip_prefix_len=endpoint.prefix_length,
+        mac_address=endpoint.mac_address,
+    )
+
+
+def _start_error(error: EngineError) -> EngineError:
+    """containerd's words in dockerd's frame; 400 when the command is at fault."""
+    message = str(error)
+    if "OCI runtime" not in message:
+        return error
+    framed = text_of_failed_start(message, "task")
+    return InvalidParameter(framed) if is_users_mistake(message) else EngineError(framed)
+
+
+def container_directory(data_root: Path, container_id: str) -> Path:
+    """Where a container's files and logs lie."""
+    return data_root / "containers" / container_id

@@ -1,0 +1,103 @@
+"""The values that describe a container: what was asked, and what has become of it.
+
+Fixed definition and changing status are two structs, stored side by side: a status change writes
+a few hundred bytes, never the whole definition.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NewType
+
+import msgspec
+
+from services.containers.config import (
+    ContainerConfig,
+    EndpointSettings,
+    HostConfig,
+)
+from services.containers.spec import MountPoint
+
+ContainerId = NewType("ContainerId", str)
+"""64 hexadecimal digits."""
+
+SHORT_ID = 12
+"""How many digits of an id Docker shows to people, and takes for a default host name."""
+
+
+class State(enum.StrEnum):
+    """Docker's container states; the value is the Engine API's `State.Status`."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    """Exited, and its restart policy will start it again after a delay."""
+    EXITED = "exited"
+    REMOVING = "removing"
+    DEAD = "dead"
+    """Removal failed half-way; another remove may finish it."""
+
+    @property
+    def has_task(self) -> bool:
+        """Whether containerd holds a live task for a container in this state."""
+        return self in (State.RUNNING, State.PAUSED)
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What has become of a container. Instants are nanoseconds since the epoch, 0 is never."""
+
+    state: State = State.CREATED
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at_ns: int = 0
+    finished_at_ns: int = 0
+    restart_count: int = 0
+    stopped_by_user: bool = False
+    """A stop or kill was asked for since the last start: no restart policy acts on that exit."""
+    runs: int = 0
+    """How often a task was started; the log and the fault reports tell runs apart by it."""
+    networks: dict[str, EndpointSettings] = {}
+    """Addresses and gateways of the present run, by network name."""
+
+
+class ImageDescriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The manifest that the container was made from (OCI descriptor)."""
+
+    media_type: str
+    digest: str
+    size: int
+    platform: dict[str, Any] | None = None
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a container is. Only `name`, `host_config` and `networks` may change after create."""
+
+    id: ContainerId
+    name: str  # without Docker's leading slash
+    created_at_ns: int
+    config: ContainerConfig  # the client's, merged with the image's
+    host_config: HostConfig  # with the defaults of the day of its creation filled in
+    path: str
+    args: list[str]
+    image_id: str
+    image_manifest: ImageDescriptor | None = None
+    os: str = "linux"
+    snapshotter: str = "overlayfs"
+    runtime: str
+    mounts: list[MountPoint] = []
+    networks: dict[str, EndpointSettings] = {}  # what was asked, by network name
+    log_driver: str = "json-file"
+    log_options: dict[str, str] = {}
+    healthcheck_disabled: bool = False
+
+
+class ExitStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How one run of a container ended."""
+
+    code: int  # 0-255; 128 + N when signal N ended the process
+    exited_at_ns: int  # as containerd reported it, not when we heard
+    oom_killed: bool = False
+    error: str = ""

@@ -1,0 +1,126 @@
+"""Reads what an OCI spec needs of the host and the image, and has it built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import trio
+
+from services.containerd import Mount
+from services.containers.container import Container
+from services.containers.exec import ExecConfig
+from services.containers.files import hosts_text, resolv_conf_text, write_files
+from services.containers.spec import (
+    NamespacePaths,
+    NetworkFiles,
+    SpecDefaults,
+    SpecInputs,
+    build_exec_process,
+    build_spec,
+    read_account_files,
+    read_host_devices,
+    resolve_user,
+)
+from services.networks import Sandbox
+from services.system import HostFacts
+
+HOST_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+class SpecSource:
+    """Builds the runtime's documents for containers and their execs."""
+
+    def __init__(
+        self,
+        *,
+        facts: HostFacts,
+        defaults: SpecDefaults,
+        directory: Path,
+        dns: Sequence[str],
+        dns_search: Sequence[str],
+        dns_options: Sequence[str],
+        host_gateway: str,
+        disk: trio.CapacityLimiter,
+    ) -> None:
+        self._facts = facts
+        self._defaults = defaults
+        self._directory = directory
+        self._dns = dns
+        self._dns_search = dns_search
+        self._dns_options = dns_options
+        self._host_gateway = host_gateway
+        self._disk = disk
+
+    async def container_spec(
+        self, container: Container, sandbox: Sandbox, rootfs: Sequence[Mount]
+    ) -> bytes:
+        """The config.json of a container that is about to start.
+
+        Raises:
+            InvalidParameter: its user is not in the image, or a setting is impossible.
+        """
+        return await trio.to_thread.run_sync(
+            partial(self._build, container, sandbox, rootfs), limiter=self._disk
+        )
+
+    async def exec_process(self, container: Container, config: ExecConfig) -> bytes:
+        """The process of an exec, its user looked up in the running container."""
+        return await trio.to_thread.run_sync(
+            partial(self._build_exec, container, config), limiter=self._disk
+        )
+
+    def _build(self, container: Container, sandbox: Sandbox, rootfs: Sequence[Mount]) -> bytes:
+        definition = container.definition
+        config, host = definition.config, definition.host_config
+        accounts = read_account_files(rootfs)
+        user = resolve_user(config.user, accounts, group_add=host.group_add or ())
+        for mount in definition.mounts:
+            if mount.create_source:
+                Path(mount.source).mkdir(parents=True, exist_ok=True)
+        inputs = SpecInputs(
+            container_id=container.id,
+            args=(definition.path, *definition.args),
+            config=config,
+            host_config=host,
+            facts=self._facts,
+            user=user,
+            mounts=tuple(definition.mounts),
+            files=self._write_files(container, sandbox),
+            namespaces=NamespacePaths(network=str(sandbox.netns or "")),
+            devices=read_host_devices(host),
+            defaults=self._defaults,
+        )
+        return msgspec.json.encode(build_spec(inputs))
+
+    def _build_exec(self, container: Container, config: ExecConfig) -> bytes:
+        raise NotImplementedError
+
+    def _write_files(self, container: Container, sandbox: Sandbox) -> NetworkFiles:
+        config = container.definition.config
+        host = container.definition.host_config
+        is_host = sandbox.endpoint.network == "host"
+        resolv_conf = resolv_conf_text(
+            HOST_RESOLV_CONF.read_text(errors="replace") if HOST_RESOLV_CONF.exists() else "",
+            servers=host.dns or self._dns,
+            searches=host.dns_search or self._dns_search,
+            options=host.dns_options or self._dns_options,
+            keeps_loopback=is_host,
+        )
+        hosts = hosts_text(
+            hostname=config.hostname,
+            domainname=config.domainname,
+            address=sandbox.endpoint.address,
+            extra=host.extra_hosts or (),
+            host_gateway=self._host_gateway or sandbox.endpoint.gateway,
+        )
+        if is_host:
+            hosts = Path("/etc/hosts").read_text(errors="replace")
+        return write_files(
+            self._directory / container.id,
+            hostname=config.hostname,
+            hosts=hosts,
+            resolv_conf=resolv_conf,
+        )

@@ -1,0 +1,41 @@
+"""What the runtime says when a process cannot be started, as Docker's clients read it.
+
+The clients look for the runtime's words in the text to choose their exit status, so the text goes
+through whole; the exit code that a container or exec shows is chosen here by the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CANNOT_INVOKE: Final = 126
+NOT_FOUND: Final = 127
+CANNOT_START: Final = 128
+
+_CODE_OF_WORDS: Final = (
+    ("executable file not found", NOT_FOUND),
+    ("no such file or directory", NOT_FOUND),
+    ("system cannot find the file specified", NOT_FOUND),
+    ("permission denied", CANNOT_INVOKE),
+    ("is a directory", CANNOT_INVOKE),
+    ("not a directory", NOT_FOUND),
+)
+
+
+def exit_code_of_failed_start(message: str) -> int:
+    """126, 127 or 128, by what the runtime complained of."""
+    lowered = message.lower()
+    return next((code for words, code in _CODE_OF_WORDS if words in lowered), CANNOT_START)
+
+
+def is_users_mistake(message: str) -> bool:
+    """Whether the command rather than the engine is at fault."""
+    return exit_code_of_failed_start(message) != CANNOT_START
+
+
+def text_of_failed_start(message: str, what: str) -> str:
+    """The runtime's message for an `exec` or a `task`, in dockerd's frame."""
+    if what == "exec":
+        _, found, rest = message.partition("OCI runtime exec failed")
+        return found + rest if found else message
+    return f"failed to create task for container: {message}"

@@ -1,0 +1,91 @@
+"""All containers, found by id, by name and by the beginning of an id."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+
+from services.containers.container import Container
+from services.containers.model import ContainerId
+from services.errors import Conflict, InvalidParameter, NotFound
+
+
+class ContainerTable:
+    """The containers in memory. Names are reserved here before a container is made."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[ContainerId, Container] = {}
+        self._id_of_name: dict[str, ContainerId] = {}
+        self._sorted_ids: list[ContainerId] = []
+        self.revision = 0
+        """Grows whenever a container comes or goes."""
+
+    def __iter__(self) -> Iterator[Container]:
+        return iter(tuple(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, container_id: str) -> Container | None:
+        """The container with exactly this id."""
+        return self._by_id.get(ContainerId(container_id))
+
+    def find(self, ref: str) -> Container:
+        """The container that `ref` names: its full id, its name, or a beginning that only its id has.
+
+        Raises:
+            NotFound: nothing matches.
+            InvalidParameter: several ids begin with `ref`, or it is empty.
+        """
+        if not ref:
+            raise InvalidParameter("No container name or ID supplied")
+        found = self.get(ref) or self._by_id.get(
+            self._id_of_name.get(ref.removeprefix("/"), ContainerId(""))
+        )
+        return found or self._by_id[self._id_beginning_with(ref)]
+
+    def _id_beginning_with(self, prefix: str) -> ContainerId:
+        at = bisect_left(self._sorted_ids, prefix)
+        matches = [i for i in self._sorted_ids[at : at + 2] if i.startswith(prefix)]
+        if not matches:
+            raise NotFound(f"No such container: {prefix}")
+        if len(matches) > 1:
+            raise InvalidParameter(f"multiple IDs found with provided prefix: {prefix}")
+        return matches[0]
+
+    def is_name_taken(self, name: str) -> bool:
+        """Whether a container has or is being given `name`."""
+        return name in self._id_of_name
+
+    def reserve_name(self, name: str, container_id: ContainerId) -> None:
+        """Give `name` to a container that is being made or renamed.
+
+        Raises:
+            Conflict: somebody has it.
+        """
+        holder = self._id_of_name.setdefault(name, container_id)
+        if holder != container_id:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            )
+
+    def release_name(self, name: str, container_id: ContainerId) -> None:
+        """Let others have `name`, if it is this container's."""
+        if self._id_of_name.get(name) == container_id:
+            del self._id_of_name[name]
+
+    def add(self, container: Container) -> None:
+        """Make a container known; its name must be reserved or free."""
+        self.reserve_name(container.name, container.id)
+        self._by_id[container.id] = container
+        insort(self._sorted_ids, container.id)
+        self.revision += 1
+
+    def remove(self, container: Container) -> None:
+        """Forget a container and its name."""
+        if self._by_id.pop(container.id, None) is None:
+            return
+        self.release_name(container.name, container.id)
+        del self._sorted_ids[bisect_left(self._sorted_ids, container.id)]
+        self.revision += 1

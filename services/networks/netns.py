@@ -1,0 +1,81 @@
+"""Network namespaces, made before the task that joins them and held by a bind mount.
+
+`<directory>/<container id>` is the mount point. The directory tells after a crash which namespaces
+there are. Every function blocks for about a millisecond and is called in a thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from services.networks.rtnetlink import open_netlink
+
+T = TypeVar("T")
+
+CLONE_NEWNET: Final = 0x40000000
+MS_BIND: Final = 4096
+MNT_DETACH: Final = 2
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def make_namespace(path: Path) -> socket.socket:
+    """Make a namespace, hold it at `path`, and return a route socket that lives inside it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    try:
+        return _in_throwaway_thread(lambda: _unshare_and_hold(path))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def drop_namespace(path: Path) -> None:
+    """Let go of a namespace; the kernel reaps it and its links soon after. Gone already is fine."""
+    with suppress(OSError):
+        _checked(_libc.umount2(os.fsencode(path), MNT_DETACH))
+    path.unlink(missing_ok=True)
+
+
+def held_namespaces(directory: Path) -> list[str]:
+    """The names under which namespaces are held in `directory`."""
+    return sorted(entry.name for entry in os.scandir(directory)) if directory.is_dir() else []
+
+
+def _unshare_and_hold(path: Path) -> socket.socket:
+    _checked(_libc.unshare(CLONE_NEWNET))
+    source = b"/proc/thread-self/ns/net"
+    _checked(_libc.mount(source, os.fsencode(path), b"none", MS_BIND, None))
+    return open_netlink()
+
+
+def _in_throwaway_thread(call: Callable[[], T]) -> T:
+    """Run `call` in a thread that nobody uses again: it may change its namespace."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="netns")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -1,0 +1,234 @@
+"""Networks as containers see them: `none`, `host` and the default `bridge`.
+
+What a container gets is decided first (`reserve`, no system call) and made true afterwards
+(`connect`), so that the second runs while runc creates the container.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from typing import Final, TypeVar
+
+import trio
+from loguru import logger
+
+from services.errors import NotFound, NotSupported, Unavailable
+from services.networks.bridge import Attachment, Bridge, BridgeConfig, attach, ensure_bridge, mac_of
+from services.networks.firewall import install_table, remove_table
+from services.networks.ipam import AddressPool
+from services.networks.netns import drop_namespace, held_namespaces
+
+_T = TypeVar("_T")
+
+log = logger.bind(service="networks")
+
+READY_LIMIT_S: Final = 5.0
+PREDEFINED: Final = ("bridge", "host", "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One container's place in one network. Addresses are "" where the network has none."""
+
+    network: str
+    network_id: str
+    endpoint_id: str
+    address: str = ""
+    prefix_length: int = 0
+    gateway: str = ""
+    mac_address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """What a container gets: its endpoint, and the namespace that its task is to join.
+
+    `netns` None leaves the namespace to the runtime: a new one (`none`), or the host's (`host`).
+    """
+
+    container_id: str
+    endpoint: Endpoint
+    netns: Path | None
+
+
+class Networks:
+    """The networks of this engine and who is in them.
+
+    The bridge is made when its child starts; until then, and while that fails, only containers
+    on the bridge have to wait.
+    """
+
+    def __init__(
+        self, *, bridge: BridgeConfig | None, netns_directory: Path, engine_id: str
+    ) -> None:
+        self._config = bridge
+        self._directory = netns_directory
+        self._engine_id = engine_id
+        self._bridge: Bridge | None = None
+        self._pool: AddressPool | None = None
+        self._ready = trio.Event()
+        self._adopted: set[IPv4Address] = set()
+        self._threads = trio.CapacityLimiter(8)
+
+    @property
+    def has_bridge(self) -> bool:
+        """Whether there is a default bridge (`--bridge none` has none)."""
+        return self._config is not None
+
+    @property
+    def default_mode(self) -> str:
+        """The network of a container that names none."""
+        return "bridge" if self.has_bridge else "none"
+
+    @property
+    def bridge_gateway(self) -> str:
+        """The bridge's own address, "" while it has none: what `host-gateway` stands for."""
+        return str(self._bridge.address.ip) if self._bridge else ""
+
+    def network_id(self, name: str) -> str:
+        """The id of a predefined network: the same for the life of this engine."""
+        return hashlib.sha256(f"{self._engine_id}/{name}".encode()).hexdigest()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Make the default bridge and its way out, and keep them until cancelled."""
+        config = self._config
+        if config is not None:
+            self._bridge = await self._in_thread(partial(ensure_bridge, config))
+            self._keep_addresses(self._bridge, config)
+            if config.firewall:
+                await install_table(
+                    self._table,
+                    bridge=config.name,
+                    subnet=self._bridge.address.network,
+                    masquerade=config.masquerade,
+                )
+        self._ready.set()
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._ready = trio.Event()
+
+    def check_mode(self, mode: str) -> None:
+        """Refuse a mode that no container can have here. Raises as `reserve`."""
+        if mode.startswith("container:"):
+            raise NotSupported("joining another container's network is not supported yet")
+        if mode not in PREDEFINED or (mode == "bridge" and not self.has_bridge):
+            raise NotFound(f"network {mode} not found")
+
+    async def reserve(
+        self, container_id: str, mode: str, *, wanted_address: str = "", mac_address: str = ""
+    ) -> Sandbox:
+        """Decide what a container gets in the network that `mode` names.
+
+        Raises:
+            NotFound: there is no such network.
+            NotSupported: a kind of network that is not offered yet.
+            InvalidParameter, Conflict: the address cannot be had.
+            Unavailable: the bridge is not up.
+        """
+        name = self.default_mode if mode in ("", "default") else mode
+        self.check_mode(name)
+        endpoint_id = secrets.token_hex(32)
+        if name in ("none", "host"):
+            endpoint = Endpoint(
+                network=name, network_id=self.network_id(name), endpoint_id=endpoint_id
+            )
+            return Sandbox(container_id=container_id, endpoint=endpoint, netns=None)
+        bridge, pool = await self._when_ready()
+        address = self._take(pool, wanted_address)
+        endpoint = Endpoint(
+            network=name,
+            network_id=self.network_id(name),
+            endpoint_id=endpoint_id,
+            address=str(address),
+            prefix_length=bridge.address.network.prefixlen,
+            gateway=str(self._gateway(bridge)),
+            mac_address=mac_address or mac_of(address).hex(":"),
+        )
+        return Sandbox(
+            container_id=container_id, endpoint=endpoint, netns=self._directory / container_id
+        )
+
+    async def connect(self, sandbox: Sandbox) -> None:
+        """Make the namespace and its links. For `none` and `host` there is nothing to do."""
+        if sandbox.netns is None:
+            return
+        bridge, _ = await self._when_ready()
+        endpoint = sandbox.endpoint
+        assert self._config is not None
+        attachment = Attachment(
+            address=IPv4Interface(f"{endpoint.address}/{endpoint.prefix_length}"),
+            gateway=IPv4Address(endpoint.gateway),
+            mac=bytes.fromhex(endpoint.mac_address.replace(":", "")),
+            mtu=self._config.mtu,
+        )
+        await self._in_thread(partial(attach, bridge, sandbox.netns, attachment))
+
+    async def release(self, container_id: str, address: str) -> None:
+        """Drop a container's namespace, if it has one, and let others have its address."""
+        await self._in_thread(partial(drop_namespace, self._directory / container_id))
+        if address and self._pool is not None:
+            self._pool.give_back(IPv4Address(address))
+
+    def adopt(self, address: str) -> None:
+        """A container found running has this address."""
+        if not address:
+            return
+        self._adopted.add(IPv4Address(address))
+        if self._pool is not None:
+            self._pool.take_if_free(IPv4Address(address))
+
+    async def reclaim(self, living: set[str]) -> list[str]:
+        """Drop the namespaces of containers that do not live any more; returns their ids."""
+        held = await self._in_thread(partial(held_namespaces, self._directory))
+        dead = [name for name in held if name not in living]
+        for name in dead:
+            await self._in_thread(partial(drop_namespace, self._directory / name))
+            log.info("namespace reclaimed", container=name)
+        return dead
+
+    async def tear_down(self) -> None:
+        """Remove our firewall table; the bridge stays, as dockerd's does."""
+        if self._config is not None and self._config.firewall:
+            await remove_table(self._table)
+
+    @property
+    def _table(self) -> str:
+        assert self._config is not None
+        return f"wharfinger-{self._config.name}"
+
+    def _gateway(self, bridge: Bridge) -> IPv4Address:
+        assert self._config is not None
+        return self._config.gateway or bridge.address.ip
+
+    def _keep_addresses(self, bridge: Bridge, config: BridgeConfig) -> None:
+        """One pool for the life of the engine, whatever restarts; a new subnet needs a new one."""
+        if self._pool is None or self._pool.subnet != bridge.address.network:
+            self._pool = AddressPool(
+                bridge.address.network, gateway=bridge.address.ip, allowed=config.allowed
+            )
+            for address in self._adopted:
+                self._pool.take_if_free(address)
+
+    def _take(self, pool: AddressPool, wanted: str) -> IPv4Address:
+        if not wanted:
+            return pool.take_free()
+        address = IPv4Address(wanted)
+        pool.take(address)
+        return address
+
+    async def _when_ready(self) -> tuple[Bridge, AddressPool]:
+        with trio.move_on_after(READY_LIMIT_S):
+            await self._ready.wait()
+        if self._bridge is None or self._pool is None or not self._ready.is_set():
+            raise Unavailable("the bridge network is not up; try again")
+        return self._bridge, self._pool
+
+    async def _in_thread(self, call: partial[_T]) -> _T:
+        return await trio.to_thread.run_sync(call, limiter=self._threads)
