@@ -7,4 +7,6 @@ from .filters import EventFilters as EventFilters
 from .history import MIGRATION as MIGRATION
 from .model import Event as Event
 from .model import Gap as Gap
+from .stream import EventStream as EventStream
+from .stream import TaskEventHandler as TaskEventHandler
 from .subscription import Subscription as Subscription
