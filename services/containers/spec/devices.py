@@ -53,7 +53,11 @@ def parse_device_rule(text: str) -> Json:
     if found is None:
         raise InvalidParameter(f"invalid device cgroup rule format: '{text}'")
     type_, major, minor, access = found.groups()
-    return _rule(type_, *(-1 if n == "*" else int(n) for n in (major, minor)), access)
+    return _rule(type_, _number(major), _number(minor), access)
+
+
+def _number(text: str) -> int:
+    return -1 if text == "*" else int(text)
 
 
 def device_nodes(host: HostConfig, devices: HostDevices) -> list[Json]:
