@@ -1,0 +1,70 @@
+"""From what a client asks for to what the runtime is told: the OCI spec, equal to dockerd's.
+
+Pure functions of values, but for the few named read_*, check_bind_sources and make_bind_sources,
+which block: call those in a thread.
+"""
+
+from services.containers.spec.account_files import read_account_files, read_account_files_in
+from services.containers.spec.adapt import adapt_host_config
+from services.containers.spec.binds import (
+    check_bind_sources,
+    make_bind_sources,
+    parse_bind,
+    parse_mount,
+    parse_mounts,
+)
+from services.containers.spec.build import build_spec, cgroups_path
+from services.containers.spec.devices import read_host_devices
+from services.containers.spec.process import build_exec_process
+from services.containers.spec.resources import container_resources
+from services.containers.spec.signals import parse_signal
+from services.containers.spec.users import AccountFiles, resolve_user
+from services.containers.spec.validate import (
+    check_config,
+    check_restart_policy,
+    normalized_working_dir,
+    validate,
+)
+from services.containers.spec.validate_resources import check_resources
+from services.containers.spec.values import (
+    DeviceNode,
+    HostDevices,
+    MountPoint,
+    NamespacePaths,
+    NetworkFiles,
+    ResolvedUser,
+    SpecDefaults,
+    SpecInputs,
+)
+
+__all__ = [
+    "AccountFiles",
+    "DeviceNode",
+    "HostDevices",
+    "MountPoint",
+    "NamespacePaths",
+    "NetworkFiles",
+    "ResolvedUser",
+    "SpecDefaults",
+    "SpecInputs",
+    "adapt_host_config",
+    "build_exec_process",
+    "build_spec",
+    "cgroups_path",
+    "check_bind_sources",
+    "check_config",
+    "check_resources",
+    "check_restart_policy",
+    "container_resources",
+    "make_bind_sources",
+    "normalized_working_dir",
+    "parse_bind",
+    "parse_mount",
+    "parse_mounts",
+    "parse_signal",
+    "read_account_files",
+    "read_account_files_in",
+    "read_host_devices",
+    "resolve_user",
+    "validate",
+]
