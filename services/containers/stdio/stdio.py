@@ -1,0 +1,259 @@
+"""One process's standard streams: FIFOs, the pump that empties them, and those attached."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+from loguru import logger
+
+from services.containers.stdio import fifos
+from services.containers.stdio.fifos import StdioPaths
+from services.containers.stdio.hub import AttachedStreams, Hub
+from services.containers.stdio.spool import BLOCK_BYTES, LogWriter, Spool, Taken
+from services.containers.stdio.stdin import Stdin
+from services.containers.stdio.streams import Stream
+
+log = logger.bind(service="stdio")
+
+# How long after a process's end another holder of its output may still be heard. Source: dockerd
+# waits as long for the streams in its handling of an exit.
+LINGER_S: Final = 2.0
+_THREADS: Final = 2
+_CLEANUP_S: Final = 10.0
+
+
+class _Source:
+    """The read end of one output FIFO."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.fd = -1
+        self.ended = False
+        self.waiting = trio.CancelScope()
+        self.held_s = 0.0  # since the process's exit: held up by the attached
+        self.late_bytes = 0  # taken when the time for it was over
+
+
+class Stdio:
+    """The standard streams of one run of a container, or of one exec. Outlives its pump's crashes.
+
+    With a log, output passes through a `Spool` in `directory` (keep it on tmpfs: exec-root), so that
+    a kill -9 loses and repeats nothing there; `prepare` adopts what an earlier daemon left. Without
+    one it goes to the attached only. Nobody attached and no log: it is read and dropped.
+    `threads` bounds the threads that write logs: share one among containers, or they fight for the
+    interpreter; they take turns, 256 KB each.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        tty: bool,
+        stdin: bool,
+        log: LogWriter | None,
+        stdin_once: bool = False,
+        on_stdin_closed: Callable[[], Awaitable[object]] | None = None,
+        threads: trio.CapacityLimiter | None = None,
+    ) -> None:
+        self._directory = directory
+        self._sources = [
+            _Source(stream)
+            for stream in ((Stream.STDOUT,) if tty else (Stream.STDOUT, Stream.STDERR))
+        ]
+        self._stdin = Stdin(once=stdin_once, on_closed=on_stdin_closed) if stdin else None
+        self._log = log
+        self._spool = (
+            None
+            if log is None
+            else Spool(
+                directory=directory, streams=[source.stream for source in self._sources], log=log
+            )
+        )
+        self._hub = Hub()
+        self._threads = threads or trio.CapacityLimiter(_THREADS)
+        self._turn = (
+            trio.Lock()
+        )  # the spool takes one call at a time, and blocks are told in its order
+        self._exited_at = math.inf  # on trio's clock
+        self._drained = trio.Event()
+        self._closed = False
+
+    @property
+    def paths(self) -> StdioPaths:
+        """What the task is to be created with."""
+        present = {source.stream for source in self._sources}
+        if self._stdin is not None:
+            present.add(Stream.STDIN)
+        stdin, stdout, stderr = (
+            str(fifos.fifo_path(self._directory, stream)) if stream in present else ""
+            for stream in Stream
+        )
+        return StdioPaths(stdin=stdin, stdout=stdout, stderr=stderr)
+
+    async def prepare(self) -> None:
+        """Make or adopt the FIFOs and open our ends. Call before the task is created; idempotent."""
+        await trio.to_thread.run_sync(self._open, limiter=self._threads)
+
+    def process_started(self) -> None:
+        """The task was created (or adopted): its shim has the FIFOs open. Stdin may now be closed."""
+        if self._stdin is not None:
+            self._stdin.process_started()
+
+    def process_exited(self) -> None:
+        """The process is gone: what it wrote is still taken, others' output for LINGER_S at most."""
+        self._exited_at = min(self._exited_at, trio.current_time())
+        for source in self._sources:
+            source.waiting.deadline = self._exited_at + LINGER_S
+
+    async def wait_drained(self) -> None:
+        """Block until all output was logged and handed to the attached (who may still hold it)."""
+        await self._drained.wait()
+
+    async def pump(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Move output until both streams ended. May be cancelled, may fail, and be run again."""
+        await self.prepare()
+        if self._log is not None and not self._drained.is_set():
+            self._log.announce()  # a run is under way, also while it is silent
+        async with trio.open_nursery() as nursery:
+            if self._stdin is not None:
+                nursery.start_soon(self._stdin.run_closer)
+            task_status.started()
+            async with trio.open_nursery() as sources:
+                for source in self._sources:
+                    sources.start_soon(self._move, source)
+            nursery.cancel_scope.cancel()
+        await self._end()
+
+    @asynccontextmanager
+    async def attach(
+        self, *, stdout: bool, stderr: bool, stdin: bool, after_log: bool = False
+    ) -> AsyncIterator[AttachedStreams]:
+        """Join from this moment: every later block of the streams asked for will be received.
+
+        The log's last announcement covers all earlier blocks and no later one, except for lines
+        that are not finished: `after_log` is for who reads that first, and begins with those.
+        """
+        wanted = [
+            stream for stream, asked in ((Stream.STDOUT, stdout), (Stream.STDERR, stderr)) if asked
+        ]
+        session = self._hub.join(wanted, self._stdin if stdin else None)
+        if after_log and self._spool is not None:
+            for stream in wanted:
+                session.put(stream, self._spool.unfinished(stream))
+        try:
+            yield session
+        finally:
+            self._hub.leave(session)
+
+    async def close(self) -> None:
+        """End the attached and remove the FIFOs, and the spool if all of it was logged.
+
+        The pump must not be running. Bounded; safe to repeat.
+        """
+        self._hub.end()
+        self._close_fds()
+        if not self._closed:
+            self._closed = True
+            with trio.move_on_after(_CLEANUP_S, shield=True):
+                await trio.to_thread.run_sync(self._remove, abandon_on_cancel=True)
+
+    def _open(self) -> None:
+        if self._closed or self._drained.is_set():
+            return
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for source in self._sources:
+            if source.fd < 0 and not source.ended:
+                path = fifos.fifo_path(self._directory, source.stream)
+                fifos.make_fifo(path)
+                source.fd = fifos.open_reader(path)
+        if self._stdin is not None:
+            path = fifos.fifo_path(self._directory, Stream.STDIN)
+            fifos.make_fifo(path)
+            self._stdin.open(path)
+        if self._spool is not None:
+            self._spool.open()
+
+    async def _move(self, source: _Source) -> None:
+        while not source.ended:
+            await self._wait_room(source)
+            in_time = await self._wait_data(source)
+            async with self._turn:
+                taken = await self._take(source)
+                # Up to the next await is one step, for the attached and the readers of the log.
+                if self._log is not None:
+                    self._log.announce()
+                if taken.block:
+                    self._hub.offer(source.stream, taken.block)
+            if not in_time:
+                source.late_bytes += len(taken.block)
+            source.ended = taken.ended or not (
+                in_time or (taken.block and source.late_bytes < fifos.PIPE_BYTES)
+            )
+
+    async def _wait_room(self, source: _Source) -> None:
+        """Wait for slow attached sessions. A process that has exited does not lose time by it."""
+        before = trio.current_time()
+        await self._hub.wait_room(source.stream)
+        source.held_s += max(0.0, trio.current_time() - max(before, self._exited_at))
+
+    async def _wait_data(self, source: _Source) -> bool:
+        """Wait for something to read, or the end. False: the time for that is over."""
+        if self._spool is not None and self._spool.holds(source.stream):
+            await trio.lowlevel.checkpoint()
+            return True
+        deadline = self._exited_at + LINGER_S + source.held_s
+        with trio.CancelScope(deadline=deadline) as source.waiting:
+            await trio.lowlevel.wait_readable(source.fd)
+        return not source.waiting.cancelled_caught
+
+    async def _take(self, source: _Source) -> Taken:
+        if self._spool is None:
+            try:
+                block = os.read(source.fd, BLOCK_BYTES)
+            except BlockingIOError:
+                return Taken(b"", False)
+            return Taken(block, not block)
+        return await trio.to_thread.run_sync(
+            self._spool.take, source.stream, source.fd, limiter=self._threads
+        )
+
+    async def _end(self) -> None:
+        """After both streams' last byte: log unfinished lines, then tell everybody."""
+        if self._drained.is_set():
+            return
+        if self._spool is not None:
+            await trio.to_thread.run_sync(self._finish, self._spool, limiter=self._threads)
+        if self._log is not None:
+            self._log.announce(ended=True)
+        self._hub.end()
+        self._close_fds()
+        self._drained.set()
+
+    def _finish(self, spool: Spool) -> None:
+        for source in self._sources:
+            spool.finish(source.stream)
+        spool.close(remove=True)
+
+    def _close_fds(self) -> None:
+        for source in self._sources:
+            fd, source.fd = source.fd, -1
+            if fd >= 0:
+                trio.lowlevel.notify_closing(fd)
+                os.close(fd)
+        if self._stdin is not None:
+            self._stdin.close()
+
+    def _remove(self) -> None:
+        if self._spool is not None:
+            self._spool.close(remove=False)
+        fifos.remove_fifos(self._directory)
+        try:
+            self._directory.rmdir()
+        except OSError:  # someone else's files, or a spool that a later `prepare` will adopt
+            log.debug("stdio directory kept", directory=str(self._directory))
