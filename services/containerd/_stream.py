@@ -1,0 +1,99 @@
+"""An RPC with a stream of messages in it, as trio sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final, Generic, TypeVar
+
+import trio
+
+from services.errors import DeadlineExceeded, EngineError
+
+from ._link import Link
+from ._method import Method, ReplyT, RequestT
+from .errors import containerd_errors
+
+T = TypeVar("T")
+
+CLOSE_LIMIT_S: Final = 2.0
+
+
+class Stream(Generic[RequestT, ReplyT]):
+    """For one task at a time. What is not read waits in HTTP/2's window: a slow reader slows containerd.
+
+    Each step must end within the method's limit, or raises DeadlineExceeded; Unavailable when the
+    connection is lost. After any error only `close` is of use.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        method: Method[RequestT, ReplyT],
+        metadata: Iterable[tuple[str, str]],
+        what: str,
+    ) -> None:
+        self._link = link
+        self._limit_s = method.limit_s
+        self._what = what
+        self._call = link.request(method, metadata)
+        self._is_open = False
+        self._is_done = False
+
+    async def send(self, message: RequestT, *, end: bool = False) -> None:
+        """Send a message, and with `end` say that it was the last."""
+        await self._step(self._send(message, end))
+
+    async def receive(self) -> ReplyT | None:
+        """The next message; None once containerd has ended the stream without an error."""
+        message: ReplyT | None = await self._step(self._receive())
+        return message
+
+    def __aiter__(self) -> Stream[RequestT, ReplyT]:
+        return self
+
+    async def __anext__(self) -> ReplyT:
+        message = await self.receive()
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    async def close(self) -> None:
+        """End the call: containerd is told unless it has ended it. Cancelled or not, this runs."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
+            # The exception makes grpclib reset the stream instead of waiting for its end.
+            left = None if self._is_done else asyncio.CancelledError()
+            try:
+                with containerd_errors(self._what):
+                    await self._link.run(self._exit(left))
+            except EngineError:
+                if not self._link.lost.is_set():
+                    raise
+                # The connection is gone and the call with it; receive() said so.
+
+    async def _send(self, message: RequestT, end: bool) -> None:
+        await self._enter()
+        await self._call.send_message(message, end=end)
+
+    async def _receive(self) -> ReplyT | None:
+        message: ReplyT | None = await self._call.recv_message()
+        if message is None:
+            await self._call.recv_trailing_metadata()  # raises the error that ended the stream
+            self._is_done = True
+        return message
+
+    async def _enter(self) -> None:
+        if not self._is_open:
+            await self._call.__aenter__()
+            self._is_open = True
+
+    async def _exit(self, error: BaseException | None) -> None:
+        await self._call.__aexit__(type(error) if error else None, error, None)
+
+    async def _step(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        with trio.move_on_after(self._limit_s), containerd_errors(self._what):
+            return await self._link.run(coroutine)
+        raise DeadlineExceeded(f"{self._what}: no answer from containerd in {self._limit_s:g} s")

@@ -1,0 +1,46 @@
+"""containerd as the engine's parts see it: one connection and a client for each service in use."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from .connection import Connection, lease_on_calls
+from .containers import Containers
+from .content import Content
+from .diff import Diff
+from .events import Events
+from .images import Images
+from .introspection import Introspection
+from .leases import Leases
+from .namespaces import Namespaces
+from .snapshots import Snapshots
+from .tasks import Tasks
+from .version import Versions
+
+
+class Containerd:
+    """Lives as long as the engine, across restarts of containerd, the connection and its task.
+
+    `connection.run` is a supervised child; calls wait at its readiness gate.
+    """
+
+    def __init__(self, address: Path, namespace: str, *, snapshotter: str = "overlayfs") -> None:
+        self.address = address
+        self.namespace = namespace
+        self.connection = Connection(address, namespace)
+        self.version = Versions(self.connection)
+        self.introspection = Introspection(self.connection)
+        self.namespaces = Namespaces(self.connection, namespace)
+        self.containers = Containers(self.connection)
+        self.tasks = Tasks(self.connection)
+        self.content = Content(self.connection)
+        self.images = Images(self.connection)
+        self.leases = Leases(self.connection)
+        self.snapshots = Snapshots(self.connection, snapshotter)
+        self.diff = Diff(self.connection)
+        self.events = Events(self.connection)
+
+    def lease(self, id: str) -> AbstractContextManager[None]:
+        """Put what calls within the block create under lease `id`; tasks started there inherit it."""
+        return lease_on_calls(id)
