@@ -1,0 +1,295 @@
+"""An image archive on its way from a request body into containerd's content store.
+
+Three parts run side by side, with bounded channels between them, so that memory stays the same for
+an archive of any size: one takes the body as it arrives; a worker thread decompresses it, reads the
+tar and hashes every file; one writes the files into the content store. No file touches our own
+disk: a file whose name says its digest is checked against it, any other gets the digest that it
+turns out to have. What nothing refers to in the end goes with the lease that the caller holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from services.containerd.errors import AlreadyExists
+from services.errors import InvalidParameter
+
+from ._groups import single_error
+from ._paths import clean_path, link_target
+from .compression import MAGIC_BYTES, Compression, ExpansionLimits, PlainStream, detect
+from .oci import MAX_DOCUMENT_BYTES
+from .ports import Body, ContentClient
+from .reference import Digest
+from .tar import CHUNK_BYTES, Entry, EntryType, TarReader
+
+_PIECE_BYTES: Final = 1 << 19  # of the body; crossing into the thread costs more than the copy
+_PIECES_AHEAD: Final = 4
+_MAX_LINKS: Final = 16
+
+_BLOB_PATH: Final = re.compile(r"blobs/(?P<algorithm>[a-z0-9]+)/(?P<hex>[a-f0-9]{64,128})")
+_DOCUMENTS: Final = frozenset({"manifest.json", "index.json", "oci-layout"})
+# Of each layer in docker's archive before 25; the same is in the configuration.
+_NOT_WANTED: Final = frozenset({"VERSION", "json", "repositories"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A file of the archive that is now in the content store."""
+
+    digest: Digest
+    size_bytes: int
+    compression: Compression
+
+
+@dataclass(slots=True)
+class ArchiveFiles:
+    """What an archive held, by clean path. Documents are the few that say what the rest means."""
+
+    files: dict[str, StoredFile] = field(default_factory=dict)
+    documents: dict[str, bytes] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+
+    def find(self, name: str) -> StoredFile | None:
+        """The file at `name`, through links.
+
+        Raises:
+            InvalidParameter: the name leaves the archive, or links go in circles.
+        """
+        path = clean_path(name)
+        for _ in range(_MAX_LINKS):
+            if path in self.files:
+                return self.files[path]
+            if path not in self.links:
+                return None
+            path = self.links[path]
+        raise InvalidParameter(f"invalid archive: too many links from {name!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestProgress:
+    """How far a large file is. `path` names it inside the archive."""
+
+    path: str
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """Some of a file's bytes; on the last one the digest of all of them."""
+
+    path: str
+    size_bytes: int  # of the whole file
+    data: bytes
+    digest: Digest | None  # None: more follows
+    claimed: Digest | None  # by the name
+
+
+ProgressSink = Callable[[IngestProgress], Awaitable[None]]
+
+
+async def ingest_archive(
+    body: Body,
+    *,
+    content: ContentClient,
+    ref_prefix: str,
+    limiter: trio.CapacityLimiter,
+    progress: ProgressSink,
+    limits: ExpansionLimits | None = None,
+) -> ArchiveFiles:
+    """Bring every file of the archive in `body` into the content store; run it under a lease.
+
+    Args:
+        ref_prefix: begins the name of every ingest, so that what is left over can be found.
+        limiter: of the worker threads; one is held until the body has been read to its end.
+
+    Raises:
+        InvalidParameter: no archive, damaged, hostile, or beyond a bound. What had been stored
+            stays until the lease is deleted.
+    """
+    archive = ArchiveFiles()
+    send_body, receive_body = trio.open_memory_channel[bytes](_PIECES_AHEAD)
+    send_pieces, receive_pieces = trio.open_memory_channel[_Piece](_PIECES_AHEAD)
+    scanner = _Scanner(archive, _Inbox(receive_body), send_pieces, limits or ExpansionLimits())
+
+    async def scan() -> None:
+        async with send_pieces:
+            await trio.to_thread.run_sync(scanner.scan, limiter=limiter)
+
+    with single_error():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_take_body, body, send_body)
+            nursery.start_soon(scan)
+            sink = _ContentSink(archive, content, ref_prefix, progress)
+            async with receive_pieces:
+                await sink.store_all(receive_pieces)
+    return archive
+
+
+async def _take_body(body: Body, send: trio.MemorySendChannel[bytes]) -> None:
+    """Hand the body on in pieces worth handing on."""
+    async with send:
+        gathered = bytearray()
+        async for data in body:
+            gathered += data
+            if len(gathered) >= _PIECE_BYTES:
+                await send.send(bytes(gathered))
+                gathered.clear()
+        if gathered:
+            await send.send(bytes(gathered))
+
+
+class _Inbox:
+    """The body as a blocking source for the worker thread."""
+
+    def __init__(self, receive: trio.MemoryReceiveChannel[bytes]) -> None:
+        self._receive = receive
+        self._piece = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; b"" at the end. Ends with trio.Cancelled when the load is cancelled."""
+        if not self._piece:
+            self._piece = memoryview(trio.from_thread.run(self._next))
+        data = bytes(self._piece[:size])
+        self._piece = self._piece[size:]
+        return data
+
+    async def _next(self) -> bytes:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            return b""
+
+
+class _Scanner:
+    """Reads the tar in a worker thread: documents and links into `archive`, files to `send`."""
+
+    def __init__(
+        self,
+        archive: ArchiveFiles,
+        inbox: _Inbox,
+        send: trio.MemorySendChannel[_Piece],
+        limits: ExpansionLimits,
+    ) -> None:
+        self._archive, self._inbox, self._send, self._limits = archive, inbox, send, limits
+
+    def scan(self) -> None:
+        """Read to the end of the body, past the tar's end mark too: the client wants to finish."""
+        plain = PlainStream(self._inbox.read, self._limits)
+        tar = TarReader(plain.read)
+        for entry in tar:
+            self._take(entry, tar)
+        while plain.read(CHUNK_BYTES):
+            pass
+
+    def _take(self, entry: Entry, tar: TarReader) -> None:
+        path = clean_path(entry.name)
+        if entry.type in (EntryType.SYMLINK, EntryType.HARD_LINK):
+            symbolic = entry.type is EntryType.SYMLINK
+            self._archive.links[path] = link_target(path, entry.target, is_symbolic=symbolic)
+        elif entry.type is EntryType.FILE and path in _DOCUMENTS:
+            self._keep_document(path, entry, tar)
+        elif entry.type is EntryType.FILE and path.rpartition("/")[2] not in _NOT_WANTED:
+            self._send_file(path, entry, tar)
+
+    def _keep_document(self, path: str, entry: Entry, tar: TarReader) -> None:
+        if entry.size_bytes > MAX_DOCUMENT_BYTES:
+            raise InvalidParameter(
+                f"invalid archive: {path} is larger than {MAX_DOCUMENT_BYTES} bytes"
+            )
+        self._archive.documents[path] = b"".join(tar.chunks())
+
+    def _send_file(self, path: str, entry: Entry, tar: TarReader) -> None:
+        claimed, hashed, done = _claimed_digest(path), hashlib.sha256(), 0
+        chunks = tar.chunks() if entry.size_bytes else iter((b"",))
+        gathered: list[bytes] = []
+        for chunk in chunks:
+            hashed.update(chunk)
+            done += len(chunk)
+            gathered.append(chunk)
+            is_last = done == entry.size_bytes
+            if not is_last and sum(map(len, gathered)) < CHUNK_BYTES:
+                continue
+            digest = Digest(f"sha256:{hashed.hexdigest()}") if is_last else None
+            if digest and claimed and digest != claimed:
+                raise InvalidParameter(
+                    f"invalid archive: the content of {path} has the digest {digest}"
+                )
+            piece = _Piece(
+                path=path, size_bytes=entry.size_bytes, data=b"".join(gathered),
+                digest=digest, claimed=claimed,
+            )  # fmt: skip
+            gathered.clear()
+            trio.from_thread.run(self._send.send, piece)
+
+
+class _ContentSink:
+    """Writes files into the content store, one after the other, as their pieces come."""
+
+    def __init__(
+        self, archive: ArchiveFiles, content: ContentClient, ref_prefix: str, progress: ProgressSink
+    ) -> None:
+        self._archive, self._content, self._progress = archive, content, progress
+        self._ref_prefix = ref_prefix
+        self._count = 0
+
+    async def store_all(self, pieces: trio.MemoryReceiveChannel[_Piece]) -> None:
+        async for first in pieces:
+            self._count += 1
+            digest = await self._store(first, pieces)
+            self._archive.files[first.path] = StoredFile(
+                digest=digest,
+                size_bytes=first.size_bytes,
+                compression=detect(first.data[:MAGIC_BYTES]),
+            )
+
+    async def _store(self, first: _Piece, rest: trio.MemoryReceiveChannel[_Piece]) -> Digest:
+        ref = f"{self._ref_prefix}{self._count}"
+        expected = first.claimed or first.digest or ""
+        piece = first
+        try:
+            async with self._content.writer(
+                ref, total=first.size_bytes, expected=expected
+            ) as writer:
+                done = 0
+                while True:
+                    await writer.write(piece.data)
+                    done += len(piece.data)
+                    if piece.digest is not None:
+                        break
+                    await self._report(piece, done)
+                    piece = await _next_piece(rest)
+                await writer.commit(labels={})
+        except AlreadyExists:  # found at the opening, or by the commit when another was quicker
+            while piece.digest is None:
+                piece = await _next_piece(rest)
+        await self._report(piece, piece.size_bytes)
+        return piece.digest
+
+    async def _report(self, piece: _Piece, done_bytes: int) -> None:
+        if piece.size_bytes > CHUNK_BYTES:
+            await self._progress(
+                IngestProgress(path=piece.path, done_bytes=done_bytes, total_bytes=piece.size_bytes)
+            )
+
+
+async def _next_piece(pieces: trio.MemoryReceiveChannel[_Piece]) -> _Piece:
+    try:
+        return await pieces.receive()
+    except trio.EndOfChannel:  # the scanner failed inside a file: its error is about to cancel us
+        await trio.sleep_forever()
+        raise
+
+
+def _claimed_digest(path: str) -> Digest | None:
+    """The digest that a blob's name in an OCI layout promises; None where names promise nothing."""
+    match = _BLOB_PATH.fullmatch(path)
+    if match is None or match["algorithm"] != "sha256" or len(match["hex"]) != 64:
+        return None
+    return Digest(f"sha256:{match['hex']}")

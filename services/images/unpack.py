@@ -1,0 +1,137 @@
+"""Layers made into snapshots, by containerd: each once, however many images and loads want it.
+
+The snapshot of a layer and all below it is named by its chain ID. Work in progress is under the
+caller's lease, so that a crash at any point leaves nothing that the collector would not take; what
+is done is kept by a label on the image's configuration.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+from loguru import logger
+
+from services.containerd.errors import AlreadyExists
+from services.containerd.values import Descriptor, Mount
+from services.errors import EngineError, InvalidParameter, NotFound
+
+from .model import chain_ids
+from .oci import OciDescriptor
+from .ports import ContainerdClient
+
+_CLEANUP_S: Final = 10.0
+UNPACK_KEY_PREFIX: Final = "wharfinger-unpack-"
+LABEL_UNCOMPRESSED: Final = "containerd.io/uncompressed"
+LABEL_SNAPSHOT_REF: Final = "containerd.io/gc.ref.snapshot."
+
+_log = logger.bind(service="images")
+
+
+@dataclass(slots=True)
+class _ChainLocks:
+    """One lock for each chain ID somebody works on; it goes with the last who wants it."""
+
+    _locks: dict[str, tuple[trio.Lock, int]] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def hold(self, chain_id: str) -> AsyncIterator[None]:
+        lock, wanted = self._locks.get(chain_id, (trio.Lock(), 0))
+        self._locks[chain_id] = (lock, wanted + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            _, wanted = self._locks[chain_id]
+            if wanted == 1:
+                del self._locks[chain_id]
+            else:
+                self._locks[chain_id] = (lock, wanted - 1)
+
+
+class Unpacker:
+    """Makes snapshots of layers. Two calls for the same layer share the work."""
+
+    def __init__(self, containerd: ContainerdClient, *, snapshotter: str) -> None:
+        self._containerd, self._snapshotter = containerd, snapshotter
+        self._locks = _ChainLocks()
+
+    async def unpack(
+        self, config: OciDescriptor, layers: Sequence[OciDescriptor], diff_ids: Sequence[str]
+    ) -> str:
+        """Have all layers in snapshots and the top one kept by `config`; run it under a lease.
+
+        Returns:
+            The chain ID, the name of the top snapshot; "" when there are no layers.
+
+        Raises:
+            InvalidParameter: a layer is no tar, or not the one that the configuration promises.
+        """
+        if len(layers) != len(diff_ids):
+            raise InvalidParameter(
+                f"invalid image: {len(layers)} layers, but its configuration "
+                f"{config.digest} names {len(diff_ids)}"
+            )
+        parent = ""
+        for layer, diff_id, chain_id in zip(layers, diff_ids, chain_ids(diff_ids), strict=True):
+            async with self._locks.hold(chain_id):
+                if not await self.is_unpacked(chain_id):
+                    await self._unpack_layer(layer, diff_id, parent=parent, chain_id=chain_id)
+            parent = chain_id
+        if parent:
+            label = LABEL_SNAPSHOT_REF + self._snapshotter
+            await self._containerd.content.update_labels(config.digest, {label: parent})
+        return parent
+
+    async def is_unpacked(self, chain_id: str) -> bool:
+        """Whether the snapshot is there."""
+        try:
+            await self._containerd.snapshots.stat(chain_id)
+        except NotFound:
+            return False
+        return True
+
+    async def _unpack_layer(
+        self, layer: OciDescriptor, diff_id: str, *, parent: str, chain_id: str
+    ) -> None:
+        snapshots = self._containerd.snapshots
+        key = f"{UNPACK_KEY_PREFIX}{secrets.token_hex(6)} {chain_id}"
+        try:
+            mounts = await snapshots.prepare(key, parent, {})
+            await self._apply(layer, diff_id, mounts)
+            await snapshots.commit(chain_id, key, {})
+        except AlreadyExists:  # another tool of containerd was quicker
+            await self._discard(key)
+        except BaseException:
+            await self._discard(key)
+            raise
+        await self._containerd.content.update_labels(layer.digest, {LABEL_UNCOMPRESSED: diff_id})
+
+    async def _apply(self, layer: OciDescriptor, diff_id: str, mounts: Sequence[Mount]) -> None:
+        descriptor = Descriptor(
+            media_type=layer.media_type, digest=layer.digest, size_bytes=layer.size
+        )
+        try:
+            applied = await self._containerd.diff.apply(descriptor, mounts)
+        except EngineError as error:
+            # containerd's status is "unknown" whether the tar is broken or the disk is full.
+            raise type(error)(f"failed to unpack layer {layer.digest}: {error}") from error
+        if applied.digest != diff_id:
+            raise InvalidParameter(
+                f"wrong diff id calculated on extraction {applied.digest!r}, expected {diff_id!r}"
+            )
+
+    async def _discard(self, key: str) -> None:
+        with trio.move_on_after(_CLEANUP_S, shield=True) as scope:
+            try:
+                await self._containerd.snapshots.remove(key)
+            except NotFound:
+                pass
+            except EngineError as error:  # the lease's end takes it all the same
+                _log.warning("unfinished snapshot not removed", key=key, error=str(error))
+        if scope.cancelled_caught:
+            _log.error("unfinished snapshot not removed in time", key=key, after_s=_CLEANUP_S)
