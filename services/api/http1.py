@@ -18,7 +18,7 @@ from services.api.asgi import ASGIApp, Scope
 from services.api.drain import Drain
 from services.api.exchange import Exchange
 from services.api.head import ProtocolError, RequestHead, is_h2_preface, parse_head, split_head
-from services.api.transport import Transport, linger
+from services.api.transport import ClientGone, Transport, linger
 
 HEAD_BUDGET_S: Final = 30.0
 """From a request's first byte to the end of its head."""
@@ -27,7 +27,7 @@ FRESH_GRACE_S: Final = 1.0
 """At a drain, how long a connection that has not sent its first request yet may still send it."""
 
 INTERNAL_ERROR: Final = b'{"message":"internal error: the daemon\'s log has the details"}\n'
-_GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+_GONE: Final = (ClientGone, trio.ClosedResourceError)
 
 
 class End(enum.Enum):

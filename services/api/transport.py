@@ -11,6 +11,8 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -29,6 +31,10 @@ class PeerCredentials:
     pid: int
     uid: int
     gid: int
+
+
+class ClientGone(trio.BrokenResourceError):
+    """The peer of an API connection went away: nobody is left to be told anything."""
 
 
 class Transport(Protocol):
@@ -90,7 +96,7 @@ class PlainTransport:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise trio.BrokenResourceError(f"reading: {error}") from error
+                raise ClientGone(f"reading: {error}") from error
 
     def send_now(self, data: bytes) -> int:
         """See `Transport`."""
@@ -99,15 +105,17 @@ class PlainTransport:
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise trio.BrokenResourceError(f"writing: {error}") from error
+            raise ClientGone(f"writing: {error}") from error
 
     async def send_all(self, data: bytes | memoryview) -> None:
         """See `Transport`."""
-        await self._stream.send_all(data)
+        with _gone():
+            await self._stream.send_all(data)
 
     async def send_eof(self) -> None:
         """See `Transport`."""
-        await self._stream.send_eof()
+        with _gone():
+            await self._stream.send_eof()
 
     def has_input(self) -> bool:
         """See `Transport`."""
@@ -137,7 +145,8 @@ class TLSTransport:
 
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         """See `Transport`."""
-        return bytes(await self._stream.receive_some(max_bytes))
+        with _gone():
+            return bytes(await self._stream.receive_some(max_bytes))
 
     def send_now(self, data: bytes) -> int:
         """See `Transport`. A TLS record is all or nothing, so nothing is ever written at once."""
@@ -146,11 +155,12 @@ class TLSTransport:
 
     async def send_all(self, data: bytes | memoryview) -> None:
         """See `Transport`."""
-        await self._stream.send_all(bytes(data))
+        with _gone():
+            await self._stream.send_all(bytes(data))
 
     async def send_eof(self) -> None:
         """Send close_notify. TLS below 1.3 ends both directions with it: call this when nothing more is to be read."""
-        with trio.move_on_after(LINGER_S):
+        with _gone(), trio.move_on_after(LINGER_S):
             await self._stream.unwrap()
 
     def has_input(self) -> bool:
@@ -160,6 +170,15 @@ class TLSTransport:
     async def aclose(self) -> None:
         """See `Transport`."""
         await trio.aclose_forcefully(self._stream)
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    """Say whose connection broke: a handler has other streams that can."""
+    try:
+        yield
+    except trio.BrokenResourceError as error:
+        raise ClientGone(str(error)) from error
 
 
 def has_input(sock: trio.socket.SocketType) -> bool:
