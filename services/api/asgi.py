@@ -1,0 +1,47 @@
+"""The names of ASGI's parts, and what our server adds to a request's scope.
+
+Source: ASGI 3.0, HTTP connection scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    import trio
+
+    from services.api.drain import Drain
+    from services.api.transport import PeerCredentials
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+EXTENSION: Final = "wharfinger.connection"
+"""Key in `scope["extensions"]` under which our server puts a `ConnectionExtension`; absent under HTTP/2."""
+
+
+class ConnectionExtension(Protocol):
+    """What a handler can do with the connection that ASGI has no words for."""
+
+    @property
+    def drain(self) -> Drain:
+        """The server's drain: endless answers end when it begins."""
+
+    async def hijack(self, head: bytes) -> trio.abc.HalfCloseableStream:
+        """Write `head`, then hand over the raw stream, bytes that were already read first.
+
+        The stream is the caller's until its handler returns; the server closes it after that.
+
+        Raises:
+            RuntimeError: an answer has begun, or the connection is already hijacked.
+        """
+
+    def peercred(self) -> PeerCredentials | None:
+        """Who connected; None if not over a unix socket."""
+
+    def peercert(self) -> dict[str, Any] | None:
+        """The client's verified certificate, as ssl.SSLSocket.getpeercert has it; None without one."""

@@ -1,0 +1,111 @@
+"""The hottest routes, answered before quart is asked: a table from method and path to ready bytes.
+
+A route stands here when its answer exists encoded already. It returns None for whatever it does not
+want to answer itself (parameters, errors, an old version); quart's route of the same path does then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from services.api.asgi import Message, Scope
+from services.api.identity import AppConfig, identity_headers
+from services.api.version import CURRENT, MINIMUM, VERSION_KEY, ApiVersion, negotiate
+from services.errors import InvalidParameter
+
+FastHandler = Callable[[Scope, ApiVersion], bytes | None]
+"""Synchronous and quick: called on the loop for each request. The result is a JSON body."""
+
+FastItemHandler = Callable[[Scope, ApiVersion, str], bytes | None]
+"""The same for one item of a collection, with its reference from the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class FastAnswer:
+    """A whole answer in ASGI's two messages."""
+
+    start: Message
+    body: Message
+
+
+class FastRoutes:
+    """The table; filled by whoever builds the app, before the server starts."""
+
+    def __init__(self, config: AppConfig) -> None:
+        identity = [(n.encode("ascii"), v.encode("ascii")) for n, v in identity_headers(config)]
+        self._json_start = _start([(b"Content-Type", b"application/json"), *identity])
+        self._exact: dict[tuple[str, str], FastHandler] = {}
+        self._items: dict[tuple[str, str, str], FastItemHandler] = {}
+        self._ping = _ping_answers(config)
+
+    def add(self, method: str, path: str, handler: FastHandler) -> None:
+        """Answer `path` (without version prefix) by `handler`.
+
+        Raises:
+            ValueError: the pair already has one.
+        """
+        if (method, path) in self._exact:
+            raise ValueError(f"{method} {path} already has a fast route")
+        self._exact[method, path] = handler
+
+    def add_item(self, method: str, collection: str, leaf: str, handler: FastItemHandler) -> None:
+        """Answer `/{collection}/{reference}/{leaf}` by `handler`; a reference with a slash in it does not match.
+
+        Raises:
+            ValueError: the triple already has one.
+        """
+        if (method, collection, leaf) in self._items:
+            raise ValueError(f"{method} /{collection}/*/{leaf} already has a fast route")
+        self._items[method, collection, leaf] = handler
+
+    def answer(self, scope: Scope) -> FastAnswer | None:
+        """The answer if the table has one; the scope's path is already without version prefix."""
+        method: str = scope["method"]
+        path: str = scope["path"]
+        try:
+            version = negotiate(scope.get(VERSION_KEY))
+        except InvalidParameter:
+            return None
+        if path == "/_ping":
+            return self._ping.get(method)
+        body = self._body(scope, version, method, path)
+        if body is None:
+            return None
+        return FastAnswer(self._json_start, _body(body))
+
+    def _body(self, scope: Scope, version: ApiVersion, method: str, path: str) -> bytes | None:
+        exact = self._exact.get((method, path))
+        if exact is not None:
+            return exact(scope, version)
+        parts = path.split("/", 4)
+        if len(parts) == 4:
+            item = self._items.get((method, parts[1], parts[3]))
+            if item is not None:
+                return item(scope, version, parts[2])
+        return None
+
+
+def _start(headers: list[tuple[bytes, bytes]]) -> Message:
+    return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+def _body(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": False}
+
+
+def _ping_answers(config: AppConfig) -> dict[str, FastAnswer]:
+    """GET and HEAD of `/_ping`. Source: Engine API, SystemPing and SystemPingHead."""
+    fields = (
+        ("Content-Type", "text/plain; charset=utf-8"),
+        *identity_headers(config),
+        *config.ping_headers,
+        ("Cache-Control", "no-cache, no-store, must-revalidate"),
+        ("Pragma", "no-cache"),
+    )
+    start = _start([(name.encode("ascii"), value.encode("ascii")) for name, value in fields])
+    return {
+        "GET": FastAnswer(start, _body(b"OK")),
+        "HEAD": FastAnswer(start, _body(b"")),
+    }

@@ -1,0 +1,87 @@
+"""A quart request whose body is pulled: nothing is read from the socket before a handler asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final, cast
+
+import quart
+import trio
+from quart_trio.wrappers import TrioRequest
+from werkzeug.datastructures import Headers
+
+from services.api.asgi import EXTENSION, ConnectionExtension, Receive
+from services.api.query import Query, parse_query
+from services.api.version import ApiVersion
+from services.errors import InvalidParameter
+
+VALUE_LIMIT_BYTES: Final = 16 * 1024 * 1024
+"""The most that a body read whole (JSON) may have; streams have no limit."""
+
+
+class RequestBody:
+    """The body of one request: iterate over it for its pieces, or `read` it whole."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next piece, never empty.
+
+        Raises:
+            InvalidParameter: the client ended before its body did.
+        """
+        while not self._ended:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise InvalidParameter("unexpected EOF")
+            self._ended = not message.get("more_body", False)
+            if message.get("body"):
+                return bytes(message["body"])
+        raise StopAsyncIteration
+
+    async def read(self, limit_bytes: int = VALUE_LIMIT_BYTES) -> bytes:
+        """All that is left.
+
+        Raises:
+            InvalidParameter: longer than `limit_bytes`, or the client ended early.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self:
+            size += len(piece)
+            if size > limit_bytes:
+                raise InvalidParameter(f"request body larger than {limit_bytes} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+class EngineRequest(TrioRequest):
+    """What handlers get from `current_request()`. `body` and `query` replace quart's own."""
+
+    body: RequestBody  # type: ignore[assignment]  # quart's is pushed to and unbounded
+    api_version: ApiVersion
+
+    @property
+    def query(self) -> Query:
+        """The query parameters, with Go's rules.
+
+        Raises:
+            InvalidParameter: the query string is malformed.
+        """
+        return parse_query(self.query_string)
+
+    @property
+    def connection(self) -> ConnectionExtension | None:
+        """The connection beneath; None under HTTP/2, where there is none to take over."""
+        extensions = self.scope.get("extensions") or {}
+        return cast("ConnectionExtension | None", extensions.get(EXTENSION))
+
+
+def current_request() -> EngineRequest:
+    """The request that the running handler answers."""
+    return cast(EngineRequest, quart.request)

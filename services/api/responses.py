@@ -1,0 +1,82 @@
+"""The answers that are more than a value: endless and finite streams, and the hijack."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import Final
+
+from quart_trio.wrappers import TrioResponse
+
+from services.api.asgi import ConnectionExtension
+from services.api.exchange import render_head
+from services.api.hijack import RAW_STREAM, HijackedStream
+
+JSON: Final = "application/json"
+
+HijackHandler = Callable[[HijackedStream], Awaitable[None]]
+
+
+class EngineResponse(TrioResponse):
+    """A whole answer. What a view returns as bytes, str or tuple becomes one of these."""
+
+    default_mimetype = JSON
+
+
+class StreamResponse(EngineResponse):
+    """An answer in parts, each sent as it comes; its head is sent at once.
+
+    An `endless` one (events, logs -f, stats) ends well-formed when the server drains: the iterator is
+    cancelled where it waits for its next part. A finite one runs on until the server's deadline.
+    """
+
+    def __init__(
+        self,
+        parts: AsyncIterable[bytes],
+        *,
+        endless: bool = False,
+        status: int = 200,
+        content_type: str = JSON,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(None, status, headers, content_type=content_type)
+        self.parts = parts
+        self.endless = endless
+
+
+class HijackResponse(EngineResponse):
+    """Takes the connection over and runs `handler` with its raw stream.
+
+    A client that asked for an upgrade gets 101, another one 200, both without framing. When the handler
+    returns, the server sends the end of the stream, waits up to 2 s for the client's, and closes.
+    Errors must come before: a handler cannot answer with a status any more.
+
+    Source: Engine API, POST /containers/{id}/attach; the content type of the 200 is always raw, as in dockerd.
+    """
+
+    def __init__(
+        self,
+        handler: HijackHandler,
+        *,
+        content_type: str = RAW_STREAM,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(None, 101, headers, content_type=content_type)
+        self.handler = handler
+
+    async def take_over(self, connection: ConnectionExtension, *, upgrade: bool) -> None:
+        """Send the head, run the handler."""
+        if upgrade:
+            status = b"HTTP/1.1 101 UPGRADED\r\n"
+            self.headers["Connection"] = "Upgrade"
+            self.headers["Upgrade"] = "tcp"
+        else:
+            status = b"HTTP/1.1 200 OK\r\n"
+            self.headers["Content-Type"] = RAW_STREAM
+        self.headers.pop("Content-Length", None)
+        head = render_head(status, encode_headers(self))
+        await self.handler(await connection.hijack(head))
+
+
+def encode_headers(response: TrioResponse) -> list[tuple[bytes, bytes]]:
+    """An answer's fields as ASGI wants them, their case kept."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]

@@ -1,0 +1,273 @@
+"""The API server: one supervised child per listener, over a dup() of its socket.
+
+It owns its connections and nothing that must outlive it: the listening socket stays with `Listeners`,
+so that a restart costs no client a refused connection. hypercorn's TCPServer is the base of each
+connection; HTTP/1.1 is served by `Http1Connection`, HTTP/2 and websockets by hypercorn itself.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+import sys
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from socket import socket as StdlibSocket
+from typing import Final, Protocol
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import LifespanState
+from hypercorn.utils import parse_socket_addr
+from loguru import logger
+
+from services.api.asgi import ASGIApp, Scope
+from services.api.drain import Drain
+from services.api.http1 import End, Http1Connection
+from services.api.passthrough import ReplayedStream, ReplayedTLSStream
+from services.api.transport import LINGER_S, PlainTransport, TLSTransport, Transport, linger
+from services.api.watch import HangUpWatch
+
+HANDSHAKE_BUDGET_S: Final = 10.0
+
+
+class ListenerLike(Protocol):
+    """What the server needs of a listener. `services.api.listeners.Listener` provides it."""
+
+    @property
+    def address(self) -> str:
+        """As the operator wrote it, for the log."""
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """None: connections are plain."""
+
+    def dup(self) -> StdlibSocket:
+        """A descriptor of its own on the listening socket."""
+
+
+class StopSignal(Protocol):
+    """A supervisor's request to stop. `supervisor.otp.StopRequest` provides it."""
+
+    async def wait(self) -> None:
+        """Block until the stop is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """How one API server behaves."""
+
+    drain_s: float = 10.0  # after a stop is asked for, how long open requests may run on
+
+    def __post_init__(self) -> None:
+        if self.drain_s < 0:
+            raise ValueError(f"drain_s must not be negative: {self.drain_s}")
+
+
+class ApiServer:
+    """Serves an ASGI app on one listener. `run` is a supervised child and may run again after it ended."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: ListenerLike,
+        *,
+        config: ServerConfig | None = None,
+        stop_request: Callable[[], StopSignal],
+    ) -> None:
+        """`stop_request` is `supervisor.otp.stop_request`, asked for inside `run`."""
+        self._app = app
+        self._listener = listener
+        self._config = config or ServerConfig()
+        self._stop_request = stop_request
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until a stop is asked for, then drain. Ready, with the address, once connections are accepted."""
+        stop = self._stop_request()
+        drain = Drain()
+        active = HangUpWatch()
+        serving = _Serving(self._app, self._listener.tls, drain, active)
+        accepting = trio.SocketListener(trio.socket.from_stdlib_socket(self._listener.dup()))
+        log = logger.bind(service="api")
+        async with trio.open_nursery() as watchers:
+            watchers.start_soon(active.run)
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as acceptors:
+                    accept = partial(
+                        trio.serve_listeners,
+                        serving.serve,
+                        [accepting],
+                        handler_nursery=connections,
+                    )
+                    await acceptors.start(accept)
+                    log.info("API listens", address=self._listener.address)
+                    task_status.started(self._listener.address)
+                    await stop.wait()
+                    acceptors.cancel_scope.cancel()
+                log.info("API drains", address=self._listener.address, open=len(serving.open))
+                connections.cancel_scope.deadline = trio.current_time() + self._config.drain_s
+                await serving.begin_drain()
+            watchers.cancel_scope.cancel()
+
+
+class _Serving:
+    """What all connections of one run share."""
+
+    def __init__(
+        self, app: ASGIApp, tls: ssl.SSLContext | None, drain: Drain, active: HangUpWatch
+    ) -> None:
+        self.app = app
+        self.wrapped_app = ASGIWrapper(app)  # type: ignore[arg-type]  # hypercorn's typed dicts
+        self.tls = tls
+        self.drain = drain
+        self.active = active
+        self.context = WorkerContext(None)
+        self.config = hypercorn_config()
+        self.open: set[Connection] = set()
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """One accepted connection, to its end. Whatever goes wrong in it stays in it."""
+        connection = Connection(self, stream)
+        self.open.add(connection)
+        try:
+            await connection.run()
+        except Exception as error:  # the guard: no connection's error ends the server
+            logger.bind(service="api").opt(exception=error).error("connection failed")
+        except BaseExceptionGroup as group:
+            cancelled, rest = group.split(trio.Cancelled)
+            if rest is not None:
+                logger.bind(service="api").opt(exception=rest).error("connection failed")
+            if cancelled is not None:
+                raise cancelled from None
+        finally:
+            stream.socket.close()
+            self.open.discard(connection)
+
+    async def begin_drain(self) -> None:
+        """Tell every connection, and hypercorn's, that the server ends."""
+        self.drain.begin()
+        await self.context.terminated.set()
+        for connection in tuple(self.open):
+            connection.begin_drain()
+
+
+class Connection(TCPServer):
+    """hypercorn's TCP server with HTTP/1.1 taken out of its hands."""
+
+    def __init__(self, serving: _Serving, stream: trio.SocketStream) -> None:
+        super().__init__(
+            serving.wrapped_app,
+            serving.config,
+            serving.context,
+            LifespanState(),
+            stream,  # type: ignore[arg-type]  # hypercorn takes both kinds, and says so at run time only
+        )
+        self._serving = serving
+        self._plain = stream
+        self._http1: Http1Connection | None = None
+
+    def begin_drain(self) -> None:
+        """Close if idle; before the first byte was read the connection counts as fresh."""
+        if self._http1 is not None:
+            self._http1.begin_drain()
+
+    async def run(self) -> None:
+        """Serve the connection to its end, by HTTP/1.1 or in hypercorn's hands."""
+        transport: Transport = PlainTransport(self._plain)
+        alpn: str | None = None
+        if self._serving.tls is not None:
+            shaken = await self._shake_hands(self._serving.tls)
+            if shaken is None:
+                return
+            transport, alpn = TLSTransport(shaken), shaken.selected_alpn_protocol()
+        if alpn == "h2":
+            await self._pass_through(ReplayedTLSStream(transport, b"", alpn), End.HTTP2)
+            return
+        self._http1 = Http1Connection(
+            transport,
+            self._serving.app,
+            drain=self._serving.drain,
+            active=self._serving.active,
+            base_scope=self._base_scope(),
+        )
+        if self._serving.drain.is_begun:
+            self._http1.begin_drain()
+        end = await self._http1.serve()
+        if end is End.CLOSED:
+            return
+        data = bytes(self._http1.buffer)
+        if self._serving.tls is None:
+            # hypercorn finds HTTP/2 with prior knowledge by itself, from the preface.
+            await self._pass_through(ReplayedStream(transport, data), end)
+        else:
+            await self._pass_through(ReplayedTLSStream(transport, data, alpn), end)
+
+    async def _shake_hands(
+        self, context: ssl.SSLContext
+    ) -> trio.SSLStream[trio.SocketStream] | None:
+        stream = trio.SSLStream(self._plain, context, server_side=True, https_compatible=True)
+        try:
+            with trio.fail_after(HANDSHAKE_BUDGET_S):
+                await stream.do_handshake()
+        except trio.TooSlowError:
+            return None
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            await self._explain(error.__cause__)
+            return None
+        return stream
+
+    async def _explain(self, cause: BaseException | None) -> None:
+        """Log why there is no TLS session, and tell a client that spoke plain HTTP in its own words."""
+        logger.bind(service="api").debug("TLS handshake failed", error=str(cause))
+        if isinstance(cause, ssl.SSLError) and cause.reason == "HTTP_REQUEST":
+            with trio.move_on_after(LINGER_S):
+                await self._plain.send_all(_PLAIN_ON_TLS)
+                await linger(PlainTransport(self._plain))
+
+    def _base_scope(self) -> Scope:
+        sock = self._plain.socket
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "scheme": "http" if self._serving.tls is None else "https",
+            "root_path": "",
+            "client": parse_socket_addr(sock.family, sock.getpeername()),
+            "server": parse_socket_addr(sock.family, sock.getsockname()),
+        }
+
+    async def _pass_through(self, stream: ReplayedStream, end: End) -> None:
+        if end is End.WEBSOCKET:
+            self.config = _one_request(self.config)
+        self.stream = stream  # type: ignore[assignment]  # it has what hypercorn calls
+        await super().run()
+
+
+_PLAIN_ON_TLS: Final = (
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+)
+
+
+def hypercorn_config() -> Config:
+    """hypercorn's settings for what passes through to it; its limits that would cut a stream are off."""
+    config = Config()
+    config.include_server_header = False
+    config.accesslog = None
+    config.errorlog = None
+    config.keep_alive_timeout = math.inf
+    config.keep_alive_max_requests = sys.maxsize
+    config.read_timeout = None
+    return config
+
+
+def _one_request(config: Config) -> Config:
+    """For a websocket that its handler refused: hypercorn must not go on to serve HTTP/1.1 here."""
+    config = copy(config)
+    config.keep_alive_max_requests = 0
+    return config
