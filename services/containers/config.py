@@ -36,7 +36,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, rename=docker_name):
     """A value with Docker's JSON names."""
 
 
-class HealthConfig(Wire, omit_defaults=True):
+class HealthConfig(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """Durations are nanoseconds, 0 inherits. `test` is Docker's: [], ["NONE"], ["CMD", ...], ["CMD-SHELL", x]."""
 
     test: list[str] | None = None
@@ -47,7 +47,7 @@ class HealthConfig(Wire, omit_defaults=True):
     start_interval: int = 0
 
 
-class ContainerConfig(Wire):
+class ContainerConfig(Wire, frozen=True, kw_only=True):
     """What goes along with the image: independent of the host."""
 
     hostname: str = ""
@@ -76,42 +76,42 @@ class ContainerConfig(Wire):
     shell: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
-class LogConfig(Wire):
+class LogConfig(Wire, frozen=True, kw_only=True):
     """`type` "" means the daemon's default driver."""
 
     type: str = ""
     config: dict[str, str] = {}
 
 
-class RestartPolicy(Wire):
+class RestartPolicy(Wire, frozen=True, kw_only=True):
     """`name` is "", "no", "always", "unless-stopped" or "on-failure"; the count is for the last one."""
 
     name: str = ""
     maximum_retry_count: int = 0
 
 
-class PortBinding(Wire):
+class PortBinding(Wire, frozen=True, kw_only=True):
     """Both may be "": any address, an ephemeral port."""
 
     host_ip: str = ""
     host_port: str = ""
 
 
-class WeightDevice(Wire):
+class WeightDevice(Wire, frozen=True, kw_only=True):
     """`weight` is 10 to 1000."""
 
     path: str = ""
     weight: int = 0
 
 
-class ThrottleDevice(Wire):
+class ThrottleDevice(Wire, frozen=True, kw_only=True):
     """`rate` is bytes or operations a second."""
 
     path: str = ""
     rate: int = 0
 
 
-class DeviceMapping(Wire):
+class DeviceMapping(Wire, frozen=True, kw_only=True):
     """`cgroup_permissions` is a subset of "rwm"."""
 
     path_on_host: str = ""
@@ -119,7 +119,7 @@ class DeviceMapping(Wire):
     cgroup_permissions: str = ""
 
 
-class DeviceRequest(Wire):
+class DeviceRequest(Wire, frozen=True, kw_only=True):
     """A request to a device driver (CDI, nvidia)."""
 
     driver: str = ""
@@ -129,7 +129,7 @@ class DeviceRequest(Wire):
     options: dict[str, str] | None = None
 
 
-class Ulimit(Wire):
+class Ulimit(Wire, frozen=True, kw_only=True):
     """-1 is unlimited."""
 
     name: str = ""
@@ -137,7 +137,7 @@ class Ulimit(Wire):
     soft: int = 0
 
 
-class BindOptions(Wire, omit_defaults=True):
+class BindOptions(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """`propagation` is "", "private", "rprivate", "shared", "rshared", "slave" or "rslave"."""
 
     propagation: str = ""
@@ -147,14 +147,14 @@ class BindOptions(Wire, omit_defaults=True):
     read_only_force_recursive: bool = False
 
 
-class DriverConfig(Wire, omit_defaults=True):
+class DriverConfig(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """A volume driver and its options."""
 
     name: str = ""
     options: dict[str, str] = {}
 
 
-class VolumeOptions(Wire, omit_defaults=True):
+class VolumeOptions(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """Options of a mount of type volume."""
 
     no_copy: bool = False
@@ -163,13 +163,13 @@ class VolumeOptions(Wire, omit_defaults=True):
     subpath: str = ""
 
 
-class ImageOptions(Wire, omit_defaults=True):
+class ImageOptions(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """Options of a mount of type image."""
 
     subpath: str = ""
 
 
-class TmpfsOptions(Wire, omit_defaults=True):
+class TmpfsOptions(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """`mode` is a permission number, `options` pairs or single words."""
 
     size_bytes: int = 0
@@ -177,7 +177,7 @@ class TmpfsOptions(Wire, omit_defaults=True):
     options: list[list[str]] = []
 
 
-class Mount(Wire, omit_defaults=True):
+class Mount(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """One `--mount`: `type` is bind, volume, tmpfs, image, npipe or cluster."""
 
     type: str = ""
@@ -191,7 +191,7 @@ class Mount(Wire, omit_defaults=True):
     tmpfs_options: TmpfsOptions | None = None
 
 
-class HostConfig(Wire):
+class HostConfig(Wire, frozen=True, kw_only=True):
     """What depends on the host: limits, mounts, namespaces, networking mode, security."""
 
     binds: list[str] | None = None
@@ -265,7 +265,7 @@ class HostConfig(Wire):
     init: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class EndpointIPAMConfig(Wire, omit_defaults=True):
+class EndpointIPAMConfig(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """Addresses that the user asked for."""
 
     ipv4_address: str = ""
@@ -273,7 +273,7 @@ class EndpointIPAMConfig(Wire, omit_defaults=True):
     link_local_ips: list[str] | None = None
 
 
-class EndpointSettings(Wire):
+class EndpointSettings(Wire, frozen=True, kw_only=True):
     """One container's place in one network: what was asked, and what came of it."""
 
     ipam_config: EndpointIPAMConfig | None = None
@@ -293,7 +293,7 @@ class EndpointSettings(Wire):
     dns_names: list[str] | None = None
 
 
-class NetworkingConfig(Wire):
+class NetworkingConfig(Wire, frozen=True, kw_only=True):
     """The networks to join at start, by name or id."""
 
     endpoints_config: dict[str, EndpointSettings | None] = {}

@@ -36,6 +36,7 @@ from services.containers.spec import (
     MountPoint,
     SpecDefaults,
     adapt_host_config,
+    check_bind_sources,
     parse_mounts,
     validate,
 )
@@ -171,10 +172,9 @@ class Creator:
         if not command:
             raise InvalidParameter("no command specified")
         driver, options = self._log_settings(host)
-        mounts = await trio.to_thread.run_sync(
-            partial(parse_mounts, config, host), limiter=self._disk
-        )
+        mounts = list(parse_mounts(host, data_root=self._defaults.data_root))
         _refuse_volumes(mounts)
+        await trio.to_thread.run_sync(partial(check_bind_sources, mounts), limiter=self._disk)
         definition = Definition(
             id=container_id,
             name="",

@@ -41,7 +41,7 @@ KEPT_AFTER_END: Final = 1000
 LOST_EXIT_CODE: Final = 137
 
 
-class ExecConfig(Wire):
+class ExecConfig(Wire, frozen=True, kw_only=True):
     """Engine API, schema ExecConfig. `detach_keys` "" is the daemon's default."""
 
     attach_stdin: bool = False

@@ -72,7 +72,6 @@ class TaskLauncher:
         specs: SpecSource,
         runtimes: Runtimes,
         engine_id: str,
-        close_log: Callable[[Container], Awaitable[None]],
         oom_kills: Callable[[Container], int],
         disk: trio.CapacityLimiter,
     ) -> None:
@@ -83,7 +82,6 @@ class TaskLauncher:
         self._specs = specs
         self._runtimes = runtimes
         self._engine_id = engine_id
-        self._close_log = close_log
         self._oom_kills = oom_kills
         self._disk = disk
 
@@ -113,8 +111,6 @@ class TaskLauncher:
             partial(self._delete_task, container),
             partial(self._delete_record, container),
             partial(self._release_network, container),
-            run.stdio.close,
-            partial(self._close_log, container),
         )
         for step in steps:
             await self._survive(container, step)
@@ -122,9 +118,7 @@ class TaskLauncher:
     async def was_oom_killed(self, container: Container) -> bool:
         """Whether the kernel killed a process of the container's cgroup. False if not known."""
         with suppress(OSError, ValueError):
-            count = await trio.to_thread.run_sync(
-                self._oom_kills, container, limiter=self._disk
-            )
+            count = await trio.to_thread.run_sync(self._oom_kills, container, limiter=self._disk)
             return count > 0
         return False
 
@@ -157,9 +151,7 @@ class TaskLauncher:
             snapshot_key=container.id,
             labels={OWNER_LABEL: self._engine_id},
         )
-        undo.push_async_callback(
-            self._shielded, container, partial(self._delete_record, container)
-        )
+        undo.push_async_callback(self._shielded, container, partial(self._delete_record, container))
         await self._containerd.containers.create(record)
         undo.push_async_callback(self._shielded, container, partial(self._undo_task, container))
         pid = await self._containerd.tasks.create(

@@ -21,6 +21,7 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import ExitStatus, State, Status
 from services.containers.restart_policy import restart_delay_s, wants_restart
 from services.containers.run import Run
+from services.containers.stdio import Stdio
 from services.errors import EngineError, NotFound, Unavailable
 from supervisor.otp import StopRequest, stop_request
 
@@ -31,6 +32,10 @@ UNKNOWN_EXIT_CODE: Final = 255
 
 LOST_SHIM_EXIT_CODE: Final = 137
 """containerd kills what a dead shim leaves behind."""
+
+DRAIN_BEFORE_RECORD_S: Final = 3.0
+"""An attached client that does not read must not keep the exit from being recorded; it goes on
+getting its output afterwards."""
 
 CLEANUP_LIMIT_S: Final = 30.0
 
@@ -65,6 +70,7 @@ class Lives:
         journal: Journal,
         launcher: Launcher,
         stopper: Stopper,
+        new_streams: Callable[[Container], Stdio],
         auto_remove: Callable[[Container], Awaitable[None]],
         is_live_restore: Callable[[], bool],
     ) -> None:
@@ -72,6 +78,7 @@ class Lives:
         self._journal = journal
         self._launcher = launcher
         self._stopper = stopper
+        self._streams_for_next_run = new_streams
         self._auto_remove = auto_remove
         self._is_live_restore = is_live_restore
 
@@ -98,6 +105,7 @@ class Lives:
             if run.container.state is not State.RESTARTING:
                 return
             delay_s = restart_delay_s(delay_s, ran_for_s=_ran_for_s(run.container))
+            await run.restart_pump(self._streams_for_next_run(run.container))
             with trio.move_on_after(delay_s):
                 await run.stop_wanted.wait()
             if not await self._restart(run):
@@ -133,13 +141,15 @@ class Lives:
         """Record an exit and give back what the task held, even when the daemon is stopping."""
         container = run.container
         run.stdio.process_exited()
-        await run.stdio.wait_drained()
+        with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
+            await run.stdio.wait_drained()
         with trio.CancelScope(shield=True), trio.fail_after(CLEANUP_LIMIT_S):
             oom = await self._launcher.was_oom_killed(container)
             async with container.turn("the end of its task"):
                 await self._record_exit(run, exit_, oom_killed=oom)
                 container.tell_exited(container.last_exit)
                 await self._launcher.clean_up(run)
+        await run.finish_streams()
 
     async def _record_exit(self, run: Run, exit_: ExitStatus, *, oom_killed: bool) -> None:
         container, status = run.container, run.container.status
@@ -181,7 +191,11 @@ class Lives:
                     await self._journal.set_status(container, _changed(container, state=gone))
                 return False
             count = container.status.restart_count + 1
-            await self._journal.set_status(container, _changed(container, restart_count=count))
+            now_ns = time.time_ns()  # a launch that fails lasted no time
+            again = _changed(
+                container, restart_count=count, started_at_ns=now_ns, finished_at_ns=now_ns
+            )
+            await self._journal.set_status(container, again)
             try:
                 await self._launcher.launch(run)
             except EngineError as error:

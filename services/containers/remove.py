@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -41,6 +42,7 @@ class Remover:
         runs: Runs,
         stopper: Stopper,
         root_filesystems: RootFilesystems,
+        forget: Callable[[Container], Awaitable[None]],
         directory: Path,
         disk: trio.CapacityLimiter,
     ) -> None:
@@ -51,6 +53,7 @@ class Remover:
         self._root_filesystems = root_filesystems
         self._directory = directory
         self._disk = disk
+        self._forget = forget
         self._under_way: set[str] = set()
 
     async def remove(self, container: Container, *, force: bool = False) -> None:
@@ -106,7 +109,7 @@ class Remover:
         try:
             await self._root_filesystems.remove_rootfs(container.id)
             await trio.to_thread.run_sync(
-                _remove_tree, self._directory / container.id, limiter=self._disk
+                remove_tree, self._directory / container.id, limiter=self._disk
             )
         except (EngineError, OSError) as error:
             await self._set_state(container, LifeEvent.REMOVAL_FAILED, error=str(error))
@@ -115,6 +118,7 @@ class Remover:
             ) from error
         await self._journal.delete(container.id, container_event(container, "destroy"))
         self._table.remove(container)
+        await self._forget(container)
         container.tell_removed()
         log.info("container removed", container=container.id)
 
@@ -128,7 +132,8 @@ class Remover:
         await self._journal.set_status(container, status)
 
 
-def _remove_tree(path: Path) -> None:
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all in it; gone already is fine. Blocks."""
     try:
         shutil.rmtree(path)
     except FileNotFoundError:

@@ -42,6 +42,16 @@ def restart_delay_s(previous_delay_s: float, *, ran_for_s: float) -> float:
     return min(previous_delay_s * 2, LONGEST_DELAY_S)
 
 
-def starts_with_daemon(policy: RestartPolicy, *, stopped_by_user: bool) -> bool:
-    """Whether a container that is found exited when the daemon starts is started."""
-    return policy.name == "always" or (policy.name == "unless-stopped" and not stopped_by_user)
+def starts_with_daemon(
+    policy: RestartPolicy, *, exit_code: int, restart_count: int, stopped_by_user: bool
+) -> bool:
+    """Whether a container that is found exited when the daemon starts is started.
+
+    As `wants_restart`, but `always` forgets that somebody stopped it.
+    """
+    return policy.name == "always" or wants_restart(
+        policy,
+        exit_code=exit_code,
+        restart_count=restart_count,
+        stopped_by_user=stopped_by_user,
+    )

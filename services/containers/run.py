@@ -47,11 +47,30 @@ class Run:
         self.stop_wanted = trio.Event()
         self.ended = trio.Event()
         self.supervisor: Supervisor | None = None
+        self._cut = trio.Event()
+
+    def cut_streams(self) -> None:
+        """The next start does not wait for a client that will not read the last run's output."""
+        self._cut.set()
+
+    async def finish_streams(self) -> None:
+        """Let the attached have the rest of an ended run's output, however slowly they read."""
+        async with trio.open_nursery() as nursery:
+
+            async def wait_cut() -> None:
+                await self._cut.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait_cut)
+            await self.stdio.wait_drained()
+            nursery.cancel_scope.cancel()
+        if self.supervisor is not None:
+            await self.supervisor.terminate_child(PUMP)
+        await self.stdio.close()
 
     async def restart_pump(self, stdio: Stdio) -> None:
         """Fresh pipes for another launch under the same supervisor."""
         assert self.supervisor is not None
-        await self.supervisor.terminate_child(PUMP)
         self.stdio = stdio
         await self.supervisor.restart_child(PUMP)
 

@@ -20,7 +20,9 @@ from services.containers.spec import (
     SpecInputs,
     build_exec_process,
     build_spec,
+    make_bind_sources,
     read_account_files,
+    read_account_files_in,
     read_host_devices,
     resolve_user,
 )
@@ -76,10 +78,8 @@ class SpecSource:
         definition = container.definition
         config, host = definition.config, definition.host_config
         accounts = read_account_files(rootfs)
-        user = resolve_user(config.user, accounts, group_add=host.group_add or ())
-        for mount in definition.mounts:
-            if mount.create_source:
-                Path(mount.source).mkdir(parents=True, exist_ok=True)
+        user = resolve_user(config.user, accounts, host.group_add or ())
+        make_bind_sources(definition.mounts)
         inputs = SpecInputs(
             container_id=container.id,
             args=(definition.path, *definition.args),
@@ -96,7 +96,27 @@ class SpecSource:
         return msgspec.json.encode(build_spec(inputs))
 
     def _build_exec(self, container: Container, config: ExecConfig) -> bytes:
-        raise NotImplementedError
+        definition = container.definition
+        accounts = read_account_files_in(Path(f"/proc/{container.status.pid}/root"))
+        user = resolve_user(
+            config.user or definition.config.user,
+            accounts,
+            definition.host_config.group_add or (),
+        )
+        process = build_exec_process(
+            args=config.cmd or [],
+            config=definition.config,
+            host_config=definition.host_config,
+            facts=self._facts,
+            defaults=self._defaults,
+            user=user,
+            env=config.env or (),
+            cwd=config.working_dir,
+            tty=config.tty,
+            privileged=config.privileged,
+            rows_columns=config.console_size or (0, 0),
+        )
+        return msgspec.json.encode(process)
 
     def _write_files(self, container: Container, sandbox: Sandbox) -> NetworkFiles:
         config = container.definition.config

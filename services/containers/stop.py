@@ -17,7 +17,7 @@ from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.model import State
 from services.containers.run import Run, Runs
-from services.containers.signals import parse_signal
+from services.containers.spec import parse_signal
 from services.errors import Conflict, DeadlineExceeded, EngineError, NotFound, NotModified
 
 log = logger.bind(service="containers")

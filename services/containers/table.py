@@ -57,6 +57,10 @@ class ContainerTable:
         """Whether a container has or is being given `name`."""
         return name in self._id_of_name
 
+    def is_reserved(self, container_id: str) -> bool:
+        """Whether a container has this id, or one is being made with it."""
+        return container_id in self._by_id or container_id in self._id_of_name.values()
+
     def reserve_name(self, name: str, container_id: ContainerId) -> None:
         """Give `name` to a container that is being made or renamed.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
@@ -184,7 +185,7 @@ class Networks:
         if self._pool is not None:
             self._pool.take_if_free(IPv4Address(address))
 
-    async def reclaim(self, living: set[str]) -> list[str]:
+    async def reclaim(self, living: Set[str]) -> list[str]:
         """Drop the namespaces of containers that do not live any more; returns their ids."""
         held = await self._in_thread(partial(held_namespaces, self._directory))
         dead = [name for name in held if name not in living]

@@ -1,0 +1,248 @@
+"""All that can be done with containers; what the API calls.
+
+Each operation is a part of its own; this module only finds the container that a client names and
+hands it on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
+
+import msgspec
+import trio
+
+from services.containerd import Containerd
+from services.containers.container import Container, ExitWaiter
+from services.containers.create import Created, CreateRequest, Creator
+from services.containers.exec import Exec, ExecConfig, Execs
+from services.containers.journal import Journal, container_event
+from services.containers.lifecycle import LifeEvent, next_state
+from services.containers.logs import LogReader
+from services.containers.model import State
+from services.containers.names import checked_name
+from services.containers.remove import Remover
+from services.containers.run import Runs
+from services.containers.stdio import AttachedStreams
+from services.containers.stop import Stopper
+from services.containers.table import ContainerTable
+from services.containers.terminals import Terminals
+from services.errors import Conflict, DeadlineExceeded, InvalidParameter, NotModified
+
+START_LIMIT_S: Final = 120.0
+OLD_RUN_LIMIT_S: Final = 5.0
+
+
+class Containers:
+    """The containers of this engine and the operations on them.
+
+    Operations on one container are ordered; on different ones they never wait for each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        containerd: Containerd,
+        table: ContainerTable,
+        journal: Journal,
+        runs: Runs,
+        creator: Creator,
+        stopper: Stopper,
+        remover: Remover,
+        execs: Execs,
+        terminals: Terminals,
+    ) -> None:
+        self._containerd = containerd
+        self.table = table
+        self._journal = journal
+        self._runs = runs
+        self._creator = creator
+        self._stopper = stopper
+        self._remover = remover
+        self.execs = execs
+        self.terminals = terminals
+
+    def find(self, ref: str) -> Container:
+        """The container that a client names. Raises as `ContainerTable.find`."""
+        return self.table.find(ref)
+
+    async def create(self, request: CreateRequest) -> Created:
+        """Make a container. Raises as `Creator.create`."""
+        return await self._creator.create(request)
+
+    async def start(self, container: Container) -> None:
+        """Start a container; return once its process runs. Source: Engine API, ContainerStart.
+
+        Raises:
+            NotModified: it runs already.
+            Conflict: it is paused, or being removed.
+            InvalidParameter: its command cannot be started.
+        """
+        # A client that leaves in the middle must not leave half a start.
+        with trio.CancelScope(shield=True), trio.move_on_after(START_LIMIT_S) as limit:
+            async with container.turn("its start"):
+                _check_startable(container)
+                await self._end_old_run(container)
+                try:
+                    await self._runs.start(container, self.terminals.streams(container))
+                except BaseException:
+                    self.terminals.retire_streams(container)
+                    raise
+        if limit.cancelled_caught:
+            raise DeadlineExceeded(f"container {container.name} did not start in time")
+
+    async def stop(
+        self, container: Container, *, signal: str = "", grace_s: float | None = None
+    ) -> None:
+        """As `Stopper.stop`."""
+        await self._stopper.stop(container, signal=signal, grace_s=grace_s)
+
+    async def restart(
+        self, container: Container, *, signal: str = "", grace_s: float | None = None
+    ) -> None:
+        """Stop a container if it runs, and start it."""
+        if container.is_running:
+            try:
+                await self._stopper.stop(container, signal=signal, grace_s=grace_s)
+            except NotModified:
+                pass  # it ended by itself in the meantime
+        await self.start(container)
+        await self._journal.tell(container_event(container, "restart"))
+
+    async def kill(self, container: Container, signal: str = "") -> None:
+        """As `Stopper.kill`."""
+        await self._stopper.kill(container, signal)
+
+    async def pause(self, container: Container) -> None:
+        """Freeze all processes. Source: Engine API, ContainerPause.
+
+        Raises:
+            Conflict: it does not run, or is paused already.
+        """
+        async with container.turn("its pause"):
+            if container.state is State.PAUSED:
+                raise Conflict(f"container {container.id} is already paused")
+            if container.state is not State.RUNNING:
+                raise Conflict(f"container {container.id} is not running")
+            await self._containerd.tasks.pause(container.id)
+            await self._change_state(container, LifeEvent.PAUSED)
+
+    async def unpause(self, container: Container) -> None:
+        """Let them go on. Raises Conflict when it is not paused."""
+        async with container.turn("its unpause"):
+            if container.state is not State.PAUSED:
+                raise Conflict(f"container {container.id} is not paused")
+            await self._containerd.tasks.resume(container.id)
+            await self._change_state(container, LifeEvent.RESUMED)
+
+    async def rename(self, container: Container, name: str) -> None:
+        """Give a container another name. Source: Engine API, ContainerRename.
+
+        Raises:
+            InvalidParameter: no name, or one that Docker does not allow.
+            Conflict: somebody has it.
+        """
+        if not name:
+            raise InvalidParameter("Neither old nor new names may be empty")
+        name = checked_name(name)
+        async with container.turn("its renaming"):
+            old = container.name
+            if name == old:
+                raise InvalidParameter(
+                    "Renaming a container with the same name as its current name"
+                )
+            self.table.reserve_name(name, container.id)
+            try:
+                definition = msgspec.structs.replace(container.definition, name=name)
+                event = container_event(container, "rename", {"oldName": f"/{old}", "name": name})
+                await self._journal.set_definition(container, definition, event)
+            except BaseException:
+                self.table.release_name(name, container.id)
+                raise
+            self.table.release_name(old, container.id)
+
+    async def remove(self, container: Container, *, force: bool = False) -> None:
+        """As `Remover.remove`; its streams, log and execs are forgotten."""
+        await self._remover.remove(container, force=force)
+
+    async def resize(self, container: Container, *, width: int, height: int) -> None:
+        """Tell the terminal its size in characters.
+
+        Raises:
+            Conflict: it does not run.
+        """
+        if not container.state.has_task:
+            raise Conflict(f"container {container.id} is not running")
+        await self._containerd.tasks.resize_pty(container.id, width=width, height=height)
+        attributes = {"height": str(height), "width": str(width)}
+        await self._journal.tell(container_event(container, "resize", attributes))
+
+    async def process_ids(self, container: Container) -> Sequence[int]:
+        """The host's pids of all processes in a running container.
+
+        Raises:
+            Conflict: it does not run.
+        """
+        if not container.state.has_task:
+            raise Conflict(f"container {container.id} is not running")
+        return [process.pid for process in await self._containerd.tasks.pids(container.id)]
+
+    @asynccontextmanager
+    async def waiter(self, container: Container, condition: str) -> AsyncIterator[ExitWaiter]:
+        """Registered from the moment the block begins; see `Container.waiter`."""
+        waiter = container.waiter(condition)
+        try:
+            yield waiter
+        finally:
+            container.forget_waiter(waiter)
+
+    def attach(
+        self, container: Container, *, stdin: bool, stdout: bool, stderr: bool
+    ) -> AbstractAsyncContextManager[AttachedStreams]:
+        """Join a container's streams, those of the next run if it does not run.
+
+        Raises:
+            Conflict: it is paused.
+        """
+        if container.state is State.PAUSED:
+            raise Conflict(
+                f"container {container.id} is paused, unpause the container before attach"
+            )
+        stdin = stdin and container.definition.config.open_stdin
+        return self.terminals.streams(container).attach(stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def log_reader(self, container: Container) -> LogReader:
+        """As `Terminals.log_reader`."""
+        return self.terminals.log_reader(container)
+
+    async def create_exec(self, container: Container, config: ExecConfig) -> Exec:
+        """As `Execs.create`."""
+        return await self.execs.create(container, config)
+
+    async def _end_old_run(self, container: Container) -> None:
+        """What is left of the last run: a client that still reads its output loses the rest."""
+        run = self._runs.get(container)
+        if run is None:
+            return
+        with trio.move_on_after(OLD_RUN_LIMIT_S):
+            await run.ended.wait()
+            return
+        run.cut_streams()
+        with trio.move_on_after(OLD_RUN_LIMIT_S):
+            await run.ended.wait()
+            return
+        raise Conflict(f"container {container.name} is still ending; try again")
+
+    async def _change_state(self, container: Container, event: LifeEvent) -> None:
+        status = msgspec.structs.replace(container.status, state=next_state(container.state, event))
+        await self._journal.set_status(container, status, container_event(container, event.value))
+
+
+def _check_startable(container: Container) -> None:
+    if container.state is State.PAUSED:
+        raise Conflict("cannot start a paused container, try unpause instead")
+    if container.is_running:
+        raise NotModified(f"container {container.name} is already running")
+    if container.state in (State.REMOVING, State.DEAD):
+        raise Conflict("container is marked for removal and cannot be started")

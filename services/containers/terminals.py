@@ -1,0 +1,97 @@
+"""Each container's streams and log: there before its task, and there again for the next one.
+
+A client may attach before the start (`docker run` does): the streams of the coming run exist as
+soon as somebody asks for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+
+from services.containerd import Containerd
+from services.containers.container import Container
+from services.containers.launch import container_directory
+from services.containers.logs import (
+    JsonFileLog,
+    LogReader,
+    parse_json_file_options,
+    refuse_reading,
+)
+from services.containers.stdio import Stdio
+
+
+class Terminals:
+    """Hands out the streams and the logs of containers."""
+
+    def __init__(self, *, containerd: Containerd, data_root: Path, exec_root: Path) -> None:
+        self._containerd = containerd
+        self._data_root = data_root
+        self._directory = exec_root / "io"
+        self._streams: dict[str, Stdio] = {}
+        self._logs: dict[str, JsonFileLog] = {}
+        # One at a time: the writers share the interpreter, and take turns of a block each.
+        self._log_threads = trio.CapacityLimiter(1)
+        self._reader_threads = trio.CapacityLimiter(2)
+
+    def streams(self, container: Container) -> Stdio:
+        """The streams of the present run, or of the next one."""
+        found = self._streams.get(container.id)
+        if found is None:
+            found = self._streams[container.id] = self._new_streams(container)
+        return found
+
+    def log_reader(self, container: Container) -> LogReader:
+        """Reads the container's log.
+
+        Raises:
+            NotSupported: its log driver cannot be read.
+        """
+        log = self.log(container)
+        if log is None:
+            raise refuse_reading()
+        return LogReader(files=log.files, feed=log.feed, threads=self._reader_threads)
+
+    def log(self, container: Container) -> JsonFileLog | None:
+        """The container's log, None for the driver `none`."""
+        definition = container.definition
+        if definition.log_driver == "none":
+            return None
+        found = self._logs.get(container.id)
+        if found is None:
+            found = self._logs[container.id] = JsonFileLog(
+                self.log_path(container), parse_json_file_options(definition.log_options)
+            )
+        return found
+
+    def log_path(self, container: Container) -> Path:
+        """Where the json-file log lies."""
+        return container_directory(self._data_root, container.id) / f"{container.id}-json.log"
+
+    def retire_streams(self, container: Container) -> None:
+        """The run is over; who attaches from now on attaches to the next one."""
+        self._streams.pop(container.id, None)
+
+    async def forget(self, container: Container) -> None:
+        """The container is gone."""
+        streams = self._streams.pop(container.id, None)
+        self._logs.pop(container.id, None)
+        if streams is not None:
+            await streams.close()
+
+    def _new_streams(self, container: Container) -> Stdio:
+        config = container.definition.config
+
+        async def close_stdin() -> None:
+            await self._containerd.tasks.close_io(container.id)
+
+        return Stdio(
+            directory=self._directory / container.id,
+            tty=config.tty,
+            stdin=config.open_stdin,
+            stdin_once=config.stdin_once,
+            log=self.log(container),
+            on_stdin_closed=close_stdin,
+            threads=self._log_threads,
+        )
