@@ -25,6 +25,7 @@ from supervisor.otp import (
     ChildType,
     Intensity,
     Restart,
+    StartFailed,
     Strategy,
     Supervisor,
 )
@@ -126,15 +127,19 @@ class Runs:
                     shutdown_s=INFINITY,
                 )
             )
-        except BaseException:
+        except StartFailed as error:
+            raise _first_cause(error) from error
+        finally:
             if run.supervisor is None:
                 self._forget(run)
-            raise
 
     async def _supervise(self, run: Run, task_status: trio.TaskStatus[object]) -> None:
         async def task(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
             await self._life(run, task_status)
 
+        if run.ended.is_set():  # its parts had failed too often: it begins anew
+            run.ended = trio.Event()
+            self._runs[run.container.id] = run
         run.supervisor = Supervisor(
             [
                 ChildSpec(id=PUMP, start=run.pump, restart=Restart.TRANSIENT),
@@ -155,10 +160,16 @@ class Runs:
         try:
             await run.supervisor.run(task_status=task_status)
         finally:
-            if not run.container.state.has_task:
-                self._forget(run)
+            self._forget(run)
 
     def _forget(self, run: Run) -> None:
         run.ended.set()
         if self._runs.get(run.container.id) is run:
             del self._runs[run.container.id]
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What kept the task from starting, without the supervisors' words around it."""
+    while isinstance(error, StartFailed) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
