@@ -68,7 +68,7 @@ def line_suffix(label: str, attributes: bytes, time_text: str) -> bytes:
 
 
 def escape(data: bytes) -> bytes:
-    """`data` for use in a JSON string, its newlines left alone; each invalid byte becomes U+FFFD."""
+    """`data` for use in a JSON string, newlines left alone; each invalid byte becomes U+FFFD."""
     special = data.translate(None, _PLAIN)
     if not special:
         return data

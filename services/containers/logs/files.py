@@ -42,6 +42,8 @@ class LogFiles:
     def rotate(self) -> None:
         """Make the newest file the one before it, and forget what is too old."""
         with self._lock:
+            if not self.path.exists():  # a rotation that went no further
+                return
             if self._max_files == 1:
                 # Never unlink first: the new file must not get the old one's inode number.
                 fresh = self.path.with_name(f".{self.path.name}.new")
@@ -82,7 +84,7 @@ class LogFiles:
                 return None
             if path.suffix == ".gz":
                 return cast("BinaryIO", gzip.open(path, "rb")), True
-            return path.open("rb", buffering=0), False  # type: ignore[return-value]
+            return path.open("rb", buffering=0), False
 
     def remove(self) -> None:
         """Remove every file of the log."""

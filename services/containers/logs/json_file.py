@@ -44,6 +44,7 @@ class JsonFileLog:
         self._fd = -1
         self._size = 0
         self._time_ns = 0
+        self._generation = 0
         self._written = Extent(generation=0, size_bytes=0)
         self._to_compress = False
 
@@ -63,7 +64,8 @@ class JsonFileLog:
             elif inode == previous or self._options.max_files == 1:
                 self._size = 0  # killed after a rotation that was not recorded
         os.ftruncate(self._fd, self._size)
-        self._written = Extent(generation=self.files.generation, size_bytes=self._size)
+        self._generation = self.files.generation
+        self._written = Extent(generation=self._generation, size_bytes=self._size)
 
     def position(self) -> bytes:
         """Inode and size of the file being written."""
@@ -71,7 +73,10 @@ class JsonFileLog:
 
     def write(self, stream: Stream, data: bytes, *, last: bool = False) -> int:
         """Log from the front of `data`; see `stdio.LogWriter`. Stops where a rotation is due."""
-        self._rotate_if_due()
+        try:
+            self._rotate_if_due()
+        except OSError as error:  # past its bound is better than not at all
+            log.warning("log not rotated", path=str(self.files.path), error=str(error))
         suffix = self._suffix(stream)
         runs = list(split_runs(data, last=last))
         if not runs:
@@ -85,7 +90,7 @@ class JsonFileLog:
                 consumed = _consumed_by(data, runs, text.count(b"\n", 0, cut))
                 text = text[:cut]
         self._append(text)
-        self._written = Extent(generation=self.files.generation, size_bytes=self._size)
+        self._written = Extent(generation=self._generation, size_bytes=self._size)
         return consumed
 
     def announce(self, *, ended: bool = False) -> None:
@@ -128,21 +133,21 @@ class JsonFileLog:
         return line_suffix(stream.label, self._attributes, rfc3339_nano(self._time_ns))
 
     def _rotate_if_due(self) -> None:
-        if (
-            self._to_compress
-        ):  # not at once: until the caller recorded the rotation, x.log.1 proves it
+        limit = self._options.max_bytes
+        if self._to_compress:
+            # Not at once: x.log.1 proves the rotation until the caller recorded our position.
             self.files.compress_previous()
             self._to_compress = False
-        limit = self._options.max_bytes
         if limit is None or self._size < limit:
             return
         os.ftruncate(self._fd, self._size)
         self.files.rotate()
         fd = self.files.open_current()
+        os.ftruncate(fd, 0)
         os.dup2(fd, self._fd, inheritable=False)
         os.close(fd)
         self._size = 0
-        os.ftruncate(self._fd, 0)
+        self._generation = self.files.generation
         self._to_compress = self._options.compress
 
 

@@ -6,5 +6,8 @@ from services.errors import NotSupported
 
 
 def refuse_reading() -> NotSupported:
-    """What GET /containers/{id}/logs answers. Source: moby, daemon/logger, ErrReadLogsNotSupported."""
+    """What GET /containers/{id}/logs answers.
+
+    Source: moby, daemon/logger, ErrReadLogsNotSupported.
+    """
     return NotSupported("configured logging driver does not support reading")

@@ -1,7 +1,7 @@
 """The json-file driver's options (`--log-opt`).
 
 Our difference from dockerd: a container's log is bounded unless it says otherwise, at 5 files of
-20 MB. `max-size=-1` lifts that, as does naming no bound in dockerd.
+20 MB, 100 MB in all. `max-size=-1` lifts that, as does naming no bound in dockerd.
 
 Source: moby, daemon/logger/jsonfilelog, ValidateLogOpt and New.
 """
@@ -15,7 +15,7 @@ from typing import Final
 
 from services.errors import InvalidParameter
 
-DEFAULT_MAX_BYTES: Final = 20 * 1024 * 1024
+DEFAULT_MAX_BYTES: Final = 20 * 1000 * 1000
 DEFAULT_MAX_FILES: Final = 5
 _KNOWN: Final = frozenset(
     {"max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"}
@@ -35,29 +35,39 @@ class JsonFileOptions:
     compress: bool = False
 
 
-def parse_json_file_options(config: Mapping[str, str]) -> JsonFileOptions:
-    """Options from HostConfig.LogConfig.Config.
+def check_json_file_options(config: Mapping[str, str]) -> None:
+    """What dockerd refuses when a container is created: keys only.
 
     Raises:
-        InvalidParameter: an unknown option, or an impossible value, in dockerd's words.
+        InvalidParameter: an unknown option, in dockerd's words.
     """
     for key in config:
         if key not in _KNOWN:
             raise InvalidParameter(f"unknown log opt '{key}' for json-file log driver")
-    max_bytes = _max_bytes(config.get("max-size"))
-    max_files = _max_files(config.get("max-file"), default=1 if max_bytes is None else None)
-    if config.get("max-size") == "-1" and max_files > 1:
-        raise InvalidParameter("max-file could not be specified without max-size")
-    compress = _flag(config.get("compress", "false"))
-    if compress and (max_files == 1 or max_bytes is None):
-        raise InvalidParameter(
-            "compress cannot be true when max-file is less than 2 or unspecified"
-        )
+
+
+def parse_json_file_options(config: Mapping[str, str]) -> JsonFileOptions:
+    """Options from HostConfig.LogConfig.Config, which dockerd reads when a container starts.
+
+    Raises:
+        InvalidParameter: as `check_json_file_options`, or an impossible value, in dockerd's words.
+    """
+    check_json_file_options(config)
+    try:
+        max_bytes = _max_bytes(config.get("max-size"))
+        max_files = _max_files(config.get("max-file"))
+        compress = _flag(config.get("compress", "false"))
+        if compress and (max_files == 1 or max_bytes is None):
+            raise ValueError(  # noqa: TRY301
+                "compress cannot be true when max-file is less than 2 or max-size is not set"
+            )
+    except ValueError as error:
+        raise InvalidParameter(f"failed to initialize logging driver: {error}") from error
     return JsonFileOptions(max_bytes=max_bytes, max_files=max_files, compress=compress)
 
 
 def size_bytes(text: str) -> int:
-    """Bytes of a size such as 10m or 1.5k, units of 1024. Source: docker/go-units, RAMInBytes.
+    """Bytes of a size such as 10m or 1.5k, units of 1000. Source: docker/go-units, FromHumanSize.
 
     Raises:
         ValueError: not a size.
@@ -65,7 +75,7 @@ def size_bytes(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError(f"invalid size: '{text}'")
-    return int(float(match["number"]) * 1024 ** _UNITS[match["unit"].lower()])
+    return int(float(match["number"]) * 1000 ** _UNITS[match["unit"].lower()])
 
 
 def _max_bytes(text: str | None) -> int | None:
@@ -73,28 +83,25 @@ def _max_bytes(text: str | None) -> int | None:
         return DEFAULT_MAX_BYTES
     if text == "-1":
         return None
-    try:
-        size = size_bytes(text)
-    except ValueError as error:
-        raise InvalidParameter(str(error)) from error
+    size = size_bytes(text)
     if size <= 0:
-        raise InvalidParameter(f"max-size must be a positive number, but got {text!r}")
+        raise ValueError("max-size must be a positive number")
     return size
 
 
-def _max_files(text: str | None, *, default: int | None) -> int:
+def _max_files(text: str | None) -> int:
     if text is None:
-        return DEFAULT_MAX_FILES if default is None else default
+        return DEFAULT_MAX_FILES
     try:
         count = int(text)
     except ValueError as error:
-        raise InvalidParameter(f'strconv.Atoi: parsing "{text}": invalid syntax') from error
+        raise ValueError(f'strconv.Atoi: parsing "{text}": invalid syntax') from error
     if count < 1:
-        raise InvalidParameter("max-file cannot be less than 1")
+        raise ValueError("max-file cannot be less than 1")
     return count
 
 
 def _flag(text: str) -> bool:
     if text not in _TRUE | _FALSE:
-        raise InvalidParameter(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+        raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
     return text in _TRUE

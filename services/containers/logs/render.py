@@ -97,7 +97,10 @@ def fixed_time(text: str) -> str:
 
 
 def details_text(attributes: dict[str, str]) -> str:
-    """Labels and variables before a line, sorted. Source: moby, api/server/httputils, stringAttrs."""
+    """Labels and variables before a line, sorted.
+
+    Source: moby, api/server/httputils, stringAttrs.
+    """
     return ",".join(
         f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(attributes.items())
     )

@@ -22,7 +22,7 @@ class AttachedStreams:
     """
 
     def __init__(
-        self, *, wanted: Collection[Stream], stdin: Stdin | None, on_room: Callable[[], None]
+        self, *, wanted: Collection[Stream], stdin: Stdin | None, on_room: Callable[[], object]
     ) -> None:
         self._wanted = frozenset(wanted)
         self._stdin = stdin
@@ -46,7 +46,7 @@ class AttachedStreams:
         return (await self.receive_some(1))[0]
 
     async def receive_some(self, blocks: int = 64) -> list[tuple[Stream, bytes]]:
-        """What has gathered, in order: at least one block, at most `blocks`. Raises as `receive`."""
+        """What has gathered, in order: 1 to `blocks` blocks. Raises as `receive`."""
         while not self._blocks:
             if self._ended:
                 raise trio.EndOfChannel

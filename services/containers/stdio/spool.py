@@ -20,7 +20,6 @@ import errno
 import os
 import struct
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -40,7 +39,7 @@ class LogWriter(Protocol):
     """Where lines go. Calls come one at a time, from worker threads, except `announce`."""
 
     def open(self, position: bytes | None) -> None:
-        """Begin a run. With a position (an earlier `position()`), cut off what was written after it."""
+        """Begin a run; with an earlier `position()`, cut off what was written after it."""
 
     def position(self) -> bytes:
         """Where the log ends: at most 64 bytes, meaningful to `open`, also in another process."""
@@ -75,13 +74,16 @@ class _File:
         self.logged = 0
         self.cut_to = _KEEP
         self.end = os.fstat(self.fd).st_size
-        self.offered = 0  # bytes up to here were handed out by this process
+        self.offered = 0  # bytes up to here were handed out by this process, or are
+        self.owed = b""  # what a failed step did not hand out
 
 
 class Spool:
-    """Moves output from FIFOs to a log, exactly once. All methods block: call them in a thread,
-    one at a time. After an exception from any of them the next call goes on where it stopped.
-    """  # noqa: D205, D209
+    """Moves output from FIFOs to a log, exactly once.
+
+    All methods block: call them in a thread, one at a time. After an exception from any of them the
+    next call goes on where it stopped.
+    """
 
     def __init__(self, *, directory: Path, streams: Collection[Stream], log: LogWriter) -> None:
         self._directory = directory
@@ -108,10 +110,10 @@ class Spool:
     def holds(self, stream: Stream) -> bool:
         """Is there something left by an earlier life of ours, not handed out yet?"""
         file = self._files[stream]
-        return file.offered < file.end
+        return file.offered < file.end or bool(file.owed)
 
     def unfinished(self, stream: Stream) -> bytes:
-        """What was handed out and waits for the end of its line. Less than a block; reads a page."""
+        """What was handed out and waits for the end of its line: some KB. Reads them."""
         file = self._files.get(stream)
         if file is None or file.offered <= file.logged:
             return b""
@@ -126,9 +128,9 @@ class Spool:
             moved = _splice(fifo, file)
             ended = moved == 0
             file.end += moved or 0
-        block = self._log_lines(stream, file)
-        with suppress(OSError):  # the block must not get lost for it; the next step tries again
-            self._compact(file)
+        file.owed += self._log_lines(stream, file)
+        self._compact(file)  # it may fail: what is owed is not lost by that
+        block, file.owed = file.owed, b""
         return Taken(block, ended)
 
     def finish(self, stream: Stream) -> None:
@@ -196,7 +198,7 @@ class Spool:
 
 
 def remove_spool(directory: Path) -> None:
-    """Remove a spool's files; absent ones are fine. The cursor goes last, as it explains the rest."""
+    """Remove a spool's files; absent ones are fine. The cursor last: it explains the rest."""
     for name in ("stdout.spool", "stderr.spool", "spool.cursor"):
         (directory / name).unlink(missing_ok=True)
 

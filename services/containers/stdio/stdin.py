@@ -22,8 +22,9 @@ class Stdin:
     """Writes to the stdin FIFO, and closes it once, in order, when asked to.
 
     `once`: the end of an attached session's input ends the process's (Docker's StdinOnce).
-    `on_closed` tells the shim, which holds a write end of its own until then. Both have to wait until
-    the process is there: closing before the shim opened its end would drop what the pipe holds.
+    `on_closed` tells the shim, which holds a write end of its own until then. Both have to wait
+    until the process is there: closing before the shim opened its end would drop what the pipe
+    holds.
     """
 
     def __init__(self, *, once: bool, on_closed: Callable[[], Awaitable[object]] | None) -> None:
@@ -60,7 +61,7 @@ class Stdin:
                 view = view[await self._send_some(view[:_STEP_BYTES]) :]
 
     async def run_closer(self) -> None:
-        """Close stdin when asked; returns after that. Run again, it completes what was cut short."""
+        """Close stdin when asked, then return. Run again, it completes what was cut short."""
         await self._close_asked.wait()
         await self._started.wait()
         async with self._turn:

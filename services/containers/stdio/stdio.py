@@ -43,9 +43,9 @@ class _Source:
 class Stdio:
     """The standard streams of one run of a container, or of one exec. Outlives its pump's crashes.
 
-    With a log, output passes through a `Spool` in `directory` (keep it on tmpfs: exec-root), so that
-    a kill -9 loses and repeats nothing there; `prepare` adopts what an earlier daemon left. Without
-    one it goes to the attached only. Nobody attached and no log: it is read and dropped.
+    With a log, output passes through a `Spool` in `directory` (keep it on tmpfs: exec-root), so
+    that a kill -9 loses and repeats nothing there; `prepare` adopts what an earlier daemon left.
+    Without one it goes to the attached only. Nobody attached and no log: it is read and dropped.
     `threads` bounds the threads that write logs: share one among containers, or they fight for the
     interpreter; they take turns, 256 KB each.
     """
@@ -97,19 +97,24 @@ class Stdio:
         return StdioPaths(stdin=stdin, stdout=stdout, stderr=stderr)
 
     async def prepare(self) -> None:
-        """Make or adopt the FIFOs and open our ends. Call before the task is created; idempotent."""
+        """Make or adopt the FIFOs, open our ends. Before the task is created; idempotent."""
         await trio.to_thread.run_sync(self._open, limiter=self._threads)
 
     def process_started(self) -> None:
-        """The task was created (or adopted): its shim has the FIFOs open. Stdin may now be closed."""
+        """The task was created (or adopted): its shim has the FIFOs; stdin may be closed."""
         if self._stdin is not None:
             self._stdin.process_started()
 
     def process_exited(self) -> None:
-        """The process is gone: what it wrote is still taken, others' output for LINGER_S at most."""
+        """The process is gone: take what it wrote, and others' output for LINGER_S at most."""
         self._exited_at = min(self._exited_at, trio.current_time())
         for source in self._sources:
             source.waiting.deadline = self._exited_at + LINGER_S
+
+    @property
+    def drained(self) -> bool:
+        """Was all output logged and handed to the attached?"""
+        return self._drained.is_set()
 
     async def wait_drained(self) -> None:
         """Block until all output was logged and handed to the attached (who may still hold it)."""
@@ -151,13 +156,22 @@ class Stdio:
         finally:
             self._hub.leave(session)
 
-    async def close(self) -> None:
-        """End the attached and remove the FIFOs, and the spool if all of it was logged.
+    def release(self) -> None:
+        """Close our ends and leave everything on disk, for a later daemon to adopt.
 
-        The pump must not be running. Bounded; safe to repeat.
+        The pump must not be running. For a shutdown that leaves the process alive (live-restore).
         """
         self._hub.end()
         self._close_fds()
+
+    async def close(self) -> None:
+        """End the attached and remove the FIFOs; also the spool, if all of it was logged.
+
+        The pump must not be running. Bounded; safe to repeat.
+        """
+        if self._log is not None and not self._drained.is_set():
+            self._log.announce(ended=True)
+        self.release()
         if not self._closed:
             self._closed = True
             with trio.move_on_after(_CLEANUP_S, shield=True):
