@@ -131,4 +131,5 @@ async def open_link(loop: trio_asyncio.TrioEventLoop, address: Path) -> Link:
         return connected
 
     with containerd_errors(f"containerd at {address}"):
-        return await loop.run_aio_coroutine(connect())
+        link: Link = await loop.run_aio_coroutine(connect())
+    return link

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import trio
+from grpclib.exceptions import StreamTerminatedError
 
 from services.errors import DeadlineExceeded, EngineError
 
@@ -76,14 +77,26 @@ class Stream(Generic[RequestT, ReplyT]):
 
     async def _send(self, message: RequestT, end: bool) -> None:
         await self._enter()
-        await self._call.send_message(message, end=end)
+        try:
+            await self._call.send_message(message, end=end)
+        except StreamTerminatedError as error:
+            await self._raise_status(error)
 
     async def _receive(self) -> ReplyT | None:
-        message: ReplyT | None = await self._call.recv_message()
-        if message is None:
-            await self._call.recv_trailing_metadata()  # raises the error that ended the stream
-            self._is_done = True
+        try:
+            message: ReplyT | None = await self._call.recv_message()
+            if message is None:
+                await self._call.recv_trailing_metadata()  # raises the error that ended the stream
+        except StreamTerminatedError as error:
+            await self._raise_status(error)
+        self._is_done = message is None
         return message
+
+    async def _raise_status(self, error: StreamTerminatedError) -> NoReturn:
+        """containerd answers with an error and resets the stream; grpclib sees the reset first."""
+        self._is_open = False
+        await self._exit(error)  # raises the status, if one has come
+        raise error
 
     async def _enter(self) -> None:
         if not self._is_open:

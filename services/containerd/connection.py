@@ -95,7 +95,7 @@ class Connection:
             while True:
                 try:
                     with trio.fail_after(CONNECT_LIMIT_S):
-                        link = await self._connect(loop)
+                        link = await _connect(loop, self._address)
                 except (EngineError, trio.TooSlowError) as error:
                     failures += 1
                     if failures == 1:
@@ -107,16 +107,6 @@ class Connection:
                 failures = 0
                 await self._serve(link, task_status)
                 task_status = trio.TASK_STATUS_IGNORED
-
-    async def _connect(self, loop: trio_asyncio.TrioEventLoop) -> Link:
-        link = await open_link(loop, self._address)
-        try:
-            with containerd_errors("containerd version"):
-                await link.run(link.unary(VERSION, Empty(), ()))
-        except BaseException:
-            link.close()
-            raise
-        return link
 
     async def _serve(self, link: Link, task_status: trio.TaskStatus[None]) -> None:
         """Let calls through until `link` is lost."""
@@ -190,3 +180,27 @@ def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     log.opt(exception=context.get("exception")).error(
         "error in the connection to containerd: {}", context.get("message", "")
     )
+
+
+async def probe(address: Path) -> bool:
+    """Whether containerd answers at `address`, on a connection of its own. No limit."""
+    async with trio_asyncio.open_loop() as loop:
+        loop.set_exception_handler(_report)
+        try:
+            link = await _connect(loop, address)
+        except EngineError:
+            return False
+        link.close()
+        return True
+
+
+async def _connect(loop: trio_asyncio.TrioEventLoop, address: Path) -> Link:
+    """A link on which containerd has answered."""
+    link = await open_link(loop, address)
+    try:
+        with containerd_errors("containerd version"):
+            await link.run(link.unary(VERSION, Empty(), ()))
+    except BaseException:
+        link.close()
+        raise
+    return link

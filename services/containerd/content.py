@@ -120,7 +120,8 @@ class ContentWriter:
             expected=expected or self._expected,
             labels=dict(labels or {}),
         )
-        return (await self._exchange(request)).digest
+        # It is the last: said here, or containerd resets the stream and its answer may be lost.
+        return (await self._exchange(request, end=True)).digest
 
     async def _open(self, total: int, expected: str) -> None:
         self._total, self._expected = total, expected
@@ -129,8 +130,10 @@ class ContentWriter:
         )
         self.offset = (await self._exchange(request)).offset
 
-    async def _exchange(self, request: WriteContentRequest) -> WriteContentResponse:
-        await self._stream.send(request)
+    async def _exchange(
+        self, request: WriteContentRequest, *, end: bool = False
+    ) -> WriteContentResponse:
+        await self._stream.send(request, end=end)
         reply = await self._stream.receive()
         if reply is None:
             raise EngineError(f"{WRITE.about(self.ref)}: containerd ended the call")

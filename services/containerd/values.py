@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 RUNC_V2: Final = "io.containerd.runc.v2"
-
-_NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +55,7 @@ class ContainerRecord:
     runtime_options: RuncOptions | None = None
     snapshotter: str = ""
     snapshot_key: str = ""
-    labels: Mapping[str, str] = _NO_LABELS
+    labels: Mapping[str, str] = field(default_factory=dict)
     created_at_ns: int = 0
     updated_at_ns: int = 0
 
@@ -143,7 +140,7 @@ class ImageRecord:
 
     name: str
     target: Descriptor
-    labels: Mapping[str, str] = _NO_LABELS
+    labels: Mapping[str, str] = field(default_factory=dict)
     created_at_ns: int = 0
     updated_at_ns: int = 0
 

@@ -1,0 +1,153 @@
+"""Our own containerd: started, or adopted from an earlier life of ours, watched, and stopped."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, suppress
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import Final
+
+import trio
+from loguru import logger
+
+from services.errors import Unavailable
+
+from ._running import Running, find_running
+from .connection import probe
+from .process_config import ProcessConfig
+from .process_log import LogFollower
+
+PROBE_FIRST_S: Final = 0.005
+PROBE_MAX_S: Final = 0.05
+ADOPT_LIMIT_S: Final = 5.0  # one that was alive before us and is silent for so long is replaced
+
+log = logger.bind(service="containerd.process")
+
+
+class Process:
+    """A supervised child: `run` ends when containerd does, so that its supervisor starts it again.
+
+    containerd has a session of its own and outlives us when we are killed; the next `run`, of this
+    or of a later process, finds it by its configuration file and adopts it. When `run` is cancelled
+    containerd is stopped; the shims and what runs in them live on in any case.
+    """
+
+    def __init__(self, config: ProcessConfig) -> None:
+        self._config = config
+
+    @property
+    def address(self) -> Path:
+        """The socket to connect to."""
+        return self._config.address
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Started, with containerd's pid, once it has answered a call.
+
+        Cancelled, it returns when containerd has ended: `stop_grace_s` and the time for a SIGKILL,
+        at most.
+
+        Raises:
+            Unavailable: containerd ended, or did not answer within `start_limit_s`.
+        """
+        config = self._config
+        await trio.to_thread.run_sync(_make_folders, config)
+        with closing(LogFollower(config.log_file)) as follower:
+            running = await self._adopt() or await self._start()
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(follower.run)
+                    failure = await self._wait_answering(running, config.start_limit_s)
+                    if failure is None:
+                        task_status.started(running.pid)
+                        failure = f"ended: {await running.wait_exited()}"
+                    nursery.cancel_scope.cancel()
+            finally:
+                await self._stop(running)
+        raise Unavailable(f"containerd (pid {running.pid}) {failure}")
+
+    async def _adopt(self) -> Running | None:
+        """The containerd of an earlier life, if one is alive and answers."""
+        running = await trio.to_thread.run_sync(find_running, self._config)
+        if running is None:
+            return None
+        try:
+            failure = await self._wait_answering(running, ADOPT_LIMIT_S)
+        except BaseException:  # cancelled: whoever stops us wants it stopped
+            await self._stop(running)
+            raise
+        if failure is not None:
+            log.bind(pid=running.pid, failure=failure).warning("containerd of before is replaced")
+            await self._stop(running)
+            return None
+        log.bind(pid=running.pid).info("containerd adopted")
+        return running
+
+    async def _start(self) -> Running:
+        config = self._config
+        # One that is left by a dead containerd would refuse every connection.
+        config.address.unlink(missing_ok=True)
+        log_fd = os.open(config.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            process = await trio.lowlevel.open_process(
+                [config.binary, "--config", str(config.config_file)],
+                stdin=DEVNULL,
+                stdout=log_fd,
+                stderr=log_fd,
+                cwd="/",
+                start_new_session=True,
+            )
+        finally:
+            os.close(log_fd)
+        config.pid_file.write_text(f"{process.pid}\n")
+        _set_oom_score(process.pid, config.oom_score_adj)
+        log.bind(pid=process.pid).info("containerd started")
+        return Running.of_child(process)
+
+    async def _wait_answering(self, running: Running, limit_s: float) -> str | None:
+        """Block until it has answered a call: None; or has ended, or is over its limit: what it did."""
+        failure: str | None = f"did not answer in {limit_s:g} s"
+        with trio.move_on_after(limit_s):
+            async with trio.open_nursery() as nursery:
+
+                async def watch() -> None:
+                    nonlocal failure
+                    failure = f"ended before it answered: {await running.wait_exited()}"
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(watch)
+                await _answered(self._config.address)
+                failure = None
+                nursery.cancel_scope.cancel()
+        return failure
+
+    async def _stop(self, running: Running) -> None:
+        with trio.CancelScope(shield=True):  # bounded: Running.stop is
+            await running.stop(self._config.stop_grace_s)
+        with suppress(FileNotFoundError):
+            self._config.pid_file.unlink()
+
+
+async def _answered(address: Path) -> None:
+    delay_s = PROBE_FIRST_S
+    while not await probe(address):
+        await trio.sleep(delay_s)
+        delay_s = min(delay_s * 2.0, PROBE_MAX_S)
+
+
+def _make_folders(config: ProcessConfig) -> None:
+    config.folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+    config.root.mkdir(parents=True, exist_ok=True, mode=0o711)
+    # Not written in place: a containerd that starts by itself reads it at any moment.
+    temporary = config.config_file.with_name(f".{config.config_file.name}.tmp")
+    temporary.write_text(config.toml())
+    temporary.replace(config.config_file)
+    config.log_file.touch(mode=0o600)
+
+
+def _set_oom_score(pid: int, score: int) -> None:
+    """By us and not by containerd, which would end where lowering it is not allowed."""
+    try:
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(score))
+    except OSError as error:
+        log.bind(pid=pid, score=score, error=str(error)).info("oom score of containerd not changed")

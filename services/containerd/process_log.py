@@ -1,0 +1,88 @@
+"""containerd's own log, line by line into ours.
+
+It goes through a file, not a pipe: containerd outlives us, and a Go program that writes to a broken
+pipe on its stderr is killed by SIGPIPE.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+import trio
+from loguru import logger
+
+POLL_S: Final = 0.5  # a look at an open file costs microseconds; a watch would wake us per line
+READ_BYTES: Final = 256 * 1024
+LINE_MAX_BYTES: Final = 64 * 1024  # a longer line is cut in pieces
+FILE_MAX_BYTES: Final = 1024 * 1024  # the file is on tmpfs: emptied beyond this, once read
+
+LEVELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "trace": "TRACE",
+        "debug": "DEBUG",
+        "info": "INFO",
+        "warning": "WARNING",
+        "error": "ERROR",
+        "fatal": "CRITICAL",
+        "panic": "CRITICAL",
+    }
+)
+
+log = logger.bind(service="containerd.process")
+
+
+class LogFollower:
+    """Reads `path` from its end, or from its beginning when it is new; written to with O_APPEND only."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._offset = os.fstat(self._fd).st_size
+        self._rest = b""
+
+    async def run(self) -> None:
+        """Follow the file until cancelled."""
+        while True:
+            self.drain()
+            await trio.sleep(POLL_S)
+
+    def drain(self) -> None:
+        """Log what has come since the last time."""
+        while data := os.pread(self._fd, READ_BYTES, self._offset):
+            self._offset += len(data)
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                write_line(line)
+            if len(self._rest) > LINE_MAX_BYTES:
+                write_line(self._rest)
+                self._rest = b""
+        if self._offset > FILE_MAX_BYTES:
+            # A line written since the read above is lost: rather that than a file without bound.
+            os.ftruncate(self._fd, 0)
+            self._offset = 0
+
+    def close(self) -> None:
+        """Log what is left and let go of the file."""
+        self.drain()
+        if self._rest:
+            write_line(self._rest)
+        os.close(self._fd)
+
+
+def write_line(line: bytes) -> None:
+    """Log one line of containerd's at its own level; what is not its JSON (a Go panic) as an error."""
+    if not line.strip():
+        return
+    try:
+        record = msgspec.json.decode(line, type=dict[str, object])
+    except msgspec.DecodeError:
+        log.error("{}", line.decode(errors="replace"))
+        return
+    level = LEVELS.get(str(record.pop("level", "info")), "INFO")
+    message = record.pop("msg", "")
+    record.pop("time", None)
+    log.bind(containerd=record).log(level, "{}", message)
