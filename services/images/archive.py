@@ -45,7 +45,7 @@ _LAYER_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedImage:
-    """An image to load. `document` is the manifest to store first, None when it is there already."""
+    """An image to load. `document` is the manifest to store first, None when it is there."""
 
     target: OciDescriptor
     references: tuple[Reference, ...]  # none: it is loaded by its ID alone
@@ -125,7 +125,7 @@ def _layer(archive: ArchiveFiles, path: str) -> dict[str, object]:
     media_type = _LAYER_TYPES.get(stored.compression)
     if media_type is None:
         raise InvalidParameter(
-            f"invalid archive: layer {path!r} is compressed with {stored.compression.name.lower()}; "
+            f"invalid archive: layer {path!r} is compressed: {stored.compression.name.lower()}; "
             "plain tar, gzip and zstd are understood"
         )
     return _pointer(media_type, stored)

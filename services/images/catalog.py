@@ -96,7 +96,7 @@ def _find_named(catalog: Catalog, reference: Reference, text: str) -> Match:
 
 
 def _find_digested(catalog: Catalog, reference: Reference, text: str) -> Match:
-    """The digest decides; the repository must be one that the image is known by, the tag is ignored."""
+    """The digest decides; the image must be known by the repository, the tag is ignored."""
     image = catalog.by_id.get(ImageId(reference.digest or ""))
     if image is None or not any(_is_repository(n, reference) for n in image.names):
         raise no_such_image(text)

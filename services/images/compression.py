@@ -1,4 +1,4 @@
-"""What an archive is compressed with, seen from its first bytes, and its plain bytes in bounded memory.
+"""What an archive is compressed with, by its first bytes, and its plain bytes in bounded memory.
 
 For worker threads: decompressing is work for a processor. The amount that may come out is bounded,
 absolutely and in proportion to what went in, so that a small upload cannot fill a disk.
@@ -14,7 +14,7 @@ import lzma
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import IO, Final, Protocol, cast
 
 import zstandard
 
@@ -62,7 +62,7 @@ class ExpansionLimits:
 class Readable(Protocol):
     """A blocking source: up to `size` bytes, b"" at its end."""
 
-    def read(self, size: int = -1, /) -> bytes: ...
+    def read(self, size: int = -1, /) -> bytes: ...  # noqa: D102 the class says it
 
 
 def detect(head: bytes) -> Compression:
@@ -164,7 +164,8 @@ def _open(source: _Counted, kind: Compression) -> Readable:
             return gzip.GzipFile(fileobj=source, mode="rb")
         case Compression.ZSTD:
             decoder = zstandard.ZstdDecompressor(max_window_size=_DECODER_MEMORY_BYTES)
-            return decoder.stream_reader(source, read_size=_PIECE_BYTES, read_across_frames=True)
+            file = cast("IO[bytes]", source)  # it only reads
+            return decoder.stream_reader(file, read_size=_PIECE_BYTES, read_across_frames=True)
         case Compression.BZIP2:
             return _Stepwise(source, bz2.BZ2Decompressor)
         case Compression.XZ:

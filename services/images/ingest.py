@@ -153,7 +153,7 @@ class _Inbox:
         self._piece = memoryview(b"")
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; b"" at the end. Ends with trio.Cancelled when the load is cancelled."""
+        """Up to `size` bytes; b"" at the end. Raises trio.Cancelled with the load."""
         if not self._piece:
             self._piece = memoryview(trio.from_thread.run(self._next))
         data = bytes(self._piece[:size])
@@ -265,7 +265,7 @@ class _ContentSink:
                         break
                     await self._report(piece, done)
                     piece = await _next_piece(rest)
-                await writer.commit(labels={})
+                await writer.commit()
         except AlreadyExists:  # found at the opening, or by the commit when another was quicker
             while piece.digest is None:
                 piece = await _next_piece(rest)

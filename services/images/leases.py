@@ -34,7 +34,7 @@ async def working_lease(containerd: ContainerdClient) -> AsyncIterator[str]:
     gone when this ends; if not, whatever nothing refers to goes a little later.
     """
     lease_id = f"{LEASE_PREFIX}{secrets.token_hex(8)}"
-    await containerd.leases.create(lease_id, EXPIRES_S, {})
+    await containerd.leases.create(lease_id, expires_s=EXPIRES_S)
     try:
         with containerd.lease(lease_id):
             yield lease_id

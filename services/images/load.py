@@ -1,6 +1,6 @@
 """`docker load`: an archive's images into containerd, whole or not at all.
 
-Blobs first, then manifests with labels that keep what they refer to, then snapshots, and names last:
+Blobs first, then manifests with labels that keep what they refer to, then snapshots, names last:
 until an image has its name, nobody sees it, and the collector takes what a failure left.
 """
 
@@ -19,7 +19,7 @@ from .archive import ArchivedImage, read_archive
 from .ingest import IngestProgress, ingest_archive
 from .leases import working_lease
 from .model import ImageId
-from .oci import DOCKER_LAYER, OciDescriptor
+from .oci import OciDescriptor
 from .platform import Platform, rank
 from .ports import Body, ContainerdClient
 from .reference import Reference
@@ -27,7 +27,8 @@ from .survey import Survey, Surveyor, Variant
 from .unpack import Unpacker
 
 _LABEL_CONTENT_REF: Final = "containerd.io/gc.ref.content."
-_PLAIN_LAYERS: Final = frozenset({DOCKER_LAYER, "application/vnd.oci.image.layer.v1.tar"})
+# Docker's own type for it says nothing: some writers put compressed layers under it too.
+_PLAIN_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ class Loader:
                 f"{lease_id}-{digest}", total=len(image.document), expected=digest
             ) as writer:
                 await writer.write(image.document)
-                await writer.commit(labels={})
+                await writer.commit()
         except AlreadyExists:
             return
 
@@ -153,7 +154,7 @@ def _check_layers(variant: Variant) -> None:
             f"configuration names {len(diff_ids)}"
         )
     for layer, diff_id in zip(variant.layers, diff_ids, strict=True):
-        if layer.media_type in _PLAIN_LAYERS and layer.digest != diff_id:
+        if layer.media_type == _PLAIN_LAYER and layer.digest != diff_id:
             raise InvalidParameter(
                 f"invalid image {variant.descriptor.digest}: layer {layer.digest} is not the "
                 f"{diff_id} of its configuration"
@@ -164,4 +165,6 @@ def _incomplete(survey: Survey, chosen: Variant | None) -> str:
     if chosen is None:
         return f"invalid archive: {survey.target.digest} holds no image"
     missing = [blob.digest for blob in chosen.blobs if blob.digest not in chosen.present]
-    return f"invalid archive: content of image {survey.target.digest} is missing: {', '.join(missing)}"
+    return (
+        f"invalid archive: content of image {survey.target.digest} is missing: {', '.join(missing)}"
+    )

@@ -18,7 +18,7 @@ _NOT_KEPT: Final = frozenset({"io.containerd.image.name", "org.opencontainers.im
 
 
 class ImageNames:
-    """Gives names to targets and takes them away. Callers change one thing at a time: see Images."""
+    """Gives names to targets and takes them away, for one caller at a time: see Images."""
 
     def __init__(self, images: ImageClient) -> None:
         self._images = images
@@ -54,9 +54,7 @@ class ImageNames:
 
     async def _create_dangling(self, target: Descriptor) -> None:
         try:
-            await self._images.create(
-                ImageRecord(name=dangling_name(target.digest), target=target)
-            )
+            await self._images.create(ImageRecord(name=dangling_name(target.digest), target=target))
         except AlreadyExists:
             return
 

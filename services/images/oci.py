@@ -40,7 +40,7 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True):
     """Absent is the default; so is null, where the field's type has None."""
 
 
-class OciPlatform(_Document):
+class OciPlatform(_Document, frozen=True, kw_only=True):
     """What an image runs on. Go's names: "linux", "amd64", "arm64" with variant "v8"."""
 
     architecture: str = ""
@@ -50,7 +50,7 @@ class OciPlatform(_Document):
     variant: str | None = None
 
 
-class OciDescriptor(_Document):
+class OciDescriptor(_Document, frozen=True, kw_only=True):
     """Points to content by its digest."""
 
     media_type: str = msgspec.field(default="", name="mediaType")
@@ -66,14 +66,14 @@ class OciDescriptor(_Document):
         return (self.annotations or {}).get(key, "")
 
 
-class OciIndex(_Document):
+class OciIndex(_Document, frozen=True, kw_only=True):
     """Several manifests under one digest, mostly one for each platform."""
 
     media_type: str = msgspec.field(default="", name="mediaType")
     manifests: list[OciDescriptor] | None = None
 
 
-class OciManifest(_Document):
+class OciManifest(_Document, frozen=True, kw_only=True):
     """One image for one platform: its configuration and its layers, lowest first."""
 
     media_type: str = msgspec.field(default="", name="mediaType")
@@ -81,7 +81,7 @@ class OciManifest(_Document):
     layers: list[OciDescriptor] | None = None
 
 
-class HealthcheckConfig(_Document):
+class HealthcheckConfig(_Document, frozen=True, kw_only=True):
     """Durations in nanoseconds; 0 inherits."""
 
     test: list[str] | None = msgspec.field(default=None, name="Test")
@@ -92,7 +92,7 @@ class HealthcheckConfig(_Document):
     retries: int = msgspec.field(default=0, name="Retries")
 
 
-class RunConfig(_Document):
+class RunConfig(_Document, frozen=True, kw_only=True):
     """What a container made from the image starts with. None is "not said in the image"."""
 
     user: str | None = msgspec.field(default=None, name="User")
@@ -112,14 +112,14 @@ class RunConfig(_Document):
     shell: list[str] | None = msgspec.field(default=None, name="Shell")
 
 
-class RootFs(_Document):
+class RootFs(_Document, frozen=True, kw_only=True):
     """`diff_ids` are digests of the layers' plain tars, lowest first."""
 
     type: str = "layers"
     diff_ids: list[str] | None = None
 
 
-class HistoryEntry(_Document):
+class HistoryEntry(_Document, frozen=True, kw_only=True):
     """One step of the build; an empty one made no layer."""
 
     created: str | None = None
@@ -129,7 +129,7 @@ class HistoryEntry(_Document):
     empty_layer: bool | None = None
 
 
-class ImageConfig(_Document):
+class ImageConfig(_Document, frozen=True, kw_only=True):
     """An image's configuration for one platform."""
 
     architecture: str = ""
@@ -151,13 +151,13 @@ class ImageConfig(_Document):
         return () if self.rootfs is None else tuple(self.rootfs.diff_ids or ())
 
 
-class OciLayout(_Document):
+class OciLayout(_Document, frozen=True, kw_only=True):
     """The file that says that a directory or archive is an OCI layout."""
 
     version: str = msgspec.field(default="", name="imageLayoutVersion")
 
 
-class ArchiveImage(_Document):
+class ArchiveImage(_Document, frozen=True, kw_only=True):
     """One element of manifest.json in an archive of docker save. Paths are inside the archive."""
 
     config: str = msgspec.field(default="", name="Config")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from services.errors import Conflict
 
 from .catalog import Match
-from .model import ImageName, ImageUse
+from .model import Deleted, ImageId, ImageName, ImageUse, Untagged
 from .reference import Reference, short_id
 
 
@@ -26,6 +26,11 @@ class Removal:
     names: tuple[ImageName, ...]
     deletes_image: bool
     keeps_dangling: bool = False  # a container needs it: it stays, without a name
+
+    def answer(self, image_id: ImageId) -> tuple[Untagged | Deleted, ...]:
+        """What to tell the client once it is done."""
+        untagged = [Untagged(name=name.familiar) for name in self.names if not name.is_dangling]
+        return (*untagged, Deleted(id=image_id)) if self.deletes_image else tuple(untagged)
 
 
 def plan_removal(match: Match, uses: Sequence[ImageUse], *, force: bool) -> Removal:
@@ -49,7 +54,7 @@ def plan_removal(match: Match, uses: Sequence[ImageUse], *, force: bool) -> Remo
 def _plan_used(
     name: ImageName, image_id: str, use: ImageUse, every: tuple[ImageName, ...], *, force: bool
 ) -> Removal:
-    """The last name of an image in use: only by force, and then the image stays for the container."""
+    """The last name of an image in use: only by force, and the image stays for the container."""
     if not force:
         raise Conflict(
             f"conflict: unable to delete {name.familiar} (must be forced) - container "

@@ -101,9 +101,9 @@ class Unpacker:
         snapshots = self._containerd.snapshots
         key = f"{UNPACK_KEY_PREFIX}{secrets.token_hex(6)} {chain_id}"
         try:
-            mounts = await snapshots.prepare(key, parent, {})
+            mounts = await snapshots.prepare(key, parent)
             await self._apply(layer, diff_id, mounts)
-            await snapshots.commit(chain_id, key, {})
+            await snapshots.commit(chain_id, key)
         except AlreadyExists:  # another tool of containerd was quicker
             await self._discard(key)
         except BaseException:

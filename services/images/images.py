@@ -1,0 +1,232 @@
+"""The image store as the rest of the engine uses it: load, list, inspect, tag, remove, root files.
+
+containerd holds the truth. What changes names runs one at a time, so that what was decided from the
+catalog is still so when it is done; what only moves data runs side by side.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import trio
+
+from services.containerd.values import Mount
+from services.errors import InvalidParameter, NotFound
+from services.events import Event
+
+from .catalog import Match, find
+from .filters import ImageFilters, select
+from .index import ImageIndex
+from .leases import remove_leftovers, working_lease
+from .load import Loader, LoadSink
+from .model import Deleted, Image, ImageId, ImageUse, Untagged
+from .names import ImageNames
+from .oci import OciDescriptor
+from .platform import Platform, host_platform
+from .ports import Body, ContainerdClient, EventSink, ImageUsers
+from .reference import Reference, parse_reference
+from .removal import Removal, plan_removal
+from .survey import Surveyor
+from .unpack import Unpacker
+
+LABEL_ROOT: Final = "containerd.io/gc.root"
+MAX_LOADS: Final = 4  # a load past this many waits; each holds a thread and a few MiB
+
+_ALL: Final = ImageFilters()
+
+
+def _nobody(_image_id: ImageId, /) -> Sequence[ImageUse]:
+    return ()
+
+
+class Images:
+    """Images of one containerd namespace. `run` is a supervised child; calls work without it too.
+
+    `in_use` tells who stands on an image; without it, nobody does.
+    """
+
+    def __init__(
+        self,
+        *,
+        containerd: ContainerdClient,
+        events: EventSink,
+        snapshotter: str = "overlayfs",
+        in_use: ImageUsers = _nobody,
+        host: Platform | None = None,
+    ) -> None:
+        self._containerd, self._events, self._in_use = containerd, events, in_use
+        host = host or host_platform()
+        surveyor = Surveyor(containerd.content)
+        self._unpacker = Unpacker(containerd, snapshotter=snapshotter)
+        self._index = ImageIndex(containerd=containerd, surveyor=surveyor, host=host)
+        self._loader = Loader(
+            containerd=containerd,
+            surveyor=surveyor,
+            unpacker=self._unpacker,
+            host=host,
+            limiter=trio.CapacityLimiter(MAX_LOADS),
+        )
+        self._names = ImageNames(containerd.images)
+        self._changing = trio.Lock()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Clear away what a killed daemon left unfinished, read the catalog, wait for the stop.
+
+        Raises:
+            Unavailable: containerd is away; the supervisor tries again.
+        """
+        async with self._changing:
+            await remove_leftovers(self._containerd)
+            await self._index.current(fresh=True)
+        task_status.started()
+        await trio.sleep_forever()
+
+    async def load(self, body: Body, report: LoadSink) -> None:
+        """Load the images of an archive as it arrives (`docker load`), telling `report` of it.
+
+        The archive may be docker's or an OCI layout, plain or compressed. Cancelled or failed, it
+        has loaded nothing. An image whose name moved to another one stays without a name.
+
+        Raises:
+            InvalidParameter: not an archive, damaged, hostile, or its parts do not fit together.
+        """
+        await self._loader.load(body, name=self._name_loaded, report=report)
+
+    async def list(self, filters: ImageFilters = _ALL) -> Sequence[Image]:
+        """The images that `filters` let through, newest first.
+
+        Raises:
+            NotFound: a filter names an image that is not there.
+        """
+        return select(await self._index.current(), filters)
+
+    async def resolve(self, ref: str) -> Image:
+        """The image that `ref` means: name, name at a digest, ID, or the beginning of an ID.
+
+        Raises:
+            InvalidParameter: `ref` cannot be any of them.
+            NotFound: "No such image: NAME:TAG", or several IDs begin so.
+        """
+        return (await self._match(ref)).image
+
+    async def inspect(self, ref: str) -> Image:
+        """As `resolve`; the same as the store has it at this moment, for a person who looks."""
+        return find(await self._index.current(fresh=True), ref).image
+
+    async def tag(self, ref: str, name: str) -> Image:
+        """Let `name` mean the image that `ref` means.
+
+        Raises:
+            InvalidParameter: `name` is no name, or holds a digest.
+            NotFound: `ref` matches nothing.
+        """
+        reference = parse_reference(name)
+        if reference.digest is not None:
+            raise InvalidParameter("refusing to create a tag with a digest reference")
+        reference = reference.tagged()
+        async with self._changing:
+            image = find(await self._index.current(fresh=True), ref).image
+            await self._names.give(reference, image.target)
+            await self._tell(image, "tag", reference.familiar)
+            catalog = await self._index.current(fresh=True)
+        return catalog.by_id.get(image.id, image)
+
+    async def remove(self, ref: str, *, force: bool = False) -> Sequence[Untagged | Deleted]:
+        """Take away the name `ref`, and with the last one the image; or the image of an ID.
+
+        Raises:
+            NotFound: `ref` matches nothing.
+            Conflict: containers or other names stand in the way; dockerd's words.
+        """
+        async with self._changing:
+            match = find(await self._index.current(fresh=True), ref)
+            removal = plan_removal(match, self._in_use(match.image.id), force=force)
+            # Half a removal would be told as none: once begun, it ends, however the client leaves.
+            with trio.CancelScope(shield=True):
+                await self._carry_out(match.image, removal)
+        return removal.answer(match.image.id)
+
+    async def prepare_rootfs(
+        self, image: Image, key: str, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Mount]:
+        """A writable root file system named `key` on top of `image`; how to mount it.
+
+        It stays until `remove_rootfs`, whatever becomes of the image. An image that is not unpacked
+        here yet is now.
+
+        Raises:
+            Conflict: `key` exists.
+            NotFound: content of the image is missing.
+        """
+        labels = {**(labels or {}), LABEL_ROOT: datetime.now(UTC).isoformat(timespec="seconds")}
+        snapshots = self._containerd.snapshots
+        try:
+            return await snapshots.prepare(key, image.chain_id, labels)
+        except NotFound:  # of the parent: another tool loaded it, or the collector was there
+            if not image.chain_id or image.config_descriptor is None:
+                raise
+        async with working_lease(self._containerd):
+            await self._unpacker.unpack(image.config_descriptor, image.layers, image.diff_ids)
+            return await snapshots.prepare(key, image.chain_id, labels)
+
+    async def rootfs_mounts(self, key: str) -> Sequence[Mount]:
+        """How to mount a root file system made before. NotFound as it says."""
+        return await self._containerd.snapshots.mounts(key)
+
+    async def remove_rootfs(self, key: str) -> None:
+        """Delete a root file system; it may be gone already."""
+        try:
+            await self._containerd.snapshots.remove(key)
+        except NotFound:
+            return
+
+    async def _match(self, ref: str) -> Match:
+        """From the catalog at hand; a miss, which is rare, is worth a fresh one."""
+        try:
+            return find(await self._index.current(), ref)
+        except NotFound:
+            return find(await self._index.current(fresh=True), ref)
+
+    async def _name_loaded(self, target: OciDescriptor, references: Sequence[Reference]) -> None:
+        async with self._changing:
+            with trio.CancelScope(shield=True):  # an image with half of its names is no load
+                for reference in references:
+                    await self._names.give(reference, target)
+                if not references:
+                    await self._keep_nameless(target)
+                catalog = await self._index.current(fresh=True)
+                image = catalog.by_id.get(ImageId(target.digest))
+                if image is not None:
+                    await self._tell(image, "load", image.id)
+
+    async def _keep_nameless(self, target: OciDescriptor) -> None:
+        catalog = await self._index.current(fresh=True)
+        if ImageId(target.digest) not in catalog.by_id:
+            await self._names.keep_dangling(target)
+
+    async def _carry_out(self, image: Image, removal: Removal) -> None:
+        if removal.keeps_dangling:
+            await self._names.keep_dangling(image.target)
+        for name in removal.names:
+            is_last = removal.deletes_image and name is removal.names[-1]
+            if not (removal.keeps_dangling and name.is_dangling):
+                await self._names.drop(name.text, collect=is_last)
+            if not name.is_dangling:
+                await self._tell(image, "untag", name.familiar)
+        if removal.deletes_image:
+            await self._tell(image, "delete", image.id)
+        await self._index.current(fresh=True)
+
+    async def _tell(self, image: Image, action: str, name: str) -> None:
+        await self._events.commit(
+            Event(
+                type="image",
+                action=action,
+                actor_id=image.id,
+                attributes={**image.labels, "name": name},
+                time_ns=time.time_ns(),
+            )
+        )
