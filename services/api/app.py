@@ -34,6 +34,7 @@ from services.api.transport import ClientGone
 from services.api.version import VERSION_KEY, negotiate, split_version
 from services.errors import NotSupported
 
+
 class _Connection(TrioASGIHTTPConnection):
     """Quart's side of one request: no task besides the handler's own, one write for a whole answer."""
 
@@ -190,7 +191,9 @@ def clean_path(path: str) -> str:
 
 async def _redirect(scope: Scope, path: str, send: Send) -> None:
     query = scope["query_string"]
-    location = quote(path, safe="/:@!$&'()*+,;=~").encode("ascii") + (b"?" + query if query else b"")
+    location = quote(path, safe="/:@!$&'()*+,;=~").encode("ascii") + (
+        b"?" + query if query else b""
+    )
     headers = [(b"Location", location)]
     await send({"type": "http.response.start", "status": 301, "headers": headers})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

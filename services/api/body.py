@@ -68,7 +68,9 @@ class ChunkedReader:
     def take(self, buffer: bytearray) -> bytes:
         """See `BodyReader.take`. Chunks that lie in `buffer` whole come out joined."""
         pieces: list[bytes] = []
-        position = 0  # one deletion at the end: deleting each line would be quadratic in tiny chunks
+        position = (
+            0  # one deletion at the end: deleting each line would be quadratic in tiny chunks
+        )
         while not self.done:
             if self._left:
                 piece = bytes(memoryview(buffer)[position : position + self._left])

@@ -68,7 +68,9 @@ def answer_for(error: BaseException, *, method: str, path: str) -> ErrorAnswer:
     Of an exception group the first error that was raised on purpose speaks, if nothing else is in it.
     """
     leaves = list(_leaves(error))
-    unplanned = [leaf for leaf in leaves if not isinstance(leaf, EngineError | HTTPException | ProtocolError)]
+    unplanned = [
+        leaf for leaf in leaves if not isinstance(leaf, EngineError | HTTPException | ProtocolError)
+    ]
     if unplanned or not leaves:
         logger.bind(service="api").opt(exception=error).error(
             "request failed", method=method, path=path

@@ -63,7 +63,9 @@ class Exchange:
         self._head = head
         self._on_hijack = on_hijack
         self._body = reader_for(head)
-        self._empty_part_due = self._body.done  # ASGI owes one part also to a request without a body
+        self._empty_part_due = (
+            self._body.done
+        )  # ASGI owes one part also to a request without a body
         self._continue_due = head.expects_continue and not self._body.done
         self._keep_alive = head.keep_alive
         self._start: Message | None = None
@@ -179,7 +181,9 @@ class Exchange:
         if not body:
             await self._write(head + end, b"", more=not last)
         elif len(body) < _JOIN_BELOW_BYTES:
-            await self._write(b"%b%x\r\n%b\r\n%b" % (head, len(body), body, end), b"", more=not last)
+            await self._write(
+                b"%b%x\r\n%b\r\n%b" % (head, len(body), body, end), b"", more=not last
+            )
         else:
             await self._transport.send_all(b"%b%x\r\n" % (head, len(body)))
             await self._transport.send_all(body)
@@ -247,7 +251,9 @@ class Exchange:
             return False
         if not self._complete:
             if not self.began:
-                await self.answer_closing(500, b'{"message":"the handler ended without an answer"}\n')
+                await self.answer_closing(
+                    500, b'{"message":"the handler ended without an answer"}\n'
+                )
                 await linger(self._transport)
             return False
         if not self._body.done and self._keep_alive:

@@ -52,7 +52,9 @@ def _mended(data: bytes) -> Any:
     """What Go takes and msgspec does not: bad UTF-8 and lone surrogates become U+FFFD."""
     decoded = json.loads(data.decode("utf-8", "replace"))
     return json.loads(
-        json.dumps(decoded, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        json.dumps(decoded, ensure_ascii=False)
+        .encode("utf-16", "surrogatepass")
+        .decode("utf-16", "replace")
     )
 
 

@@ -119,7 +119,9 @@ class Http1Connection:
         """The next request's head as it came; None when the peer (or the drain) ended the connection."""
         data = split_head(self.buffer) if self.buffer else None
         if data is not None:
-            await trio.lowlevel.checkpoint()  # or a client that pipelines would keep the loop to itself
+            await (
+                trio.lowlevel.checkpoint()
+            )  # or a client that pipelines would keep the loop to itself
             return data
         if self._served and self.drain.is_begun and not self.buffer:
             return None

@@ -57,7 +57,9 @@ class Query:
         if not _INTEGER.match(text):
             raise InvalidParameter(f"strconv.Atoi: parsing {gojson.quote(text)}: invalid syntax")
         if len(text) > 20 or int(text) not in _INT64:
-            raise InvalidParameter(f"strconv.Atoi: parsing {gojson.quote(text)}: value out of range")
+            raise InvalidParameter(
+                f"strconv.Atoi: parsing {gojson.quote(text)}: value out of range"
+            )
         return int(text)
 
     def filters(self, name: str = "filters") -> Mapping[str, tuple[str, ...]]:

@@ -86,9 +86,7 @@ class ApiServer:
         self._config = config or ServerConfig()
         self._stop_request = stop_request
 
-    async def run(
-        self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until a stop is asked for, then drain. Ready, with the address, once connections are accepted."""
         stop = self._stop_request()
         drain = Drain()

@@ -24,7 +24,9 @@ class HangUpWatch:
 
     def __init__(self) -> None:
         self._young: dict[Http1Connection, float] = {}  # in order of age
-        self._watched: dict[int, Http1Connection] = {}  # by descriptor; open as long as it stands here
+        self._watched: dict[
+            int, Http1Connection
+        ] = {}  # by descriptor; open as long as it stands here
         self._any_young = trio.Event()
         self._epoll: select.epoll | None = None
 
