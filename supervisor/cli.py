@@ -1,0 +1,252 @@
+"""The command line: dockerd's flags, read as dockerd's flag library reads them.
+
+`main` reads, checks and answers what needs no engine (`--help`, `--version`, `--validate`); the
+engine itself is a callable that it is given, so that importing this stays cheap.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import click
+
+from .configure import load
+from .hosts import parse_host
+from .options import OPTIONS, Kind, Option, Value
+from .settings import ConfigError, Settings
+from .values import (
+    parse_bool,
+    parse_domain,
+    parse_int,
+    parse_ip,
+    parse_label,
+    parse_pair,
+    parse_runtime,
+    parse_size_bytes,
+    parse_ulimit,
+)
+from .version import VERSION, build_id
+
+PROGRAM: Final = "wharfinger"
+_BY_SHORT: Final = {option.short: option for option in OPTIONS.values() if option.short}
+
+
+class RunDaemon(Protocol):
+    """Runs the engine until it has ended; the answer is the process's exit status.
+
+    `given` are the values of the flags, by flag name, which a reload merges with the file again.
+    """
+
+    def __call__(self, settings: Settings, given: Mapping[str, Value]) -> int:
+        """Blocks until then."""
+        ...
+
+
+def main(
+    argv: Sequence[str],
+    *,
+    run_daemon: RunDaemon,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Act on the arguments (without the program's name) and return the exit status.
+
+    Whatever is wrong with flags or file is one message on standard error and status 1.
+    """
+    try:
+        given = parse_flags(argv)
+    except UsageError as error:
+        print(f"{error}\nSee '{PROGRAM} --help'.", file=sys.stderr)
+        return 1
+    if given.get("help"):
+        print(help_text())
+        return 0
+    if given.get("version"):
+        print(f"Wharfinger version {VERSION}, build {build_id()}")
+        return 0
+    try:
+        settings = load(given, os.environ if environment is None else environment)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if given.get("validate"):
+        print("configuration OK")
+        return 0
+    return run_daemon(settings, given)
+
+
+class UsageError(Exception):
+    """The arguments cannot be read; the text is dockerd's."""
+
+
+def parse_flags(argv: Sequence[str]) -> dict[str, Value]:
+    """The flags that were given, by name, each with its value converted.
+
+    Raises:
+        UsageError: an unknown flag, a missing or malformed value, or an argument that is no flag.
+    """
+    canonical = canonical_arguments(argv)
+    try:
+        context = _command().make_context(PROGRAM, canonical)
+    except click.BadParameter as error:
+        raise UsageError(error.message) from error
+    source = click.core.ParameterSource.COMMANDLINE
+    return {
+        flag: context.params[_name(flag)]
+        for flag in OPTIONS
+        if context.get_parameter_source(_name(flag)) is source
+    }
+
+
+def canonical_arguments(argv: Sequence[str]) -> list[str]:
+    """Every flag as `--name=value`: click's spelling of them differs from Go's in the rest.
+
+    Go has `--icc` and `--icc=false` but never `--icc false`, `-Dl debug`, `-l=debug`, and takes
+    the next argument as a value even when that begins with a dash. `--` ends the flags.
+    """
+    canonical: list[str] = []
+    plain: list[str] = []
+    rest = list(argv)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--":
+            plain += rest
+            break
+        if argument.startswith("--"):
+            canonical.append(_long(argument, rest))
+        elif argument.startswith("-") and argument != "-":
+            canonical += _shorts(argument, rest)
+        else:
+            plain.append(argument)
+    if plain:
+        raise UsageError(f'"{PROGRAM}" accepts no argument(s).')
+    return canonical
+
+
+def _long(argument: str, rest: list[str]) -> str:
+    name, equals, value = argument.removeprefix("--").partition("=")
+    if not name or name.startswith("-"):
+        raise UsageError(f"bad flag syntax: {argument}")
+    option = OPTIONS.get(name)
+    if option is None:
+        raise UsageError(f"unknown flag: --{name}")
+    if not equals:
+        value = "true" if option.kind is Kind.BOOL else _next(rest, f"--{name}")
+    return f"--{name}={value}"
+
+
+def _shorts(argument: str, rest: list[str]) -> list[str]:
+    """A cluster of short flags; the first that takes a value takes all that follows it."""
+    canonical: list[str] = []
+    letters = argument[1:]
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        option = _BY_SHORT.get(letter)
+        if option is None:
+            raise UsageError(f"unknown shorthand flag: {letter!r} in {argument}")
+        if letters.startswith("="):
+            value, letters = letters[1:], ""
+        elif option.kind is Kind.BOOL:
+            value = "true"
+        elif letters:
+            value, letters = letters, ""
+        else:
+            value = _next(rest, f"{letter!r} in {argument}")
+        canonical.append(f"--{option.flag}={value}")
+    return canonical
+
+
+def _next(rest: list[str], flag: str) -> str:
+    if not rest:
+        raise UsageError(f"flag needs an argument: {flag}")
+    return rest.pop(0)
+
+
+def _parse_host(text: str) -> str:
+    """Checked now, kept as text: what it means depends on TLS, which the file may decide."""
+    parse_host(text)
+    return text
+
+
+_PARSERS: Final[Mapping[Kind, Callable[[str], Any]]] = {  # Any: as many types as kinds
+    Kind.BOOL: parse_bool,
+    Kind.INT: parse_int,
+    Kind.BYTES: parse_size_bytes,
+    Kind.IP: parse_ip,
+    Kind.IPS: lambda text: str(parse_ip(text)),
+    Kind.LABELS: parse_label,
+    Kind.DOMAINS: parse_domain,
+    Kind.MAP: parse_pair,
+    Kind.ULIMITS: parse_ulimit,
+    Kind.RUNTIMES: parse_runtime,
+    Kind.HOSTS: _parse_host,
+}
+
+
+class _Type(click.ParamType[Any]):
+    """An option's kind, for click."""
+
+    def __init__(self, option: Option) -> None:
+        self.name = option.kind.word
+        self._parse = _PARSERS.get(option.kind, str)
+        short = f"-{option.short}, " if option.short else ""
+        self._flag = f"{short}--{option.flag}"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002  (click's signature)
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> Any:
+        """The value of `value`, which is text when it comes from the command line."""
+        if not isinstance(value, str):
+            return value  # a default
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            message = f'invalid argument "{value}" for "{self._flag}" flag: {error}'
+            raise click.BadParameter(message) from error
+
+
+def _name(flag: str) -> str:
+    """click's name for a parameter, which must be an identifier."""
+    return flag.replace("-", "_")
+
+
+def _command() -> click.Command:
+    return click.Command(
+        PROGRAM,
+        params=[_parameter(option) for option in OPTIONS.values()],
+        help="A container engine that speaks the Docker Engine API.",
+        add_help_option=False,
+    )
+
+
+def _parameter(option: Option) -> click.Option:
+    names = [_name(option.flag), f"--{option.flag}"]
+    if option.short:
+        names.append(f"-{option.short}")
+    return click.Option(
+        names,
+        type=_Type(option),
+        multiple=option.kind.is_repeatable,
+        metavar=option.kind.word,
+        help=_help(option),
+    )
+
+
+def _help(option: Option) -> str:
+    if option.refused:
+        return f"{option.help} (refused: {option.refused})"
+    if option.default in ("", False, None, ()) or option.kind is Kind.HOSTS:
+        return option.help
+    shown = str(option.default).lower() if option.kind is Kind.BOOL else option.default
+    return f"{option.help} (default {shown})"
+
+
+def help_text() -> str:
+    """What `--help` prints."""
+    command = _command()
+    return command.get_help(click.Context(command, info_name=PROGRAM, max_content_width=100))

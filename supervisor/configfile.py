@@ -1,0 +1,205 @@
+"""daemon.json: its keys and values, checked and turned into the values that flags give.
+
+Source: moby, daemon/config/config.go (keys, what counts as a conflict, the sentences).
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .options import IGNORED_KEYS, OPTIONS, REFUSED_KEYS, Kind, Option, Value
+from .values import (
+    Runtime,
+    Ulimit,
+    parse_domain,
+    parse_ip,
+    parse_label,
+    parse_size_bytes,
+    quoted,
+)
+
+_OPTION_OF_KEY: Mapping[str, Option] = {
+    **{option.key: option for option in OPTIONS.values() if option.key},
+    "host-gateway-ip": OPTIONS["host-gateway-ip"],  # its key before it could hold two addresses
+}
+_JSON_KINDS = ((bool, "bool"), (int, "number"), (float, "number"), (str, "string"))
+
+
+def read_config_file(path: Path) -> dict[str, Value]:
+    """The options that the file sets, by flag name.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON, has a key that no option has, or a value of the wrong type; the
+            text is dockerd's where dockerd has one.
+    """
+    return parse_config(path.read_bytes())
+
+
+def parse_config(data: bytes) -> dict[str, Value]:
+    """What `read_config_file` makes of the file's bytes. Empty text sets nothing."""
+    text = _decode(data).strip()
+    if not text:
+        return {}
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise ValueError(f"invalid JSON: {error.msg} ({where})") from error
+    if not isinstance(document, dict):
+        raise ValueError(  # noqa: TRY004  (the file is wrong, not the caller)
+            f"json: cannot unmarshal {_json_kind(document)} into Go value of type map"
+        )
+    # dockerd groups the proxies in the file; everything else lies flat.
+    proxies = document.pop("proxies", None)
+    if isinstance(proxies, dict):
+        document |= proxies
+    for key in document.keys() & REFUSED_KEYS.keys():
+        raise ValueError(f"{key}: {REFUSED_KEYS[key]}")
+    unknown = [key for key in document if key not in _OPTION_OF_KEY and key not in IGNORED_KEYS]
+    if unknown:
+        raise ValueError(
+            "the following directives don't match any configuration option: " + ", ".join(unknown)
+        )
+    if "host-gateway-ip" in document and "host-gateway-ips" in document:
+        raise ValueError(
+            "host-gateway-ip and host-gateway-ips must not both be specified in the config file"
+        )
+    return {
+        _OPTION_OF_KEY[key].flag: _convert(key, _OPTION_OF_KEY[key].kind, value)
+        for key, value in document.items()
+        if value is not None and key in _OPTION_OF_KEY
+    }
+
+
+def _decode(data: bytes) -> str:
+    """UTF-8, or what the byte order mark says."""
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if data.startswith(mark):
+            return data.decode(encoding)
+    return data.decode("utf-8-sig")
+
+
+def _json_kind(value: object) -> str:
+    if isinstance(value, dict):
+        return "object"
+    if isinstance(value, list):
+        return "array"
+    return next((name for kind, name in _JSON_KINDS if isinstance(value, kind)), "null")
+
+
+def _wrong(key: str, value: object, wanted: str) -> ValueError:
+    kind = _json_kind(value)
+    if isinstance(value, float) and wanted == "int":
+        kind = f"number {value!r}"
+    return ValueError(
+        f"json: cannot unmarshal {kind} into Go struct field Config.{key} of type {wanted}"
+    )
+
+
+def _convert(key: str, kind: Kind, value: object) -> Value:
+    """One value of the file as the option's kind has it."""
+    match kind:
+        case Kind.BOOL:
+            return _bool(key, value)
+        case Kind.INT:
+            return _int(key, value)
+        case Kind.STRING | Kind.NRI:
+            return _str(key, value)
+        case Kind.BYTES:
+            return parse_size_bytes(str(value) if type(value) is int else _str(key, value))
+        case Kind.IP:
+            return parse_ip(_str(key, value))
+        case Kind.IPS if isinstance(value, str):
+            return (str(parse_ip(value)),)
+        case Kind.IPS:
+            return _list(key, value, lambda text: str(parse_ip(text)))
+        case Kind.LABELS:
+            return _list(key, value, parse_label)
+        case Kind.DOMAINS:
+            return _list(key, value, parse_domain)
+        case Kind.LIST | Kind.HOSTS:
+            return _list(key, value, str)
+        case Kind.MAP:
+            return _map(key, value)
+        case Kind.ULIMITS:
+            return tuple(_ulimit(key, name, item) for name, item in _object(key, value).items())
+        case Kind.RUNTIMES:
+            return tuple(_runtime(key, name, item) for name, item in _object(key, value).items())
+        case Kind.POOLS | Kind.MAPMAP:
+            # Refused whatever they say, so that their shape does not matter yet.
+            return (json.dumps(value),) if value else ()
+
+
+def _bool(key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(key, value, "bool")
+    return value
+
+
+def _int(key: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong(key, value, "int")
+    return value
+
+
+def _str(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong(key, value, "string")
+    return value
+
+
+def _object(key: str, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise _wrong(key, value, "map[string]string")
+    return value
+
+
+def _list(key: str, value: object, convert: Callable[[str], str]) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _wrong(key, value, "[]string")
+    return tuple(convert(_str(key, item)) for item in value)
+
+
+def _map(key: str, value: object) -> tuple[tuple[str, str], ...]:
+    if key == "features":  # the one map whose values are booleans
+        return tuple(
+            (name, str(_bool(f"{key}.{name}", item)).lower())
+            for name, item in _object(key, value).items()
+        )
+    return tuple((name, _str(key, item)) for name, item in _object(key, value).items())
+
+
+def _ulimit(key: str, name: str, value: object) -> Ulimit:
+    fields = {field.lower(): item for field, item in _object(key, value).items()}
+    given = _str(key, fields.get("name", name))
+    soft = _int(f"{key}.Soft", fields.get("soft", 0))
+    return Ulimit(name=given, soft=soft, hard=_int(f"{key}.Hard", fields.get("hard", 0)))
+
+
+def _runtime(key: str, name: str, value: object) -> Runtime:
+    if name == "runc":
+        raise ValueError("runtime name 'runc' is reserved")
+    fields = _object(key, value)
+    unknown = fields.keys() - {"path", "runtimeArgs", "runtimeType"}
+    if unknown:
+        raise ValueError(f"runtime {quoted(name)}: not supported: {', '.join(sorted(unknown))}")
+    runtime = Runtime(
+        name=name,
+        path=_str(key, fields.get("path", "")),
+        arguments=_list(key, fields.get("runtimeArgs", []), str),
+        type=_str(key, fields.get("runtimeType", "")),
+    )
+    if bool(runtime.path) == bool(runtime.type):
+        raise ValueError(
+            f"runtime {quoted(name)}: "
+            + (
+                "cannot configure both path and runtimeType for the same runtime"
+                if runtime.path
+                else "either a runtimeType or a path must be configured"
+            )
+        )
+    return runtime

@@ -1,0 +1,404 @@
+"""Flags and daemon.json, merged and checked whole, become Settings.
+
+Source: moby, daemon/config (merging, conflicts, sentences) and daemon/command (TLS).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal, TypeVar, cast
+
+from .configfile import read_config_file
+from .hosts import parse_host
+from .options import OPTIONS, Kind, Value
+from .settings import (
+    ApiSettings,
+    ConfigError,
+    ContainerDefaults,
+    ContainerdSettings,
+    LogSettings,
+    NetworkDefaults,
+    Settings,
+    SettingsDiff,
+    TlsSettings,
+    diff,
+)
+from .values import Runtime, Ulimit, quoted
+
+LOG_LEVELS: Final = ("panic", "fatal", "error", "warn", "info", "debug", "trace")
+
+_Checked = TypeVar("_Checked")
+
+
+def load(given: Mapping[str, Value], environment: Mapping[str, str]) -> Settings:
+    """The settings of the flags given (by flag name) and of the configuration file.
+
+    Reads the file, in the calling thread. A file that was not asked for may be missing.
+    `environment` is only asked for what dockerd asks it: where TLS files are by default.
+
+    Raises:
+        ConfigError: the file cannot be used, or a value cannot, wherever it came from.
+    """
+    path = Path(str(given.get("config-file", OPTIONS["config-file"].default)))
+    try:
+        from_file = read_config_file(path)
+        _refuse_conflicts(given, from_file)
+    except FileNotFoundError as error:
+        if "config-file" in given:
+            raise _unusable(path, f"open {path}: no such file or directory") from error
+        from_file = {}
+    except OSError as error:
+        raise _unusable(path, f"open {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise _unusable(path, str(error)) from error
+    try:
+        return build(given, from_file, environment, config_file=path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def reload(
+    current: Settings, given: Mapping[str, Value], environment: Mapping[str, str]
+) -> tuple[Settings, SettingsDiff]:
+    """Read the file again: `current` with what may change now changed, and all that differs.
+
+    What needs a restart stays in the answer as it is. A key that was taken out of the file goes
+    back to its default.
+
+    Raises:
+        ConfigError: as `load`; nothing has changed, `current` stays in force.
+    """
+    fresh = load(given, environment)
+    settings = replace(
+        current,
+        labels=fresh.labels,
+        live_restore=fresh.live_restore,
+        shutdown_timeout_s=fresh.shutdown_timeout_s,
+        log=replace(current.log, debug=fresh.log.debug, level=fresh.log.level),
+    )
+    return settings, diff(current, fresh)
+
+
+def _unusable(path: Path, reason: str) -> ConfigError:
+    return ConfigError(f"unable to configure the Docker daemon with file {path}: {reason}")
+
+
+def _refuse_conflicts(given: Mapping[str, Value], from_file: Mapping[str, Value]) -> None:
+    """An option stands in one place only, or nobody could say which holds after a reload."""
+    both = [
+        f"{option.key}: (from flag: {_show(given[flag])}, from file: {_show(from_file[flag])})"
+        for flag, option in OPTIONS.items()
+        if flag in given and flag in from_file and option.kind is not Kind.RUNTIMES
+    ]
+    if both:
+        raise ValueError(
+            "the following directives are specified both as a flag and in the configuration file: "
+            + ", ".join(both)
+        )
+
+
+def _show(value: object) -> str:
+    """A value as Go prints it."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case Ulimit():
+            return f"{value.name}={value.soft}:{value.hard}"
+        case (str(key), str(text)):
+            return f"{key}:{text}"
+        case tuple():
+            return "[" + " ".join(_show(item) for item in value) + "]"
+    return str(value)
+
+
+class _Merged:
+    """The value of every option: from a flag, else from the file, else its default."""
+
+    def __init__(self, given: Mapping[str, Value], from_file: Mapping[str, Value]) -> None:
+        self._values: dict[str, Value] = {
+            flag: given.get(flag, from_file.get(flag, option.default))
+            for flag, option in OPTIONS.items()
+        }
+        self._given = given.keys() | from_file.keys()
+
+    def is_given(self, flag: str) -> bool:
+        return flag in self._given
+
+    def raw(self, flag: str) -> Value:
+        return self._values[flag]
+
+    def text(self, flag: str) -> str:
+        return self._checked(flag, str)
+
+    def number(self, flag: str) -> int:
+        return self._checked(flag, int)
+
+    def switch(self, flag: str) -> bool:
+        return self._checked(flag, bool)
+
+    def texts(self, flag: str) -> tuple[str, ...]:
+        return cast("tuple[str, ...]", self._checked(flag, tuple))
+
+    def pairs(self, flag: str) -> tuple[tuple[str, str], ...]:
+        # The last one of a name counts.
+        return tuple(dict(cast("tuple[tuple[str, str], ...]", self._values[flag])).items())
+
+    def _checked(self, flag: str, kind: type[_Checked]) -> _Checked:
+        value = self._values[flag]
+        assert isinstance(value, kind), flag
+        return value
+
+
+def build(
+    given: Mapping[str, Value],
+    from_file: Mapping[str, Value],
+    environment: Mapping[str, str],
+    *,
+    config_file: Path,
+) -> Settings:
+    """Settings of values that are well-formed one by one.
+
+    Raises:
+        ValueError: a value is not allowed, cannot take effect yet, or contradicts another.
+    """
+    values = _Merged(given, from_file)
+    _refuse_unsupported(values)
+    runtimes = tuple(
+        runtime
+        for source in (from_file, given)  # the one option that both places add to
+        for runtime in cast("tuple[Runtime, ...]", source.get("add-runtime", ()))
+    )
+    pidfile = values.text("pidfile")
+    return Settings(
+        config_file=config_file,
+        data_root=_absolute(values, "data-root"),
+        exec_root=_absolute(values, "exec-root"),
+        pidfile=Path(pidfile).absolute() if pidfile else None,
+        shutdown_timeout_s=values.number("shutdown-timeout"),
+        live_restore=values.switch("live-restore"),
+        labels=_labels(values.texts("label")),
+        experimental=values.switch("experimental"),
+        features=values.pairs("feature"),
+        metrics_address=_metrics_address(values.text("metrics-addr")),
+        log=_log(values),
+        api=_api(values, environment),
+        containerd=_containerd(values),
+        containers=_containers(values, runtimes),
+        network=_network(values),
+    )
+
+
+def _refuse_unsupported(values: _Merged) -> None:
+    for flag, option in OPTIONS.items():
+        if option.refused and values.raw(flag) != option.default:
+            raise ValueError(f"--{flag}: {option.refused}")
+
+
+def _absolute(values: _Merged, flag: str) -> Path:
+    if not values.text(flag):
+        raise ValueError(f"--{flag}: an empty path is not allowed")
+    return Path(values.text(flag)).absolute()
+
+
+def _labels(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Labels without repetition; two values for one key are an error."""
+    by_key: dict[str, str] = {}
+    for label in labels:
+        key, _, value = label.partition("=")
+        if by_key.setdefault(key, value) != value:
+            raise ValueError(f"conflict labels for {key}={value} and {key}={by_key[key]}")
+    return tuple(f"{key}={value}" for key, value in by_key.items())
+
+
+def _metrics_address(text: str) -> str:
+    if text:
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"invalid metrics address {quoted(text)}: must be host:port")
+        if ":" in host and not (host.startswith("[") and host.endswith("]")):
+            raise ValueError(f"invalid metrics address {quoted(text)}: too many colons in address")
+    return text
+
+
+def _log(values: _Merged) -> LogSettings:
+    level, form = values.text("log-level").lower(), values.text("log-format")
+    if level not in LOG_LEVELS:
+        raise ValueError(f"invalid logging level: {values.text('log-level')}")
+    if form not in ("text", "json"):
+        raise ValueError(f"invalid log format: {form}")
+    return LogSettings(
+        level=level,
+        debug=values.switch("debug"),
+        format=cast("Literal['text', 'json']", form),
+        raw=values.switch("raw-logs"),
+    )
+
+
+def _api(values: _Merged, environment: Mapping[str, str]) -> ApiSettings:
+    tls = _tls(values, environment)
+    hosts = [parse_host(text, tls=tls is not None) for text in values.texts("host") or ("",)]
+    return ApiSettings(
+        hosts=tuple(dict.fromkeys(hosts)),  # the same one twice could not be bound twice
+        group=values.text("group"),
+        group_given=values.is_given("group"),
+        tls=tls,
+    )
+
+
+def _tls(values: _Merged, environment: Mapping[str, str]) -> TlsSettings | None:
+    """TLS is on when asked for or when --tlsverify was said at all, be it with false.
+
+    Verification is on with it unless --tlsverify=false says otherwise.
+    """
+    verify_asked = bool(environment.get("DOCKER_TLS_VERIFY"))
+    verify_said = values.is_given("tlsverify")
+    if not (values.switch("tls") or verify_said or verify_asked):
+        return None
+    home = Path(environment.get("HOME", "/root"))
+    certificates = Path(
+        environment.get("DOCKER_CERT_PATH") or environment.get("DOCKER_CONFIG") or home / ".docker"
+    )
+    return TlsSettings(
+        verify=values.switch("tlsverify") if verify_said else True,
+        ca_file=Path(values.text("tlscacert") or certificates / "ca.pem"),
+        cert_file=Path(values.text("tlscert") or certificates / "cert.pem"),
+        key_file=Path(values.text("tlskey") or certificates / "key.pem"),
+    )
+
+
+def _containerd(values: _Merged) -> ContainerdSettings:
+    address = values.text("containerd").removeprefix("unix://")
+    namespace = values.text("containerd-namespace")
+    if not namespace:
+        raise ValueError("--containerd-namespace: an empty name is not allowed")
+    return ContainerdSettings(
+        address=Path(address).absolute() if address else None, namespace=namespace
+    )
+
+
+def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefaults:
+    names = [runtime.name for runtime in runtimes]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"runtime '{name}' was already defined")
+    default_runtime = values.text("default-runtime")
+    if default_runtime not in (*names, "runc"):
+        raise ValueError(f"specified default runtime '{default_runtime}' does not exist")
+    if values.text("storage-driver") not in ("", "overlayfs"):
+        raise ValueError(
+            f"--storage-driver={values.text('storage-driver')}: "
+            "the only storage driver supported yet is overlayfs"
+        )
+    if values.text("log-driver") not in ("json-file", "none"):
+        raise ValueError(
+            f"--log-driver={values.text('log-driver')}: "
+            "the only log drivers supported yet are json-file and none"
+        )
+    driver, parent = _cgroup_driver(values.texts("exec-opt")), values.text("cgroup-parent")
+    if driver == "systemd" and parent and not _is_slice(parent):
+        raise ValueError(
+            'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'
+        )
+    ulimits = {item.name: item for item in cast("tuple[Ulimit, ...]", values.raw("default-ulimit"))}
+    return ContainerDefaults(
+        shm_size_bytes=cast("int", values.raw("default-shm-size")),
+        ulimits=tuple(ulimits.values()),
+        cgroupns_mode=_cgroupns_mode(values.text("default-cgroupns-mode")),
+        ipc_mode=_ipc_mode(values.text("default-ipc-mode")),
+        stop_timeout_s=values.number("default-stop-timeout"),
+        cgroup_parent=parent,
+        cgroup_driver=driver,
+        init=values.switch("init"),
+        init_path=values.text("init-path"),
+        no_new_privileges=values.switch("no-new-privileges"),
+        seccomp_profile=values.text("seccomp-profile") or "builtin",
+        log_driver=values.text("log-driver"),
+        log_opts=values.pairs("log-opt"),
+        default_runtime=default_runtime,
+        runtimes=runtimes,
+        dns=values.texts("dns"),
+        dns_options=values.texts("dns-opt"),
+        dns_search=values.texts("dns-search"),
+    )
+
+
+def _is_slice(name: str) -> bool:
+    return name.endswith(".slice") and len(name) > len(".slice") and "/" not in name
+
+
+def _cgroup_driver(options: tuple[str, ...]) -> Literal["", "cgroupfs", "systemd"]:
+    driver = ""
+    for option in options:
+        name, _, value = (part.strip() for part in option.partition("="))
+        if not name or not value:
+            raise ValueError(f"invalid exec-opt ({option}): must be formatted 'opt=value'")
+        if name.lower() == "isolation":
+            raise ValueError(
+                f"invalid exec-opt ({option}): option 'isolation' is only supported on windows"
+            )
+        if name.lower() != "native.cgroupdriver":
+            raise ValueError(f"invalid exec-opt ({option}): unknown option: '{name.lower()}'")
+        driver = value
+    if driver not in ("", "cgroupfs", "systemd"):
+        raise ValueError(f"native.cgroupdriver option {driver} not supported")
+    return cast("Literal['', 'cgroupfs', 'systemd']", driver)
+
+
+def _cgroupns_mode(mode: str) -> Literal["", "host", "private"]:
+    if mode not in ("", "host", "private"):
+        raise ValueError(f'invalid default cgroup namespace ({mode}): use "host" or "private"')
+    return cast("Literal['', 'host', 'private']", mode)
+
+
+def _ipc_mode(mode: str) -> Literal["private", "shareable"]:
+    hint = 'use "shareable" or "private"'
+    if mode in ("host", "none") or mode.startswith("container:"):
+        raise ValueError(f'IPC mode "{mode}" is not supported as default value; {hint}')
+    if mode not in ("", "private", "shareable"):
+        raise ValueError(f"default IPC mode setting ({mode}) is invalid; {hint}")
+    return cast("Literal['private', 'shareable']", mode or "private")
+
+
+def _network(values: _Merged) -> NetworkDefaults:
+    bridge, bip = values.text("bridge"), values.text("bip")
+    if bridge and bip:
+        raise ValueError(
+            "You specified -b & --bip, mutually exclusive options. Please specify only one"
+        )
+    if values.number("mtu") < 0:
+        raise ValueError(f"invalid default MTU: {values.number('mtu')}")
+    if values.text("firewall-backend") not in ("", "iptables", "nftables"):
+        raise ValueError('invalid firewall-backend: allowed values are "iptables" and "nftables"')
+    if values.text("firewall-backend") == "iptables":
+        raise ValueError("--firewall-backend=iptables: the only firewall supported is nftables")
+    gateway = values.raw("default-gateway")
+    if gateway is not None and not isinstance(gateway, ipaddress.IPv4Address):
+        raise ValueError(f"--default-gateway: {gateway} is not an IPv4 address")
+    return NetworkDefaults(
+        bridge=bridge,
+        bridge_address=_cidr("bip", bip),
+        fixed_cidr=fixed.network
+        if (fixed := _cidr("fixed-cidr", values.text("fixed-cidr")))
+        else None,
+        gateway=gateway,
+        mtu=values.number("mtu") or 1500,
+        ip_forward=values.switch("ip-forward"),
+        ip_masquerade=values.switch("ip-masq"),
+        firewall=values.switch("iptables"),
+        firewall6=values.switch("ip6tables"),
+        userland_proxy=values.switch("userland-proxy"),
+    )
+
+
+def _cidr(flag: str, text: str) -> ipaddress.IPv4Interface | None:
+    if not text:
+        return None
+    try:
+        if "/" in text:
+            return ipaddress.IPv4Interface(text)
+    except ValueError:
+        pass
+    raise ValueError(f"--{flag}: invalid CIDR address: {text}")

@@ -1,0 +1,369 @@
+"""dockerd's options as one table: each with its flag, its key in daemon.json, its kind and default.
+
+The command line, the configuration file and the compatibility table are read from it. An option
+with a sentence in `refused` is known but cannot take effect yet: any value but the default is
+refused at start with that sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+from .values import IpAddress, Runtime, Ulimit
+
+Value = (
+    bool
+    | int
+    | str
+    | IpAddress
+    | tuple[str, ...]
+    | tuple[Ulimit, ...]
+    | tuple[Runtime, ...]
+    | tuple[tuple[str, str], ...]
+    | None
+)
+
+
+class Kind(Enum):
+    """What an option's value is; up to the colon it is the word that `--help` shows for it."""
+
+    STRING = "string"
+    LIST = "list"
+    LABELS = "list:labels"
+    DOMAINS = "list:domains"
+    IPS = "list:addresses"
+    HOSTS = "list:hosts"
+    INT = "int"
+    BOOL = ""
+    BYTES = "bytes"
+    IP = "ip"
+    MAP = "map"
+    MAPMAP = "mapmap"
+    ULIMITS = "ulimit"
+    RUNTIMES = "runtime"
+    POOLS = "pool-options"
+    NRI = "nri-opts"
+
+    @property
+    def word(self) -> str:
+        """The kind as dockerd's `--help` names it."""
+        return self.value.partition(":")[0]
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the flag may be given several times, each adding to the value."""
+        return self not in {Kind.STRING, Kind.INT, Kind.BOOL, Kind.BYTES, Kind.IP}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of dockerd's."""
+
+    flag: str  # without the dashes
+    kind: Kind
+    help: str
+    short: str = ""
+    key: str = ""  # in daemon.json; empty: a flag only
+    default: Value = None
+    refused: str = ""  # why it cannot take effect yet; empty: it works
+
+
+def _table(*rows: Option) -> Mapping[str, Option]:
+    return MappingProxyType({row.flag: row for row in rows})
+
+
+def _option(
+    flag: str,
+    kind: Kind,
+    help_text: str,
+    *,
+    default: Value = None,
+    short: str = "",
+    key: str | None = None,
+    refused: str = "",
+) -> Option:
+    if default is None:
+        match kind:
+            case Kind.STRING:
+                default = ""
+            case Kind.INT:
+                default = 0
+            case Kind.BOOL:
+                default = False
+            case Kind.IP:
+                pass
+            case _:
+                default = ()
+    return Option(
+        flag=flag,
+        kind=kind,
+        help=help_text,
+        short=short,
+        key=flag if key is None else key,
+        default=default,
+        refused=refused,
+    )
+
+
+_IPV6 = "IPv6 on the default bridge is not supported yet"
+_REGISTRY = "pulling and pushing images is not supported yet"
+_PUBLISH = "published ports are not supported yet"
+_SWARM = "swarm mode is not supported yet"
+_CPU_RT = "real-time scheduling of the parent cgroup is not supported"
+
+OPTIONS: Final = _table(
+    _option("add-runtime", Kind.RUNTIMES, "Register a further OCI runtime", key="runtimes"),
+    _option(
+        "allow-direct-routing",
+        Kind.BOOL,
+        "Let other machines reach published ports on the containers' own addresses",
+        refused=_PUBLISH,
+    ),
+    _option(
+        "authorization-plugin",
+        Kind.LIST,
+        "Authorization plugins to ask",
+        key="authorization-plugins",
+        refused="authorization plugins are not supported yet",
+    ),
+    _option("bip", Kind.STRING, "IPv4 address of the default bridge"),
+    _option("bip6", Kind.STRING, "IPv6 address of the default bridge", refused=_IPV6),
+    _option("bridge", Kind.STRING, "Bridge to attach containers to; none: no bridge", short="b"),
+    _option(
+        "bridge-accept-fwmark",
+        Kind.STRING,
+        "Accept packets with this firewall mark in bridge networks",
+        refused="firewall marks on bridge networks are not supported yet",
+    ),
+    _option(
+        "cdi-spec-dir",
+        Kind.LIST,
+        "Folders with CDI device specifications",
+        key="cdi-spec-dirs",
+        refused="CDI devices are not supported yet",
+    ),
+    _option("cgroup-parent", Kind.STRING, "Parent cgroup of all containers"),
+    _option(
+        "config-file",
+        Kind.STRING,
+        "Configuration file",
+        default="/etc/wharfinger/daemon.json",
+        key="",
+    ),
+    _option("containerd", Kind.STRING, "Socket of a containerd that is running already"),
+    _option("containerd-namespace", Kind.STRING, "Namespace in containerd", default="moby"),
+    _option(
+        "containerd-plugins-namespace",
+        Kind.STRING,
+        "Namespace in containerd for plugins",
+        default="plugins.moby",
+        refused="plugins in containers are not supported yet",
+    ),
+    _option("cpu-rt-period", Kind.INT, "Real-time period of the parent cgroup", refused=_CPU_RT),
+    _option("cpu-rt-runtime", Kind.INT, "Real-time runtime of the parent cgroup", refused=_CPU_RT),
+    _option(
+        "cri-containerd",
+        Kind.BOOL,
+        "Start containerd with its CRI plugin",
+        refused="the CRI plugin of the supervised containerd stays off",
+    ),
+    _option("data-root", Kind.STRING, "Folder for lasting state", default="/var/lib/wharfinger"),
+    _option("debug", Kind.BOOL, "Debug mode", short="D"),
+    _option(
+        "default-address-pool",
+        Kind.POOLS,
+        "Address pools that new networks take their subnets from",
+        key="default-address-pools",
+        refused="address pools are not supported yet",
+    ),
+    _option(
+        "default-cgroupns-mode",
+        Kind.STRING,
+        'Default cgroup namespace of containers ("host"|"private"; default by cgroup version)',
+    ),
+    _option("default-gateway", Kind.IP, "IPv4 gateway of the default bridge"),
+    _option("default-gateway-v6", Kind.IP, "IPv6 gateway of the default bridge", refused=_IPV6),
+    _option(
+        "default-ipc-mode",
+        Kind.STRING,
+        'Default IPC mode of containers ("shareable"|"private")',
+        default="private",
+    ),
+    _option(
+        "default-network-opt",
+        Kind.MAPMAP,
+        "Default options of new networks",
+        key="default-network-opts",
+        refused="default options of networks are not supported yet",
+    ),
+    _option("default-runtime", Kind.STRING, "Default OCI runtime of containers", default="runc"),
+    _option(
+        "default-shm-size",
+        Kind.BYTES,
+        "Default size of /dev/shm in containers",
+        default=64 * 1024 * 1024,
+    ),
+    _option(
+        "default-stop-timeout",
+        Kind.INT,
+        "Default seconds that a container gets to stop",
+        default=10,
+    ),
+    _option("default-ulimit", Kind.ULIMITS, "Default ulimits of containers", key="default-ulimits"),
+    _option("dns", Kind.IPS, "DNS servers for containers"),
+    _option("dns-opt", Kind.LIST, "DNS options for containers", key="dns-opts"),
+    _option("dns-search", Kind.DOMAINS, "DNS search domains for containers"),
+    _option("exec-opt", Kind.LIST, "Runtime options (native.cgroupdriver=...)", key="exec-opts"),
+    _option("exec-root", Kind.STRING, "Folder for run-time state", default="/run/wharfinger"),
+    _option("experimental", Kind.BOOL, "Experimental features"),
+    _option("feature", Kind.MAP, "Switch a feature on or off", key="features"),
+    _option("firewall-backend", Kind.STRING, "Firewall to use (nftables)"),
+    _option("fixed-cidr", Kind.STRING, "IPv4 range that the default bridge hands out"),
+    _option(
+        "fixed-cidr-v6", Kind.STRING, "IPv6 range that the default bridge hands out", refused=_IPV6
+    ),
+    _option("group", Kind.STRING, "Group of the unix sockets", default="docker", short="G"),
+    _option("help", Kind.BOOL, "Show this text and end", key=""),
+    _option(
+        "host",
+        Kind.HOSTS,
+        "Where to listen (default unix:///var/run/docker.sock)",
+        short="H",
+        key="hosts",
+    ),
+    _option(
+        "host-gateway-ip",
+        Kind.IPS,
+        "What host-gateway means in --add-host",
+        key="host-gateway-ips",
+        refused="another address for host-gateway is not supported yet",
+    ),
+    _option("http-proxy", Kind.STRING, "Proxy for outgoing HTTP", refused=_REGISTRY),
+    _option("https-proxy", Kind.STRING, "Proxy for outgoing HTTPS", refused=_REGISTRY),
+    _option(
+        "icc",
+        Kind.BOOL,
+        "Let containers on the default bridge reach each other",
+        default=True,
+        refused="keeping containers on the default bridge apart is not supported yet",
+    ),
+    _option("init", Kind.BOOL, "Run an init in every container"),
+    _option("init-path", Kind.STRING, "Path of that init (default: tini)"),
+    _option(
+        "insecure-registry",
+        Kind.LIST,
+        "Registries to speak to without TLS",
+        key="insecure-registries",
+        refused=_REGISTRY,
+    ),
+    _option("ip", Kind.IP, "Host address of published ports", refused=_PUBLISH),
+    _option("ip-forward", Kind.BOOL, "Switch IP forwarding on", default=True),
+    _option("ip-forward-no-drop", Kind.BOOL, "Leave the policy of the FORWARD chain alone"),
+    _option("ip-masq", Kind.BOOL, "Masquerade the default bridge", default=True),
+    _option("ip6tables", Kind.BOOL, "Manage firewall rules for IPv6", default=True),
+    _option("iptables", Kind.BOOL, "Manage firewall rules for IPv4", default=True),
+    _option("ipv6", Kind.BOOL, "IPv6 on the default bridge", refused=_IPV6),
+    _option("label", Kind.LABELS, "Labels of this engine (key=value)", key="labels"),
+    _option("live-restore", Kind.BOOL, "Leave containers running when the engine stops"),
+    _option("log-driver", Kind.STRING, "Default log driver of containers", default="json-file"),
+    _option("log-format", Kind.STRING, 'Format of the log ("text"|"json")', default="text"),
+    _option(
+        "log-level",
+        Kind.STRING,
+        'Level of the log ("debug"|"info"|"warn"|"error"|"fatal")',
+        default="info",
+        short="l",
+    ),
+    _option("log-opt", Kind.MAP, "Default log options of containers", key="log-opts"),
+    _option(
+        "max-concurrent-downloads", Kind.INT, "Downloads at a time", default=3, refused=_REGISTRY
+    ),
+    _option("max-concurrent-uploads", Kind.INT, "Uploads at a time", default=5, refused=_REGISTRY),
+    _option(
+        "max-download-attempts", Kind.INT, "Attempts at a download", default=5, refused=_REGISTRY
+    ),
+    _option("metrics-addr", Kind.STRING, "Address and port of the metrics server"),
+    _option("mtu", Kind.INT, "MTU of the default bridge", default=1500),
+    _option(
+        "network-control-plane-mtu",
+        Kind.INT,
+        "MTU of the network control plane",
+        default=1500,
+        refused=_SWARM,
+    ),
+    _option("no-new-privileges", Kind.BOOL, "Set no-new-privileges on new containers"),
+    _option("no-proxy", Kind.STRING, "Hosts to reach without a proxy", refused=_REGISTRY),
+    _option(
+        "node-generic-resource",
+        Kind.LIST,
+        "Resources to announce to a swarm",
+        key="node-generic-resources",
+        refused=_SWARM,
+    ),
+    _option(
+        "nri-opts",
+        Kind.NRI,
+        "Node Resource Interface",
+        refused="the Node Resource Interface is not supported yet",
+    ),
+    _option("pidfile", Kind.STRING, "PID file", default="/run/wharfinger.pid", short="p"),
+    _option("raw-logs", Kind.BOOL, "Full time stamps without colour"),
+    _option(
+        "registry-mirror",
+        Kind.LIST,
+        "Registry mirrors",
+        key="registry-mirrors",
+        refused=_REGISTRY,
+    ),
+    _option(
+        "rootless",
+        Kind.BOOL,
+        "Rootless mode",
+        refused="rootless mode is not supported, the engine must run as root",
+    ),
+    _option(
+        "seccomp-profile",
+        Kind.STRING,
+        'Default seccomp profile: a path, "builtin" or "unconfined"',
+        default="builtin",
+    ),
+    _option("selinux-enabled", Kind.BOOL, "SELinux", refused="SELinux is not supported yet"),
+    _option("shutdown-timeout", Kind.INT, "Seconds that all containers get to stop", default=15),
+    _option("storage-driver", Kind.STRING, "Storage driver (overlayfs)", short="s"),
+    _option(
+        "storage-opt",
+        Kind.LIST,
+        "Options of the storage driver",
+        key="storage-opts",
+        refused="the storage driver has no options",
+    ),
+    _option(
+        "swarm-default-advertise-addr",
+        Kind.STRING,
+        "Address or interface to announce to a swarm",
+        refused=_SWARM,
+    ),
+    _option("tls", Kind.BOOL, "Use TLS (implied by --tlsverify)"),
+    _option("tlscacert", Kind.STRING, "CA that clients' certificates must come from"),
+    _option("tlscert", Kind.STRING, "TLS certificate"),
+    _option("tlskey", Kind.STRING, "TLS key"),
+    _option("tlsverify", Kind.BOOL, "Use TLS and demand a certificate of clients"),
+    _option("userland-proxy", Kind.BOOL, "Proxy for published ports on loopback", default=True),
+    _option("userland-proxy-path", Kind.STRING, "Path of that proxy's program", refused=_PUBLISH),
+    _option(
+        "userns-remap",
+        Kind.STRING,
+        "User for user namespaces",
+        refused="user namespaces are not supported yet",
+    ),
+    _option("validate", Kind.BOOL, "Check the configuration and end", key=""),
+    _option("version", Kind.BOOL, "Show the version and end", short="v", key=""),
+)
+
+# Keys of daemon.json that have no flag: what dockerd skips, and what would have an effect there.
+IGNORED_KEYS: Final = frozenset({"allow-nondistributable-artifacts", "deprecated-key-path"})
+REFUSED_KEYS: Final = MappingProxyType({"builder": "building images is not supported yet"})

@@ -1,0 +1,155 @@
+"""What the command line and daemon.json decide, frozen, in the sections that the parts are handed.
+
+`supervisor.configure` makes it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from .hosts import HostAddress
+from .values import Runtime, Ulimit
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text says why, as dockerd says it. Exit status 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """The engine's own log."""
+
+    level: str = "info"  # one of LOG_LEVELS; `debug` on top of it wins
+    debug: bool = False
+    format: Literal["text", "json"] = "text"
+    raw: bool = False  # full time stamps, no colour
+
+    @property
+    def effective_level(self) -> str:
+        """The level in force: debug mode means at least debug."""
+        return "debug" if self.debug and self.level != "trace" else self.level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """TLS on every tcp:// host. A missing file is the server's to report."""
+
+    verify: bool  # demand a certificate that `ca_file` vouches for
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """Where and how the API is served."""
+
+    hosts: tuple[HostAddress, ...]  # at least one
+    group: str = "docker"  # of the unix sockets; empty: none
+    group_given: bool = False  # asked for by name: then it must exist
+    tls: TlsSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerdSettings:
+    """The containerd to speak to."""
+
+    address: Path | None = None  # None: run one of our own
+    namespace: str = "moby"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerDefaults:
+    """What a container gets when its own configuration does not say."""
+
+    shm_size_bytes: int
+    ulimits: tuple[Ulimit, ...]
+    cgroupns_mode: Literal["", "host", "private"]  # empty: host on cgroup v1, private on v2
+    ipc_mode: Literal["private", "shareable"]
+    stop_timeout_s: int
+    cgroup_parent: str  # empty: the default parent
+    cgroup_driver: Literal["", "cgroupfs", "systemd"]  # empty: as the host has it
+    init: bool
+    init_path: str  # empty: tini from PATH
+    no_new_privileges: bool
+    seccomp_profile: str  # "builtin", "unconfined", or a path
+    log_driver: str
+    log_opts: tuple[tuple[str, str], ...]
+    default_runtime: str
+    runtimes: tuple[Runtime, ...]  # besides runc
+    dns: tuple[str, ...]
+    dns_options: tuple[str, ...]
+    dns_search: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkDefaults:
+    """The default bridge, and what the engine may change on the host for it."""
+
+    bridge: str  # empty: docker0, made by the engine; "none": no default bridge
+    bridge_address: ipaddress.IPv4Interface | None  # --bip
+    fixed_cidr: ipaddress.IPv4Network | None
+    gateway: ipaddress.IPv4Address | None
+    mtu: int
+    ip_forward: bool
+    ip_masquerade: bool
+    firewall: bool  # --iptables
+    firewall6: bool  # --ip6tables
+    userland_proxy: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that the command line and the configuration file decide."""
+
+    config_file: Path
+    data_root: Path
+    exec_root: Path
+    pidfile: Path | None  # None: --pidfile=""
+    shutdown_timeout_s: int  # for all containers to stop; -1: as long as it takes
+    live_restore: bool
+    labels: tuple[str, ...]  # key=value
+    experimental: bool
+    features: tuple[tuple[str, str], ...]
+    metrics_address: str  # host:port; empty: no metrics server
+    log: LogSettings
+    api: ApiSettings
+    containerd: ContainerdSettings
+    containers: ContainerDefaults
+    network: NetworkDefaults
+
+
+# What SIGHUP may change while the engine runs, as paths of fields.
+RELOADABLE: Final = frozenset(
+    {"log.debug", "log.level", "labels", "live_restore", "shutdown_timeout_s"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsDiff:
+    """What differs between two settings, as paths of fields, e.g. `log.level`."""
+
+    reloadable: frozenset[str]
+    needs_restart: frozenset[str]
+
+
+def diff(old: Settings, new: Settings) -> SettingsDiff:
+    """Which fields differ, and which of those may change while the engine runs."""
+    changed = frozenset(_changed(old, new, ""))
+    return SettingsDiff(reloadable=changed & RELOADABLE, needs_restart=changed - RELOADABLE)
+
+
+def _changed(old: object, new: object, prefix: str) -> list[str]:
+    """Paths of the fields that differ; sections are gone into, values are not."""
+    paths: list[str] = []
+    for field in fields(old):  # type: ignore[arg-type]  # dataclasses, by the caller's checks
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if before == after:
+            continue
+        path = prefix + field.name
+        is_section = is_dataclass(before) and type(before) is type(after)
+        paths += _changed(before, after, path + ".") if is_section else [path]
+    return paths
