@@ -216,6 +216,10 @@ class Containers:
         """As `Terminals.log_reader`."""
         return self.terminals.log_reader(container)
 
+    def places(self, container: Container) -> dict[str, str]:
+        """Where the container's files lie on the host, by Docker's names."""
+        return self.terminals.places(container)
+
     async def create_exec(self, container: Container, config: ExecConfig) -> Exec:
         """As `Execs.create`."""
         return await self.execs.create(container, config)

@@ -20,7 +20,7 @@ import msgspec
 import trio
 
 from services.containerd import Mount
-from services.containers.config import ContainerConfig, EndpointSettings, HostConfig
+from services.containers.config import ContainerConfig, HostConfig, NetworkingConfig
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.merge import command_of, merge_image_config
@@ -32,6 +32,7 @@ from services.containers.model import (
     Status,
 )
 from services.containers.names import checked_name, made_up_name, new_id
+from services.containers.networking import check_networking
 from services.containers.spec import (
     MountPoint,
     SpecDefaults,
@@ -82,7 +83,7 @@ class CreateRequest:
     platform: str = ""
     config: ContainerConfig
     host_config: HostConfig
-    networks: dict[str, EndpointSettings]
+    networking: NetworkingConfig = NetworkingConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +190,7 @@ class Creator:
             snapshotter=self._snapshotter,
             runtime=host.runtime or self._defaults.default_runtime,
             mounts=mounts,
-            networks=request.networks or {mode: EndpointSettings()},
+            networks=check_networking(request.networking, mode),
             log_driver=driver,
             log_options=options,
         )

@@ -12,6 +12,7 @@ import trio
 
 from services.containerd import Containerd
 from services.containers.container import Container
+from services.containers.files import files_in
 from services.containers.launch import container_directory
 from services.containers.logs import (
     JsonFileLog,
@@ -68,6 +69,17 @@ class Terminals:
     def log_path(self, container: Container) -> Path:
         """Where the json-file log lies."""
         return container_directory(self._data_root, container.id) / f"{container.id}-json.log"
+
+    def places(self, container: Container) -> dict[str, str]:
+        """Where the container's files lie on the host, by Docker's names."""
+        files = files_in(container_directory(self._data_root, container.id))
+        has_log = container.definition.log_driver != "none"
+        return {
+            "ResolvConfPath": files.resolv_conf,
+            "HostnamePath": files.hostname,
+            "HostsPath": files.hosts,
+            "LogPath": str(self.log_path(container)) if has_log else "",
+        }
 
     def retire_streams(self, container: Container) -> None:
         """The run is over; who attaches from now on attaches to the next one."""

@@ -1,0 +1,153 @@
+"""GET /containers/json: which containers, in which order, each encoded once until it changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from services.api.query import Query
+from services.api.types.containers import now_ns, status_text, summary_to_wire
+from services.containers import Container, ContainerTable, State
+from services.errors import InvalidParameter
+
+KNOWN_FILTERS: Final = frozenset(
+    {
+        "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
+        "name", "network", "publish", "since", "status", "volume",
+    }
+)  # fmt: skip
+
+Filters = Mapping[str, tuple[str, ...]]
+Matcher = Callable[[Container, str], bool]
+ImageNames = Callable[[Container], frozenset[str]]
+"""What an `ancestor` filter may call a container's image: its names and ids."""
+
+
+class ContainerList:
+    """Answers list requests from memory."""
+
+    def __init__(
+        self,
+        table: ContainerTable,
+        *,
+        image_name: Callable[[Container], str],
+        image_names: ImageNames,
+    ) -> None:
+        self._table = table
+        self._image_name = image_name
+        self._image_names = image_names
+        self._encoded: dict[str, tuple[int, str, str, bytes]] = {}
+        self._matchers: dict[str, Matcher] = {
+            "id": lambda c, v: c.id.startswith(v),
+            "name": _has_name,
+            "status": lambda c, v: c.state.value == v,
+            "exited": lambda c, v: c.state is State.EXITED and c.status.exit_code == int(v),
+            "ancestor": lambda c, v: v in self._image_names(c),
+            "network": _has_network,
+            "volume": _has_volume,
+            "health": lambda _, v: v == "none",
+            "is-task": lambda _, v: v.lower() in ("false", "0"),
+            "publish": lambda _c, _v: False,
+            "expose": _exposes,
+            "isolation": lambda _, v: v in ("", "default"),
+        }
+
+    def answer(self, query: Query) -> bytes:
+        """The whole JSON answer.
+
+        Raises:
+            InvalidParameter: an unknown filter or an impossible value.
+            NotFound: `before` or `since` name no container.
+        """
+        filters = query.filters()
+        self._check(filters)
+        limit = query.integer("limit")
+        show_all = query.boolean("all") or limit > 0 or "status" in filters or "exited" in filters
+        chosen = [c for c in self._newest_first(filters) if show_all or c.is_running]
+        chosen = [c for c in chosen if self._matches(c, filters)]
+        if limit > 0:
+            chosen = chosen[:limit]
+        now = now_ns()
+        return b"[" + b",".join([self._encode(c, now) for c in chosen]) + b"]\n"
+
+    def _check(self, filters: Filters) -> None:
+        for name in filters:
+            if name not in KNOWN_FILTERS:
+                raise InvalidParameter(f"invalid filter '{name}'")
+        for value in filters.get("status", ()):
+            if value not in set(State):
+                raise InvalidParameter(f'invalid value for filter "status": invalid value "{value}"')
+        for value in filters.get("exited", ()):
+            if not re.match(r"-?\d{1,9}\Z", value):
+                raise InvalidParameter(f"invalid filter 'exited={value}'")
+
+    def _newest_first(self, filters: Filters) -> list[Container]:
+        containers = sorted(self._table, key=lambda c: c.definition.created_at_ns, reverse=True)
+        for ref in filters.get("before", ()):
+            limit = self._table.find(ref).definition.created_at_ns
+            containers = [c for c in containers if c.definition.created_at_ns < limit]
+        for ref in filters.get("since", ()):
+            limit = self._table.find(ref).definition.created_at_ns
+            containers = [c for c in containers if c.definition.created_at_ns > limit]
+        return containers
+
+    def _matches(self, container: Container, filters: Filters) -> bool:
+        """All filters must hold; of one filter's values any, but of labels every one."""
+        for name, values in filters.items():
+            if name == "label":
+                if not all(_has_label(container, value) for value in values):
+                    return False
+            elif name in self._matchers and values:
+                matches = self._matchers[name]
+                if not any(matches(container, value) for value in values):
+                    return False
+        return True
+
+    def _encode(self, container: Container, now: int) -> bytes:
+        status, image = status_text(container, now), self._image_name(container)
+        kept = self._encoded.get(container.id)
+        if kept is not None and kept[:3] == (container.revision, status, image):
+            return kept[3]
+        wire = summary_to_wire(container, status=status, image=image)
+        data = msgspec.json.encode(wire)
+        self._forget_removed()
+        self._encoded[container.id] = (container.revision, status, image, data)
+        return data
+
+    def _forget_removed(self) -> None:
+        if len(self._encoded) > 2 * len(self._table) + 16:
+            self._encoded = {i: v for i, v in self._encoded.items() if self._table.get(i)}
+
+
+def _has_name(container: Container, pattern: str) -> bool:
+    """A regular expression, with or without Docker's slash before the name."""
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InvalidParameter(f"invalid filter 'name={pattern}': {error}") from None
+    return any(expression.search(name) for name in (container.name, f"/{container.name}"))
+
+
+def _has_label(container: Container, wanted: str) -> bool:
+    key, has_value, value = wanted.partition("=")
+    labels = container.definition.config.labels
+    return key in labels and (not has_value or labels[key] == value)
+
+
+def _has_network(container: Container, wanted: str) -> bool:
+    definition, status = container.definition, container.status
+    networks = {**definition.networks, **status.networks}
+    return wanted in networks or any(e.network_id.startswith(wanted) for e in networks.values())
+
+
+def _has_volume(container: Container, wanted: str) -> bool:
+    return any(wanted in (m.name, m.destination) for m in container.definition.mounts)
+
+
+def _exposes(container: Container, wanted: str) -> bool:
+    ports = container.definition.config.exposed_ports or {}
+    port, _, protocol = wanted.partition("/")
+    return f"{port}/{protocol or 'tcp'}" in ports

@@ -1,0 +1,166 @@
+"""Tag Container of the Engine API, the operations that answer with a stream: attach, logs, wait."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from quart import Blueprint
+
+from services.api.hijack import MULTIPLEXED_STREAM, RAW_STREAM, HijackedStream
+from services.api.query import Query
+from services.api.request import EngineRequest, current_request
+from services.api.responses import EngineResponse, HijackResponse, StreamResponse
+from services.api.types.times import unix_ns
+from services.api.version import ApiVersion
+from services.api.wire import encode
+from services.containers import Container, Containers, ExitWaiter
+from services.containers.attach import AttachEnd, parse_detach_keys, serve_attach
+from services.containers.logs import LogQuery
+from services.containers.stdio import AttachedStreams, Stream
+from services.errors import Conflict, InvalidParameter
+
+MULTIPLEXED_SINCE = ApiVersion(1, 42)
+"""From this version on the content type tells framed output from raw."""
+
+
+class ContainerStreamRoutes:
+    """The operations whose answer goes on for as long as the container runs."""
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+
+    def blueprint(self) -> Blueprint:
+        """The routes, without version prefix."""
+        blueprint = Blueprint("container_streams", __name__)
+        one = "/containers/<ref>"
+        for rule, view, method in (
+            (f"{one}/attach", self.attach, "POST"),
+            (f"{one}/logs", self.logs, "GET"),
+            (f"{one}/wait", self.wait, "POST"),
+        ):
+            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        return blueprint
+
+    async def attach(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/attach (ContainerAttach)."""
+        request = current_request()
+        query = request.query
+        container = self._containers.find(ref)
+        keys = parse_detach_keys(query.text("detachKeys"))
+        if query.boolean("stream"):
+            session = self._containers.attach(
+                container,
+                stdin=query.boolean("stdin"),
+                stdout=query.boolean("stdout"),
+                stderr=query.boolean("stderr"),
+            )
+        else:
+            session = self._containers.no_streams()
+
+        async def serve(streams: AttachedStreams, peer: HijackedStream) -> None:
+            await self._containers.tell(container, "attach")
+            async with AsyncExitStack() as stack:
+                replay = None
+                if query.boolean("logs"):
+                    reader = self._containers.log_reader(container)
+                    replay = await stack.enter_async_context(
+                        reader.read(_replay_query(container, query, streams))
+                    )
+                end = await serve_attach(
+                    streams,
+                    peer,
+                    multiplexed=not container.definition.config.tty,
+                    detach_keys=keys,
+                    stdin=query.boolean("stdin"),
+                    replay=replay,
+                )
+            if end is AttachEnd.DETACHED:
+                await self._containers.tell(container, "detach")
+
+        return HijackResponse(
+            serve, session=session, content_type=output_type(request, container)
+        )
+
+    async def logs(self, ref: str) -> EngineResponse:
+        """GET /containers/{id}/logs (ContainerLogs)."""
+        request = current_request()
+        container = self._containers.find(ref)
+        log_query = parse_log_query(request.query, tty=container.definition.config.tty)
+        reader = self._containers.log_reader(container)
+
+        async def parts() -> AsyncIterator[bytes]:
+            async with reader.read(log_query) as blocks:
+                async for block in blocks:
+                    yield block
+
+        return StreamResponse(
+            parts(), endless=log_query.follow, content_type=output_type(request, container)
+        )
+
+    async def wait(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/wait (ContainerWait). The head is sent once we listen."""
+        container = self._containers.find(ref)
+        # Registered before the head leaves: whoever has read it may start the container.
+        waiter = container.waiter(current_request().query.text("condition"))
+        return StreamResponse(_exit_of(container, waiter))
+
+
+async def _exit_of(container: Container, waiter: ExitWaiter) -> AsyncIterator[bytes]:
+    try:
+        status = await waiter.wait()
+    finally:
+        container.forget_waiter(waiter)
+    answer: dict[str, object] = {"StatusCode": status.code}
+    if status.error:
+        answer["Error"] = {"Message": status.error}
+    yield encode(answer)
+
+
+def output_type(request: EngineRequest, container: Container) -> str:
+    """The content type of a container's output."""
+    if container.definition.config.tty or request.api_version < MULTIPLEXED_SINCE:
+        return RAW_STREAM
+    return MULTIPLEXED_STREAM
+
+
+def parse_log_query(query: Query, *, tty: bool) -> LogQuery:
+    """What a logs request asks for.
+
+    Raises:
+        InvalidParameter: no stream is wanted, or a time or number is none.
+    """
+    streams = frozenset(
+        stream
+        for stream, name in ((Stream.STDOUT, "stdout"), (Stream.STDERR, "stderr"))
+        if query.boolean(name)
+    )
+    if not streams:
+        raise InvalidParameter("Bad parameters: you must choose at least one stream")
+    since_ns, until_ns = (unix_ns(query.text(name), name) for name in ("since", "until"))
+    if until_ns and since_ns > until_ns:
+        raise InvalidParameter("since time is later than until time")
+    tail = query.text("tail")
+    return LogQuery(
+        streams=streams,
+        follow=query.boolean("follow"),
+        tail=int(tail) if tail.isascii() and tail.isdigit() else None,
+        since_ns=since_ns,
+        until_ns=until_ns,
+        timestamps=query.boolean("timestamps"),
+        details=query.boolean("details"),
+        multiplexed=not tty,
+    )
+
+
+def _replay_query(container: Container, query: Query, streams: AttachedStreams) -> LogQuery:
+    wanted = frozenset(
+        stream
+        for stream, name in ((Stream.STDOUT, "stdout"), (Stream.STDERR, "stderr"))
+        if query.boolean(name)
+    )
+    if not wanted:
+        raise Conflict("the log can be replayed only with stdout or stderr")
+    return LogQuery(
+        streams=wanted, multiplexed=not container.definition.config.tty, upto=streams.joined_at
+    )

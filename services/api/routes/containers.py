@@ -1,0 +1,191 @@
+"""Tag Container of the Engine API: create, list, inspect, start, stop, and so on.
+
+attach, logs and wait, whose answers are streams, are in `container_streams`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from quart import Blueprint
+
+from services.api.container_list import ContainerList
+from services.api.query import Query
+from services.api.request import current_request
+from services.api.responses import EngineResponse
+from services.api.types.containers import CreateBody, inspect_to_wire
+from services.api.wire import encode, read_json
+from services.containers import (
+    Containers,
+    CreateRequest,
+    list_processes,
+)
+from services.containers.config import ContainerConfig
+from services.errors import InvalidParameter, NotSupported
+
+NO_CONTENT = 204
+CREATED = 201
+
+
+class ContainerRoutes:
+    """The operations whose answer is one value."""
+
+    def __init__(self, containers: Containers, listing: ContainerList) -> None:
+        self._containers = containers
+        self._listing = listing
+
+    def blueprint(self) -> Blueprint:
+        """The routes, without version prefix."""
+        blueprint = Blueprint("containers", __name__)
+        one = "/containers/<ref>"
+        for rule, view, method in (
+            ("/containers/json", self.list, "GET"),
+            ("/containers/create", self.create, "POST"),
+            (f"{one}/json", self.inspect, "GET"),
+            (f"{one}/top", self.top, "GET"),
+            (f"{one}/start", self.start, "POST"),
+            (f"{one}/stop", self.stop, "POST"),
+            (f"{one}/restart", self.restart, "POST"),
+            (f"{one}/kill", self.kill, "POST"),
+            (f"{one}/pause", self.pause, "POST"),
+            (f"{one}/unpause", self.unpause, "POST"),
+            (f"{one}/rename", self.rename, "POST"),
+            (f"{one}/resize", self.resize, "POST"),
+            (one, self.remove, "DELETE"),
+        ):
+            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        return blueprint
+
+    async def list(self) -> EngineResponse:
+        """GET /containers/json (ContainerList)."""
+        return _json(self._listing.answer(current_request().query))
+
+    async def create(self) -> EngineResponse:
+        """POST /containers/create (ContainerCreate)."""
+        query = current_request().query
+        body = await read_json(CreateBody)
+        if body is None:
+            raise InvalidParameter("config cannot be empty in order to create a container")
+        created = await self._containers.create(
+            CreateRequest(
+                name=query.text("name"),
+                platform=query.text("platform"),
+                config=_config_of(body),
+                host_config=body.host_config,
+                networking=body.networking_config,
+            )
+        )
+        answer = {"Id": created.container.id, "Warnings": created.warnings}
+        return _json(encode(answer), CREATED)
+
+    async def inspect(self, ref: str) -> EngineResponse:
+        """GET /containers/{id}/json (ContainerInspect)."""
+        container = self._containers.find(ref)
+        execs = [exec_.id for exec_ in self._containers.execs.of(container)]
+        places = self._containers.places(container)
+        return _json(encode(inspect_to_wire(container, places=places, execs=execs)))
+
+    async def top(self, ref: str) -> EngineResponse:
+        """GET /containers/{id}/top (ContainerTop)."""
+        container = self._containers.find(ref)
+        pids = await self._containers.process_ids(container)
+        arguments = current_request().query.text("ps_args") or "-ef"
+        titles, processes = await list_processes(pids, arguments)
+        return _json(encode({"Titles": titles, "Processes": processes}))
+
+    async def start(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/start (ContainerStart)."""
+        await self._containers.start(self._containers.find(ref))
+        return _empty()
+
+    async def stop(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/stop (ContainerStop)."""
+        query = current_request().query
+        container = self._containers.find(ref)
+        await self._containers.stop(
+            container, signal=query.text("signal"), grace_s=_grace_s(query)
+        )
+        return _empty()
+
+    async def restart(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/restart (ContainerRestart)."""
+        query = current_request().query
+        container = self._containers.find(ref)
+        await self._containers.restart(
+            container, signal=query.text("signal"), grace_s=_grace_s(query)
+        )
+        return _empty()
+
+    async def kill(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/kill (ContainerKill)."""
+        signal = current_request().query.text("signal")
+        await self._containers.kill(self._containers.find(ref), signal)
+        return _empty()
+
+    async def pause(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/pause (ContainerPause)."""
+        await self._containers.pause(self._containers.find(ref))
+        return _empty()
+
+    async def unpause(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/unpause (ContainerUnpause)."""
+        await self._containers.unpause(self._containers.find(ref))
+        return _empty()
+
+    async def rename(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/rename (ContainerRename)."""
+        name = current_request().query.text("name")
+        await self._containers.rename(self._containers.find(ref), name)
+        return _empty()
+
+    async def resize(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/resize (ContainerResize)."""
+        height, width = terminal_size(current_request().query)
+        await self._containers.resize(self._containers.find(ref), width=width, height=height)
+        return EngineResponse(b"")
+
+    async def remove(self, ref: str) -> EngineResponse:
+        """DELETE /containers/{id} (ContainerDelete)."""
+        query = current_request().query
+        container = self._containers.find(ref)
+        if query.boolean("link"):
+            raise NotSupported("removing a link alone is not supported")
+        await self._containers.remove(container, force=query.boolean("force"))
+        return _empty()
+
+
+def terminal_size(query: Query) -> tuple[int, int]:
+    """Rows and columns of a resize.
+
+    Raises:
+        InvalidParameter: one of them is missing or no size of a terminal.
+    """
+    sizes = []
+    for name, what in (("h", "height"), ("w", "width")):
+        text = query.text(name)
+        if not (text.isascii() and text.isdigit() and int(text) < 2**32):
+            raise InvalidParameter(f'invalid resize {what} "{text}": invalid syntax')
+        sizes.append(int(text))
+    return sizes[0], sizes[1]
+
+
+def _grace_s(query: Query) -> float | None:
+    if not query.text("t"):
+        return None
+    seconds = query.integer("t")
+    return math.inf if seconds < 0 else float(seconds)
+
+
+def _config_of(body: CreateBody) -> ContainerConfig:
+    fields = {name: getattr(body, name) for name in ContainerConfig.__struct_fields__}
+    return ContainerConfig(**fields)
+
+
+def _json(data: bytes, status: int = 200) -> EngineResponse:
+    return EngineResponse(data, status)
+
+
+def _empty() -> EngineResponse:
+    response = EngineResponse(b"", NO_CONTENT)
+    response.headers.pop("Content-Type", None)
+    return response

@@ -1,0 +1,135 @@
+"""Tag Exec of the Engine API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+from quart import Blueprint
+
+from services.api.hijack import MULTIPLEXED_STREAM, RAW_STREAM, HijackedStream
+from services.api.request import current_request
+from services.api.responses import EngineResponse, HijackResponse
+from services.api.routes.container_streams import MULTIPLEXED_SINCE
+from services.api.routes.containers import terminal_size
+from services.api.wire import encode, read_json
+from services.containers import Containers, Exec, ExecConfig
+from services.containers.attach import parse_detach_keys, serve_attach
+from services.containers.config import Wire
+from services.containers.stdio import AttachedStreams
+from services.errors import EngineError, InvalidParameter
+
+
+class ExecStartBody(Wire, frozen=True, kw_only=True):
+    """Schema ExecStartConfig."""
+
+    detach: bool = False
+    tty: bool = False
+    console_size: tuple[int, int] | None = None
+
+
+class ExecRoutes:
+    """Further processes in running containers."""
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+
+    def blueprint(self) -> Blueprint:
+        """The routes, without version prefix."""
+        blueprint = Blueprint("exec", __name__)
+        for rule, view, method in (
+            ("/containers/<ref>/exec", self.create, "POST"),
+            ("/exec/<exec_id>/start", self.start, "POST"),
+            ("/exec/<exec_id>/resize", self.resize, "POST"),
+            ("/exec/<exec_id>/json", self.inspect, "GET"),
+        ):
+            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        return blueprint
+
+    async def create(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/exec (ContainerExec)."""
+        container = self._containers.find(ref)
+        config = await read_json(ExecConfig)
+        if config is None:
+            raise InvalidParameter("No exec command specified")
+        parse_detach_keys(config.detach_keys)
+        exec_ = await self._containers.create_exec(container, config)
+        return EngineResponse(encode({"Id": exec_.id}), 201)
+
+    async def start(self, exec_id: str) -> EngineResponse:
+        """POST /exec/{id}/start (ExecStart)."""
+        exec_ = self._containers.execs.find(exec_id)
+        body = await read_json(ExecStartBody) or ExecStartBody()
+        self._containers.execs.check_startable(exec_)
+        if body.console_size:
+            exec_.resize(body.console_size)
+        if body.detach:
+            await self._containers.execs.start(exec_)
+            return EngineResponse(b"")
+        return self._hijacked(exec_)
+
+    async def resize(self, exec_id: str) -> EngineResponse:
+        """POST /exec/{id}/resize (ExecResize)."""
+        height, width = terminal_size(current_request().query)
+        exec_ = self._containers.execs.find(exec_id)
+        await self._containers.execs.resize(exec_, width=width, height=height)
+        return EngineResponse(b"")
+
+    async def inspect(self, exec_id: str) -> EngineResponse:
+        """GET /exec/{id}/json (ExecInspect)."""
+        return EngineResponse(encode(exec_to_wire(self._containers.execs.find(exec_id))))
+
+    def _hijacked(self, exec_: Exec) -> HijackResponse:
+        config = exec_.config
+        is_framed = not config.tty and current_request().api_version >= MULTIPLEXED_SINCE
+
+        async def serve(streams: AttachedStreams, peer: HijackedStream) -> None:
+            try:
+                # A client that leaves now leaves a process behind, as under dockerd.
+                with trio.CancelScope(shield=True):
+                    await self._containers.execs.start(exec_)
+            except EngineError as error:
+                # The head has left: the stream is the only way to tell, and dockerd uses it too.
+                await peer.send_all(f"{error}\r\n".encode())
+                return
+            await serve_attach(
+                streams,
+                peer,
+                multiplexed=not config.tty,
+                detach_keys=parse_detach_keys(config.detach_keys),
+                stdin=config.attach_stdin,
+            )
+
+        session = exec_.stdio.attach(
+            stdin=config.attach_stdin, stdout=config.attach_stdout, stderr=config.attach_stderr
+        )
+        return HijackResponse(
+            serve, session=session, content_type=MULTIPLEXED_STREAM if is_framed else RAW_STREAM
+        )
+
+
+def exec_to_wire(exec_: Exec) -> dict[str, Any]:
+    """Schema ExecInspectResponse."""
+    config = exec_.config
+    entrypoint, *arguments = config.cmd or [""]
+    return {
+        "CanRemove": exec_.ended.is_set(),
+        "ContainerID": exec_.container.id,
+        "DetachKeys": config.detach_keys,
+        "ExitCode": exec_.exit_code,
+        "ID": exec_.id,
+        "OpenStderr": config.attach_stderr,
+        "OpenStdin": config.attach_stdin,
+        "OpenStdout": config.attach_stdout,
+        "Pid": exec_.pid,
+        "ProcessConfig": {
+            "arguments": arguments,
+            "entrypoint": entrypoint,
+            "privileged": config.privileged,
+            "tty": config.tty,
+            "user": config.user,
+        },
+        "Running": exec_.is_running,
+    }
+
+

@@ -1,0 +1,156 @@
+"""Containers on the wire. Source: Engine API, schemas ContainerSummary, ContainerInspectResponse."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from services.api.types.times import human_duration, rfc3339_nano
+from services.containers import Container, MountPoint, State
+from services.containers.config import ContainerConfig, EndpointSettings, HostConfig, NetworkingConfig
+
+
+class CreateBody(ContainerConfig, frozen=True, kw_only=True):
+    """The body of POST /containers/create: a ContainerConfig with two more members."""
+
+    host_config: HostConfig = HostConfig()
+    networking_config: NetworkingConfig = NetworkingConfig()
+
+
+def status_text(container: Container, now_ns: int) -> str:
+    """`Status` of a summary: the state with how long it has lasted, for people."""
+    status = container.status
+    since_exit = human_duration((now_ns - status.finished_at_ns) / 1e9)
+    match status.state:
+        case State.RUNNING:
+            return f"Up {human_duration((now_ns - status.started_at_ns) / 1e9)}"
+        case State.PAUSED:
+            return f"Up {human_duration((now_ns - status.started_at_ns) / 1e9)} (Paused)"
+        case State.RESTARTING:
+            return f"Restarting ({status.exit_code}) {since_exit} ago"
+        case State.REMOVING:
+            return "Removal In Progress"
+        case State.DEAD:
+            return "Dead"
+        case State.EXITED:
+            return f"Exited ({status.exit_code}) {since_exit} ago"
+        case State.CREATED:
+            return "Created"
+
+
+def summary_to_wire(container: Container, *, status: str, image: str) -> dict[str, Any]:
+    """One element of GET /containers/json. `image` is what the image is called now."""
+    definition = container.definition
+    return {
+        "Id": container.id,
+        "Names": [f"/{definition.name}"],
+        "Image": image,
+        "ImageID": definition.image_id,
+        "ImageManifestDescriptor": _descriptor(container),
+        "Command": " ".join([definition.path, *definition.args]),
+        "Created": definition.created_at_ns // 10**9,
+        "Ports": [],
+        "Labels": definition.config.labels,
+        "State": container.state.value,
+        "Status": status,
+        "HostConfig": {"NetworkMode": definition.host_config.network_mode},
+        "Health": {"Status": "none", "FailingStreak": 0},
+        "NetworkSettings": {"Networks": endpoints(container)},
+        "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
+    }
+
+
+def inspect_to_wire(container: Container, *, places: dict[str, str], execs: list[str]) -> dict[str, Any]:
+    """The answer of GET /containers/{id}/json. `places` are the paths of the container's files."""
+    definition, status = container.definition, container.status
+    return {
+        "Id": container.id,
+        "Created": rfc3339_nano(definition.created_at_ns),
+        "Path": definition.path,
+        "Args": definition.args,
+        "State": state_to_wire(container),
+        "Image": definition.image_id,
+        **places,
+        "Name": f"/{definition.name}",
+        "RestartCount": status.restart_count,
+        "Driver": definition.snapshotter,
+        "Platform": definition.os,
+        "ImageManifestDescriptor": _descriptor(container),
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": execs or None,
+        "HostConfig": definition.host_config,
+        "GraphDriver": {"Name": definition.snapshotter, "Data": None},
+        "Storage": {"RootFS": {"Snapshot": {"Name": definition.snapshotter}}},
+        "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
+        "Config": definition.config,
+        "NetworkSettings": _network_settings(container),
+    }
+
+
+def state_to_wire(container: Container) -> dict[str, Any]:
+    """Schema ContainerState; Docker's booleans are derived here and stored nowhere."""
+    status = container.status
+    return {
+        "Status": status.state.value,
+        "Running": container.is_running,
+        "Paused": status.state is State.PAUSED,
+        "Restarting": status.state is State.RESTARTING,
+        "OOMKilled": status.oom_killed,
+        "Dead": status.state is State.DEAD,
+        "Pid": status.pid,
+        "ExitCode": status.exit_code,
+        "Error": status.error,
+        "StartedAt": rfc3339_nano(status.started_at_ns),
+        "FinishedAt": rfc3339_nano(status.finished_at_ns),
+    }
+
+
+def mount_to_wire(mount: MountPoint) -> dict[str, Any]:
+    """Schema MountPoint."""
+    wire: dict[str, Any] = {"Type": mount.type}
+    if mount.name:
+        wire["Name"] = mount.name
+    wire |= {"Source": mount.source, "Destination": mount.destination}
+    if mount.driver:
+        wire["Driver"] = mount.driver
+    return wire | {"Mode": mount.mode, "RW": mount.rw, "Propagation": mount.propagation}
+
+
+def endpoints(container: Container) -> dict[str, EndpointSettings]:
+    """What was asked of each network, with the present run's addresses where there are any."""
+    return {**container.definition.networks, **container.status.networks}
+
+
+def now_ns() -> int:
+    """The wall clock."""
+    return time.time_ns()
+
+
+def _descriptor(container: Container) -> dict[str, Any] | None:
+    manifest = container.definition.image_manifest
+    if manifest is None:
+        return None
+    wire: dict[str, Any] = {
+        "mediaType": manifest.media_type,
+        "digest": manifest.digest,
+        "size": manifest.size,
+    }
+    if manifest.platform:
+        wire["platform"] = manifest.platform
+    return wire
+
+
+def _network_settings(container: Container) -> dict[str, Any]:
+    present = container.status.networks.get(container.definition.host_config.network_mode)
+    return {
+        "SandboxID": present.endpoint_id if present else "",
+        "SandboxKey": f"/proc/{container.status.pid}/ns/net" if present else "",
+        "Ports": {},
+        "Networks": {
+            name: msgspec.structs.replace(settings) for name, settings in endpoints(container).items()
+        },
+    }
