@@ -23,6 +23,7 @@ from services.containerd.values import ContainerRecord, RuncOptions
 
 NAMESPACE = "engine-test"
 BUSYBOX = "busybox-rootfs"
+KEPT = {"containerd.io/gc.root": "test"}  # or the garbage collector may be faster than the test
 
 
 @contextmanager
@@ -75,10 +76,10 @@ async def create_busybox(
 ) -> RuncOptions:
     """A container record over a snapshot with a static busybox in it; the options for its task."""
     with suppress(AlreadyExists):
-        (mount,) = await containerd.snapshots.prepare(f"{BUSYBOX}-unpacking")
+        (mount,) = await containerd.snapshots.prepare(f"{BUSYBOX}-unpacking", labels=KEPT)
         _write_busybox(Path(mount.source))
-        await containerd.snapshots.commit(BUSYBOX, f"{BUSYBOX}-unpacking")
-    await containerd.snapshots.prepare(id, BUSYBOX)
+        await containerd.snapshots.commit(BUSYBOX, f"{BUSYBOX}-unpacking", KEPT)
+    await containerd.snapshots.prepare(id, BUSYBOX, KEPT)
     # Not runc's default folder, which the machine's own containerd uses.
     options = RuncOptions(root=str(config.exec_root / "runc"))
     await containerd.containers.create(

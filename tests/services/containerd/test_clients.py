@@ -25,7 +25,7 @@ from services.containerd.values import (
     SnapshotKind,
 )
 from services.errors import Conflict, EngineError, InvalidParameter, NotFound
-from tests.engine_fixtures import NAMESPACE, connected
+from tests.engine_fixtures import KEPT, NAMESPACE, connected
 
 pytestmark = pytest.mark.engine
 
@@ -213,16 +213,16 @@ async def test_snapshot_round_trip(containerd_config: ProcessConfig) -> None:
     key, name = new_name("active"), new_name("layer")
     async with connected(containerd_config) as containerd:
         snapshots = containerd.snapshots
-        (mount,) = await snapshots.prepare(key, labels={"a": "1"})
+        (mount,) = await snapshots.prepare(key, labels=KEPT)
         assert mount.type == "bind"
         Path(mount.source, "file").write_bytes(b"x" * 10_000)
         assert await snapshots.mounts(key) == [mount]
         assert (await snapshots.stat(key)).kind is SnapshotKind.ACTIVE
-        await snapshots.commit(name, key, {"containerd.io/gc.root": "1"})
+        await snapshots.commit(name, key, KEPT)
         info = await snapshots.stat(name)
         assert (info.kind, info.parent) == (SnapshotKind.COMMITTED, "")
         assert (await snapshots.usage(name)).size_bytes >= 10_000
-        (view,) = await snapshots.view(f"{key}-view", name)
+        (view,) = await snapshots.view(f"{key}-view", name, KEPT)
         assert "ro" in view.options
         with pytest.raises(AlreadyExists):
             await snapshots.view(f"{key}-view", name)
