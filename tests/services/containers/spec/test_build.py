@@ -291,7 +291,7 @@ def test_cgroup_paths_by_driver(driver: Any, parent: str, expected: str) -> None
 
 
 def test_devices_are_made_and_allowed() -> None:
-    """A --device shows up as a node and as a rule after the defaults; the user's rules come last."""
+    """A --device shows up as a node and as a rule after the defaults; the user's come last."""
     host = with_host(
         devices=[DeviceMapping(path_on_host="/dev/fuse", path_in_container="/dev/fuse")],
         device_cgroup_rules=["c 13:* r"],
