@@ -165,8 +165,8 @@ def _check_port_bindings(host: HostConfig) -> None:
                     ) from error
 
 
-def _check_port(text: str) -> None:
-    """ "80", "80/tcp" or "8000-8010/udp"."""
+def _check_port(text: str, shown: str) -> None:
+    """Ports look so: "80", "80/tcp" or "8000-8010/udp". `shown` goes into the refusal."""
     numbers, _, protocol = text.partition("/")
     found = _PORT.fullmatch(numbers)
     if found is None or (protocol or "tcp").lower() not in _PROTOCOLS:

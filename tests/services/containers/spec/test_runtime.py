@@ -249,7 +249,7 @@ def test_mounts_and_read_only_root(run: Run, tmp_path: Path) -> None:
 
 
 def test_only_named_devices_can_be_opened(run: Run) -> None:
-    """null is open to all; a device made inside is refused by the cgroup, unless a rule opens it."""
+    """null is open to all; one made inside is refused by the cgroup, unless a rule opens it."""
     if not Path("/dev/fuse").exists():
         pytest.skip("needs a harmless device that is closed by default")
     script = "busybox mknod /dev/mine c 10 229; : < /dev/null && echo null; : < /dev/mine; echo $?"
