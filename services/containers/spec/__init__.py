@@ -16,6 +16,7 @@ from services.containers.spec.binds import (
 from services.containers.spec.build import build_spec, cgroups_path
 from services.containers.spec.devices import read_host_devices
 from services.containers.spec.process import build_exec_process
+from services.containers.spec.propagation import check_propagation, read_mountinfo
 from services.containers.spec.resources import container_resources
 from services.containers.spec.signals import parse_signal
 from services.containers.spec.users import AccountFiles, resolve_user
@@ -53,6 +54,7 @@ __all__ = [
     "cgroups_path",
     "check_bind_sources",
     "check_config",
+    "check_propagation",
     "check_resources",
     "check_restart_policy",
     "container_resources",
@@ -65,6 +67,7 @@ __all__ = [
     "read_account_files",
     "read_account_files_in",
     "read_host_devices",
+    "read_mountinfo",
     "resolve_user",
     "validate",
 ]

@@ -24,7 +24,7 @@ from services.errors import EngineError
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 
-# The numbers are the same on all architectures that have these calls at all, but for alpha and mips.
+# The same numbers on every architecture but alpha and mips.
 _FSOPEN, _FSCONFIG, _FSMOUNT, _OPENAT2 = 430, 431, 432, 437
 _CLOEXEC: Final = 1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6

@@ -116,7 +116,7 @@ def _groups(group: bytes) -> Iterator[_Group]:
 
 
 def _lines(data: bytes) -> Iterator[list[str]]:
-    """The fields of each line; an empty one is skipped, as runc does. Bytes outside UTF-8 survive."""
+    """The fields of each line; empty ones are skipped. Bytes outside UTF-8 survive."""
     for line in data.split(b"\n"):
         text = line.decode(errors="surrogateescape").strip()
         if text:

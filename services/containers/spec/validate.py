@@ -72,11 +72,6 @@ def check_config(config: ContainerConfig) -> None:
             raise InvalidParameter(f"invalid environment variable: {entry}")
     if config.healthcheck is not msgspec.UNSET and config.healthcheck is not None:
         _check_health(config.healthcheck)
-    for port in () if config.exposed_ports is msgspec.UNSET else config.exposed_ports or ():
-        _check_port(port)
-    for volume in config.volumes or ():
-        if clean_path(volume) == "/" or not volume.startswith("/"):
-            raise InvalidParameter(f"invalid volume specification: '{volume}'")
 
 
 def normalized_working_dir(working_dir: str) -> str:
@@ -134,7 +129,9 @@ def _check_host(host: HostConfig, facts: HostFacts) -> None:
         except InvalidParameter as error:
             raise InvalidParameter(f"invalid {field}: {error}") from error
     if host.isolation.lower() not in ("", "default"):
-        raise InvalidParameter(f"invalid isolation '{host.isolation}' on linux")
+        raise InvalidParameter(
+            f"Invalid isolation: {json.dumps(host.isolation)} - linux only supports 'default'"
+        )
     if host.annotations is not msgspec.UNSET and "" in (host.annotations or {}):
         raise InvalidParameter(
             "invalid Annotations: the empty string is not permitted as an annotation key"
@@ -155,10 +152,10 @@ def _check_extra_host(entry: str) -> None:
 
 def _check_port_bindings(host: HostConfig) -> None:
     for port, bindings in (host.port_bindings or {}).items():
-        _check_port(port)
+        _check_port(port, port.partition("/")[0])
         for binding in bindings or ():
             if binding.host_port:
-                _check_port(binding.host_port)
+                _check_port(binding.host_port, binding.host_port)
             if binding.host_ip:
                 try:
                     ipaddress.ip_address(binding.host_ip)
@@ -168,16 +165,16 @@ def _check_port_bindings(host: HostConfig) -> None:
                     ) from error
 
 
-def _check_port(text: str) -> None:
-    """ "80", "80/tcp" or "8000-8010/udp"."""
+def _check_port(text: str, shown: str) -> None:
+    """Ports look so: "80", "80/tcp" or "8000-8010/udp". `shown` goes into the refusal."""
     numbers, _, protocol = text.partition("/")
     found = _PORT.fullmatch(numbers)
     if found is None or (protocol or "tcp").lower() not in _PROTOCOLS:
-        raise InvalidParameter(f"invalid port specification: {json.dumps(text)}")
+        raise InvalidParameter(f"invalid port specification: {json.dumps(shown)}")
     first = int(found[1])
     last = int(found[2]) if found[2] else first
     if not first <= last <= 65535:
-        raise InvalidParameter(f"invalid port specification: {json.dumps(text)}")
+        raise InvalidParameter(f"invalid port specification: {json.dumps(shown)}")
 
 
 def _check_network(config: ContainerConfig, host: HostConfig) -> None:
@@ -240,6 +237,13 @@ def _check_platform(host: HostConfig, facts: HostFacts, defaults: SpecDefaults) 
     for rule in host.device_cgroup_rules or ():
         parse_device_rule(rule)
     check_sysctls(host)
+    for request in host.device_requests or ():
+        # No driver of device requests is here yet (NVIDIA's, or CDI's specs).
+        groups = " ".join(f"[{' '.join(group)}]" for group in request.capabilities or ())
+        raise InvalidParameter(
+            f"could not select device driver {json.dumps(request.driver)} with capabilities: "
+            f"[{groups}]"
+        )
     return _warnings(host, facts, defaults)
 
 

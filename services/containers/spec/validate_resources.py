@@ -187,7 +187,9 @@ def _cpuset(host: HostConfig, cgroup: CgroupFacts) -> tuple[HostConfig, list[str
         try:
             missing = parse_cpu_list(wanted) - parse_cpu_list(available)
         except ValueError as error:
-            raise InvalidParameter(f"Invalid value {wanted} for cpuset {what}") from error
+            raise InvalidParameter(
+                f"Invalid value {wanted} for cpuset {what}: invalid format: {wanted}"
+            ) from error
         _refuse(bool(missing), f"{text} not available - requested {wanted}, available: {available}")
     return host, []
 
@@ -216,10 +218,9 @@ def _block_io(host: HostConfig, cgroup: CgroupFacts) -> tuple[HostConfig, list[s
         host.blkio_weight != 0 and not 10 <= host.blkio_weight <= 1000,
         "Range of blkio weight is from 10 to 1000",
     )
-    _refuse(
-        bool(host.io_maximum_bandwidth or host.io_maximum_iops),
-        "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps",
-    )
+    quality = "Invalid QoS settings: linux does not support configuration of maximum"
+    _refuse(host.io_maximum_bandwidth != 0, f"{quality} bandwidth")
+    _refuse(host.io_maximum_iops != 0, f"{quality} IOPs")
     if host.blkio_weight_device and not cgroup.blkio_weight_device:
         warnings.append(f"{_LACKS} Block I/O weight_device {_UNMOUNTED} Weight-device discarded.")
         host = msgspec.structs.replace(host, blkio_weight_device=[])

@@ -1,0 +1,69 @@
+"""Whether the host's mounts allow the propagation that binds ask for.
+
+Source: moby, daemon/oci_linux.go, ensureShared and ensureSharedOrSlave.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from services.containers.spec.values import MountPoint
+from services.errors import InvalidParameter
+
+_SHARED: Final = frozenset(("shared", "rshared"))
+_SLAVE: Final = frozenset(("slave", "rslave"))
+
+
+def read_mountinfo() -> str:
+    """The mounts that this process sees. Blocks."""
+    return Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+
+
+def check_propagation(points: Iterable[MountPoint], mountinfo: str) -> None:
+    """Refuse a shared or slave bind whose source could not pass mounts on. Blocks: resolves links.
+
+    Only what the user asked for is checked: the engine's own choice does no harm without effect.
+
+    Raises:
+        InvalidParameter: the mount that holds a source is of another kind.
+    """
+    for point in points:
+        asked = point.propagation
+        if point.type != "bind" or asked not in _SHARED | _SLAVE or not _is_explicit(point):
+            continue
+        place, options = _mount_of(os.path.realpath(point.source), mountinfo)
+        shared = any(option.startswith("shared:") for option in options)
+        slave = any(option.startswith("master:") for option in options)
+        if asked in _SHARED and not shared:
+            raise InvalidParameter(
+                f"path {point.source} is mounted on {place} but it is not a shared mount"
+            )
+        if asked in _SLAVE and not (shared or slave):
+            raise InvalidParameter(
+                f"path {point.source} is mounted on {place} but it is not a shared or slave mount"
+            )
+
+
+def _is_explicit(point: MountPoint) -> bool:
+    if point.spec is not None:
+        options = point.spec.bind_options
+        return options is not None and bool(options.propagation)
+    return point.propagation in point.mode.split(",")
+
+
+def _mount_of(path: str, mountinfo: str) -> tuple[str, list[str]]:
+    """The mount point nearest above `path`, and its optional fields. The last one wins."""
+    best: str = ""
+    found: list[str] = []
+    for line in mountinfo.splitlines():
+        fields = line.partition(" - ")[0].split()
+        if len(fields) < 6:
+            continue
+        place = fields[4].replace("\\040", " ")
+        is_above = path == place or path.startswith(place.rstrip("/") + "/")
+        if is_above and len(place) >= len(best):
+            best, found = place, fields[6:]
+    return best, found
