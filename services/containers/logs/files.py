@@ -28,9 +28,10 @@ class LogFiles:
         self.generation = 0  # of the file being written
 
     def scan(self) -> None:
-        """Find out what is there, once. Before anything else."""
+        """Find out what is there, once, and mend what a kill cut short. Before anything else."""
         with self._lock:
             if not self._scanned:
+                self._mend()
                 self.generation = self._oldest_age()
                 self._scanned = True
 
@@ -99,6 +100,24 @@ class LogFiles:
         while self._find(age + 1) is not None:
             age += 1
         return age
+
+    def _mend(self) -> None:
+        """Close the gaps that a rotation cut short has left, and remove half-done copies."""
+        for path in self.path.parent.glob(f".{self.path.name}.*"):
+            path.unlink()
+        ages: dict[int, list[Path]] = {}
+        for path in self.path.parent.glob(f"{self.path.name}.*"):
+            age = path.name.removeprefix(f"{self.path.name}.").removesuffix(".gz")
+            if age.isdecimal() and int(age):
+                ages.setdefault(int(age), []).append(path)
+        for age, (_, paths) in enumerate(sorted(ages.items()), start=1):
+            packed = any(path.suffix == ".gz" for path in paths)
+            for path in paths:
+                if packed and path.suffix != ".gz":
+                    path.unlink()  # its compressed copy is complete
+                    continue
+                name = self._name(age)
+                path.rename(name.with_name(f"{name.name}.gz") if packed else name)
 
     def _age_one(self, age: int) -> None:
         """Rename the file of `age` - 1 to `age`, over what is there."""

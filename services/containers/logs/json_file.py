@@ -104,6 +104,7 @@ class JsonFileLog:
         """Drop what a failed append left, and close. A second call does nothing."""
         if self._fd >= 0:
             os.ftruncate(self._fd, self._size)
+            self._compress_if_due()
             os.close(self._fd)
             self._fd = -1
 
@@ -134,10 +135,7 @@ class JsonFileLog:
 
     def _rotate_if_due(self) -> None:
         limit = self._options.max_bytes
-        if self._to_compress:
-            # Not at once: x.log.1 proves the rotation until the caller recorded our position.
-            self.files.compress_previous()
-            self._to_compress = False
+        self._compress_if_due()
         if limit is None or self._size < limit:
             return
         os.ftruncate(self._fd, self._size)
@@ -149,6 +147,16 @@ class JsonFileLog:
         self._size = 0
         self._generation = self.files.generation
         self._to_compress = self._options.compress
+
+    def _compress_if_due(self) -> None:
+        """Not at a rotation: x.log.1 is its proof until the caller recorded our position."""
+        if not self._to_compress:
+            return
+        self._to_compress = False
+        try:
+            self.files.compress_previous()
+        except OSError as error:  # readers take it as it is
+            log.warning("log not compressed", path=str(self.files.path), error=str(error))
 
 
 def _pwrite_all(fd: int, data: bytes, offset: int) -> None:
