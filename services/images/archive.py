@@ -39,7 +39,8 @@ _LAYOUT_VERSION: Final = "1.0.0"
 _LAYER_TYPES: Final = {
     Compression.NONE: DOCKER_LAYER,
     Compression.GZIP: f"{DOCKER_LAYER}.gzip",
-    Compression.ZSTD: f"{DOCKER_LAYER}.zstd",
+    # Docker's types have none for it.
+    Compression.ZSTD: "application/vnd.oci.image.layer.v1.tar+zstd",
 }
 
 

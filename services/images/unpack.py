@@ -28,6 +28,12 @@ _CLEANUP_S: Final = 10.0
 UNPACK_KEY_PREFIX: Final = "wharfinger-unpack-"
 LABEL_UNCOMPRESSED: Final = "containerd.io/uncompressed"
 LABEL_SNAPSHOT_REF: Final = "containerd.io/gc.ref.snapshot."
+# containerd's status is "unknown" whether the layer is broken or the disk is full; these are the
+# words of Go's readers for the former.
+_BROKEN_LAYER: Final = (
+    "archive/tar:", "unexpected EOF", "gzip:", "flate:", "zstd:", "magic number mismatch",
+    "invalid input:", "breakout",
+)  # fmt: skip
 
 _log = logger.bind(service="images")
 
@@ -118,8 +124,10 @@ class Unpacker:
         try:
             applied = await self._containerd.diff.apply(descriptor, mounts)
         except EngineError as error:
-            # containerd's status is "unknown" whether the tar is broken or the disk is full.
-            raise type(error)(f"failed to unpack layer {layer.digest}: {error}") from error
+            text = f"failed to unpack layer {layer.digest}: {error}"
+            if any(words in str(error) for words in _BROKEN_LAYER):
+                raise InvalidParameter(text) from error
+            raise type(error)(text) from error
         if applied.digest != diff_id:
             raise InvalidParameter(
                 f"wrong diff id calculated on extraction {applied.digest!r}, expected {diff_id!r}"

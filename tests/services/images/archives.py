@@ -35,7 +35,13 @@ def tar_of(members: Mapping[str, bytes | str], *, format: int = tarfile.PAX_FORM
 
 def busybox_layer() -> bytes:
     """A root file system with busybox and a shell."""
-    return tar_of({"bin/busybox": BUSYBOX.read_bytes(), "bin/sh": "busybox", "etc/passwd": b"root:x:0:0::/:/bin/sh\n"})
+    return tar_of(
+        {
+            "bin/busybox": BUSYBOX.read_bytes(),
+            "bin/sh": "busybox",
+            "etc/passwd": b"root:x:0:0::/:/bin/sh\n",
+        }
+    )
 
 
 def layer_with(**files: str) -> bytes:
@@ -88,7 +94,11 @@ def docker_members(*images: TestImage, legacy: bool = False) -> dict[str, bytes 
         config = image.config_json
         members[f"{digest_of(config)[7:]}.json"] = config
         listing.append(
-            {"Config": f"{digest_of(config)[7:]}.json", "RepoTags": list(image.tags) or None, "Layers": paths}
+            {
+                "Config": f"{digest_of(config)[7:]}.json",
+                "RepoTags": list(image.tags) or None,
+                "Layers": paths,
+            }
         )
     members["manifest.json"] = json.dumps(listing).encode()
     return members

@@ -64,7 +64,9 @@ async def test_docker_archive_is_listed_by_ctr_and_holds_busybox(
         await collect(engine.containerd)
         mount = mounts[0]
         assert mount.type == "overlay"
-        lower = next(o for o in mount.options if o.startswith("lowerdir=")).removeprefix("lowerdir=")
+        lower = next(o for o in mount.options if o.startswith("lowerdir=")).removeprefix(
+            "lowerdir="
+        )
         found = [Path(each) / "bin/busybox" for each in lower.split(":")]
         assert any(path.exists() for path in found)
         await engine.images.remove_rootfs("c1")
@@ -82,7 +84,6 @@ async def test_archive_gets_the_id_that_containerd_gives_it(
         await engine.images.remove("busybox")
         file = tmp_path / "a.tar"
         file.write_bytes(archive)
-        await engine.ctr("images", "import", "--no-unpack", str(file)) if False else None
         await engine.ctr("images", "import", str(file))
         theirs = (await engine.images.inspect("busybox")).id
         assert ours == theirs
@@ -192,7 +193,11 @@ async def test_multi_platform_index_with_missing_platforms(
         index = json.loads(members["index.json"])
         here = {k: v for k, v in index["manifests"][0].items() if k != "annotations"}
         here["platform"] = {"os": "linux", "architecture": "amd64"}
-        away = {**here, "digest": "sha256:" + "0" * 64, "platform": {"os": "linux", "architecture": "s390x"}}
+        away = {
+            **here,
+            "digest": "sha256:" + "0" * 64,
+            "platform": {"os": "linux", "architecture": "s390x"},
+        }
         nested = json.dumps(
             {
                 "schemaVersion": 2,
@@ -236,10 +241,20 @@ def _bad_archives() -> dict[str, bytes]:
         "absolute path": tar_of({"/etc/passwd": b"x"}),
         "path that leaves": tar_of({"a/../../b": b"x"}),
         "link that leaves": tar_of({"a/layer.tar": "../../../etc/passwd"}),
-        "missing layer": tar_of({k: v for k, v in docker_members(TestImage(layers=[layer])).items() if "layer" not in k}),
-        "links in a circle": tar_of({"c.json": "d.json", "d.json": "c.json", "manifest.json": b'[{"Config":"c.json"}]'}),
-        "wrong diff id": tar_of(docker_members(TestImage(layers=[layer], diff_ids=["sha256:" + "1" * 64]))),
-        "too few diff ids": tar_of(docker_members(TestImage(layers=[layer, layer_with(b="1")], diff_ids=[digest_of(layer)]))),
+        "missing layer": tar_of(
+            {k: v for k, v in docker_members(TestImage(layers=[layer])).items() if "layer" not in k}
+        ),
+        "links in a circle": tar_of(
+            {"c.json": "d.json", "d.json": "c.json", "manifest.json": b'[{"Config":"c.json"}]'}
+        ),
+        "wrong diff id": tar_of(
+            docker_members(TestImage(layers=[layer], diff_ids=["sha256:" + "1" * 64]))
+        ),
+        "too few diff ids": tar_of(
+            docker_members(
+                TestImage(layers=[layer, layer_with(b="1")], diff_ids=[digest_of(layer)])
+            )
+        ),
         "wrong blob": tar_of(wrong_name),
         "bad name": tar_of(docker_members(TestImage(layers=[layer], tags=["UPPER:latest"]))),
         "layer is no tar": tar_of(docker_members(TestImage(layers=[b"not a tar" * 100]))),

@@ -1,0 +1,137 @@
+"""The image store as a whole, on a real containerd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from services.errors import Conflict, InvalidParameter, NotFound
+from services.images import Deleted, ImageUse, Untagged
+from tests.services.images.archives import TestImage, docker_members, layer_with, tar_of
+from tests.services.images.conftest import Engine, collect, open_engine
+from tests.services.images.test_load import load
+
+pytestmark = pytest.mark.engine
+
+
+async def load_small(engine: Engine, *tags: str, text: str = "x", created: str = "") -> None:
+    image = TestImage(
+        layers=[layer_with(file=text)], tags=tags, created=created or TestImage.created
+    )
+    await load(engine, tar_of(docker_members(image)))
+
+
+async def test_tag_list_and_remove(containerd_address: Path) -> None:
+    """A second name, then one after the other away; the last takes blobs and snapshots along."""
+    async with open_engine(containerd_address) as engine:
+        before = await engine.leftovers()
+        await load_small(engine, "one:latest")
+        image = await engine.images.tag("one", "localhost:5000/two:v1")
+        assert image.repo_tags == ("one:latest", "localhost:5000/two:v1")
+        assert image.last_tagged_at_ns
+        assert len(await engine.images.list()) == 1
+        assert await engine.images.remove("one") == (Untagged(name="one:latest"),)
+        removed = await engine.images.remove("localhost:5000/two:v1")
+        assert removed == (Untagged(name="localhost:5000/two:v1"), Deleted(id=image.id))
+        assert await engine.leftovers() == before
+        assert engine.events.actions() == [
+            ("load", image.id),
+            ("tag", "localhost:5000/two:v1"),
+            ("untag", "one:latest"),
+            ("untag", "localhost:5000/two:v1"),
+            ("delete", image.id),
+        ]
+        assert {event.actor_id for event in engine.events.told} == {image.id}
+
+
+async def test_tag_refusals(containerd_address: Path) -> None:
+    """A digest is no tag, and what is not there cannot be tagged."""
+    async with open_engine(containerd_address) as engine:
+        await load_small(engine, "one:latest")
+        with pytest.raises(InvalidParameter, match="digest reference"):
+            await engine.images.tag("one", "x@sha256:" + "0" * 64)
+        with pytest.raises(InvalidParameter, match="invalid reference format"):
+            await engine.images.tag("one", "a b")
+        with pytest.raises(NotFound, match="No such image: two:latest"):
+            await engine.images.tag("two", "three")
+
+
+async def test_tag_that_moves_and_a_dangling_image_that_gets_a_name(
+    containerd_address: Path,
+) -> None:
+    """The image that loses its name stays dangling; given a name it is that no longer."""
+    async with open_engine(containerd_address) as engine:
+        await load_small(engine, "one:latest", text="1")
+        await load_small(engine, "two:latest", text="2")
+        one = await engine.images.inspect("one")
+        await engine.images.tag("two", "one")
+        assert (await engine.images.inspect(one.id)).is_dangling
+        again = await engine.images.tag(one.id, "back")
+        assert [name.text for name in again.names] == ["docker.io/library/back:latest"]
+
+
+async def test_image_in_use_is_kept_for_its_container(containerd_address: Path) -> None:
+    """Refused without force; with it the name goes, the image stays, the root files too."""
+    async with open_engine(containerd_address) as engine:
+        await load_small(engine, "one:latest")
+        image = await engine.images.inspect("one")
+        await engine.images.prepare_rootfs(image, "c1", {"mine": "yes"})
+        engine.users.uses[image.id] = [ImageUse(container_id="c" * 64, is_running=False)]
+        with pytest.raises(Conflict, match="is using its referenced image"):
+            await engine.images.remove("one")
+        assert await engine.images.remove("one", force=True) == (Untagged(name="one:latest"),)
+        assert (await engine.images.inspect(image.id)).is_dangling
+        assert await engine.images.remove(image.id, force=True) == (Deleted(id=image.id),)
+        await collect(engine.containerd)
+        assert await engine.images.rootfs_mounts("c1")
+        assert (await engine.containerd.snapshots.stat("c1")).labels["mine"] == "yes"
+        await engine.images.remove_rootfs("c1")
+        await collect(engine.containerd)
+        assert (await engine.leftovers())["snapshots"] == []
+
+
+async def test_changes_by_ctr_are_seen(containerd_address: Path) -> None:
+    """What ctr tags, imports or removes is seen: at once on inspect, soon on resolve and list."""
+    async with open_engine(containerd_address) as engine:
+        await load_small(engine, "one:latest")
+        await engine.ctr(
+            "images", "tag", "docker.io/library/one:latest", "docker.io/library/two:latest"
+        )
+        assert (await engine.images.resolve("two")).repo_tags == ("one:latest", "two:latest")
+        await engine.ctr("images", "rm", "docker.io/library/one:latest")
+        with pytest.raises(NotFound):
+            await engine.images.inspect("one")
+        await engine.ctr("images", "rm", "docker.io/library/two:latest")
+        with trio.fail_after(10):
+            while await engine.images.list():
+                await trio.sleep(0.05)
+
+
+async def test_image_that_ctr_left_packed_is_unpacked_when_it_is_needed(
+    containerd_address: Path,
+) -> None:
+    """A root file system can be made of an image whose snapshots are gone."""
+    async with open_engine(containerd_address) as engine:
+        await load_small(engine, "one:latest")
+        image = await engine.images.inspect("one")
+        assert image.config_descriptor is not None
+        label = {"containerd.io/gc.ref.snapshot.overlayfs": ""}
+        await engine.containerd.content.update_labels(image.config_descriptor.digest, label)
+        await collect(engine.containerd)
+        assert (await engine.leftovers())["snapshots"] == []
+        await engine.images.prepare_rootfs(image, "c1")
+        with pytest.raises(Conflict):
+            await engine.images.prepare_rootfs(image, "c1")
+        await engine.images.remove_rootfs("c1")
+
+
+async def test_newest_first(containerd_address: Path) -> None:
+    """A list begins with the newest image."""
+    async with open_engine(containerd_address) as engine:
+        await load_small(engine, "old:latest", text="1", created="2020-01-01T00:00:00Z")
+        await load_small(engine, "new:latest", text="2", created="2023-01-01T00:00:00Z")
+        await load_small(engine, "mid:latest", text="3", created="2021-01-01T00:00:00+01:00")
+        tags = [image.repo_tags[0] for image in await engine.images.list()]
+        assert tags == ["new:latest", "mid:latest", "old:latest"]
