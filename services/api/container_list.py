@@ -79,7 +79,9 @@ class ContainerList:
                 raise InvalidParameter(f"invalid filter '{name}'")
         for value in filters.get("status", ()):
             if value not in set(State):
-                raise InvalidParameter(f'invalid value for filter "status": invalid value "{value}"')
+                raise InvalidParameter(
+                    f'invalid value for filter "status": invalid value "{value}"'
+                )
         for value in filters.get("exited", ()):
             if not re.match(r"-?\d{1,9}\Z", value):
                 raise InvalidParameter(f"invalid filter 'exited={value}'")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import Final
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Final
 
 from quart_trio.wrappers import TrioResponse
 
@@ -13,7 +14,8 @@ from services.api.hijack import RAW_STREAM, HijackedStream
 
 JSON: Final = "application/json"
 
-HijackHandler = Callable[[HijackedStream], Awaitable[None]]
+HijackHandler = Callable[[Any, HijackedStream], Awaitable[None]]
+"""What is called with the opened session and the raw stream."""
 
 
 class EngineResponse(TrioResponse):
@@ -44,7 +46,10 @@ class StreamResponse(EngineResponse):
 
 
 class HijackResponse(EngineResponse):
-    """Takes the connection over and runs `handler` with its raw stream.
+    """Opens `session`, takes the connection over and runs `handler` with both.
+
+    The session is open before the head leaves: a client that has read the head may start what it
+    attached to, and must miss nothing of it.
 
     A client that asked for an upgrade gets 101, another one 200, both without framing. When the handler
     returns, the server sends the end of the stream, waits up to 2 s for the client's, and closes.
@@ -57,11 +62,13 @@ class HijackResponse(EngineResponse):
         self,
         handler: HijackHandler,
         *,
+        session: AbstractAsyncContextManager[Any] | None = None,
         content_type: str = RAW_STREAM,
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(None, 101, headers, content_type=content_type)
         self.handler = handler
+        self.session: AbstractAsyncContextManager[Any] = session or nullcontext()
 
     async def take_over(self, connection: ConnectionExtension, *, upgrade: bool) -> None:
         """Send the head, run the handler."""
@@ -74,7 +81,8 @@ class HijackResponse(EngineResponse):
             self.headers["Content-Type"] = RAW_STREAM
         self.headers.pop("Content-Length", None)
         head = render_head(status, encode_headers(self))
-        await self.handler(await connection.hijack(head))
+        async with self.session as session:
+            await self.handler(session, await connection.hijack(head))
 
 
 def encode_headers(response: TrioResponse) -> list[tuple[bytes, bytes]]:

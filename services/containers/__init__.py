@@ -2,6 +2,7 @@
 
 from services.containers.container import Container as Container
 from services.containers.container import ExitWaiter as ExitWaiter
+from services.containers.containers import Attached as Attached
 from services.containers.containers import Containers as Containers
 from services.containers.create import Created as Created
 from services.containers.create import CreateRequest as CreateRequest

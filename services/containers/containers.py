@@ -7,7 +7,8 @@ hands it on.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -19,7 +20,7 @@ from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig, Execs
 from services.containers.journal import Journal, container_event
 from services.containers.lifecycle import LifeEvent, next_state
-from services.containers.logs import LogReader
+from services.containers.logs import Extent, LogReader
 from services.containers.model import State
 from services.containers.names import checked_name
 from services.containers.remove import Remover
@@ -32,6 +33,14 @@ from services.errors import Conflict, DeadlineExceeded, InvalidParameter, NotMod
 
 START_LIMIT_S: Final = 120.0
 OLD_RUN_LIMIT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """A session, and how far the log reached when it began (None: nothing was logged yet)."""
+
+    streams: AttachedStreams
+    logged: Extent | None
 
 
 class Containers:
@@ -103,10 +112,8 @@ class Containers:
     ) -> None:
         """Stop a container if it runs, and start it."""
         if container.is_running:
-            try:
+            with suppress(NotModified):  # it ended by itself in the meantime
                 await self._stopper.stop(container, signal=signal, grace_s=grace_s)
-            except NotModified:
-                pass  # it ended by itself in the meantime
         await self.start(container)
         await self._journal.tell(container_event(container, "restart"))
 
@@ -197,9 +204,10 @@ class Containers:
         finally:
             container.forget_waiter(waiter)
 
-    def attach(
+    @asynccontextmanager
+    async def attach(
         self, container: Container, *, stdin: bool, stdout: bool, stderr: bool
-    ) -> AbstractAsyncContextManager[AttachedStreams]:
+    ) -> AsyncIterator[Attached]:
         """Join a container's streams, those of the next run if it does not run.
 
         Raises:
@@ -210,7 +218,15 @@ class Containers:
                 f"container {container.id} is paused, unpause the container before attach"
             )
         stdin = stdin and container.definition.config.open_stdin
-        return self.terminals.streams(container).attach(stdin=stdin, stdout=stdout, stderr=stderr)
+        streams = self.terminals.streams(container)
+        async with streams.attach(stdin=stdin, stdout=stdout, stderr=stderr) as attached:
+            # No await since the session was joined: the log ends where the session begins.
+            log = self.terminals.log(container)
+            yield Attached(streams=attached, logged=log.feed.last if log else None)
+
+    async def tell(self, container: Container, action: str) -> None:
+        """Publish an event about a container that changes nothing of it."""
+        await self._journal.tell(container_event(container, action))
 
     def log_reader(self, container: Container) -> LogReader:
         """As `Terminals.log_reader`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +57,9 @@ class ImageStore(Protocol):
     async def resolve(self, ref: str) -> Image:
         """The image that a user's text names."""
 
-    async def prepare_rootfs(self, image: Image, key: str, labels: dict[str, str]) -> list[Mount]:
+    async def prepare_rootfs(
+        self, image: Image, key: str, labels: dict[str, str]
+    ) -> Sequence[Mount]:
         """A writable snapshot on top of the image."""
 
     async def remove_rootfs(self, key: str) -> None:

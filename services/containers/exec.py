@@ -71,6 +71,7 @@ class Exec:
         self.is_running = False
         self.was_started = False
         self.ended = trio.Event()
+        self.console_size = config.console_size
 
 
 class ProcessSpecs(Protocol):
@@ -139,9 +140,7 @@ class Execs:
             Conflict: it was started before, or the container does not run.
             InvalidParameter: the runtime could not start the command; `exit_code` tells why.
         """
-        if exec_.was_started:
-            raise Conflict(f"exec command {exec_.id} has already run")
-        _check_running(exec_.container)
+        self.check_startable(exec_)
         run = self._runs.get(exec_.container)
         if run is None:
             raise Conflict(f"container {exec_.container.id} is not running")
@@ -153,6 +152,24 @@ class Execs:
             exec_.ended.set()
             await exec_.stdio.close()
             raise InvalidParameter(text_of_failed_start(str(error), "exec")) from error
+
+    def check_startable(self, exec_: Exec) -> None:
+        """Refuse what `start` would refuse. Raises Conflict."""
+        if exec_.was_started:
+            raise Conflict(f"exec command {exec_.id} has already run")
+        _check_running(exec_.container)
+
+    async def resize(self, exec_: Exec, *, width: int, height: int) -> None:
+        """Tell the exec's terminal its size in characters.
+
+        Raises:
+            Conflict: it does not run.
+        """
+        if not exec_.is_running:
+            raise Conflict(f"exec process {exec_.id} is not running")
+        await self._containerd.tasks.resize_pty(
+            exec_.container.id, exec_.id, width=width, height=height
+        )
 
     def end_all(self, container: Container) -> None:
         """The container's task is gone, and with it every exec of it."""
@@ -169,7 +186,6 @@ class Execs:
         self, exec_: Exec, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """One exec under its container's supervisor: started once its process runs."""
-        await exec_.stdio.prepare()
         async with trio.open_nursery() as nursery:
             await nursery.start(exec_.stdio.pump)
             await self._launch(exec_)
@@ -194,6 +210,7 @@ class Execs:
             stderr=paths.stderr,
             terminal=exec_.config.tty,
         )
+        exec_.stdio.process_started()
         try:
             exec_.pid = await tasks.start(container_id, exec_.id)
         except BaseException:
@@ -201,8 +218,8 @@ class Execs:
                 await self._delete_process(exec_)
             raise
         exec_.is_running = True
-        if exec_.config.tty and exec_.config.console_size:
-            height, width = exec_.config.console_size
+        if exec_.config.tty and exec_.console_size and all(exec_.console_size):
+            height, width = exec_.console_size
             await tasks.resize_pty(container_id, exec_.id, width=width, height=height)
         await self._journal.tell(self._event(exec_, "exec_start", with_command=True))
 

@@ -10,7 +10,7 @@ run (taken away), or a task that runs (adopted); a namespace without a task is d
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,7 @@ CLEANUP_LIMIT_S: Final = 20.0
 class RootFilesystems(Protocol):
     """What a launch needs of the images service."""
 
-    async def rootfs_mounts(self, key: str) -> list[Mount]:
+    async def rootfs_mounts(self, key: str) -> Sequence[Mount]:
         """The mounts that make up a container's root file system."""
 
 

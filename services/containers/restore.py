@@ -12,7 +12,7 @@ no row           container of ours    killed and taken away
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -48,7 +48,7 @@ class RootFilesystems(Protocol):
     async def remove_rootfs(self, key: str) -> None:
         """Drop a snapshot."""
 
-    async def rootfs_keys(self, label: str) -> list[str]:
+    async def rootfs_keys(self, label: str) -> Sequence[str]:
         """The snapshots that carry `label`."""
 
 

@@ -176,6 +176,10 @@ class Images:
         """How to mount a root file system made before. NotFound as it says."""
         return await self._containerd.snapshots.mounts(key)
 
+    async def rootfs_keys(self, label: str) -> Sequence[str]:
+        """The root file systems that carry `label`."""
+        return [s.name for s in await self._containerd.snapshots.list(f'labels."{label}"')]
+
     async def remove_rootfs(self, key: str) -> None:
         """Delete a root file system; it may be gone already."""
         try:

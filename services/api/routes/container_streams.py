@@ -14,11 +14,12 @@ from services.api.responses import EngineResponse, HijackResponse, StreamRespons
 from services.api.types.times import unix_ns
 from services.api.version import ApiVersion
 from services.api.wire import encode
-from services.containers import Container, Containers, ExitWaiter
-from services.containers.attach import AttachEnd, parse_detach_keys, serve_attach
-from services.containers.logs import LogQuery
-from services.containers.stdio import AttachedStreams, Stream
-from services.errors import Conflict, InvalidParameter
+from services.containers import Attached, Container, Containers, ExitWaiter
+from services.containers.attach import AttachEnd, serve_attach
+from services.containers.logs import Extent, LogQuery
+from services.containers.stdio import Stream
+from services.containers.stdio.detach import parse_detach_keys
+from services.errors import InvalidParameter
 
 MULTIPLEXED_SINCE = ApiVersion(1, 42)
 """From this version on the content type tells framed output from raw."""
@@ -48,39 +49,38 @@ class ContainerStreamRoutes:
         query = request.query
         container = self._containers.find(ref)
         keys = parse_detach_keys(query.text("detachKeys"))
-        if query.boolean("stream"):
-            session = self._containers.attach(
-                container,
-                stdin=query.boolean("stdin"),
-                stdout=query.boolean("stdout"),
-                stderr=query.boolean("stderr"),
-            )
-        else:
-            session = self._containers.no_streams()
+        stdin = query.boolean("stdin")
+        session = self._containers.attach(
+            container,
+            stdin=stdin,
+            stdout=query.boolean("stdout"),
+            stderr=query.boolean("stderr"),
+        )
 
-        async def serve(streams: AttachedStreams, peer: HijackedStream) -> None:
+        async def serve(attached: Attached, peer: HijackedStream) -> None:
             await self._containers.tell(container, "attach")
             async with AsyncExitStack() as stack:
                 replay = None
-                if query.boolean("logs"):
+                if query.boolean("logs") and attached.logged is not None:
                     reader = self._containers.log_reader(container)
-                    replay = await stack.enter_async_context(
-                        reader.read(_replay_query(container, query, streams))
-                    )
+                    past = _replay_query(container, query, attached.logged)
+                    replay = await stack.enter_async_context(reader.read(past))
+                if not query.boolean("stream"):
+                    async for block in replay or _nothing():
+                        await peer.send_all(block)
+                    return
                 end = await serve_attach(
-                    streams,
+                    attached.streams,
                     peer,
                     multiplexed=not container.definition.config.tty,
                     detach_keys=keys,
-                    stdin=query.boolean("stdin"),
+                    stdin=stdin,
                     replay=replay,
                 )
             if end is AttachEnd.DETACHED:
                 await self._containers.tell(container, "detach")
 
-        return HijackResponse(
-            serve, session=session, content_type=output_type(request, container)
-        )
+        return HijackResponse(serve, session=session, content_type=output_type(request, container))
 
     async def logs(self, ref: str) -> EngineResponse:
         """GET /containers/{id}/logs (ContainerLogs)."""
@@ -130,11 +130,7 @@ def parse_log_query(query: Query, *, tty: bool) -> LogQuery:
     Raises:
         InvalidParameter: no stream is wanted, or a time or number is none.
     """
-    streams = frozenset(
-        stream
-        for stream, name in ((Stream.STDOUT, "stdout"), (Stream.STDERR, "stderr"))
-        if query.boolean(name)
-    )
+    streams = _streams(query)
     if not streams:
         raise InvalidParameter("Bad parameters: you must choose at least one stream")
     since_ns, until_ns = (unix_ns(query.text(name), name) for name in ("since", "until"))
@@ -153,14 +149,20 @@ def parse_log_query(query: Query, *, tty: bool) -> LogQuery:
     )
 
 
-def _replay_query(container: Container, query: Query, streams: AttachedStreams) -> LogQuery:
-    wanted = frozenset(
+def _replay_query(container: Container, query: Query, upto: Extent) -> LogQuery:
+    return LogQuery(
+        streams=_streams(query), multiplexed=not container.definition.config.tty, upto=upto
+    )
+
+
+def _streams(query: Query) -> frozenset[Stream]:
+    return frozenset(
         stream
         for stream, name in ((Stream.STDOUT, "stdout"), (Stream.STDERR, "stderr"))
         if query.boolean(name)
     )
-    if not wanted:
-        raise Conflict("the log can be replayed only with stdout or stderr")
-    return LogQuery(
-        streams=wanted, multiplexed=not container.definition.config.tty, upto=streams.joined_at
-    )
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield

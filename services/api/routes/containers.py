@@ -102,9 +102,7 @@ class ContainerRoutes:
         """POST /containers/{id}/stop (ContainerStop)."""
         query = current_request().query
         container = self._containers.find(ref)
-        await self._containers.stop(
-            container, signal=query.text("signal"), grace_s=_grace_s(query)
-        )
+        await self._containers.stop(container, signal=query.text("signal"), grace_s=_grace_s(query))
         return _empty()
 
     async def restart(self, ref: str) -> EngineResponse:

@@ -14,9 +14,10 @@ from services.api.routes.container_streams import MULTIPLEXED_SINCE
 from services.api.routes.containers import terminal_size
 from services.api.wire import encode, read_json
 from services.containers import Containers, Exec, ExecConfig
-from services.containers.attach import parse_detach_keys, serve_attach
+from services.containers.attach import serve_attach
 from services.containers.config import Wire
 from services.containers.stdio import AttachedStreams
+from services.containers.stdio.detach import parse_detach_keys
 from services.errors import EngineError, InvalidParameter
 
 
@@ -62,7 +63,7 @@ class ExecRoutes:
         body = await read_json(ExecStartBody) or ExecStartBody()
         self._containers.execs.check_startable(exec_)
         if body.console_size:
-            exec_.resize(body.console_size)
+            exec_.console_size = body.console_size
         if body.detach:
             await self._containers.execs.start(exec_)
             return EngineResponse(b"")
@@ -131,5 +132,3 @@ def exec_to_wire(exec_: Exec) -> dict[str, Any]:
         },
         "Running": exec_.is_running,
     }
-
-

@@ -9,7 +9,12 @@ import msgspec
 
 from services.api.types.times import human_duration, rfc3339_nano
 from services.containers import Container, MountPoint, State
-from services.containers.config import ContainerConfig, EndpointSettings, HostConfig, NetworkingConfig
+from services.containers.config import (
+    ContainerConfig,
+    EndpointSettings,
+    HostConfig,
+    NetworkingConfig,
+)
 
 
 class CreateBody(ContainerConfig, frozen=True, kw_only=True):
@@ -62,7 +67,9 @@ def summary_to_wire(container: Container, *, status: str, image: str) -> dict[st
     }
 
 
-def inspect_to_wire(container: Container, *, places: dict[str, str], execs: list[str]) -> dict[str, Any]:
+def inspect_to_wire(
+    container: Container, *, places: dict[str, str], execs: list[str]
+) -> dict[str, Any]:
     """The answer of GET /containers/{id}/json. `places` are the paths of the container's files."""
     definition, status = container.definition, container.status
     return {
@@ -151,6 +158,7 @@ def _network_settings(container: Container) -> dict[str, Any]:
         "SandboxKey": f"/proc/{container.status.pid}/ns/net" if present else "",
         "Ports": {},
         "Networks": {
-            name: msgspec.structs.replace(settings) for name, settings in endpoints(container).items()
+            name: msgspec.structs.replace(settings)
+            for name, settings in endpoints(container).items()
         },
     }
