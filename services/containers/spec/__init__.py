@@ -6,26 +6,21 @@ which block: call those in a thread.
 
 from services.containers.spec.account_files import read_account_files, read_account_files_in
 from services.containers.spec.adapt import adapt_host_config
-from services.containers.spec.binds import (
+from services.containers.spec.bind_sources import (
     check_bind_sources,
+    check_propagation,
     make_bind_sources,
-    parse_bind,
-    parse_mount,
-    parse_mounts,
+    read_mountinfo,
 )
+from services.containers.spec.binds import parse_bind, parse_mount, parse_mounts
 from services.containers.spec.build import build_spec, cgroups_path
 from services.containers.spec.devices import read_host_devices
 from services.containers.spec.process import build_exec_process
-from services.containers.spec.propagation import check_propagation, read_mountinfo
 from services.containers.spec.resources import container_resources
 from services.containers.spec.signals import parse_signal
 from services.containers.spec.users import AccountFiles, resolve_user
-from services.containers.spec.validate import (
-    check_config,
-    check_restart_policy,
-    normalized_working_dir,
-    validate,
-)
+from services.containers.spec.validate import check_restart_policy, validate
+from services.containers.spec.validate_config import check_config, normalized_working_dir
 from services.containers.spec.validate_resources import check_resources
 from services.containers.spec.values import (
     DeviceNode,

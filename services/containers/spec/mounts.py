@@ -18,6 +18,7 @@ from services.containers.spec.values import DEFAULT_PROPAGATION, Json, MountPoin
 from services.errors import InvalidParameter
 
 INIT_PATH: Final = "/sbin/docker-init"
+_RECURSIVE_SINCE: Final = (5, 12)  # mount_setattr
 _SHM: Final = "/dev/shm"  # noqa: S108 - a path in the container
 _LOCKED: Final = ("nosuid", "noexec", "nodev")
 # Mounts that stay writable under a read-only root: programs cannot work without.
@@ -119,7 +120,8 @@ def _own_mounts(inputs: SpecInputs) -> list[Json]:
 def _user_mounts(inputs: SpecInputs) -> list[Json]:
     """The user's mounts, and ours that they may replace: the network files, a shared shm."""
     host = inputs.host_config
-    mounts = {mount.destination: _user_mount(mount) for mount in inputs.mounts}
+    recursive = inputs.defaults.recursive_read_only and inputs.facts.kernel >= _RECURSIVE_SINCE
+    mounts = {point.destination: _user_mount(point, recursive) for point in inputs.mounts}
     for path, data in (host.tmpfs or {}).items() if host.tmpfs is not msgspec.UNSET else ():
         destination = clean_path(path)
         mounts.setdefault(destination, _tmpfs(destination, data))
@@ -139,13 +141,18 @@ def _user_mounts(inputs: SpecInputs) -> list[Json]:
     return list(mounts.values())
 
 
-def _user_mount(mount: MountPoint) -> Json:
+def _user_mount(mount: MountPoint, can_recurse: bool) -> Json:
     if mount.type == "tmpfs":
         return _tmpfs(mount.destination, mount.tmpfs_data)
     kind = "rbind" if mount.recursive else "bind"
-    access = () if mount.rw else ("ro",)
-    if not mount.rw and mount.read_only_recursive:
-        access = ("rro",)
+    if mount.read_only_recursive and not can_recurse:
+        raise InvalidParameter(
+            f"cannot make {mount.destination} read-only with the mounts below it: "
+            "kernel 5.12 and a runtime that knows rro are needed"
+        )
+    # Read-only means all of it where that can be had; a bind without submounts has no more.
+    wanted = can_recurse and mount.recursive and mount.read_only_recursive is not False
+    access = () if mount.rw else ("rro",) if wanted else ("ro",)
     propagation = (mount.propagation,) if mount.propagation else ()
     return _mount(mount.destination, "bind", mount.source, kind, *access, *propagation)
 

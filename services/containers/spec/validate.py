@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from services.containers.config import ContainerConfig, HealthConfig, HostConfig, RestartPolicy
+from services.containers.config import ContainerConfig, HostConfig, RestartPolicy
 from services.containers.spec import modes
-from services.containers.spec.binds import check_tmpfs_destination, parse_mounts
+from services.containers.spec.binds import parse_mounts
 from services.containers.spec.capabilities import normalize_capabilities
 from services.containers.spec.devices import check_device_access, parse_device_rule
 from services.containers.spec.limits import (
@@ -23,18 +23,18 @@ from services.containers.spec.limits import (
     oom_score_adj,
     process_rlimits,
 )
-from services.containers.spec.mounts import clean_path, merge_tmpfs_options
+from services.containers.spec.mount_checks import check_tmpfs_destination
+from services.containers.spec.mounts import merge_tmpfs_options
 from services.containers.spec.seccomp import BUILTIN, UNCONFINED, parse_profile
 from services.containers.spec.security import parse_security_options
-from services.containers.spec.signals import parse_signal
 from services.containers.spec.sysctls import check_sysctls
+from services.containers.spec.validate_config import check_config
 from services.containers.spec.validate_resources import check_resources
 from services.containers.spec.values import SpecDefaults
 from services.errors import InvalidParameter
 from services.system import HostFacts
 from services.system.capabilities import CAPABILITY_NAMES
 
-_MIN_DURATION_NS: Final = 1_000_000
 _PORT: Final = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 _PROTOCOLS: Final = frozenset(("tcp", "udp", "sctp"))
 _RESTART_NAMES: Final = ("no", "always", "on-failure", "unless-stopped")
@@ -51,32 +51,11 @@ def validate(
         InvalidParameter: no container can have these settings; the text is dockerd's.
     """
     check_config(config)
-    _check_host(host, facts)
+    _check_host(host, facts, defaults)
     _check_network(config, host)
     host, warnings = check_resources(host, facts)
     warnings += _check_platform(host, facts, defaults)
     return host, warnings
-
-
-def check_config(config: ContainerConfig) -> None:
-    """The part that goes along with an image: also checked at commit. Raises InvalidParameter."""
-    if config.working_dir and not config.working_dir.startswith("/"):
-        raise InvalidParameter(
-            f"the working directory '{config.working_dir}' is invalid, it needs to be an "
-            "absolute path"
-        )
-    if config.stop_signal is not msgspec.UNSET and config.stop_signal:
-        parse_signal(config.stop_signal)
-    for entry in config.env or ():
-        if not entry.partition("=")[0]:
-            raise InvalidParameter(f"invalid environment variable: {entry}")
-    if config.healthcheck is not msgspec.UNSET and config.healthcheck is not None:
-        _check_health(config.healthcheck)
-
-
-def normalized_working_dir(working_dir: str) -> str:
-    """As dockerd keeps it: cleaned, without a slash at the end; "" stays empty."""
-    return clean_path(working_dir) if working_dir else ""
 
 
 def check_restart_policy(policy: RestartPolicy) -> None:
@@ -98,24 +77,10 @@ def check_restart_policy(policy: RestartPolicy) -> None:
         )
 
 
-def _check_health(health: HealthConfig) -> None:
-    spans = (
-        ("Interval", health.interval),
-        ("Timeout", health.timeout),
-        ("StartPeriod", health.start_period),
-        ("StartInterval", health.start_interval),
-    )
-    for name, span_ns in spans:
-        if span_ns and span_ns < _MIN_DURATION_NS:
-            raise InvalidParameter(f"{name} in Healthcheck cannot be less than 1ms")
-    if health.retries < 0:
-        raise InvalidParameter("Retries in Healthcheck cannot be negative")
-
-
-def _check_host(host: HostConfig, facts: HostFacts) -> None:
+def _check_host(host: HostConfig, facts: HostFacts, defaults: SpecDefaults) -> None:
     if host.auto_remove and host.restart_policy.name not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
-    parse_mounts(host)
+    parse_mounts(host, data_root=defaults.data_root)
     for entry in host.extra_hosts or ():
         _check_extra_host(entry)
     _check_port_bindings(host)

@@ -110,6 +110,7 @@ class SpecDefaults:
     `seccomp_profile` is "builtin", "unconfined" or the text of a JSON profile. `apparmor_profile`
     is the profile that was loaded, "" when none could be. `runtimes` are the names that
     HostConfig.Runtime may take. `shm_size_bytes` and the modes fill in what a request leaves out.
+    `recursive_read_only`: the runtime knows the mount option "rro" (runc does since 1.1).
     """
 
     runtimes: frozenset[str] = frozenset(("runc", "io.containerd.runc.v2"))
@@ -126,6 +127,7 @@ class SpecDefaults:
     ipc_mode: str = "private"
     cgroupns_mode: str = ""  # "" is private on cgroup v2, host on v1
     data_root: str = ""
+    recursive_read_only: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

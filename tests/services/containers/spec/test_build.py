@@ -141,7 +141,7 @@ def test_user_mounts_replace_ours_and_parents_come_first() -> None:
     spec = build_spec(inputs(mounts=points, files=FILES))
     mounts = _mounts(spec)
     assert mounts["/etc/hosts"]["source"] == "/h"
-    assert "ro" in mounts["/etc/hosts"]["options"]
+    assert "rro" in mounts["/etc/hosts"]["options"]
     assert "/dev/pts" not in mounts
     assert set(mounts["/a"]["options"]) == {"nosuid", "nodev", "rprivate", "size=1m", "exec"}
     order = [mount["destination"] for mount in spec["mounts"]]
@@ -361,6 +361,23 @@ def test_exec_inherits_and_overrides() -> None:
     assert plain["consoleSize"] == {"height": 24, "width": 80}
     assert privileged["cwd"] == "/tmp"
     assert privileged["capabilities"]["bounding"] == list(CAPABILITY_NAMES)
+
+
+def test_read_only_binds_are_so_all_the_way_down_where_that_works() -> None:
+    """rro with kernel and runtime, else ro; forced without support is refused."""
+    point = MountPoint(type="bind", source="/s", destination="/s", rw=False)
+
+    def options(facts: HostFacts, **changes: Any) -> list[str]:
+        mount = dataclasses.replace(point, **changes)
+        return list(_mounts(build_spec(inputs(facts=facts, mounts=(mount,))))["/s"]["options"])
+
+    old = dataclasses.replace(V1, kernel_version="5.4.0")
+    assert options(V1) == ["rbind", "rro"]
+    assert options(old) == ["rbind", "ro"]
+    assert options(V1, read_only_recursive=False) == ["rbind", "ro"]
+    assert options(V1, recursive=False) == ["bind", "ro"]
+    with pytest.raises(InvalidParameter, match=r"kernel 5\.12"):
+        options(old, read_only_recursive=True)
 
 
 def test_annotations_reach_the_spec() -> None:

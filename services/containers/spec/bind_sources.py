@@ -1,4 +1,4 @@
-"""Whether the host's mounts allow the propagation that binds ask for.
+"""The host's side of binds: do the sources exist, and may they pass mounts on. Blocks.
 
 Source: moby, daemon/oci_linux.go, ensureShared and ensureSharedOrSlave.
 """
@@ -10,11 +10,41 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from services.containers.spec.mount_checks import mount_error
 from services.containers.spec.values import MountPoint
 from services.errors import InvalidParameter
 
 _SHARED: Final = frozenset(("shared", "rshared"))
 _SLAVE: Final = frozenset(("slave", "rslave"))
+
+
+def check_bind_sources(points: Iterable[MountPoint]) -> None:
+    """Every bind by --mount must have a source already; -v makes it. Blocks.
+
+    Raises:
+        InvalidParameter: a source that is missing.
+    """
+    for point in points:
+        if point.type == "bind" and not point.create_source and not Path(point.source).exists():
+            raise mount_error("bind", f"bind source path does not exist: {point.source}")
+
+
+def make_bind_sources(points: Iterable[MountPoint]) -> None:
+    """Make the directories that -v asks for and that are missing, as root's, mode 755. Blocks.
+
+    Raises:
+        InvalidParameter: a directory cannot be made there.
+    """
+    for point in points:
+        if point.type == "bind" and point.create_source and not Path(point.source).exists():
+            try:
+                Path(point.source).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                reason = (error.strerror or "").lower()
+                raise InvalidParameter(
+                    f"error while creating mount source path '{point.source}': "
+                    f"mkdir {point.source}: {reason}"
+                ) from error
 
 
 def read_mountinfo() -> str:
