@@ -95,10 +95,10 @@ def test_an_exception_keeps_its_traceback_but_not_its_variables(form: Any) -> No
     LogSink(level="info", format=form, stream=stream)
     password = "hunter2"  # noqa: F841  (what a careless formatter would print)
     try:
-        _ = [][0]
-    except IndexError:
+        next(iter(()))
+    except StopIteration:
         logger.exception("it broke")
-    assert "IndexError: list index out of range" in stream.getvalue()
+    assert "StopIteration" in stream.getvalue()
     assert "hunter2" not in stream.getvalue().replace('password = "hunter2"', "")
 
 
