@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeVar, cast
 
 from .configfile import read_config_file
 from .hosts import parse_host
-from .options import OPTIONS, Kind, Value
+from .options import OPTIONS, Kind, Option, Value
 from .settings import (
     ApiSettings,
     ConfigError,
@@ -89,7 +89,8 @@ def _unusable(path: Path, reason: str) -> ConfigError:
 def _refuse_conflicts(given: Mapping[str, Value], from_file: Mapping[str, Value]) -> None:
     """An option stands in one place only, or nobody could say which holds after a reload."""
     both = [
-        f"{option.key}: (from flag: {_show(given[flag])}, from file: {_show(from_file[flag])})"
+        f"{option.key}: (from flag: {_show(option, given[flag])}, "
+        f"from file: {_show(option, from_file[flag])})"
         for flag, option in OPTIONS.items()
         if flag in given and flag in from_file and option.kind is not Kind.RUNTIMES
     ]
@@ -100,18 +101,20 @@ def _refuse_conflicts(given: Mapping[str, Value], from_file: Mapping[str, Value]
         )
 
 
-def _show(value: object) -> str:
+def _show(option: Option, value: Value) -> str:
     """A value as Go prints it."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case Ulimit():
-            return f"{value.name}={value.soft}:{value.hard}"
-        case (str(key), str(text)):
-            return f"{key}:{text}"
-        case tuple():
-            return "[" + " ".join(_show(item) for item in value) + "]"
-    return str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, tuple):
+        return str(value)
+    if option.kind is Kind.MAP:
+        pairs = cast("tuple[tuple[str, str], ...]", value)
+        return "map[" + " ".join(f"{key}:{item}" for key, item in sorted(pairs)) + "]"
+    return "[" + " ".join(_show_item(item) for item in value) + "]"
+
+
+def _show_item(item: object) -> str:
+    return f"{item.name}={item.soft}:{item.hard}" if isinstance(item, Ulimit) else str(item)
 
 
 class _Merged:

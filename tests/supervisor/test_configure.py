@@ -1,0 +1,315 @@
+"""supervisor.configure and supervisor.configfile: flags and daemon.json to Settings."""
+
+# ruff: noqa: E501  (one case a line, however long dockerd's sentence is)
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.cli import parse_flags
+from supervisor.configfile import parse_config
+from supervisor.configure import load, reload
+from supervisor.options import OPTIONS
+from supervisor.settings import RELOADABLE, ConfigError, Settings, diff
+from supervisor.values import Runtime, Ulimit
+
+
+class Config:
+    """A configuration file of the test's own, and what loading it gives."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.write({})
+
+    def write(self, content: dict[str, Any] | str | bytes) -> None:
+        text = json.dumps(content) if isinstance(content, dict) else content
+        self.path.write_bytes(text.encode() if isinstance(text, str) else text)
+
+    def flags(self, *argv: str) -> dict[str, Any]:
+        return dict(parse_flags(["--config-file", str(self.path), *argv]))
+
+    def load(self, *argv: str, environment: dict[str, str] | None = None) -> Settings:
+        return load(self.flags(*argv), environment or {})
+
+    def refusal(self, *argv: str) -> str:
+        with pytest.raises(ConfigError) as caught:
+            self.load(*argv)
+        return str(caught.value)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(tmp_path / "daemon.json")
+
+
+def test_defaults(config: Config) -> None:
+    """Nothing said: the socket where Docker's clients look, state under the engine's own name."""
+    settings = config.load()
+    assert [str(host) for host in settings.api.hosts] == ["unix:///var/run/docker.sock"]
+    assert settings.data_root == Path("/var/lib/wharfinger")
+    assert settings.exec_root == Path("/run/wharfinger")
+    assert settings.pidfile == Path("/run/wharfinger.pid")
+    assert settings.containerd.namespace == "moby"
+    assert settings.containers.shm_size_bytes == 64 << 20
+    assert settings.log.effective_level == "info"
+
+
+def test_a_file_that_was_asked_for_must_exist(tmp_path: Path) -> None:
+    """Only the default one may be missing."""
+    missing = tmp_path / "none.json"
+    with pytest.raises(ConfigError) as caught:
+        load(parse_flags(["--config-file", str(missing)]), {})
+    assert str(caught.value) == (
+        f"unable to configure the Docker daemon with file {missing}: "
+        f"open {missing}: no such file or directory"
+    )
+
+
+def test_the_file_sets_what_flags_would(config: Config) -> None:
+    """dockerd's keys, whose names differ from the flags' where they hold several values."""
+    config.write(
+        {
+            "data-root": "/d",
+            "debug": True,
+            "hosts": ["fd://", "tcp://127.0.0.1:1"],
+            "labels": ["a=b"],
+            "log-opts": {"max-size": "1m"},
+            "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1, "Hard": 2}},
+            "default-shm-size": "32m",
+            "runtimes": {"crun": {"path": "/usr/bin/crun", "runtimeArgs": ["--debug"]}},
+            "default-runtime": "crun",
+            "features": {"containerd-snapshotter": True},
+            "proxies": {},
+            "dns": ["1.1.1.1"],
+            "exec-opts": ["native.cgroupdriver=systemd"],
+            "allow-nondistributable-artifacts": ["x"],
+            "userland-proxy": False,
+            "mtu": None,
+        }
+    )
+    from_file = config.load()
+    config.write({})
+    from_flags = config.load(
+        "--data-root=/d",
+        "--debug",
+        "--host=fd://",
+        "--host=tcp://127.0.0.1:1",
+        "--label=a=b",
+        "--log-opt=max-size=1m",
+        "--default-ulimit=nofile=1:2",
+        "--default-shm-size=32m",
+        "--add-runtime=crun=/usr/bin/crun",
+        "--default-runtime=crun",
+        "--feature=containerd-snapshotter=true",
+        "--dns=1.1.1.1",
+        "--exec-opt=native.cgroupdriver=systemd",
+        "--userland-proxy=false",
+    )
+    assert diff(from_file, from_flags).needs_restart == {"containers.runtimes"}
+    assert not diff(from_file, from_flags).reloadable
+    assert from_file.containers.ulimits == (Ulimit(name="nofile", soft=1, hard=2),)
+    crun = Runtime(name="crun", path="/usr/bin/crun", arguments=("--debug",))
+    assert from_file.containers.runtimes == (crun,)
+
+
+def test_unknown_keys_are_all_named(config: Config) -> None:
+    """dockerd's sentence."""
+    config.write({"zork": 1, "debug": True, "label": ["a=b"]})
+    assert config.refusal() == (
+        f"unable to configure the Docker daemon with file {config.path}: the following directives "
+        "don't match any configuration option: zork, label"
+    )
+
+
+def test_an_option_in_both_places(config: Config) -> None:
+    """dockerd's sentence, with both values, for each such option; nothing of either is used."""
+    config.write({"debug": True, "labels": ["a=b"], "mtu": 1400})
+    assert config.refusal("--debug=false", "--label=c=d", "--label=e=f").endswith(
+        "the following directives are specified both as a flag and in the configuration file: "
+        "debug: (from flag: false, from file: true), labels: (from flag: [c=d e=f], "
+        "from file: [a=b])"
+    )
+
+
+def test_runtimes_of_both_places_add_up(config: Config) -> None:
+    """The one option that dockerd merges; a name twice is an error."""
+    config.write({"runtimes": {"one": {"path": "/1"}}})
+    names = [item.name for item in config.load("--add-runtime=two=/2").containers.runtimes]
+    assert names == ["one", "two"]
+    assert config.refusal("--add-runtime=one=/2") == "runtime 'one' was already defined"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"debug": "yes"}', "json: cannot unmarshal string into Go struct field Config.debug of type bool"),
+        ('{"mtu": "1"}', "json: cannot unmarshal string into Go struct field Config.mtu of type int"),
+        ('{"mtu": true}', "json: cannot unmarshal bool into Go struct field Config.mtu of type int"),
+        ('{"mtu": 1.5}', "json: cannot unmarshal number 1.5 into Go struct field Config.mtu of type int"),
+        ('{"labels": "a=b"}', "json: cannot unmarshal string into Go struct field Config.labels of type []string"),
+        ('{"labels": [1]}', "json: cannot unmarshal number into Go struct field Config.labels of type string"),
+        ('{"data-root": []}', "json: cannot unmarshal array into Go struct field Config.data-root of type string"),
+        ('{"log-opts": []}', "json: cannot unmarshal array into Go struct field Config.log-opts of type map[string]string"),
+        ('{"features": {"x": 1}}', "json: cannot unmarshal number into Go struct field Config.features.x of type bool"),
+        ("[1]", "json: cannot unmarshal array into Go value of type map"),
+        ("{", "invalid JSON: Expecting property name enclosed in double quotes (line 1 column 2)"),
+        ('{"default-shm-size": "5q"}', "invalid size: '5q'"),
+        ('{"dns": ["x"]}', "x is not an ip address"),
+        ('{"labels": ["x"]}', "bad attribute format: x"),
+        ('{"runtimes": {"runc": {"path": "/x"}}}', "runtime name 'runc' is reserved"),
+        ('{"builder": {}}', "builder: building images is not supported yet"),
+        ('{"host-gateway-ip": "1.1.1.1", "host-gateway-ips": []}', "host-gateway-ip and host-gateway-ips must not both be specified in the config file"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used(config: Config, content: str, reason: str) -> None:
+    """Every reason follows the file's name."""
+    config.write(content)
+    assert (
+        config.refusal()
+        == f"unable to configure the Docker daemon with file {config.path}: {reason}"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_byte_order_marks(encoding: str) -> None:
+    """A file from another system's editor reads as what it says."""
+    assert parse_config('{"labels": ["ä=ö"]}'.encode(encoding)) == {"label": ("ä=ö",)}
+
+
+def test_empty_files_set_nothing() -> None:
+    """Empty, blank, and an empty object."""
+    assert [parse_config(text) for text in (b"", b" \n", b"{}")] == [{}, {}, {}]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([o.key for o in OPTIONS.values() if o.key]), JSON, max_size=4)
+)
+def test_any_json_under_any_key_is_values_or_a_sentence(document: dict[str, Any]) -> None:
+    """No value, however odd, is anything but used or refused."""
+    try:
+        values = parse_config(json.dumps(document).encode())
+    except ValueError:
+        return
+    assert values.keys() <= OPTIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--log-level=loud"], "invalid logging level: loud"),
+        (["--log-format=xml"], "invalid log format: xml"),
+        (["--label=a=1", "--label=a=2"], "conflict labels for a=2 and a=1"),
+        (["--mtu=-1"], "invalid default MTU: -1"),
+        (["--exec-opt=x"], "invalid exec-opt (x): must be formatted 'opt=value'"),
+        (["--exec-opt=x=y"], "invalid exec-opt (x=y): unknown option: 'x'"),
+        (["--exec-opt=native.cgroupdriver=x"], "native.cgroupdriver option x not supported"),
+        (["--default-runtime=x"], "specified default runtime 'x' does not exist"),
+        (["--default-ipc-mode=host"], 'IPC mode "host" is not supported as default value; use "shareable" or "private"'),
+        (["--default-ipc-mode=x"], 'default IPC mode setting (x) is invalid; use "shareable" or "private"'),
+        (["--default-cgroupns-mode=x"], 'invalid default cgroup namespace (x): use "host" or "private"'),
+        (["-b=x", "--bip=10.0.0.1/8"], "You specified -b & --bip, mutually exclusive options. Please specify only one"),
+        (["--bip=10.0.0.1"], "--bip: invalid CIDR address: 10.0.0.1"),
+        (["--fixed-cidr=x/8"], "--fixed-cidr: invalid CIDR address: x/8"),
+        (["--exec-opt=native.cgroupdriver=systemd", "--cgroup-parent=/x"], 'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'),
+        (["--firewall-backend=x"], 'invalid firewall-backend: allowed values are "iptables" and "nftables"'),
+        (["--log-driver=syslog"], "--log-driver=syslog: the only log drivers supported yet are json-file and none"),
+        (["--storage-driver=btrfs"], "--storage-driver=btrfs: the only storage driver supported yet is overlayfs"),
+        (["--metrics-addr=x"], 'invalid metrics address "x": must be host:port'),
+        (["--data-root="], "--data-root: an empty path is not allowed"),
+        (["--userns-remap=default"], "--userns-remap: user namespaces are not supported yet"),
+    ],
+)  # fmt: skip
+def test_values_that_are_refused(config: Config, argv: list[str], sentence: str) -> None:
+    """One sentence each, dockerd's where it has one."""
+    assert config.refusal(*argv) == sentence
+
+
+def test_what_the_file_asks_for_in_vain_is_refused_too(config: Config) -> None:
+    """A key has no more effect than its flag."""
+    config.write({"selinux-enabled": True})
+    assert config.refusal() == "--selinux-enabled: SELinux is not supported yet"
+    config.write({"selinux-enabled": False})
+    config.load()
+
+
+def test_tls(config: Config) -> None:
+    """On when asked for or when --tlsverify is said at all; verifying unless that says no."""
+    assert config.load().api.tls is None
+    for argv, verify in (
+        (["--tls"], True),
+        (["--tlsverify"], True),
+        (["--tlsverify=false"], False),
+        (["--tls", "--tlsverify=false"], False),
+    ):
+        tls = config.load(*argv).api.tls
+        assert tls is not None
+        assert tls.verify is verify
+    settings = config.load("--tls", "--tlskey=/k", environment={"DOCKER_CERT_PATH": "/c"})
+    tls = settings.api.tls
+    assert tls is not None
+    assert (tls.ca_file, tls.cert_file, tls.key_file) == (
+        Path("/c/ca.pem"),
+        Path("/c/cert.pem"),
+        Path("/k"),
+    )
+    assert [str(host) for host in settings.api.hosts] == ["tcp://localhost:2376"]
+
+
+def test_a_reload_changes_what_may_change_and_names_the_rest(config: Config) -> None:
+    """What needs a restart is told and stays as it was; flags stay in force."""
+    given_flags = config.flags("--live-restore")
+    before = load(given_flags, {})
+    config.write({"debug": True, "labels": ["a=b"], "shutdown-timeout": 3, "data-root": "/new"})
+    after, changes = reload(before, given_flags, {})
+    assert changes.reloadable == {"log.debug", "labels", "shutdown_timeout_s"}
+    assert changes.needs_restart == {"data_root"}
+    assert (after.log.effective_level, after.labels, after.shutdown_timeout_s) == (
+        "debug",
+        ("a=b",),
+        3,
+    )
+    assert after.live_restore
+    assert diff(before, after).needs_restart == frozenset()
+
+
+def test_a_key_taken_out_goes_back_to_its_default(config: Config) -> None:
+    """A reload answers as a start with the same file would."""
+    config.write({"debug": True, "labels": ["a=b"]})
+    before = config.load()
+    config.write({})
+    after, _ = reload(before, config.flags(), {})
+    assert after == config.load()
+
+
+@pytest.mark.parametrize("content", ["{", '{"zork": 1}', '{"log-level": "loud"}', '{"debug": 1}'])
+def test_a_reload_of_a_broken_file_changes_nothing(config: Config, content: str) -> None:
+    """It raises, and there is nothing to take back."""
+    before = config.load()
+    config.write(content)
+    with pytest.raises(ConfigError, match=r"."):
+        reload(before, config.flags(), {})
+
+
+def test_every_reloadable_field_exists(config: Config) -> None:
+    """A field that is renamed does not silently stop being reloadable."""
+    for path in RELOADABLE:
+        value: Any = config.load()
+        for name in path.split("."):
+            value = getattr(value, name)
+    assert all(re.fullmatch(r"[a-z_.]+", path) for path in RELOADABLE)
