@@ -54,6 +54,15 @@ def open_writer(path: Path) -> int:
     return _enlarge(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
 
 
+def announce_absent_writer(path: Path) -> None:
+    """Let the reader (we must be one) see the end of the stream if nobody has it open to write.
+
+    A writer that comes and goes leaves the reader at the end; one that never came, or went before
+    the reader opened its end, leaves it waiting for ever.
+    """
+    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+
+
 def remove_fifos(directory: Path) -> None:
     """Remove what `fifo_path` names in `directory`; absent ones are fine."""
     for stream in Stream:

@@ -13,6 +13,7 @@ from services.containers.stdio.streams import Stream
 
 # A reader this far behind holds up the process. One block more than this may be in its hands.
 BACKLOG_BYTES: Final = 512 * 1024
+_BLOCK_COST_BYTES: Final = 256  # what holding a block takes, so that many small ones count too
 
 
 class AttachedStreams:
@@ -52,7 +53,7 @@ class AttachedStreams:
                 raise trio.EndOfChannel
             await self._reader.park()
         taken = [self._blocks.popleft() for _ in range(min(blocks, len(self._blocks)))]
-        self._held_bytes -= sum(len(block) for _, block in taken)
+        self._held_bytes -= sum(len(block) + _BLOCK_COST_BYTES for _, block in taken)
         self._on_room()
         return taken
 
@@ -79,7 +80,7 @@ class AttachedStreams:
         """Give it a block; empty and unwanted ones are dropped. For the hub."""
         if block and stream in self._wanted:
             self._blocks.append((stream, block))
-            self._held_bytes += len(block)
+            self._held_bytes += len(block) + _BLOCK_COST_BYTES
             self._reader.unpark_all()
 
     def end(self) -> None:

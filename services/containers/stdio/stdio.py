@@ -15,6 +15,7 @@ from loguru import logger
 from services.containers.stdio import fifos
 from services.containers.stdio.fifos import StdioPaths
 from services.containers.stdio.hub import AttachedStreams, Hub
+from services.containers.stdio.lanes import Lanes
 from services.containers.stdio.spool import BLOCK_BYTES, LogWriter, Spool, Taken
 from services.containers.stdio.stdin import Stdin
 from services.containers.stdio.streams import Stream
@@ -24,7 +25,6 @@ log = logger.bind(service="stdio")
 # How long after a process's end another holder of its output may still be heard. Source: dockerd
 # waits as long for the streams in its handling of an exit.
 LINGER_S: Final = 2.0
-_THREADS: Final = 2
 _CLEANUP_S: Final = 10.0
 
 
@@ -46,8 +46,8 @@ class Stdio:
     With a log, output passes through a `Spool` in `directory` (keep it on tmpfs: exec-root), so
     that a kill -9 loses and repeats nothing there; `prepare` adopts what an earlier daemon left.
     Without one it goes to the attached only. Nobody attached and no log: it is read and dropped.
-    `threads` bounds the threads that write logs: share one among containers, or they fight for the
-    interpreter; they take turns, 256 KB each.
+    Share `lanes` among containers, or their threads fight for the interpreter; they take turns,
+    256 KB each.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Stdio:
         log: LogWriter | None,
         stdin_once: bool = False,
         on_stdin_closed: Callable[[], Awaitable[object]] | None = None,
-        threads: trio.CapacityLimiter | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self._directory = directory
         self._sources = [
@@ -76,7 +76,7 @@ class Stdio:
             )
         )
         self._hub = Hub()
-        self._threads = threads or trio.CapacityLimiter(_THREADS)
+        self._lanes = lanes or Lanes()
         self._turn = (
             trio.Lock()
         )  # the spool takes one call at a time, and blocks are told in its order
@@ -98,7 +98,7 @@ class Stdio:
 
     async def prepare(self) -> None:
         """Make or adopt the FIFOs, open our ends. Before the task is created; idempotent."""
-        await trio.to_thread.run_sync(self._open, limiter=self._threads)
+        await trio.to_thread.run_sync(self._open, limiter=self._lanes.quiet)
 
     def process_started(self) -> None:
         """The task was created (or adopted): its shim has the FIFOs; stdin may be closed."""
@@ -110,6 +110,7 @@ class Stdio:
         self._exited_at = min(self._exited_at, trio.current_time())
         for source in self._sources:
             source.waiting.deadline = self._exited_at + LINGER_S
+            self._notice_absent_writer(source)
 
     @property
     def drained(self) -> bool:
@@ -186,12 +187,18 @@ class Stdio:
                 path = fifos.fifo_path(self._directory, source.stream)
                 fifos.make_fifo(path)
                 source.fd = fifos.open_reader(path)
+            self._notice_absent_writer(source)
         if self._stdin is not None:
             path = fifos.fifo_path(self._directory, Stream.STDIN)
             fifos.make_fifo(path)
             self._stdin.open(path)
         if self._spool is not None:
             self._spool.open()
+
+    def _notice_absent_writer(self, source: _Source) -> None:
+        """After the exit: do not wait for a shim that is gone, or that never came."""
+        if source.fd >= 0 and self._exited_at < math.inf:
+            fifos.announce_absent_writer(fifos.fifo_path(self._directory, source.stream))
 
     async def _move(self, source: _Source) -> None:
         while not source.ended:
@@ -234,7 +241,10 @@ class Stdio:
                 return Taken(b"", False)
             return Taken(block, not block)
         return await trio.to_thread.run_sync(
-            self._spool.take, source.stream, source.fd, limiter=self._threads
+            self._spool.take,
+            source.stream,
+            source.fd,
+            limiter=self._lanes.for_fifo(source.fd),
         )
 
     async def _end(self) -> None:
@@ -242,7 +252,7 @@ class Stdio:
         if self._drained.is_set():
             return
         if self._spool is not None:
-            await trio.to_thread.run_sync(self._finish, self._spool, limiter=self._threads)
+            await trio.to_thread.run_sync(self._finish, self._spool, limiter=self._lanes.quiet)
         if self._log is not None:
             self._log.announce(ended=True)
         self._hub.end()

@@ -121,7 +121,7 @@ async def test_slow_session_holds_up_the_process_and_loses_nothing(tmp_path: Pat
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert not sent.is_set()
         held = sum(len(block) for _, block in streams._blocks)
-        assert BACKLOG_BYTES <= held <= BACKLOG_BYTES + BLOCK_BYTES
+        assert BACKLOG_BYTES - BLOCK_BYTES < held <= BACKLOG_BYTES + BLOCK_BYTES
         assert (await collect(streams))[Stream.STDOUT] == text
     await stdio.close()
 
@@ -251,6 +251,22 @@ async def test_exit_ends_the_streams_that_others_hold_open(
         assert (await collect(streams))[Stream.STDOUT] == b"last words"
         assert trio.current_time() == pytest.approx(2.0)
     shim.close()
+    await stdio.close()
+
+
+@pytest.mark.parametrize("exit_first", [False, True])
+async def test_exit_without_a_shim_ends_at_once(tmp_path: Path, exit_first: bool) -> None:
+    """A process that never started, or ended before we adopted its FIFOs, is not waited for."""
+    stdio = make_stdio(tmp_path, log=json_log(tmp_path))
+    async with trio.open_nursery() as nursery:
+        if exit_first:
+            stdio.process_exited()
+            await stdio.pump()
+        else:
+            await nursery.start(stdio.pump)
+            await trio.testing.wait_all_tasks_blocked()
+            stdio.process_exited()
+            await stdio.wait_drained()
     await stdio.close()
 
 
