@@ -7,20 +7,21 @@ catalog is still so when it is done; what only moves data runs side by side.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
 import trio
 
 from services.containerd.values import Mount
-from services.errors import InvalidParameter, NotFound
+from services.errors import DeadlineExceeded, InvalidParameter, NotFound
 from services.events import Event
 
 from .catalog import Match, find
 from .filters import ImageFilters, select
 from .index import ImageIndex
-from .leases import remove_leftovers, working_lease
+from .leases import WorkingLeases
 from .load import Loader, LoadSink
 from .model import Deleted, Image, ImageId, ImageUse, Untagged
 from .names import ImageNames
@@ -33,6 +34,7 @@ from .survey import Surveyor
 from .unpack import Unpacker
 
 LABEL_ROOT: Final = "containerd.io/gc.root"
+CHANGE_LIMIT_S: Final = 120.0  # of a change of names; the last removal runs the collector
 MAX_LOADS: Final = 4  # a load past this many waits; each holds a thread and a few MiB
 
 _ALL: Final = ImageFilters()
@@ -40,6 +42,15 @@ _ALL: Final = ImageFilters()
 
 def _nobody(_image_id: ImageId, /) -> Sequence[ImageUse]:
     return ()
+
+
+@contextmanager
+def _carried_through(what: str) -> Iterator[None]:
+    """Once begun, the block ends though the client goes: half of it would be told as none."""
+    with trio.move_on_after(CHANGE_LIMIT_S, shield=True) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise DeadlineExceeded(f"{what}: not done after {CHANGE_LIMIT_S:g} s")
 
 
 class Images:
@@ -60,12 +71,14 @@ class Images:
         self._containerd, self._events, self._in_use = containerd, events, in_use
         host = host or host_platform()
         surveyor = Surveyor(containerd.content)
+        self._leases = WorkingLeases(containerd)
         self._unpacker = Unpacker(containerd, snapshotter=snapshotter)
         self._index = ImageIndex(containerd=containerd, surveyor=surveyor, host=host)
         self._loader = Loader(
             containerd=containerd,
             surveyor=surveyor,
             unpacker=self._unpacker,
+            leases=self._leases,
             host=host,
             limiter=trio.CapacityLimiter(MAX_LOADS),
         )
@@ -79,7 +92,7 @@ class Images:
             Unavailable: containerd is away; the supervisor tries again.
         """
         async with self._changing:
-            await remove_leftovers(self._containerd)
+            await self._leases.remove_leftovers()
             await self._index.current(fresh=True)
         task_status.started()
         await trio.sleep_forever()
@@ -129,8 +142,9 @@ class Images:
         reference = reference.tagged()
         async with self._changing:
             image = find(await self._index.current(fresh=True), ref).image
-            await self._names.give(reference, image.target)
-            await self._tell(image, "tag", reference.familiar)
+            with _carried_through(f"tagging {ref}"):
+                await self._names.give(reference, image.target)
+                await self._tell(image, "tag", reference.familiar)
             catalog = await self._index.current(fresh=True)
         return catalog.by_id.get(image.id, image)
 
@@ -144,8 +158,7 @@ class Images:
         async with self._changing:
             match = find(await self._index.current(fresh=True), ref)
             removal = plan_removal(match, self._in_use(match.image.id), force=force)
-            # Half a removal would be told as none: once begun, it ends, however the client leaves.
-            with trio.CancelScope(shield=True):
+            with _carried_through(f"removing {ref}"):
                 await self._carry_out(match.image, removal)
         return removal.answer(match.image.id)
 
@@ -168,8 +181,10 @@ class Images:
         except NotFound:  # of the parent: another tool loaded it, or the collector was there
             if not image.chain_id or image.config_descriptor is None:
                 raise
-        async with working_lease(self._containerd):
-            await self._unpacker.unpack(image.config_descriptor, image.layers, image.diff_ids)
+        async with self._leases.hold() as lease_id:
+            await self._unpacker.unpack(
+                image.config_descriptor, image.layers, image.diff_ids, lease_id=lease_id
+            )
             return await snapshots.prepare(key, image.chain_id, labels)
 
     async def rootfs_mounts(self, key: str) -> Sequence[Mount]:
@@ -196,7 +211,7 @@ class Images:
 
     async def _name_loaded(self, target: OciDescriptor, references: Sequence[Reference]) -> None:
         async with self._changing:
-            with trio.CancelScope(shield=True):  # an image with half of its names is no load
+            with _carried_through(f"naming {target.digest}"):
                 for reference in references:
                     await self._names.give(reference, target)
                 if not references:

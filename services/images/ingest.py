@@ -79,6 +79,12 @@ class IngestProgress:
     done_bytes: int
     total_bytes: int
 
+    @property
+    def short_id(self) -> str:
+        """What stands for the file on a client's screen: 12 characters of its name."""
+        blob = _BLOB_PATH.fullmatch(self.path)
+        return blob["hex"][:12] if blob is not None else self.path.partition("/")[0][:12]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Piece:

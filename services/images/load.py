@@ -17,7 +17,7 @@ from services.errors import InvalidParameter
 
 from .archive import ArchivedImage, read_archive
 from .ingest import IngestProgress, ingest_archive
-from .leases import working_lease
+from .leases import WorkingLeases
 from .model import ImageId
 from .oci import OciDescriptor
 from .platform import Platform, rank
@@ -59,11 +59,12 @@ class Loader:
         containerd: ContainerdClient,
         surveyor: Surveyor,
         unpacker: Unpacker,
+        leases: WorkingLeases,
         host: Platform,
         limiter: trio.CapacityLimiter,
     ) -> None:
         self._containerd, self._surveyor, self._unpacker = containerd, surveyor, unpacker
-        self._host, self._limiter = host, limiter
+        self._leases, self._host, self._limiter = leases, host, limiter
 
     async def load(self, body: Body, *, name: NameGiver, report: LoadSink) -> None:
         """Bring the images of the archive in `body` in, give them to `name`, then tell `report`.
@@ -72,7 +73,7 @@ class Loader:
             InvalidParameter: `body` is no archive that we understand or trust. Nothing is named,
                 and nothing that came with it is left.
         """
-        async with working_lease(self._containerd) as lease_id:
+        async with self._leases.hold() as lease_id:
             archive = await ingest_archive(
                 body,
                 content=self._containerd.content,
@@ -83,7 +84,7 @@ class Loader:
             images = read_archive(archive)
             for image in images:
                 await self._store_document(image, lease_id)
-                await self._adopt(image.target)
+                await self._adopt(image.target, lease_id)
             for image in images:
                 await name(image.target, image.references)
         for image in images:
@@ -102,7 +103,7 @@ class Loader:
         except AlreadyExists:
             return
 
-    async def _adopt(self, target: OciDescriptor) -> None:
+    async def _adopt(self, target: OciDescriptor, lease_id: str) -> None:
         """Check the image, unpack it if this machine could run it, and tie its blobs to it."""
         survey = await self._surveyor.survey(target)
         chosen = survey.best(self._host)
@@ -115,7 +116,7 @@ class Loader:
         runs = chosen.platform is not None and rank(chosen.platform, self._host) is not None
         if runs and chosen.manifest is not None and chosen.config is not None:
             await self._unpacker.unpack(
-                chosen.manifest.config, chosen.layers, chosen.config.diff_ids
+                chosen.manifest.config, chosen.layers, chosen.config.diff_ids, lease_id=lease_id
             )
 
     async def _label(self, survey: Survey) -> None:

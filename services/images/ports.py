@@ -15,6 +15,7 @@ from services.containerd.values import (
     ImageRecord,
     IngestStatus,
     Lease,
+    LeaseResource,
     Mount,
     SnapshotInfo,
     SnapshotUsage,
@@ -59,6 +60,7 @@ class LeaseClient(Protocol):
 
     async def create(self, id: str, *, expires_s: float | None = None) -> object: ...
     async def delete(self, id: str, *, sync: bool = False) -> None: ...
+    async def add_resource(self, id: str, resource: LeaseResource) -> None: ...
     async def list(self, *filters: str) -> Sequence[Lease]: ...
 
 

@@ -17,7 +17,7 @@ import trio
 from loguru import logger
 
 from services.containerd.errors import AlreadyExists
-from services.containerd.values import Descriptor, Mount
+from services.containerd.values import Descriptor, LeaseResource, Mount
 from services.errors import EngineError, InvalidParameter, NotFound
 
 from .model import chain_ids
@@ -67,9 +67,16 @@ class Unpacker:
         self._locks = _ChainLocks()
 
     async def unpack(
-        self, config: OciDescriptor, layers: Sequence[OciDescriptor], diff_ids: Sequence[str]
+        self,
+        config: OciDescriptor,
+        layers: Sequence[OciDescriptor],
+        diff_ids: Sequence[str],
+        *,
+        lease_id: str,
     ) -> str:
-        """Have all layers in snapshots and the top one kept by `config`; run it under a lease.
+        """Have all layers in snapshots and the top one kept by `config`.
+
+        `lease_id` is the lease that the caller holds and its calls are under.
 
         Returns:
             The chain ID, the name of the top snapshot; "" when there are no layers.
@@ -85,6 +92,10 @@ class Unpacker:
         parent = ""
         for layer, diff_id, chain_id in zip(layers, diff_ids, chain_ids(diff_ids), strict=True):
             async with self._locks.hold(chain_id):
+                # Before we look: the snapshot may stand on the lease of a load that fails.
+                await self._containerd.leases.add_resource(
+                    lease_id, LeaseResource(id=chain_id, type=f"snapshots/{self._snapshotter}")
+                )
                 if not await self.is_unpacked(chain_id):
                     await self._unpack_layer(layer, diff_id, parent=parent, chain_id=chain_id)
             parent = chain_id

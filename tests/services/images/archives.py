@@ -124,16 +124,16 @@ def oci_members(*images: TestImage, both: bool = False) -> dict[str, bytes | str
             "layers": layers,
         }
         target = add(json.dumps(manifest).encode(), manifest["mediaType"])  # type: ignore[arg-type]
-        for tag in image.tags:
-            descriptors.append(
-                {
-                    **target,
-                    "annotations": {
-                        "io.containerd.image.name": f"docker.io/library/{tag}",
-                        "org.opencontainers.image.ref.name": tag.partition(":")[2],
-                    },
-                }
-            )
+        descriptors += [
+            {
+                **target,
+                "annotations": {
+                    "io.containerd.image.name": f"docker.io/library/{tag}",
+                    "org.opencontainers.image.ref.name": tag.partition(":")[2],
+                },
+            }
+            for tag in image.tags
+        ]
         if not image.tags:
             descriptors.append(target)
         listing.append(

@@ -1,4 +1,4 @@
-"""Archives' compression: found by the first bytes, undone in bounded memory, bounded in what comes out."""
+"""Archives' compression: found by the first bytes, undone within bounds."""
 
 from __future__ import annotations
 

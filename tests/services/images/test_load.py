@@ -5,7 +5,10 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,9 +45,9 @@ async def load(engine: Engine, archive: bytes) -> list[str]:
 
 
 async def test_docker_archive_is_listed_by_ctr_and_holds_busybox(
-    containerd_address: Path, layer: bytes, tmp_path: Path
+    containerd_address: Path, layer: bytes
 ) -> None:
-    """An archive of docker save shows up in ctr, and a root file system made of it has the files."""
+    """An archive of docker save shows up in ctr, and root files made of it have what is in it."""
     async with open_engine(containerd_address) as engine:
         image = TestImage(layers=[layer, layer_with(hello="world")])
         assert await load(engine, tar_of(docker_members(image))) == ["Loaded image: busybox:latest"]
@@ -71,6 +74,10 @@ async def test_docker_archive_is_listed_by_ctr_and_holds_busybox(
         assert any(path.exists() for path in found)
         await engine.images.remove_rootfs("c1")
         await engine.images.remove_rootfs("c1")
+
+
+async def ignore(_: object) -> None:
+    """For loads whose progress does not matter."""
 
 
 async def test_archive_gets_the_id_that_containerd_gives_it(
@@ -266,7 +273,7 @@ def _bad_archives() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", list(_bad_archives()))
 async def test_bad_archives_leave_nothing(containerd_address: Path, kind: str) -> None:
-    """Every archive that cannot be loaded is refused as the client's mistake, and leaves no trace."""
+    """An archive that cannot be loaded is refused as the client's mistake and leaves no trace."""
     async with open_engine(containerd_address) as engine:
         before = await engine.leftovers()
         with pytest.raises(InvalidParameter) as refusal:
@@ -283,12 +290,10 @@ async def test_cancelled_load_leaves_nothing(containerd_address: Path, layer: by
         before = await engine.leftovers()
         archive = tar_of(docker_members(TestImage(layers=[layer])))
 
-        async def half():  # type: ignore[no-untyped-def]
+        async def half() -> AsyncIterator[bytes]:
             yield archive[: len(archive) // 2]
             scope.cancel()
             await trio.sleep_forever()
-
-        async def ignore(_: object) -> None: ...
 
         with trio.CancelScope() as scope:
             await engine.images.load(half(), ignore)
@@ -301,11 +306,9 @@ async def test_client_error_comes_out_as_itself(containerd_address: Path) -> Non
     """What the body raises is raised by load, not wrapped in a group."""
     async with open_engine(containerd_address) as engine:
 
-        async def broken():  # type: ignore[no-untyped-def]
+        async def broken() -> AsyncIterator[bytes]:
             yield b"x"
             raise ConnectionResetError("gone")
-
-        async def ignore(_: object) -> None: ...
 
         with pytest.raises(ConnectionResetError):
             await engine.images.load(broken(), ignore)
@@ -338,13 +341,65 @@ async def test_no_half_image_is_ever_visible(containerd_address: Path, layer: by
     async with open_engine(containerd_address) as engine:
         archive = tar_of(docker_members(TestImage(layers=[layer])))
 
-        async def slowly():  # type: ignore[no-untyped-def]
+        async def slowly() -> AsyncIterator[bytes]:
             for start in range(0, len(archive), 600_000):
                 yield archive[start : start + 600_000]
                 with pytest.raises(NotFound):
                     await engine.images.inspect("busybox")
 
-        async def ignore(_: object) -> None: ...
-
         await engine.images.load(slowly(), ignore)
         assert await engine.images.inspect("busybox")
+
+
+KILLED_LOAD = """
+import sys, trio
+from pathlib import Path
+from services.containerd.facade import Containerd
+from services.images import Images
+
+async def body():
+    yield Path(sys.argv[2]).read_bytes()
+    print("half", flush=True)
+    await trio.sleep_forever()
+
+async def ignore(_): pass
+
+class Events:
+    async def commit(self, *events): pass
+
+async def main():
+    containerd = Containerd(Path(sys.argv[1]), "moby")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(containerd.connection.run)
+        await Images(containerd=containerd, events=Events()).load(body(), ignore)
+
+trio.run(main)
+"""
+
+
+async def test_kill_9_in_the_middle_of_a_load(
+    containerd_address: Path, layer: bytes, tmp_path: Path
+) -> None:
+    """Nothing of a killed load is seen, and the next start leaves nothing of it on disk."""
+    async with open_engine(containerd_address, run=False) as engine:
+        before = await engine.leftovers()
+        archive = tar_of(docker_members(TestImage(layers=[layer, layer])))
+        half = tmp_path / "half.tar"
+        half.write_bytes(archive[: len(layer) + 600_000])
+        command = [sys.executable, "-c", KILLED_LOAD, str(containerd_address), str(half)]
+        async with trio.open_nursery() as nursery:
+            killed = await nursery.start(
+                partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
+            )
+            with trio.fail_after(30):
+                assert await killed.stdout.receive_some() == b"half\n"
+                # Some of it has come as far as containerd.
+                while (await engine.leftovers())["ingests"] == before["ingests"]:  # noqa: ASYNC110
+                    await trio.sleep(0.02)
+            killed.kill()
+        assert (await engine.leftovers())["leases"] != before["leases"]
+        assert await engine.images.list() == ()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.images.run)
+            nursery.cancel_scope.cancel()
+        assert await engine.leftovers() == before
