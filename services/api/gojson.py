@@ -24,11 +24,11 @@ _HEX: Final = b"0123456789abcdefABCDEF"
 _DIGITS: Final = b"0123456789"
 
 
-class SyntaxProblem(ValueError):
+class JsonSyntaxError(ValueError):
     """Not JSON; the text is Go's."""
 
 
-class TrailingContent(SyntaxProblem):
+class TrailingContentError(JsonSyntaxError):
     """A whole value, then something more."""
 
 
@@ -36,15 +36,15 @@ def decode(data: bytes) -> Any:
     """One JSON value as plain Python objects.
 
     Raises:
-        SyntaxProblem: `EOF` for nothing at all, `unexpected EOF` for a value cut short, else Go's description.
-        TrailingContent: something follows the value.
+        JsonSyntaxError: `EOF` for nothing at all, `unexpected EOF` for a value cut short, else Go's description.
+        TrailingContentError: something follows the value.
     """
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         end = _Scanner(data).value_end()
     if data[end:].strip(_SPACE):
-        raise TrailingContent("unexpected content after JSON")
+        raise TrailingContentError("unexpected content after JSON")
     return _mended(data)
 
 
@@ -73,7 +73,7 @@ class _Scanner:
     def value_end(self) -> int:
         """Where the first value ends."""
         if not self._data.strip(_SPACE):
-            raise SyntaxProblem("EOF")
+            raise JsonSyntaxError("EOF")
         self._value()
         return self._at
 
@@ -85,7 +85,7 @@ class _Scanner:
             if byte in b"{[":
                 stack.append(byte + 2)  # '{' + 2 is '}', '[' + 2 is ']'
                 if len(stack) > _MAX_DEPTH:
-                    raise SyntaxProblem("exceeded max depth")
+                    raise JsonSyntaxError("exceeded max depth")
                 if self._opened_nonempty(byte):
                     continue
                 stack.pop()
@@ -204,12 +204,12 @@ class _Scanner:
 
     def _byte(self) -> int:
         if self._at >= len(self._data):
-            raise SyntaxProblem("unexpected EOF")
+            raise JsonSyntaxError("unexpected EOF")
         self._at += 1
         return self._data[self._at - 1]
 
     def _fail(self, byte: int, where: str) -> NoReturn:
-        raise SyntaxProblem(f"invalid character {_quoted(byte)} {where}")
+        raise JsonSyntaxError(f"invalid character {_quoted(byte)} {where}")
 
 
 def _quoted(byte: int) -> str:

@@ -15,7 +15,7 @@ PLAIN_PORT: Final = 2375
 TLS_PORT: Final = 2376
 
 
-class InvalidHost(ValueError):
+class InvalidHostError(ValueError):
     """A `--host` that names no listener; the text is dockerd's where it has one."""
 
 
@@ -58,7 +58,7 @@ def parse_host(text: str, *, tls: bool = False) -> Host:
     """Read one `--host`. Without a scheme it is TCP; what is left out is dockerd's default.
 
     Raises:
-        InvalidHost: no such scheme, or an address that is none.
+        InvalidHostError: no such scheme, or an address that is none.
     """
     text = text.strip()
     scheme, found, rest = text.partition("://")
@@ -71,22 +71,22 @@ def parse_host(text: str, *, tls: bool = False) -> Host:
             return _parse_tcp(text, rest, TLS_PORT if tls else PLAIN_PORT)
         case "fd":
             return FdHost(name="" if rest == "*" else rest)
-    raise InvalidHost(f"invalid bind address format: {text}")
+    raise InvalidHostError(f"invalid bind address format: {text}")
 
 
 def _parse_tcp(text: str, rest: str, default_port: int) -> TcpHost:
     address = rest.rstrip("/")
     if "/" in address:
-        raise InvalidHost(f"invalid bind address ({text}): should not contain a path element")
+        raise InvalidHostError(f"invalid bind address ({text}): should not contain a path element")
     if address.startswith("["):
         host, closed, tail = address[1:].partition("]")
         if not closed or (tail and not tail.startswith(":")):
-            raise InvalidHost(f"invalid bind address ({text})")
+            raise InvalidHostError(f"invalid bind address ({text})")
         port = tail[1:]
     elif address.count(":") > 1:
-        raise InvalidHost(f"invalid bind address ({text}): too many colons in address")
+        raise InvalidHostError(f"invalid bind address ({text}): too many colons in address")
     else:
         host, _, port = address.partition(":")
     if port and not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise InvalidHost(f"invalid bind address ({text}): invalid port {port}")
+        raise InvalidHostError(f"invalid bind address ({text}): invalid port {port}")
     return TcpHost(host=host or DEFAULT_TCP_HOST, port=int(port) if port else default_port)

@@ -94,7 +94,7 @@ class Listeners:
         """`group` owns unix sockets, by name or gid; "" leaves them to the daemon's own.
 
         Raises:
-            InvalidHost: an fd:// host for which systemd passed nothing.
+            InvalidHostError: an fd:// host for which systemd passed nothing.
         """
         self._group = group
         self._tls_verify = tls_verify

@@ -102,7 +102,7 @@ def parse_filters(text: str) -> Mapping[str, tuple[str, ...]]:
         return MappingProxyType({})
     try:
         decoded = gojson.decode(text.encode("utf-8", "replace"))
-    except gojson.SyntaxProblem as error:
+    except gojson.JsonSyntaxError as error:
         raise InvalidParameter("invalid filter") from error
     if decoded is None:
         return MappingProxyType({})

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from services.api.hosts import FdHost, InvalidHost
+from services.api.hosts import FdHost, InvalidHostError
 
 FIRST_FD: Final = 3
 
@@ -35,17 +35,17 @@ class ActivatedSockets:
         """The descriptors that an fd:// host means: all, those of a name, or the one of a number.
 
         Raises:
-            InvalidHost: there are none.
+            InvalidHostError: there are none.
         """
         if not self.names:
-            raise InvalidHost(
+            raise InvalidHostError(
                 "no sockets found via socket activation: make sure the service was started by systemd"
             )
         found = [FIRST_FD + i for i, name in enumerate(self.names) if host.name in {"", name}]
         if host.name.isdigit() and FIRST_FD <= int(host.name) < FIRST_FD + len(self.names):
             found = [int(host.name)]
         if not found:
-            raise InvalidHost(f"no socket named {host.name!r} was passed in by systemd")
+            raise InvalidHostError(f"no socket named {host.name!r} was passed in by systemd")
         return tuple(found)
 
 
@@ -53,14 +53,14 @@ def adopt(descriptor: int) -> socket.socket:
     """A descriptor from systemd as a socket: never inherited by our children, and checked to listen.
 
     Raises:
-        InvalidHost: it is not a listening stream socket.
+        InvalidHostError: it is not a listening stream socket.
     """
     os.set_inheritable(descriptor, False)
     try:
         sock = socket.socket(fileno=descriptor)
     except OSError as error:
-        raise InvalidHost(f"descriptor {descriptor} is not a socket: {error}") from error
+        raise InvalidHostError(f"descriptor {descriptor} is not a socket: {error}") from error
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.detach()
-        raise InvalidHost(f"descriptor {descriptor} is not a listening socket")
+        raise InvalidHostError(f"descriptor {descriptor} is not a listening socket")
     return sock

@@ -73,9 +73,9 @@ def decode(body: bytes, kind: type[T]) -> T:
     """
     try:
         value = gojson.decode(body)
-    except gojson.TrailingContent as error:
+    except gojson.TrailingContentError as error:
         raise InvalidParameter(str(error)) from error
-    except gojson.SyntaxProblem as error:
+    except gojson.JsonSyntaxError as error:
         text = "got EOF while reading request body" if str(error) == "EOF" else str(error)
         raise InvalidParameter(f"invalid JSON: {text}") from error
     ordered = _ordered(value, _type_of(kind), _Place(kind=kind.__name__))
