@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import contextvars
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Final
 
 import trio
 
-from supervisor.otp.child import NEVER, Child, Exit, Ready, State, current_child, limit_s
-from supervisor.otp.errors import (
-    NotRunning,
-    Shutdown,
-    StartTimeout,
-    StopTimeout,
-    StrayCancelled,
-    Unhealthy,
-)
+from supervisor.otp._start import run_start
+from supervisor.otp.child import NEVER, Child, State, current_child
+from supervisor.otp.errors import NotRunning
+from supervisor.otp.exits import classify, is_fatal
 from supervisor.otp.intensity import Intensity, RestartLog
+from supervisor.otp.overdue import Overdue
 from supervisor.otp.report import BACKLOG, Report, ReportKind, Reports, Subscription, now_ns
-from supervisor.otp.spec import Probe, Strategy
+from supervisor.otp.spec import Strategy
 from supervisor.otp.stop import stop_request
-from supervisor.otp.strategy import ExitKind
 from supervisor.otp.tree import Node, SupervisorFacts, supervisor_node
-
-STUCK_EVERY_S: Final = (
-    1.0  # from a child's limit to the first report that it is stuck, and between them
-)
 
 
 class SupervisorBase(ABC):
@@ -46,8 +36,8 @@ class SupervisorBase(ABC):
         self._context = contextvars.Context()
         self._is_stopping = False
         self._parked: trio.lowlevel.Task | None = None
-        self._due: dict[Child, float] = {}  # when to report that a child has not ended
-        self._alarm = trio.CancelScope()
+        self._overdue = Overdue()
+        self._alarm = trio.CancelScope()  # around the sleep of our task; its deadline wakes us
 
     # --- what the two kinds differ in
 
@@ -139,10 +129,10 @@ class SupervisorBase(ABC):
                 parent.nested = self
             if parent.task is trio.lowlevel.current_task():
                 # Only the child's main task speaks for the child: it ends when we return.
-                stop_request().listen(self._on_stop_request)
+                stop_request().listen(self.stop)
         self._is_stopping = False
         self._children = {}
-        self._due = {}
+        self._overdue = Overdue()
         self._log.clear()
         self._context = contextvars.copy_context()
         self._reset()
@@ -153,7 +143,11 @@ class SupervisorBase(ABC):
         self._nursery = None
         self._is_stopping = True
 
-    def _on_stop_request(self) -> None:
+    def stop(self) -> None:
+        """Ask the supervisor to end: it stops its children in good order, and `run` returns.
+
+        For the root of a tree; below it, `terminate_child` of the supervisor above does this.
+        """
         self._is_stopping = True
         self._wake()
 
@@ -193,72 +187,26 @@ class SupervisorBase(ABC):
                     await trio.sleep(delay_s)
                     child.state = State.STARTING
                 if not scope.cancel_called:
-                    await self._run_start(child, scope)
+                    self._limit_start(child, scope)
+                    await run_start(child)
         except BaseException as caught:
             error = caught
         try:
-            child.exit = self._classify(child, scope, error)
+            child.exit = classify(child, scope, error)
             child.task = child.scope = None
-            self._due.pop(child, None)
-            self._on_exit(child)
-            if error is not None and _is_fatal(error):
+            self._overdue.forget(child)
+            if error is not None and is_fatal(error):
+                self._is_stopping = True
                 raise error
         finally:
             error = None  # its traceback holds this frame
+            self._on_exit(child)
 
-    async def _run_start(self, child: Child, scope: trio.CancelScope) -> None:
-        spec = child.spec
-        if spec.start_limit_s is not None:
-            scope.deadline = trio.current_time() + spec.start_limit_s
-            self._watch(child, spec.start_limit_s)
-        if not spec.takes_status:
-            Ready(child).started()
-        if spec.healthy is not None:
-            await self._run_probed(child, spec.healthy)
-        elif spec.takes_status:
-            await spec.start(task_status=Ready(child))
-        else:
-            await spec.start()
-
-    async def _run_probed(self, child: Child, probe: Probe) -> None:
-        """The child beside its probe. What the child raises is not put into a group of ours."""
-        start, error = child.spec.start, None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_probe, child, probe)
-            try:
-                await (start(task_status=Ready(child)) if child.spec.takes_status else start())
-            except BaseException as caught:
-                error = caught
-            nursery.cancel_scope.cancel()
-        try:
-            if error is not None:
-                raise error
-        finally:
-            error = None
-
-    def _classify(self, child: Child, scope: trio.CancelScope, error: BaseException | None) -> Exit:
-        if child.verdict is not None:
-            if error is not None:
-                child.verdict.__cause__ = error
-            return Exit(ExitKind.CRASH, child.verdict)
-        if child.state is State.STOPPING:
-            if error is None and scope.cancelled_caught and child.stop is not None:
-                limit = child.spec.shutdown_s
-                error = StopTimeout(self.path, child.id, f"did not end within {limit:g} s")
-            elif error is not None and is_shutdown(error):
-                error = None
-            return Exit(ExitKind.SHUTDOWN, error)
-        if error is None:
-            if scope.cancelled_caught and child.state is State.STARTING:
-                text = f"was not ready within {child.spec.start_limit_s} s"
-                return Exit(ExitKind.CRASH, StartTimeout(self.path, child.id, text))
-            is_ready = child.state is State.RUNNING
-            return Exit(ExitKind.NORMAL if is_ready else ExitKind.IGNORE)
-        if isinstance(error, trio.Cancelled):
-            stray = StrayCancelled(self.path, child.id, "was cancelled by a scope not around it")
-            stray.__cause__ = error
-            return Exit(ExitKind.CRASH, stray)
-        return Exit(ExitKind.SHUTDOWN if is_shutdown(error) else ExitKind.CRASH, error)
+    def _limit_start(self, child: Child, scope: trio.CancelScope) -> None:
+        limit_s = child.spec.start_limit_s
+        if limit_s is not None:
+            scope.deadline = trio.current_time() + limit_s
+            self._watch(child, scope.deadline)
 
     def _on_ready(self, child: Child, value: object) -> None:
         """The child has called started(); too late if it is being stopped or its limit is over."""
@@ -267,7 +215,7 @@ class SupervisorBase(ABC):
             return
         if child.spec.start_limit_s is not None:
             scope.deadline = NEVER
-            self._due.pop(child, None)
+            self._overdue.forget(child)
         child.state = State.RUNNING
         child.since = trio.current_time()
         if self.reports.has_readers():
@@ -288,7 +236,11 @@ class SupervisorBase(ABC):
                 await trio.lowlevel.wait_task_rescheduled(self._abort_park)
             finally:
                 self._parked = None
-        self._fire_due(trio.current_time())
+        now = trio.current_time()
+        if self._next_due() <= now:
+            # It may be we, or the whole loop, that are late: whoever can end now has a turn to.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            self._fire_due(now)
 
     def _wake(self) -> None:
         if self._parked is not None:
@@ -300,24 +252,28 @@ class SupervisorBase(ABC):
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _next_due(self) -> float:
-        return min(self._due.values(), default=NEVER)
+        return self._overdue.next_at()
 
     def _fire_due(self, now: float) -> None:
-        for child, due in tuple(self._due.items()):
-            if due <= now:
-                self._due[child] = now + STUCK_EVERY_S
-                self._report(ReportKind.STUCK, child, stack=child.stack(), overdue_s=now - due)
+        for child, overdue_s in self._overdue.take(now):
+            self._report(ReportKind.STUCK, child, stack=child.stack(), overdue_s=overdue_s)
 
-    def _watch(self, child: Child, after_s: float) -> None:
-        """Report the child as stuck unless it ends within `after_s` and a little."""
-        due = trio.current_time() + after_s + STUCK_EVERY_S
-        self._due[child] = due
+    def _watch(self, child: Child, limit_at: float) -> None:
+        """Report the child as stuck unless it ends by `limit_at`, or a little later."""
+        due = self._overdue.watch(child, limit_at)
         if due < self._alarm.deadline:
             self._alarm.deadline = due
 
     def _ask(self, child: Child, *, brutal: bool = False) -> None:
+        """Ask it to end and watch that it does."""
         child.ask(brutal=brutal)
-        self._watch(child, limit_s(child, brutal=brutal))
+        limit_s = 0.0 if brutal else child.spec.shutdown_s
+        self._watch(child, trio.current_time() + limit_s)
+
+    def end_unhealthy(self, child: Child, verdict: Exception) -> None:
+        """End it as if it had crashed with `verdict`. For its probe."""
+        self._ask(child)
+        child.verdict = verdict
 
     # --- what an observer sees
 
@@ -362,46 +318,3 @@ class SupervisorBase(ABC):
                 overdue_s=overdue_s,
             )
         )
-
-
-async def _probe(child: Child, probe: Probe) -> None:
-    """Ends the child through its own stop request, so that it may still drain."""
-    bad = 0
-    while bad < probe.tries:
-        await trio.sleep(probe.every_s)
-        if child.state is not State.RUNNING:
-            continue
-        error: Exception | None = None
-        is_well = False
-        with trio.move_on_after(probe.limit_s):
-            try:
-                is_well = await probe.check()
-            except (
-                Exception
-            ) as caught:  # a probe that cannot tell is a bad answer, whatever it raises
-                error = caught
-        bad = 0 if is_well else bad + 1
-    if child.state is State.RUNNING:
-        child.owner._ask(child)
-        child.verdict = Unhealthy(child.owner.path, child.id, f"failed its probe {bad} times")
-        child.verdict.__context__ = error
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
-def is_shutdown(error: BaseException) -> bool:
-    """Shutdown itself, or the group that a child's nursery made of it."""
-    return all(isinstance(leaf, Shutdown) for leaf in _leaves(error))
-
-
-def _is_fatal(error: BaseException) -> bool:
-    """Not for a supervisor to decide: a request to end the whole program."""
-    return any(
-        not isinstance(leaf, (Exception, trio.Cancelled, GeneratorExit)) for leaf in _leaves(error)
-    )

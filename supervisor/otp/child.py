@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from supervisor.otp.stop import StopRequest
 
 
+NEVER: Final = math.inf
+
+
 class State(enum.Enum):
     """Where a child stands."""
 
@@ -118,6 +121,11 @@ class Child:
         self.failures += 1
         return backoff.delay_s(self.failures)
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the limit that it was given when it was asked to end is over."""
+        return self.scope is not None and trio.current_time() >= self.scope.deadline
+
     def ask(self, *, brutal: bool = False) -> None:
         """Ask the present incarnation to end; with `brutal` or a limit of 0, cancel it at once.
 
@@ -168,15 +176,7 @@ current_child: Final[ContextVar[Child | None]] = ContextVar("current_child", def
 """The child that the running task is part of."""
 
 
-def limit_s(child: Child, *, brutal: bool) -> float:
-    """How long after being asked the child may still live before that is worth a report."""
-    return 0.0 if brutal else child.spec.shutdown_s
-
-
 def _frames(task: trio.lowlevel.Task) -> Iterator[str]:
     for frame, line in task.iter_await_frames():
         code = frame.f_code
         yield f"{code.co_filename}:{line} in {code.co_qualname}"
-
-
-NEVER: Final = math.inf

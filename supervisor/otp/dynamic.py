@@ -7,7 +7,7 @@ from typing import Final
 import outcome
 import trio
 
-from supervisor.otp._base import SupervisorBase, is_shutdown
+from supervisor.otp._base import SupervisorBase
 from supervisor.otp.child import Child, Exit, State
 from supervisor.otp.errors import (
     AlreadyStarted,
@@ -17,6 +17,7 @@ from supervisor.otp.errors import (
     NotRunning,
     TooManyRestarts,
 )
+from supervisor.otp.exits import is_shutdown
 from supervisor.otp.info import ChildCounts, ChildInfo, count, info
 from supervisor.otp.intensity import Intensity
 from supervisor.otp.report import ReportKind
