@@ -184,13 +184,14 @@ class Events:
 
     @asynccontextmanager
     async def subscribe(self, *filters: str) -> AsyncIterator[EventStream]:
-        """Events of all namespaces that match any of `filters` (namespace==moby, topic~=/tasks/).
+        """Events of all namespaces that match any of `filters` (all without one).
 
+        A filter is one of containerd's: `namespace==moby,topic~="^/tasks/"`, values in quotes.
         Within the block nothing is missed: what happens after it is entered will be read. What is
         not read waits in HTTP/2's window, and then in containerd.
         """
         marker = f"{MARKER_TOPIC}/{uuid.uuid4().hex}"
-        request = SubscribeRequest(filters=[*filters, f"topic=={marker}"] if filters else [])
+        request = SubscribeRequest(filters=[*filters, f'topic=="{marker}"'] if filters else [])
         async with self._connection.stream(SUBSCRIBE) as stream:
             await stream.send(request, end=True)
             events = EventStream(stream)

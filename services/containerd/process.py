@@ -97,6 +97,8 @@ class Process:
                 cwd="/",
                 start_new_session=True,
             )
+        except OSError as error:
+            raise Unavailable(f"containerd cannot be started: {error}") from error
         finally:
             os.close(log_fd)
         config.pid_file.write_text(f"{process.pid}\n")

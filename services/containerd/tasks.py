@@ -236,7 +236,7 @@ class Tasks:
 
     async def metrics(self, id: str) -> TaskMetrics:
         """What the container uses now, as the shim read it from its cgroup."""
-        request = MetricsRequest(filters=[f"id=={id}"])
+        request = MetricsRequest(filters=[f'id=="{id}"'])
         reply = await self._connection.unary(METRICS, request, id)
         for metric in reply.metrics:
             if metric.id == id and metric.data is not None:

@@ -120,7 +120,7 @@ async def test_events_tell_a_tasks_whole_life(containerd_config: ProcessConfig) 
     seen: list[EventEnvelope] = []
     async with connected(containerd_config) as containerd:
         async with containerd.events.subscribe(
-            f"namespace=={NAMESPACE},topic~=/tasks/"
+            f'namespace=="{NAMESPACE}",topic~="^/tasks/"'
         ) as stream:
             async with created_task(containerd, containerd_config, "sleep", "1000") as id:
                 pid = await containerd.tasks.start(id)
