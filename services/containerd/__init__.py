@@ -3,8 +3,11 @@
 Nothing of gRPC, protobuf or asyncio leaves this package.
 """
 
+from .events import EventEnvelope as EventEnvelope
+from .events import TaskOOMEvent as TaskOOMEvent
 from .facade import Containerd as Containerd
 from .process import Process as Process
+from .process_config import ProcessConfig as ProcessConfig
 from .values import ContainerRecord as ContainerRecord
 from .values import Descriptor as Descriptor
 from .values import Mount as Mount

@@ -85,12 +85,16 @@ class Terminals:
         """The run is over; who attaches from now on attaches to the next one."""
         self._streams.pop(container.id, None)
 
-    async def forget(self, container: Container) -> None:
-        """The container is gone."""
+    async def drop_streams(self, container: Container) -> None:
+        """The run did not come about: who is attached to it gets the end."""
         streams = self._streams.pop(container.id, None)
-        self._logs.pop(container.id, None)
         if streams is not None:
             await streams.close()
+
+    async def forget(self, container: Container) -> None:
+        """The container is gone."""
+        await self.drop_streams(container)
+        self._logs.pop(container.id, None)
 
     def _new_streams(self, container: Container) -> Stdio:
         config = container.definition.config
