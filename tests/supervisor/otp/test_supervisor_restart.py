@@ -103,9 +103,7 @@ async def test_group_restart_starts_stopped_siblings(
 async def test_failed_restart_counts_and_is_tried_again(autojump_clock: MockClock) -> None:
     """Each attempt counts against the intensity; with enough of it the child comes back."""
     stage = Stage()
-    supervisor = Supervisor(
-        [stage.spec("a")], name="root", intensity=Intensity(max_restarts=3)
-    )
+    supervisor = Supervisor([stage.spec("a")], name="root", intensity=Intensity(max_restarts=3))
     async with running(supervisor) as run:
         stage.plans["a"].extend(["fail", "fail"])
         await stage.tell("a", "crash")

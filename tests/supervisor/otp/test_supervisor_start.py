@@ -148,9 +148,7 @@ async def test_started_twice_is_an_error_of_the_child(autojump_clock: MockClock)
 
 async def test_start_limit_fails_the_start(autojump_clock: MockClock) -> None:
     """A child that is not ready within start_limit_s is cancelled, which is a start error."""
-    supervisor = Supervisor(
-        [ChildSpec(id="a", start=never_ready, start_limit_s=3.0)], name="root"
-    )
+    supervisor = Supervisor([ChildSpec(id="a", start=never_ready, start_limit_s=3.0)], name="root")
     with pytest.raises(StartFailed) as caught:
         async with running(supervisor):
             pass
