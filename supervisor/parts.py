@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import trio
 
@@ -24,10 +24,10 @@ from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
 from services.api.routes.exec import ExecRoutes
 from services.api.server import ApiServer, ServerConfig
-from services.api.systemd import activated_sockets
+from services.api.systemd import ActivatedSockets
 from services.api.tls import TLSConfig, server_context
-from services.containerd import Containerd, Process, ProcessConfig
-from services.containers import ContainerTable
+from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
+from services.containers import Container, ContainerTable
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
 from services.containers.create import Creator
@@ -70,7 +70,7 @@ class Parts:
     containerd: Containerd
     store: Store
     bus: EventBus
-    event_stream: EventStream[object]
+    event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
     running: DynamicSupervisor
@@ -206,7 +206,7 @@ def _containers(
         directory=settings.exec_root / "io",
     )
 
-    async def forget(container: object) -> None:
+    async def forget(container: Container) -> None:
         execs.forget(container)
         await terminals.forget(container)
 
@@ -317,7 +317,7 @@ def _spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
     )
 
 
-def _cgroup_driver(facts: HostFacts) -> str:
+def _cgroup_driver(facts: HostFacts) -> Literal["cgroupfs", "systemd"]:
     """dockerd's choice: systemd where it manages a unified hierarchy."""
     return "systemd" if facts.systemd and facts.cgroup.version == "2" else "cgroupfs"
 
@@ -351,18 +351,18 @@ def _listeners(settings: Settings, environment: Mapping[str, str]) -> Listeners:
         group=api.group,
         tls=_tls(settings),
         tls_verify=api.tls.verify if api.tls else False,
-        activated=activated_sockets(environment, os.getpid()),
+        activated=ActivatedSockets.from_environ(environment, pid=os.getpid()),
     )
 
 
 def _host(address: HostAddress) -> Host:
     match address.scheme:
         case "unix":
-            return UnixHost(Path(address.address))
+            return UnixHost(path=Path(address.address))
         case "tcp":
-            return TcpHost(address.address, address.port)
+            return TcpHost(host=address.address, port=address.port)
         case "fd":
-            return FdHost("" if address.address == "*" else address.address)
+            return FdHost(name="" if address.address == "*" else address.address)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -20,7 +20,7 @@ from services.containers.logs import (
     parse_json_file_options,
     refuse_reading,
 )
-from services.containers.stdio import Stdio
+from services.containers.stdio import Lanes, Stdio
 
 
 class Terminals:
@@ -32,8 +32,7 @@ class Terminals:
         self._directory = exec_root / "io"
         self._streams: dict[str, Stdio] = {}
         self._logs: dict[str, JsonFileLog] = {}
-        # One at a time: the writers share the interpreter, and take turns of a block each.
-        self._log_threads = trio.CapacityLimiter(1)
+        self._lanes = Lanes()
         self._reader_threads = trio.CapacityLimiter(2)
 
     def streams(self, container: Container) -> Stdio:
@@ -109,5 +108,5 @@ class Terminals:
             stdin_once=config.stdin_once,
             log=self.log(container),
             on_stdin_closed=close_stdin,
-            threads=self._log_threads,
+            lanes=self._lanes,
         )
