@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import resource
@@ -252,6 +253,35 @@ async def test_exit_ends_the_streams_that_others_hold_open(
         assert trio.current_time() == pytest.approx(2.0)
     shim.close()
     await stdio.close()
+
+
+class FullSpool(JsonFileLog):
+    """Stands in for a spool's file system without room, for the first calls."""
+
+    refusals = 3
+
+    def position(self) -> bytes:
+        if self.feed.extent is not None and self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().position()
+
+
+async def test_spool_without_room_delays_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full file system under the spool ends nothing and loses nothing."""
+    monkeypatch.setattr("services.containers.stdio.stdio._FULL_PAUSE_S", 0.001)
+    log = FullSpool(tmp_path / "c-json.log", JsonFileOptions())
+    stdio = make_stdio(tmp_path, log=log)
+    async with (
+        stdio.attach(stdout=True, stderr=True, stdin=False) as streams,
+        running(stdio) as shim,
+    ):
+        await shim.write(Stream.STDOUT, b"one\ntwo\n")
+        assert await streams.receive() == (Stream.STDOUT, b"one\ntwo\n")
+    assert log.refusals == 0
+    assert logged_text(log) == b"one\ntwo\n"
 
 
 @pytest.mark.parametrize("exit_first", [False, True])
