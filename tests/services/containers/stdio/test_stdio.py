@@ -256,9 +256,9 @@ async def test_exit_ends_the_streams_that_others_hold_open(
 
 
 class FullSpool(JsonFileLog):
-    """Stands in for a spool's file system without room, for the first calls."""
+    """Stands in for a spool's file system without room, at first."""
 
-    refusals = 3
+    refusals = 1
 
     def position(self) -> bytes:
         if self.feed.extent is not None and self.refusals:
