@@ -80,9 +80,8 @@ class Stdio:
         )
         self._hub = Hub()
         self._lanes = lanes or Lanes()
-        self._turn = (
-            trio.Lock()
-        )  # the spool takes one call at a time, and blocks are told in its order
+        # One call of the spool at a time; and the attached are told in the order of the log.
+        self._turn = trio.Lock()
         self._exited_at = math.inf  # on trio's clock
         self._drained = trio.Event()
         self._closed = False
@@ -102,6 +101,8 @@ class Stdio:
     async def prepare(self) -> None:
         """Make or adopt the FIFOs, open our ends. Before the task is created; idempotent."""
         await trio.to_thread.run_sync(self._open, limiter=self._lanes.quiet)
+        if self._stdin is not None:
+            self._stdin.opened.set()
 
     def process_started(self) -> None:
         """The task was created (or adopted): its shim has the FIFOs; stdin may be closed."""

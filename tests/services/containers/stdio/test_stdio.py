@@ -357,11 +357,13 @@ async def test_stdin_closes_in_order_and_once(tmp_path: Path) -> None:
         told.append(b"closed")
 
     stdio = make_stdio(tmp_path, stdin=True, stdin_once=True, on_stdin_closed=tell)
-    await stdio.prepare()
     async with trio.open_nursery() as nursery:
-        await nursery.start(stdio.pump)
         async with stdio.attach(stdout=True, stderr=True, stdin=True) as streams:
-            await streams.send_stdin(b"early")  # before the process is there: `docker run -i`
+            # Before the process and even its FIFOs are there: `docker run -i` attaches first.
+            nursery.start_soon(streams.send_stdin, b"early")
+            await trio.testing.wait_all_tasks_blocked()
+            await nursery.start(stdio.pump)
+            await trio.testing.wait_all_tasks_blocked(0.01)
             streams.close_stdin()
             await trio.testing.wait_all_tasks_blocked()
             assert told == []
