@@ -7,7 +7,7 @@ read of a target is kept for as long as it is listed, but the list of names is n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -17,6 +17,7 @@ from loguru import logger
 from services.containerd.values import ImageRecord
 from services.errors import InvalidParameter, NotFound
 
+from ._groups import single_error
 from .catalog import Catalog, make_catalog
 from .model import Image, ImageId, ImageName, Manifest, chain_ids
 from .names import from_descriptor
@@ -27,6 +28,7 @@ from .survey import Survey, Surveyor, Variant
 from .times import parse_rfc3339_ns
 
 MAX_AGE_S: Final = 1.0
+_READS_AT_ONCE: Final = 16
 
 _log = logger.bind(service="images")
 
@@ -56,7 +58,9 @@ class ImageIndex:
         self._unpacked_bytes: dict[str, int] = {}  # by chain ID; a committed snapshot never changes
         self._catalog = Catalog(images=())
         self._listed_at = -float("inf")  # trio's clock, when the call for the list went out
+        self._records: Sequence[ImageRecord] = ()  # what the catalog was made of
         self._refreshing = trio.Lock()
+        self._reads = trio.Semaphore(_READS_AT_ONCE)
 
     async def current(self, *, fresh: bool = False) -> Catalog:
         """The catalog, at most `max_age_s` old; with `fresh`, not older than this call.
@@ -78,10 +82,25 @@ class ImageIndex:
         by_target: dict[str, list[ImageRecord]] = {}
         for record in records:
             by_target.setdefault(record.target.digest, []).append(record)
-        images = [await self._image(same) for same in by_target.values()]
-        self._forget(set(by_target))
-        self._catalog = make_catalog(image for image in images if image is not None)
+        if records != self._records or by_target.keys() != self._facts.settled.keys():
+            images = await self._read_images(by_target)
+            self._forget(set(by_target))
+            self._catalog, self._records = make_catalog(images), records
         self._listed_at = listed_at
+
+    async def _read_images(self, by_target: Mapping[str, Sequence[ImageRecord]]) -> list[Image]:
+        images: list[Image] = []
+
+        async def read(records: Sequence[ImageRecord]) -> None:
+            async with self._reads:
+                if (image := await self._image(records)) is not None:
+                    images.append(image)
+
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                for records in by_target.values():
+                    nursery.start_soon(read, records)
+        return images
 
     async def _image(self, records: Sequence[ImageRecord]) -> Image | None:
         """The image that all of `records` name; None when it cannot be read: reported once."""
