@@ -40,7 +40,7 @@ log = logger.bind(service="containerd.process")
 
 
 class LogFollower:
-    """Reads `path` from its end, or from its beginning when it is new; written to with O_APPEND only."""
+    """Reads what is appended to `path` from now on. Whoever writes to it must use O_APPEND."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -64,7 +64,7 @@ class LogFollower:
                 write_line(self._rest)
                 self._rest = b""
         if self._offset > FILE_MAX_BYTES:
-            # A line written since the read above is lost: rather that than a file without bound.
+            # A line written since the last read is lost: rather that than a file without bound.
             os.ftruncate(self._fd, 0)
             self._offset = 0
 

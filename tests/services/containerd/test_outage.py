@@ -1,5 +1,8 @@
 """kill -9 of containerd under load: nothing hangs, and what ran still runs."""
 
+# A stream breaks at whichever step of its block it is.
+# ruff: noqa: PT012
+
 from __future__ import annotations
 
 import os
@@ -188,7 +191,7 @@ async def test_an_exit_while_containerd_is_away_is_told_after(config: ProcessCon
 async def test_a_stopped_containerd_costs_one_limit(
     config: ProcessConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """containerd under SIGSTOP: a call ends by its limit with DeadlineExceeded, and later ones work."""
+    """containerd under SIGSTOP: a call ends by its limit, and the next ones work."""
 
     async def body(containerd: Containerd, keeper: Keeper) -> None:
         quick = connection_module.VERSION
