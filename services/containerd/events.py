@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+import trio
 from grpclib.const import Cardinality
 
 from protos.generated.containerd import events as pb
-from protos.generated.containerd.services.events.v1 import Envelope, SubscribeRequest
+from protos.generated.containerd.services.events.v1 import (
+    Envelope,
+    PublishRequest,
+    SubscribeRequest,
+)
+from protos.generated.wire import Any, Empty
+from services.errors import DeadlineExceeded, EngineError
 
-from ._method import NO_LIMIT_S, Method
+from ._method import NO_LIMIT_S, RPC_LIMIT_S, Method
 from ._stream import Stream
 from ._wire import to_ns
 from .connection import Connection
 
+# Published by a subscriber to learn from its arrival that containerd has begun to listen for it.
+MARKER_TOPIC: Final = "/wharfinger/subscribed"
+MARKER_FIRST_S: Final = 0.005
+MARKER_MAX_S: Final = 0.1
+
+_SERVICE: Final = "containerd.services.events.v1.Events"
+PUBLISH: Final = Method(service=_SERVICE, name="Publish", request=PublishRequest, reply=Empty)
 SUBSCRIBE: Final = Method(
-    service="containerd.services.events.v1.Events",
+    service=_SERVICE,
     name="Subscribe",
     request=SubscribeRequest,
     reply=Envelope,
@@ -141,12 +157,23 @@ class EventStream:
 
     def __init__(self, stream: Stream[SubscribeRequest, Envelope]) -> None:
         self._stream = stream
+        self._early: deque[Envelope] = deque()  # came while the subscription was being made
 
     def __aiter__(self) -> EventStream:
         return self
 
     async def __anext__(self) -> EventEnvelope:
-        return _to_envelope(await self._stream.__anext__())
+        while True:
+            message = self._early.popleft() if self._early else await self._stream.__anext__()
+            if not message.topic.startswith(MARKER_TOPIC):
+                return _to_envelope(message)
+
+    async def read_until(self, topic: str) -> None:
+        """Block until an event of that topic came; those before it are kept for the reader."""
+        async for message in self._stream:
+            if message.topic == topic:
+                return
+            self._early.append(message)
 
 
 class Events:
@@ -157,14 +184,45 @@ class Events:
 
     @asynccontextmanager
     async def subscribe(self, *filters: str) -> AsyncIterator[EventStream]:
-        """Events of all namespaces that match any of `filters` (namespace==moby, topic~=/tasks/).
+        """Events of all namespaces that match any of `filters` (all without one).
 
-        containerd does not say when it has begun to listen; what happens meanwhile may be missed.
-        What is not read waits in HTTP/2's window and then in containerd.
+        A filter is one of containerd's: `namespace==moby,topic~="^/tasks/"`, values in quotes.
+        Within the block nothing is missed: what happens after it is entered will be read. What is
+        not read waits in HTTP/2's window, and then in containerd.
         """
+        marker = f"{MARKER_TOPIC}/{uuid.uuid4().hex}"
+        request = SubscribeRequest(filters=[*filters, f'topic=="{marker}"'] if filters else [])
         async with self._connection.stream(SUBSCRIBE) as stream:
-            await stream.send(SubscribeRequest(filters=list(filters)), end=True)
-            yield EventStream(stream)
+            await stream.send(request, end=True)
+            events = EventStream(stream)
+            await self._wait_listening(events, marker)
+            yield events
+
+    async def _wait_listening(self, events: EventStream, marker: str) -> None:
+        """containerd does not answer a subscription, so publish until something comes back."""
+        failure: EngineError | None = DeadlineExceeded(
+            f"{SUBSCRIBE.about('')}: no event from containerd in {RPC_LIMIT_S:g} s"
+        )
+        with trio.move_on_after(RPC_LIMIT_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._publish_until_cancelled, marker)
+                try:
+                    await events.read_until(marker)
+                    failure = None
+                except EngineError as error:
+                    failure = error
+                nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _publish_until_cancelled(self, topic: str) -> None:
+        request = PublishRequest(topic=topic, event=Any(type_url="google.protobuf.Empty"))
+        delay_s = MARKER_FIRST_S
+        while True:
+            with suppress(EngineError):  # the reader, on the same connection, has the better one
+                await self._connection.unary(PUBLISH, request, topic)
+            await trio.sleep(delay_s)
+            delay_s = min(delay_s * 2.0, MARKER_MAX_S)
 
 
 def _to_envelope(message: Envelope) -> EventEnvelope:

@@ -135,8 +135,11 @@ class Tasks:
     ) -> int:
         """Make the container's namespaces and init process, stopped before its first instruction.
 
-        The three streams are paths of FIFOs, which the shim opens; empty for none, and `stderr` is
-        empty with a terminal. Returns the init's pid on the host.
+        The streams are paths of FIFOs, which the shim opens for reading and writing; `stderr` is
+        empty with a terminal. Without a terminal the runc shim refuses an empty `stdout` or
+        `stderr` beside a stream that is not: give all or none (`stdin` may be left out).
+
+        Returns the init's pid on the host.
         """
         request = CreateTaskRequest(
             container_id=id,
@@ -235,7 +238,7 @@ class Tasks:
 
     async def metrics(self, id: str) -> TaskMetrics:
         """What the container uses now, as the shim read it from its cgroup."""
-        request = MetricsRequest(filters=[f"id=={id}"])
+        request = MetricsRequest(filters=[f'id=="{id}"'])
         reply = await self._connection.unary(METRICS, request, id)
         for metric in reply.metrics:
             if metric.id == id and metric.data is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -11,12 +11,6 @@ from loguru import logger
 
 from services.errors import DeadlineExceeded, Unavailable
 
-# Everything that happens to tasks: exit, oom, start, delete, exec-started, paused, resumed, ...
-TASK_TOPICS: Final = ('topic~="^/tasks/"',)
-
-# Subscribing has no answer, so what happens between the request and containerd's own registration
-# is not sent. Looking around a second time finds it.
-SECOND_LOOK_S: Final = 1.0
 RETRY_S: Final = 0.5  # between a stream that ended and the next subscription
 WARN_EVERY: Final = 10  # failures in a row: at RETRY_S each, a warning every five seconds
 
@@ -29,7 +23,10 @@ class EventSource(Protocol[Envelope_co]):
     """containerd's events. Provided by services.containerd."""
 
     def subscribe(self, *filters: str) -> AbstractAsyncContextManager[AsyncIterator[Envelope_co]]:
-        """Events from now on; the iterator ends, or raises Unavailable, when the stream breaks."""
+        """Events of all namespaces. Within the block none is missed, up to the stream's end.
+
+        The iterator ends, or raises Unavailable, when the stream breaks.
+        """
         ...
 
 
@@ -68,14 +65,14 @@ class EventStream(Generic[Envelope]):
         gate: ReadinessGate,
         handler: TaskEventHandler[Envelope],
         *,
-        filters: Sequence[str] = TASK_TOPICS,
+        namespace: str,
     ) -> None:
         self._source = source
         self._gate = gate
         self._handler = handler
-        self._filters = tuple(filters)
+        # All that happens to tasks: create, start, exit, oom, exec-started, paused, delete, ...
+        self._filter = f'namespace=="{namespace}",topic~="^/tasks/"'
         self._reconciled = trio.Event()
-        self._handling = trio.Lock()  # the handler is called by one task at a time
         self._failures = 0  # since the last subscription that came as far as reconciling
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -90,8 +87,8 @@ class EventStream(Generic[Envelope]):
             try:
                 await self._gate.wait_ready()
                 await self._follow()
-            except* (Unavailable, DeadlineExceeded) as group:
-                error = "; ".join(str(each) for each in group.exceptions)
+            except (Unavailable, DeadlineExceeded) as caught:
+                error = str(caught)
             if self._failures % WARN_EVERY == 0:
                 logger.bind(service="events").warning("event stream broke", error=error)
             self._failures += 1
@@ -108,22 +105,9 @@ class EventStream(Generic[Envelope]):
 
     async def _follow(self) -> None:
         """One subscription, from looking around to its end."""
-        async with self._source.subscribe(*self._filters) as events:
-            await self._reconcile()
+        async with self._source.subscribe(self._filter) as events:
+            await self._handler.reconcile()
             self._reconciled.set()
             self._failures = 0
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._look_again)
-                # Not in a task: an iterator is read by the task that opened it.
-                async for event in events:
-                    async with self._handling:
-                        await self._handler.task_event(event)
-                nursery.cancel_scope.cancel()
-
-    async def _look_again(self) -> None:
-        await trio.sleep(SECOND_LOOK_S)
-        await self._reconcile()
-
-    async def _reconcile(self) -> None:
-        async with self._handling:
-            await self._handler.reconcile()
+            async for event in events:
+                await self._handler.task_event(event)

@@ -14,6 +14,7 @@ from loguru import logger
 
 from services.errors import EngineError, Unavailable
 
+from ._fairness import ThreadFairness
 from ._readers import Readers
 from ._transaction import Outcome
 from ._writer import Job, Writer
@@ -73,6 +74,8 @@ class Store:
         writer = Writer(self._path, self._migrations)
         await writer.start()
         readers = Readers(self._path, limit=self._reader_limit)
+        fairness = ThreadFairness()
+        trio.lowlevel.add_instrument(fairness)
         try:
             self._open = _Open(writer, readers)
             self._opened.set()
@@ -88,6 +91,7 @@ class Store:
             for job in writer.take_unsettled():
                 job.settle(outcome.Error(Unavailable("the engine's state is being reopened")))
             readers.close()
+            trio.lowlevel.remove_instrument(fairness)
         writer.raise_error()
 
     @property

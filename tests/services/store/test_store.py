@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -327,3 +328,20 @@ async def test_full_disk_is_the_writers_error_alone(store: Store) -> None:
         assert isinstance(outcomes.pop("large"), EngineError)
         assert sorted(map(str, outcomes.values())) == ["1", "2"]
         assert sorted(map(str, await store.read(values))) == ["s", "t"]
+
+
+async def test_busy_loop_does_not_starve_the_writer(store: Store) -> None:
+    """Writes get through beside a loop that never waits (without help: seconds for each)."""
+    async with run_store(store), trio.open_nursery() as nursery:
+
+        async def spin() -> None:
+            while True:
+                start = time.perf_counter()
+                while time.perf_counter() - start < 0.0005:
+                    pass
+                await trio.lowlevel.checkpoint()
+
+        nursery.start_soon(spin)
+        for n in range(1000):
+            await store.write(partial(insert, n))
+        nursery.cancel_scope.cancel()

@@ -5,6 +5,7 @@
 
 __all__ = (
     "Envelope",
+    "PublishRequest",
     "SubscribeRequest",
 )
 
@@ -32,6 +33,18 @@ class Envelope(betterproto2.Message):
 
 
 default_message_pool.register_message("containerd.services.events.v1", "Envelope", Envelope)
+
+
+@dataclass(eq=False, repr=False)
+class PublishRequest(betterproto2.Message):
+    topic: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    event: "____wire__.Any | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message(
+    "containerd.services.events.v1", "PublishRequest", PublishRequest
+)
 
 
 @dataclass(eq=False, repr=False)

@@ -1,0 +1,407 @@
+"""What both kinds of supervisor share: run(), the life of an incarnation, waiting, reports."""
+
+from __future__ import annotations
+
+import contextvars
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Final
+
+import trio
+
+from supervisor.otp.child import NEVER, Child, Exit, Ready, State, current_child, limit_s
+from supervisor.otp.errors import (
+    NotRunning,
+    Shutdown,
+    StartTimeout,
+    StopTimeout,
+    StrayCancelled,
+    Unhealthy,
+)
+from supervisor.otp.intensity import Intensity, RestartLog
+from supervisor.otp.report import BACKLOG, Report, ReportKind, Reports, Subscription, now_ns
+from supervisor.otp.spec import Probe, Strategy
+from supervisor.otp.stop import stop_request
+from supervisor.otp.strategy import ExitKind
+from supervisor.otp.tree import Node, SupervisorFacts, supervisor_node
+
+STUCK_EVERY_S: Final = (
+    1.0  # from a child's limit to the first report that it is stuck, and between them
+)
+
+
+class SupervisorBase(ABC):
+    """A supervisor's task and what it does for every child, whatever the strategy."""
+
+    def __init__(self, *, name: str, intensity: Intensity) -> None:
+        self.name: Final = name
+        self.intensity: Final = intensity
+        self.reports: Final = Reports()
+        self._log = RestartLog(intensity)
+        self._children: dict[str, Child] = {}  # in start order
+        self._parent: Child | None = None  # while it runs: the child that it runs as, if it is one
+        self._path = name
+        self._nursery: trio.Nursery | None = None
+        self._context = contextvars.Context()
+        self._is_stopping = False
+        self._parked: trio.lowlevel.Task | None = None
+        self._due: dict[Child, float] = {}  # when to report that a child has not ended
+        self._alarm = trio.CancelScope()
+
+    # --- what the two kinds differ in
+
+    @abstractmethod
+    def _reset(self) -> None:
+        """Forget a former run."""
+
+    @abstractmethod
+    async def _start_first(self) -> None:
+        """Start what is there from the beginning, or raise."""
+
+    @abstractmethod
+    async def _serve(self) -> None:
+        """Work until asked to stop; raise `Shutdown` to give up."""
+
+    @abstractmethod
+    async def _stop_all(self, *, brutal: bool) -> None:
+        """End every child; none lives afterwards."""
+
+    @abstractmethod
+    def _on_exit(self, child: Child) -> None:
+        """An incarnation has ended, by `child.exit`. Called in the last step of its own task."""
+
+    # --- the supervisor's own life
+
+    @property
+    def path(self) -> str:
+        """Where it stands: the path of the child that it runs as, or its name if it is the root."""
+        return self._path
+
+    async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start the children, keep them, and stop them; ready when the first ones all are.
+
+        May be the `start` of a `ChildSpec`, and may be run again after it ended: it then begins
+        with its initial specs. Asked to stop by the supervisor above it, it stops its children and
+        returns. Cancelled, it cancels them, one after the other, without their time to drain.
+
+        Raises:
+            StartFailed: a first child did not start; those that had are stopped again.
+            TooManyRestarts: the intensity was exceeded; all children are stopped.
+            Shutdown: auto_shutdown ended it; all children are stopped.
+            RuntimeError: it is running already.
+        """
+        self._enter()
+        ending: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                try:
+                    await self._live_through(task_status)
+                except BaseException as error:  # raised again below, once no child lives
+                    ending = error
+                with trio.CancelScope(shield=True):
+                    await self._stop_all(brutal=True)
+            if ending is not None:
+                raise ending
+        finally:
+            ending = None  # its traceback holds this frame
+            self._leave()
+
+    async def _live_through(self, task_status: trio.TaskStatus[object]) -> None:
+        """Start, serve, stop in good order. Raises why it ended; cancelled, it leaves children."""
+        try:
+            await self._start_first()
+            if not self._is_stopping:
+                task_status.started(self)
+            await self._serve()
+        except Exception:
+            await self._stop_in_order()
+            raise
+        await self._stop_in_order()
+
+    async def _stop_in_order(self) -> None:
+        self._is_stopping = True
+        await self._stop_all(brutal=False)
+
+    def _enter(self) -> None:
+        if self._nursery is not None:
+            raise RuntimeError(f"supervisor {self.path} is running already")
+        parent = current_child.get()
+        self._parent = parent
+        self._path = self.name
+        self.reports.above = None
+        if parent is not None:
+            # The first supervisor in a child is that child in the tree; a second one needs a name.
+            self._path = parent.path if parent.nested is None else f"{parent.path}/{self.name}"
+            self.reports.above = parent.owner.reports
+            if parent.nested is None:
+                parent.nested = self
+            if parent.task is trio.lowlevel.current_task():
+                # Only the child's main task speaks for the child: it ends when we return.
+                stop_request().listen(self._on_stop_request)
+        self._is_stopping = False
+        self._children = {}
+        self._due = {}
+        self._log.clear()
+        self._context = contextvars.copy_context()
+        self._reset()
+
+    def _leave(self) -> None:
+        if self._parent is not None and self._parent.nested is self:
+            self._parent.nested = None
+        self._nursery = None
+        self._is_stopping = True
+
+    def _on_stop_request(self) -> None:
+        self._is_stopping = True
+        self._wake()
+
+    @property
+    def parent(self) -> Child | None:
+        """The child that this supervisor runs as, or last ran as; None for a root."""
+        return self._parent
+
+    def _require_running(self) -> None:
+        if self._nursery is None or self._is_stopping:
+            raise NotRunning(self.path, "", "it is not running")
+
+    # --- the life of one incarnation
+
+    def _spawn(self, child: Child, delay_s: float = 0.0) -> None:
+        """Begin an incarnation, after `delay_s`. It gets a copy of the supervisor's context."""
+        nursery = self._nursery
+        assert nursery is not None
+        # Shielded: if we are cancelled from outside it is we who end the children, in our order.
+        child.scope = trio.CancelScope(shield=True)
+        child.state = State.STARTING if delay_s == 0 else State.RESTARTING
+        child.stop = child.exit = child.verdict = None
+        self._context.run(self._start_soon, nursery, child, delay_s)
+
+    def _start_soon(self, nursery: trio.Nursery, child: Child, delay_s: float) -> None:
+        nursery.start_soon(self._live, child, delay_s, name=child.spec.id)
+
+    async def _live(self, child: Child, delay_s: float) -> None:
+        current_child.set(child)
+        child.task = trio.lowlevel.current_task()
+        error: BaseException | None = None
+        scope = child.scope
+        assert scope is not None
+        try:
+            with scope:
+                if delay_s:
+                    await trio.sleep(delay_s)
+                    child.state = State.STARTING
+                if not scope.cancel_called:
+                    await self._run_start(child, scope)
+        except BaseException as caught:
+            error = caught
+        try:
+            child.exit = self._classify(child, scope, error)
+            child.task = child.scope = None
+            self._due.pop(child, None)
+            self._on_exit(child)
+            if error is not None and _is_fatal(error):
+                raise error
+        finally:
+            error = None  # its traceback holds this frame
+
+    async def _run_start(self, child: Child, scope: trio.CancelScope) -> None:
+        spec = child.spec
+        if spec.start_limit_s is not None:
+            scope.deadline = trio.current_time() + spec.start_limit_s
+            self._watch(child, spec.start_limit_s)
+        if not spec.takes_status:
+            Ready(child).started()
+        if spec.healthy is not None:
+            await self._run_probed(child, spec.healthy)
+        elif spec.takes_status:
+            await spec.start(task_status=Ready(child))
+        else:
+            await spec.start()
+
+    async def _run_probed(self, child: Child, probe: Probe) -> None:
+        """The child beside its probe. What the child raises is not put into a group of ours."""
+        start, error = child.spec.start, None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_probe, child, probe)
+            try:
+                await (start(task_status=Ready(child)) if child.spec.takes_status else start())
+            except BaseException as caught:
+                error = caught
+            nursery.cancel_scope.cancel()
+        try:
+            if error is not None:
+                raise error
+        finally:
+            error = None
+
+    def _classify(self, child: Child, scope: trio.CancelScope, error: BaseException | None) -> Exit:
+        if child.verdict is not None:
+            if error is not None:
+                child.verdict.__cause__ = error
+            return Exit(ExitKind.CRASH, child.verdict)
+        if child.state is State.STOPPING:
+            if error is None and scope.cancelled_caught and child.stop is not None:
+                limit = child.spec.shutdown_s
+                error = StopTimeout(self.path, child.id, f"did not end within {limit:g} s")
+            elif error is not None and is_shutdown(error):
+                error = None
+            return Exit(ExitKind.SHUTDOWN, error)
+        if error is None:
+            if scope.cancelled_caught and child.state is State.STARTING:
+                text = f"was not ready within {child.spec.start_limit_s} s"
+                return Exit(ExitKind.CRASH, StartTimeout(self.path, child.id, text))
+            is_ready = child.state is State.RUNNING
+            return Exit(ExitKind.NORMAL if is_ready else ExitKind.IGNORE)
+        if isinstance(error, trio.Cancelled):
+            stray = StrayCancelled(self.path, child.id, "was cancelled by a scope not around it")
+            stray.__cause__ = error
+            return Exit(ExitKind.CRASH, stray)
+        return Exit(ExitKind.SHUTDOWN if is_shutdown(error) else ExitKind.CRASH, error)
+
+    def _on_ready(self, child: Child, value: object) -> None:
+        """The child has called started(); too late if it is being stopped or its limit is over."""
+        scope = child.scope
+        if child.state is not State.STARTING or scope is None or scope.cancel_called:
+            return
+        if child.spec.start_limit_s is not None:
+            scope.deadline = NEVER
+            self._due.pop(child, None)
+        child.state = State.RUNNING
+        child.since = trio.current_time()
+        if self.reports.has_readers():
+            self._report(ReportKind.PROGRESS, child)
+        self._deliver(child, value)
+
+    @abstractmethod
+    def _deliver(self, child: Child, value: object) -> None:
+        """Pass what the child gave to started() to whoever waits for it."""
+
+    # --- waiting, and children that do not end
+
+    async def _park(self) -> None:
+        """Sleep until woken or something is due. The caller checks its condition and loops."""
+        with trio.CancelScope(deadline=self._next_due()) as self._alarm:
+            self._parked = trio.lowlevel.current_task()
+            try:
+                await trio.lowlevel.wait_task_rescheduled(self._abort_park)
+            finally:
+                self._parked = None
+        self._fire_due(trio.current_time())
+
+    def _wake(self) -> None:
+        if self._parked is not None:
+            trio.lowlevel.reschedule(self._parked)
+            self._parked = None
+
+    def _abort_park(self, _: object) -> trio.lowlevel.Abort:
+        self._parked = None  # a wake-up between now and the Cancelled would wake us twice
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _next_due(self) -> float:
+        return min(self._due.values(), default=NEVER)
+
+    def _fire_due(self, now: float) -> None:
+        for child, due in tuple(self._due.items()):
+            if due <= now:
+                self._due[child] = now + STUCK_EVERY_S
+                self._report(ReportKind.STUCK, child, stack=child.stack(), overdue_s=now - due)
+
+    def _watch(self, child: Child, after_s: float) -> None:
+        """Report the child as stuck unless it ends within `after_s` and a little."""
+        due = trio.current_time() + after_s + STUCK_EVERY_S
+        self._due[child] = due
+        if due < self._alarm.deadline:
+            self._alarm.deadline = due
+
+    def _ask(self, child: Child, *, brutal: bool = False) -> None:
+        child.ask(brutal=brutal)
+        self._watch(child, limit_s(child, brutal=brutal))
+
+    # --- what an observer sees
+
+    @abstractmethod
+    def tree(self) -> Node:
+        """This supervisor and all below it, as they are at this moment."""
+
+    def _node(self, strategy: Strategy | None) -> Node:
+        facts = SupervisorFacts(
+            name=self.name,
+            strategy=strategy,
+            max_restarts=self.intensity.max_restarts,
+            window_s=self.intensity.window_s,
+            restarts_left=self._log.left(trio.current_time()),
+        )
+        return supervisor_node(self.path, self._parent, facts, self._children.values())
+
+    def subscribe(self, limit: int = BACKLOG) -> AbstractContextManager[Subscription]:
+        """The reports of this supervisor and of all below it, from now on; see `Subscription`.
+
+        Failures that nobody in the tree subscribes to go to the `logging` logger "supervisor.otp".
+        """
+        return self.reports.subscribe(limit)
+
+    def _report(
+        self,
+        kind: ReportKind,
+        child: Child,
+        error: BaseException | None = None,
+        stack: tuple[str, ...] = (),
+        overdue_s: float = 0.0,
+    ) -> None:
+        self.reports.publish(
+            Report(
+                kind=kind,
+                supervisor=self._path,
+                child_id=child.id,
+                at_ns=now_ns(),
+                restarts=child.restarts,
+                error=error,
+                stack=stack,
+                overdue_s=overdue_s,
+            )
+        )
+
+
+async def _probe(child: Child, probe: Probe) -> None:
+    """Ends the child through its own stop request, so that it may still drain."""
+    bad = 0
+    while bad < probe.tries:
+        await trio.sleep(probe.every_s)
+        if child.state is not State.RUNNING:
+            continue
+        error: Exception | None = None
+        is_well = False
+        with trio.move_on_after(probe.limit_s):
+            try:
+                is_well = await probe.check()
+            except (
+                Exception
+            ) as caught:  # a probe that cannot tell is a bad answer, whatever it raises
+                error = caught
+        bad = 0 if is_well else bad + 1
+    if child.state is State.RUNNING:
+        child.owner._ask(child)
+        child.verdict = Unhealthy(child.owner.path, child.id, f"failed its probe {bad} times")
+        child.verdict.__context__ = error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def is_shutdown(error: BaseException) -> bool:
+    """Shutdown itself, or the group that a child's nursery made of it."""
+    return all(isinstance(leaf, Shutdown) for leaf in _leaves(error))
+
+
+def _is_fatal(error: BaseException) -> bool:
+    """Not for a supervisor to decide: a request to end the whole program."""
+    return any(
+        not isinstance(leaf, (Exception, trio.Cancelled, GeneratorExit)) for leaf in _leaves(error)
+    )

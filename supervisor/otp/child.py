@@ -1,0 +1,182 @@
+"""One child of a supervisor: the record that outlives its restarts, and its `task_status`."""
+
+from __future__ import annotations
+
+import enum
+import math
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from supervisor.otp.strategy import ExitKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisor.otp._base import SupervisorBase
+    from supervisor.otp.spec import ChildSpec
+    from supervisor.otp.stop import StopRequest
+
+
+class State(enum.Enum):
+    """Where a child stands."""
+
+    STARTING = "starting"  # its task runs, it is not ready
+    RUNNING = "running"
+    STOPPING = "stopping"  # asked to end, its task still runs
+    RESTARTING = "restarting"  # ended or failed to start; waits for the next attempt
+    STOPPED = "stopped"  # no task; only the spec is kept
+
+
+class Exit:
+    """How an incarnation of a child ended. `error` is None unless it raised or was too late."""
+
+    __slots__ = ("error", "kind")
+
+    def __init__(self, kind: ExitKind, error: BaseException | None = None) -> None:
+        self.kind = kind
+        self.error = error
+
+
+class Child:
+    """A child from the time its spec was taken until the spec is forgotten.
+
+    Incarnations follow one another in it and never overlap; `scope` and `stop` are those of the
+    present one. Written by the supervisor that owns it, and by `Ready`.
+    """
+
+    __slots__ = (
+        "ended",
+        "exit",
+        "failures",
+        "last_crash",
+        "nested",
+        "owner",
+        "restarts",
+        "scope",
+        "since",
+        "spec",
+        "state",
+        "stop",
+        "task",
+        "verdict",
+        "waiter",
+    )
+
+    def __init__(self, spec: ChildSpec, owner: SupervisorBase) -> None:
+        self.spec: Final = spec
+        self.owner: Final = owner
+        self.state = State.STOPPED
+        self.since = 0.0  # trio time of the last change between running and not running
+        self.scope: trio.CancelScope | None = None
+        self.task: trio.lowlevel.Task | None = None  # not None exactly while an incarnation lives
+        self.stop: StopRequest | None = None  # not None once the child drains by itself
+        self.exit: Exit | None = (
+            None  # of the last incarnation, until its supervisor has dealt with it
+        )
+        self.verdict: BaseException | None = None  # why the supervisor itself ended the incarnation
+        self.waiter: trio.lowlevel.Task | None = None  # who waits in start_child (dynamic)
+        self.ended: trio.Event | None = None  # for those who wait in terminate_child (dynamic)
+        self.nested: SupervisorBase | None = None  # the supervisor that runs as this child
+        self.restarts = 0
+        self.failures = 0  # ends in a row, for the back-off
+        self.last_crash: BaseException | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of its spec."""
+        return self.spec.id
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the tree."""
+        return f"{self.owner.path}/{self.spec.id}"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether an incarnation lives: its scope has been made and its end has not been noted."""
+        return self.scope is not None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether only its spec is left. A child that waits for its restart is not stopped."""
+        return self.state is State.STOPPED
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no task that ever ran: it is stopped, or waits for its restart."""
+        return self.state is State.STOPPED or self.state is State.RESTARTING
+
+    def backoff_s(self, uptime_s: float) -> float:
+        """How long its restart must wait after it has run for `uptime_s`; counts the failure."""
+        backoff = self.spec.backoff
+        if backoff is None:
+            return 0.0
+        if uptime_s >= backoff.reset_s:
+            self.failures = 0
+        self.failures += 1
+        return backoff.delay_s(self.failures)
+
+    def ask(self, *, brutal: bool = False) -> None:
+        """Ask the present incarnation to end; with `brutal` or a limit of 0, cancel it at once.
+
+        Asking again changes nothing, except that a brutal request overrides one that was not.
+        """
+        scope = self.scope
+        if scope is None:
+            return
+        is_first = self.state is not State.STOPPING
+        self.state = State.STOPPING
+        self.verdict = None  # it no longer matters that it was unhealthy: somebody wants it to end
+        if brutal or self.stop is None or self.spec.shutdown_s == 0:
+            scope.cancel()
+        elif is_first:
+            # Also lifts the deadline of a start limit.
+            scope.deadline = trio.current_time() + self.spec.shutdown_s
+            self.stop._set()
+
+    def stack(self) -> tuple[str, ...]:
+        """Where the child's own task stands, outermost frame first."""
+        return () if self.task is None else tuple(_frames(self.task))
+
+
+class Ready:
+    """The `task_status` of one incarnation."""
+
+    __slots__ = ("_child", "_scope")
+
+    def __init__(self, child: Child) -> None:
+        self._child: Child | None = child
+        self._scope = child.scope
+
+    def started(self, value: object = None) -> None:
+        """The child is ready; `value` goes to the caller of `start_child`, if there is one.
+
+        Raises:
+            RuntimeError: called a second time.
+        """
+        child = self._child
+        if child is None:
+            raise RuntimeError("called 'started' twice on the same task status")
+        self._child = None
+        if child.scope is self._scope:
+            child.owner._on_ready(child, value)
+
+
+current_child: Final[ContextVar[Child | None]] = ContextVar("current_child", default=None)
+"""The child that the running task is part of."""
+
+
+def limit_s(child: Child, *, brutal: bool) -> float:
+    """How long after being asked the child may still live before that is worth a report."""
+    return 0.0 if brutal else child.spec.shutdown_s
+
+
+def _frames(task: trio.lowlevel.Task) -> Iterator[str]:
+    for frame, line in task.iter_await_frames():
+        code = frame.f_code
+        yield f"{code.co_filename}:{line} in {code.co_qualname}"
+
+
+NEVER: Final = math.inf

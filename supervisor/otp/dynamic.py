@@ -1,0 +1,218 @@
+"""The dynamic supervisor: any number of children that come and go, each for itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import outcome
+import trio
+
+from supervisor.otp._base import SupervisorBase, is_shutdown
+from supervisor.otp.child import Child, Exit, State
+from supervisor.otp.errors import (
+    AlreadyStarted,
+    BadSpec,
+    MaxChildren,
+    NotFound,
+    NotRunning,
+    TooManyRestarts,
+)
+from supervisor.otp.info import ChildCounts, ChildInfo, count, info
+from supervisor.otp.intensity import Intensity
+from supervisor.otp.report import ReportKind
+from supervisor.otp.spec import ChildSpec
+from supervisor.otp.strategy import ExitKind, is_restarted
+from supervisor.otp.tree import Node
+
+
+class DynamicSupervisor(SupervisorBase):
+    """Starts with no child; starts, restarts and stops each without regard to the others.
+
+    OTP's simple_one_for_one, with a spec for each child. No child waits for another: calls are
+    carried out in the caller's task and ends in the last step of the child's own, so the
+    supervisor's task is not woken for either. A child that ended and is not to be restarted is
+    forgotten. Stopping the supervisor asks all children at once, in no order.
+    """
+
+    def __init__(
+        self, *, name: str, intensity: Intensity | None = None, max_children: int | None = None
+    ) -> None:
+        super().__init__(name=name, intensity=intensity or Intensity())
+        if max_children is not None and max_children < 0:
+            raise BadSpec(f"max_children must not be negative: {max_children}")
+        self.max_children: Final = max_children  # None: no limit
+        self._giving_up: TooManyRestarts | None = None
+
+    # --- management calls
+
+    async def start_child(self, spec: ChildSpec) -> object:
+        """Start a child; the value that it passed to `started()`.
+
+        None if it returned before it was ready (OTP's `ignore`): it is then forgotten. Cancelling
+        this call while the child starts cancels the child.
+
+        Raises:
+            AlreadyStarted: there is a child of that id.
+            MaxChildren: there are `max_children` children.
+            BadSpec: the child is significant, which means nothing here.
+            NotRunning: the supervisor does not run, or stops before the child is ready.
+            Exception: whatever the child raised before it was ready; the child is forgotten.
+        """
+        self._check(spec)
+        child = Child(spec, self)
+        self._children[spec.id] = child
+        self._spawn(child)
+        child.waiter = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            child.waiter = None
+            self._ask(child, brutal=True)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        return await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def terminate_child(self, child_id: str) -> None:
+        """Stop a child and forget it; return when it has ended.
+
+        Once begun it is carried through even if the caller is cancelled.
+
+        Raises:
+            NotFound: there is no such child.
+        """
+        child = self._require(child_id)
+        self._ask(child)
+        if child.ended is None:
+            child.ended = trio.Event()
+        await child.ended.wait()
+
+    def get_childspec(self, child_id: str) -> ChildSpec:
+        """The spec of a child.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return self._require(child_id).spec
+
+    def which_children(self) -> tuple[ChildInfo, ...]:
+        """Every child, as it is at this moment, in the order of their first start."""
+        return tuple(info(child) for child in self._children.values())
+
+    def count_children(self) -> ChildCounts:
+        """How many there are, and of what sort."""
+        return count(self._children.values())
+
+    def tree(self) -> Node:
+        """This supervisor and all below it, as they are at this moment."""
+        return self._node(None)
+
+    def _check(self, spec: ChildSpec) -> None:
+        self._require_running()
+        if spec.significant:
+            raise BadSpec(f"child {spec.id!r}: significant, but auto_shutdown is never")
+        if spec.id in self._children:
+            state = self._children[spec.id].state.value
+            raise AlreadyStarted(self.path, spec.id, f"is {state}")
+        if self.max_children is not None and len(self._children) >= self.max_children:
+            raise MaxChildren(self.path, spec.id, f"would be more than {self.max_children}")
+
+    def _require(self, child_id: str) -> Child:
+        try:
+            return self._children[child_id]
+        except KeyError:
+            raise NotFound(self.path, child_id, "does not exist") from None
+
+    # --- the supervisor's own task, which sleeps until the end
+
+    def _reset(self) -> None:
+        self._giving_up = None
+
+    async def _start_first(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def _serve(self) -> None:
+        while not self._is_stopping:
+            await self._park()
+        if self._giving_up is not None:
+            raise self._giving_up
+
+    async def _stop_all(self, *, brutal: bool) -> None:
+        for child in self._children.values():
+            self._ask(child, brutal=brutal)
+        while self._children:
+            await self._park()
+
+    # --- in the tasks of the children
+
+    def _deliver(self, child: Child, value: object) -> None:
+        self._answer(child, outcome.Value(value))
+
+    def _answer(self, child: Child, result: outcome.Outcome[object]) -> None:
+        if child.waiter is not None:
+            trio.lowlevel.reschedule(child.waiter, result)
+            child.waiter = None
+
+    def _on_exit(self, child: Child) -> None:
+        ended, child.exit = child.exit, None
+        assert ended is not None
+        if child.waiter is not None:
+            self._fail_start(child, ended)
+        elif self._is_stopping or (child.state is State.STOPPING and child.verdict is None):
+            if ended.error is not None and not is_shutdown(ended.error):
+                self._report(ReportKind.SHUTDOWN_ERROR, child, ended.error)
+            self._forget(child)
+        else:
+            self._deal_with(child, ended)
+
+    def _fail_start(self, child: Child, ended: Exit) -> None:
+        self._forget(child)
+        if self._is_stopping or ended.kind is ExitKind.IGNORE or ended.error is None:
+            self._answer(
+                child,
+                outcome.Value(None)
+                if ended.kind is ExitKind.IGNORE
+                else outcome.Error(
+                    NotRunning(self.path, child.id, "was stopped before it was ready")
+                ),
+            )
+        else:
+            self._answer(child, outcome.Error(ended.error))
+
+    def _deal_with(self, child: Child, ended: Exit) -> None:
+        """It ended by itself, or failed to start again."""
+        is_crash = ended.kind is ExitKind.CRASH
+        if is_crash:
+            child.last_crash = ended.error
+        was_starting = child.state is State.STARTING
+        if was_starting and ended.error is not None:
+            self._report(ReportKind.START_ERROR, child, ended.error)
+        elif is_crash:
+            self._report(ReportKind.CHILD_TERMINATED, child, ended.error)
+        # A restart that ended before it was ready failed, even if with Shutdown.
+        kind = ExitKind.CRASH if was_starting and ended.error is not None else ended.kind
+        if is_restarted(child.spec.restart, kind):
+            self._restart(child, ended.error)
+        else:
+            self._forget(child)
+
+    def _restart(self, child: Child, error: BaseException | None) -> None:
+        now = trio.current_time()
+        if not self._log.add(now):
+            self._report(ReportKind.SHUTDOWN, child, error)
+            self._forget(child)
+            self._giving_up = TooManyRestarts(self.path, child.id)
+            self._giving_up.__cause__ = error
+            self._is_stopping = True
+            self._wake()
+            return
+        child.restarts += 1
+        uptime_s = now - child.since if child.state is not State.STARTING else 0.0
+        child.since = now
+        self._spawn(child, child.backoff_s(uptime_s))
+
+    def _forget(self, child: Child) -> None:
+        child.state = State.STOPPED
+        del self._children[child.id]
+        if child.ended is not None:
+            child.ended.set()
+        if not self._children:
+            self._wake()

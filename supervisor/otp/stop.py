@@ -1,0 +1,59 @@
+"""How a child learns that it is to end, when it wants to end by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from supervisor.otp.child import State, current_child
+
+
+class StopRequest:
+    """Set when the child that asked for it is to stop; `shutdown_s` later it is cancelled."""
+
+    __slots__ = ("_event", "_is_set", "_listeners")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._event: trio.Event | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    def is_set(self) -> bool:
+        """Whether the child has been asked to stop."""
+        return self._is_set
+
+    async def wait(self) -> None:
+        """Block until the child is asked to stop."""
+        if self._event is None:
+            self._event = trio.Event()
+            if self._is_set:
+                self._event.set()
+        await self._event.wait()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the child is asked to stop. It must not block nor raise."""
+        self._listeners.append(listener)
+
+    def _set(self) -> None:
+        self._is_set = True
+        if self._event is not None:
+            self._event.set()
+        for listener in self._listeners:
+            listener()
+
+
+def stop_request() -> StopRequest:
+    """The stop request of the child that the calling task is part of; the same one on every call.
+
+    From this call on the child drains by itself, like a process that traps exits: asked to stop, it
+    is not cancelled at once but finds the request set, and is cancelled `shutdown_s` later. Outside
+    of any supervisor the request is one that nobody ever sets, so the same code runs bare.
+    """
+    child = current_child.get()
+    if child is None or child.task is None:
+        return StopRequest()
+    if child.stop is None:
+        child.stop = StopRequest()
+        child.stop._is_set = child.state is State.STOPPING
+    return child.stop
