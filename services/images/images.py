@@ -90,10 +90,16 @@ class Images:
         self._changing = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Clear away unfinished work: a killed daemon's before `started`, later what could not be.
+        """Clear away unfinished work, before `started` and after; hear of what other tools change.
 
         containerd being away is no failure of ours: what could not be done is tried again.
         """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._keep_tidy)
+            nursery.start_soon(self._index.follow)
+            task_status.started()
+
+    async def _keep_tidy(self, *, task_status: trio.TaskStatus[None]) -> None:
         while True:
             try:
                 await self._leases.remove_leftovers()
@@ -133,8 +139,8 @@ class Images:
         return (await self._match(ref)).image
 
     async def inspect(self, ref: str) -> Image:
-        """As `resolve`; the same as the store has it at this moment, for a person who looks."""
-        return find(await self._index.current(fresh=True), ref).image
+        """As `resolve`: an Image holds all that `docker image inspect` shows."""
+        return await self.resolve(ref)
 
     async def tag(self, ref: str, name: str) -> Image:
         """Let `name` mean the image that `ref` means.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import trio
 
 from services.errors import Conflict, InvalidParameter, NotFound, Unavailable
 from services.events import MIGRATION, Event, EventBus
-from services.images import Deleted, Images, ImageUse, Untagged
+from services.images import Deleted, Images, ImageUse, Untagged, index
 from services.images.leases import WorkingLeases
 from services.store import Store
 from tests.services.images.archives import TestImage, body_of, docker_members, layer_with, tar_of
@@ -96,7 +97,7 @@ async def test_image_in_use_is_kept_for_its_container(containerd_address: Path) 
 
 
 async def test_changes_by_ctr_are_seen(containerd_address: Path) -> None:
-    """What ctr tags, imports or removes is seen: at once on inspect, soon on resolve and list."""
+    """What ctr tags is found at once; what it removes is gone a moment later."""
     async with open_engine(containerd_address) as engine:
         await load_small(engine, "one:latest")
         await engine.ctr(
@@ -104,11 +105,29 @@ async def test_changes_by_ctr_are_seen(containerd_address: Path) -> None:
         )
         assert (await engine.images.resolve("two")).repo_tags == ("one:latest", "two:latest")
         await engine.ctr("images", "rm", "docker.io/library/one:latest")
-        with pytest.raises(NotFound):
-            await engine.images.inspect("one")
         await engine.ctr("images", "rm", "docker.io/library/two:latest")
         with trio.fail_after(10):
             while await engine.images.list():  # noqa: ASYNC110 containerd is what changes
+                await trio.sleep(0.05)
+        with pytest.raises(NotFound):
+            await engine.images.inspect("one")
+
+
+@pytest.mark.parametrize("followed", [True, False])
+async def test_age_of_the_list(
+    containerd_address: Path, followed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Followed, containerd is asked again when it told of a change; not followed, each second."""
+    monkeypatch.setattr(index, "MAX_AGE_S", math.inf if followed else 0.0)
+    monkeypatch.setattr(index, "_LISTENING_AFTER_S", 0.0)
+    async with open_engine(containerd_address, run=followed) as engine:
+        await engine.images.list()
+        await load_small(engine, "one:latest")
+        await engine.ctr(
+            "images", "tag", "docker.io/library/one:latest", "docker.io/library/two:latest"
+        )
+        with trio.fail_after(10):
+            while len((await engine.images.list())[0].names) != 2:  # noqa: ASYNC110
                 await trio.sleep(0.05)
 
 
