@@ -32,9 +32,8 @@ def _best(host: Platform, *candidates: Platform) -> Platform | None:
 def test_choice() -> None:
     """Its own first, then its elders', never another system's or a younger one's."""
     amd64, i386 = normalise("linux", "amd64"), normalise("linux", "386")
-    arm64, v7, v6 = (
-        normalise("linux", "arm64"), normalise("linux", "arm", "v7"), normalise("linux", "arm", "v6"),
-    )  # fmt: skip
+    arm64 = normalise("linux", "arm64")
+    v7, v6 = normalise("linux", "arm", "v7"), normalise("linux", "arm", "v6")
     assert _best(amd64, i386, amd64) == amd64
     assert _best(amd64, i386, arm64) == i386
     assert _best(arm64, v6, v7) == v7
