@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
@@ -84,6 +84,12 @@ class DiffClient(Protocol):
     async def apply(self, descriptor: Descriptor, mounts: Sequence[Mount]) -> Descriptor: ...
 
 
+class ContainerdEvents(Protocol):
+    """What containerd tells of changes; the stream ends by an error only."""
+
+    def subscribe(self, *filters: str) -> AbstractAsyncContextManager[AsyncIterable[object]]: ...
+
+
 class ContainerdClient(Protocol):
     """The clients of one containerd and one namespace."""
 
@@ -97,6 +103,8 @@ class ContainerdClient(Protocol):
     def snapshots(self) -> SnapshotClient: ...
     @property
     def diff(self) -> DiffClient: ...
+    @property
+    def events(self) -> ContainerdEvents: ...
     def lease(self, id: str) -> AbstractContextManager[object]: ...
 
 
