@@ -228,11 +228,13 @@ class Player:
         """One management call."""
         match kind:
             case "terminate":
-                return await self.supervisor.terminate_child(name)
+                await self.supervisor.terminate_child(name)
+                return None
             case "restart":
                 return await self.supervisor.restart_child(name)
             case "delete":
-                return await self.supervisor.delete_child(name)
+                await self.supervisor.delete_child(name)
+                return None
         spec = self.spec((name, Restart(words[0]), words[1] == "true"))
         return await self.supervisor.start_child(spec)
 
@@ -264,9 +266,7 @@ def test_same_as_otp(tmp_path: Path) -> None:
     assert not different, f"{len(different)} of {SCENARIOS}:\n{shown}"
 
 
-def find_differences(
-    scenarios: list[Scenario], directory: Path
-) -> list[tuple[Scenario, str, str]]:
+def find_differences(scenarios: list[Scenario], directory: Path) -> list[tuple[Scenario, str, str]]:
     """The scenarios that went differently, with what happened on OTP and on ours."""
     theirs = play_on_erlang(scenarios, directory)
     ours = [

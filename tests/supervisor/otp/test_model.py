@@ -54,10 +54,12 @@ def name_all(draw: st.DrawFn, depth: int, numbers: Iterable[int]) -> SupervisorD
     number = iter(numbers)
 
     def build(level: int) -> SupervisorDef:
-        strategy = draw(st.sampled_from([*Strategy, *Strategy, None])) if level else draw(
-            st.sampled_from(list(Strategy))
+        strategy = (
+            draw(st.sampled_from([*Strategy, *Strategy, None]))
+            if level
+            else draw(st.sampled_from(list(Strategy)))
         )
-        children = []
+        children: list[SupervisorDef | WorkerDef] = []
         for _ in range(0 if strategy is None else draw(st.integers(1, 3))):
             if level < depth and draw(st.booleans()):
                 children.append(build(level + 1))
@@ -105,7 +107,9 @@ class Trees(RuleBasedStateMachine):
             self.root = None
         self.note(("start",))
 
-    def note(self, what: tuple[str, ...], refusal: str = "", worker: WorkerDef | None = None) -> None:
+    def note(
+        self, what: tuple[str, ...], refusal: str = "", worker: WorkerDef | None = None
+    ) -> None:
         """Something was done."""
         log, self.world.log = self.world.log, []
         picture = None if self.root is None else self.root.picture()
@@ -193,9 +197,7 @@ class Real:
             made = DynamicSupervisor(name=spec.id, intensity=intensity)
         else:
             children = [self.child(child) for child in spec.children]
-            made = Supervisor(
-                children, name=spec.id, strategy=spec.strategy, intensity=intensity
-            )
+            made = Supervisor(children, name=spec.id, strategy=spec.strategy, intensity=intensity)
         self.supervisors[spec.id] = made
         return made
 
