@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What supervision costs: DynamicSupervisor beside bare trio, and beside Erlang when it is installed.
+"""What supervision costs: DynamicSupervisor beside bare trio, and beside Erlang if installed.
 
 Each round runs every contender once, in turn, each in a process of its own; the figures are medians
 over the rounds, in microseconds per child. Exit status 1 if a ratio is over its aim.
