@@ -11,7 +11,7 @@ from supervisor.otp.intensity import RestartLog
 from supervisor.otp.strategy import ExitKind, is_restarted, is_shutdown_due, restarted_with
 
 
-@pytest.mark.parametrize(("restart", "kind"), itertools.product(Restart, ExitKind))
+@pytest.mark.parametrize(("restart", "kind"), list(itertools.product(Restart, ExitKind)))
 def test_is_restarted(restart: Restart, kind: ExitKind) -> None:
     """The table of OTP: rows are restart types, columns ways to end."""
     table = {

@@ -119,7 +119,7 @@ def test_defaults_are_otps() -> None:
 def test_bad_fields_are_refused(fields: dict[str, Any]) -> None:
     """One field out of its range is enough."""
     with pytest.raises(BadSpec):
-        ChildSpec(**({"id": "a", "start": plain} | fields))
+        ChildSpec(**{"id": "a", "start": plain, **fields})
 
 
 def test_specs_together() -> None:

@@ -167,7 +167,7 @@ class TestStartChild:
             await supervisor.start_child(stage.spec("a"))
 
     async def test_from_a_child_that_is_starting(self, autojump_clock: MockClock) -> None:
-        """A child may not call the supervisor that waits for it, even through a supervisor below."""
+        """A child may not call a supervisor that waits for it, be it the one above its own."""
         stage = Stage()
         outer = Supervisor(name="outer")
 
