@@ -7,7 +7,8 @@ sessions, a pushed body, three writes for one answer) is replaced by what a loca
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
+from contextlib import AsyncExitStack
 from typing import Any, Final, cast
 from urllib.parse import quote
 
@@ -42,46 +43,62 @@ class _Connection(TrioASGIHTTPConnection):
         request = self._create_request_from_scope(send)  # type: ignore[arg-type]
         request.body = RequestBody(receive)  # type: ignore[assignment]
         response = await self.app.handle_request(request)
-        await _send_answer(request, response, send)  # type: ignore[arg-type]
+        async with AsyncExitStack() as stack:
+            session = None
+            if isinstance(response, StreamResponse | HijackResponse):
+                app = cast(EngineApp, self.app)
+                try:
+                    session = await stack.enter_async_context(response.session)
+                except ClientGone:
+                    raise
+                except Exception as error:  # the head has not left: it can still be told
+                    response = app.answer_error(request, error)  # type: ignore[arg-type]
+            await _send_answer(request, response, session, send)  # type: ignore[arg-type]
 
 
 async def _send_answer(
-    request: EngineRequest, response: EngineResponse | WerkzeugResponse, send: Send
+    request: EngineRequest,
+    response: EngineResponse | WerkzeugResponse,
+    session: Any,
+    send: Send,
 ) -> None:
+    """Send `response`, whose `session`, if it has one, is open."""
     if isinstance(response, HijackResponse):
         connection = request.connection
         assert connection is not None  # `handle_request` has refused it otherwise
-        await response.take_over(connection, upgrade="Upgrade" in request.headers)
+        await response.take_over(connection, session, upgrade="Upgrade" in request.headers)
         return
     response = cast(EngineResponse, response)
     headers = encode_headers(response)
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     if isinstance(response, StreamResponse):
-        await _send_stream(request, response, send)
+        await _send_stream(request, session, send, endless=response.endless)
         return
     data = await response.get_data(as_text=False)
     await send({"type": "http.response.body", "body": data, "more_body": False})
 
 
-async def _send_stream(request: EngineRequest, response: StreamResponse, send: Send) -> None:
+async def _send_stream(
+    request: EngineRequest, parts: AsyncIterable[bytes], send: Send, *, endless: bool
+) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": True})
     connection = request.connection
-    if response.endless and connection is not None:
-        await _send_until_drain(connection, response, send)
+    if endless and connection is not None:
+        await _send_until_drain(connection, parts, send)
     else:
-        async for part in response.parts:
+        async for part in parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _send_until_drain(
-    connection: ConnectionExtension, response: StreamResponse, send: Send
+    connection: ConnectionExtension, parts: AsyncIterable[bytes], send: Send
 ) -> None:
-    parts = aiter(response.parts)
+    iterator = aiter(parts)
     while True:
         part: bytes | None = None
         with connection.drain.ends():
-            part = await anext(parts, None)
+            part = await anext(iterator, None)
         # Sent outside of that scope: a part must not be cut in the middle of its chunk.
         if part is None:
             return
@@ -112,12 +129,12 @@ class EngineApp(QuartTrio):
                 raise
             except BaseExceptionGroup as group:
                 cancelled, rest = group.split((trio.Cancelled, ClientGone))
-                answer = self._error(request, rest) if rest is not None else None
+                answer = self.answer_error(request, rest) if rest is not None else None
                 if cancelled is not None:
                     raise cancelled from None  # nobody is left to hear the rest; it has been logged
                 return answer
             except Exception as error:
-                return self._error(request, error)
+                return self.answer_error(request, error)
 
     async def _answer(self, request: EngineRequest, context: RequestContext) -> EngineResponse:
         if request.routing_exception is not None and request.method != "OPTIONS":
@@ -142,7 +159,8 @@ class EngineApp(QuartTrio):
             response.headers.setdefault(name, value)
         return response
 
-    def _error(self, request: EngineRequest, error: BaseException) -> EngineResponse:
+    def answer_error(self, request: EngineRequest, error: BaseException) -> EngineResponse:
+        """What the client is told instead of the answer."""
         answer = answer_for(error, method=request.method, path=request.path)
         response = EngineResponse(error_body(answer.message), answer.status, content_type=JSON)
         for name, value in answer.headers:
