@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    import trio
-
     from services.api.drain import Drain
+    from services.api.hijack import HijackedStream
     from services.api.transport import PeerCredentials
 
 Scope = MutableMapping[str, Any]
@@ -31,7 +30,7 @@ class ConnectionExtension(Protocol):
     def drain(self) -> Drain:
         """The server's drain: endless answers end when it begins."""
 
-    async def hijack(self, head: bytes) -> trio.abc.HalfCloseableStream:
+    async def hijack(self, head: bytes) -> HijackedStream:
         """Write `head`, then hand over the raw stream, bytes that were already read first.
 
         The stream is the caller's until its handler returns; the server closes it after that.

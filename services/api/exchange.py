@@ -23,7 +23,6 @@ from services.api.hijack import HijackedStream
 from services.api.transport import (
     BULK_READ_BYTES,
     PeerCredentials,
-    TLSTransport,
     Transport,
     linger,
     peer_credentials,
@@ -293,10 +292,7 @@ class Exchange:
 
     def peercert(self) -> dict[str, Any] | None:
         """See `ConnectionExtension.peercert`."""
-        if not isinstance(self._transport, TLSTransport):
-            return None
-        certificate: dict[str, Any] | None = self._transport.stream.getpeercert()
-        return certificate or None
+        return self._transport.peer_certificate()
 
 
 def render_head(status_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

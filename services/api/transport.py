@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -48,13 +48,16 @@ class Transport(Protocol):
     def socket(self) -> trio.socket.SocketType:
         """The socket beneath."""
 
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """The peer's verified certificate, as ssl.SSLSocket.getpeercert has it; None without one."""
+
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         """What has come, at most `max_bytes`; b"" at the peer's end of stream."""
 
     def send_now(self, data: bytes) -> int:
         """Write what can be written without waiting; how many bytes that was."""
 
-    async def send_all(self, data: bytes | memoryview) -> None:
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of `data`, waiting as the peer reads. Always a checkpoint."""
 
     async def send_eof(self) -> None:
@@ -84,6 +87,10 @@ class PlainTransport:
         """See `Transport`."""
         return self._socket
 
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """See `Transport`."""
+        return None
+
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         """See `Transport`."""
         while True:
@@ -107,7 +114,7 @@ class PlainTransport:
         except OSError as error:
             raise ClientGone(f"writing: {error}") from error
 
-    async def send_all(self, data: bytes | memoryview) -> None:
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See `Transport`."""
         with _gone():
             await self._stream.send_all(data)
@@ -143,6 +150,11 @@ class TLSTransport:
         """See `Transport`."""
         return self._socket
 
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """See `Transport`."""
+        certificate: dict[str, Any] | None = self._stream.getpeercert()
+        return certificate or None
+
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         """See `Transport`."""
         with _gone():
@@ -153,7 +165,7 @@ class TLSTransport:
         del data
         return 0
 
-    async def send_all(self, data: bytes | memoryview) -> None:
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See `Transport`."""
         with _gone():
             await self._stream.send_all(bytes(data))

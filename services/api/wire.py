@@ -9,7 +9,8 @@ Source: Go, encoding/json (Unmarshal); dockerd's httputils (ReadJSON, CheckForJS
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Hashable
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -85,12 +86,12 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise InvalidParameter(f"invalid JSON: {error}") from error
 
 
-@lru_cache(maxsize=None)  # one entry for each type of ours; a pure function of it
-def _type_of(kind: type[Any]) -> inspect.Type:
+@cache  # a pure function of types, and these are few
+def _type_of(kind: Hashable) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fields_of(struct: type[msgspec.Struct]) -> dict[str, inspect.Field]:
     """By folded JSON name. The types of fields are resolved by msgspec, once."""
     info = inspect.type_info(struct)

@@ -134,9 +134,7 @@ def get(path: str = "/", *, close: bool = False, extra: str = "") -> bytes:
 
 
 @asynccontextmanager
-async def serving(
-    app: ASGIApp, tmp_path: Path, *, drain_s: float = 5.0
-) -> AsyncIterator[Served]:
+async def serving(app: ASGIApp, tmp_path: Path, *, drain_s: float = 5.0) -> AsyncIterator[Served]:
     """`app` on a unix socket; leaving the block cancels the server."""
     listener = UnixListener(tmp_path / "api.sock")
     async with running(app, listener, drain_s=drain_s) as (stop, ended):

@@ -40,7 +40,9 @@ async def test_a_request_cut_into_bytes_is_one_request(tmp_path: Path) -> None:
     """How the bytes arrive does not matter."""
     async with serving(echo_app, tmp_path) as served:
         client = await served.connect()
-        for byte in b"POST /a HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n":
+        for byte in (
+            b"POST /a HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+        ):
             await client.send(bytes([byte]))
         assert await client.answer() == (200, b"POST /a 2 ab")
 

@@ -25,7 +25,16 @@ def openssl(*arguments: str, cwd: Path) -> None:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ca.pem, server-{cert,key}.pem for 127.0.0.1, client-{cert,key}.pem, all signed by the CA; other-*.pem not."""
     directory = tmp_path_factory.mktemp("certificates")
-    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    new = (
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    )
     for name in ("ca", "other"):
         openssl(*new, "-x509", "-keyout", f"{name}-key.pem", "-out", f"{name}.pem",
                 "-subj", f"/CN={name}", cwd=directory)  # fmt: skip
@@ -53,9 +62,7 @@ def server_side(certificates: Path, *, verify: bool) -> ssl.SSLContext:
 def client_side(certificates: Path, name: str | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
     if name is not None:
-        context.load_cert_chain(
-            certificates / f"{name}-cert.pem", certificates / f"{name}-key.pem"
-        )
+        context.load_cert_chain(certificates / f"{name}-cert.pem", certificates / f"{name}-key.pem")
     return context
 
 

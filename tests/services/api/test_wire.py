@@ -108,7 +108,9 @@ def test_what_go_refuses(body: bytes, message: str) -> None:
 
 def test_docker_configurations() -> None:
     """The engine's own structs decode: nested, with maps of nullable values."""
-    config = decode(b'{"tty":true,"ExposedPorts":{"80/tcp":null},"Entrypoint":"sh"}', ContainerConfig)
+    config = decode(
+        b'{"tty":true,"ExposedPorts":{"80/tcp":null},"Entrypoint":"sh"}', ContainerConfig
+    )
     assert config.tty
     assert config.exposed_ports == {"80/tcp": {}}
     assert config.entrypoint == ["sh"]
