@@ -6,7 +6,7 @@ sessions, a pushed body, three writes for one answer) is replaced by what a loca
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import trio
@@ -35,7 +35,7 @@ from services.errors import NotSupported
 
 
 class _Connection(TrioASGIHTTPConnection):
-    """Quart's side of one request: no task besides the handler's own, one write for a whole answer."""
+    """Quart's side of one request: no task but the handler's own, one write for a whole answer."""
 
     async def __call__(self, receive: Receive, send: Send) -> None:  # type: ignore[override]
         request = self._create_request_from_scope(send)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ class EngineApp(QuartTrio):
         self._identity = identity_headers(config)
         self.url_map.redirect_defaults = False
         self.url_map.merge_slashes = False  # `Front` has cleaned the path, as dockerd's router does
-        # Answered by `FastRoutes`; known here so that a bad version of it is not a page that is not there.
+        # Answered by `FastRoutes`; known here for the sake of its answer to a bad version.
         self.add_url_rule("/_ping", "ping", _ping_of_bad_version)
 
     async def handle_request(self, request: Any) -> Any:
@@ -126,16 +126,20 @@ class EngineApp(QuartTrio):
             answer = EngineResponse(b"")
             del answer.headers["Content-Type"]
             return self._identified(answer)
-        result = await self.preprocess_request(context)
+        result: Any = await self.preprocess_request(context)
         if result is None:
             assert request.url_rule is not None
             view = self.view_functions[request.url_rule.endpoint]
-            result = await self.ensure_async(view)(**(request.view_args or {}))
+            result = await self._view(view)(**(request.view_args or {}))
         response = cast(EngineResponse, await self.make_response(result))
         if isinstance(response, HijackResponse) and request.connection is None:
             raise NotSupported("this endpoint takes the connection over: use HTTP/1.1")
         response = cast(EngineResponse, await self.process_response(response, context))
         return self._identified(response)
+
+    def _view(self, view: Any) -> Callable[..., Awaitable[object]]:
+        """Quart's types leave open whether a view is async; ours are, others run in a thread."""
+        return cast("Callable[..., Awaitable[object]]", self.ensure_async(view))
 
     def _identified(self, response: EngineResponse) -> EngineResponse:
         for name, value in self._identity:
@@ -156,7 +160,7 @@ async def _ping_of_bad_version() -> bytes:
 
 
 def build_routes(blueprints: Iterable[Blueprint], *, config: AppConfig) -> ASGIApp:
-    """The blueprints' routes, written without version prefix, as an ASGI app to stand behind a `Front`."""
+    """The blueprints' routes, without version prefix, as an app to stand behind a `Front`."""
     app = EngineApp(config)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)

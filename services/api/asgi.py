@@ -20,7 +20,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 EXTENSION: Final = "wharfinger.connection"
-"""Key in `scope["extensions"]` under which our server puts a `ConnectionExtension`; absent under HTTP/2."""
+"""Key in `scope["extensions"]` of a `ConnectionExtension`; absent under HTTP/2."""
 
 
 class ConnectionExtension(Protocol):
@@ -43,4 +43,4 @@ class ConnectionExtension(Protocol):
         """Who connected; None if not over a unix socket."""
 
     def peercert(self) -> dict[str, Any] | None:
-        """The client's verified certificate, as ssl.SSLSocket.getpeercert has it; None without one."""
+        """The client's verified certificate, in ssl.SSLSocket.getpeercert's form; or None."""

@@ -18,7 +18,7 @@ from services.api.version import VERSION_KEY, split_version
 
 
 class Front:
-    """What stands before quart: path cleaning, the version prefix, and the routes that answer by themselves."""
+    """ASGI app before the routes': cleans paths, takes the version off, answers what is ready."""
 
     def __init__(self, app: ASGIApp, fast: FastRoutes) -> None:
         self._app = app
@@ -46,7 +46,10 @@ class Front:
 
 
 def clean_path(path: str) -> str:
-    """The path without empty, `.` and `..` segments; a trailing slash stays. Source: Go's path.Clean, gorilla/mux."""
+    """The path without empty, `.` and `..` segments; a trailing slash stays.
+
+    Source: Go's path.Clean, as gorilla/mux applies it.
+    """
     cleaned = posixpath.normpath("/" + path.lstrip("/"))
     return cleaned + "/" if path.endswith("/") and cleaned != "/" else cleaned
 
@@ -64,8 +67,8 @@ async def _redirect(scope: Scope, path: str, send: Send) -> None:
 class DeferredApp:
     """An ASGI app that is built, in a thread, while the server already accepts.
 
-    `run` is a supervised child. Requests that come before it is done wait for it; the client's patience
-    is their limit.
+    `run` is a supervised child. Requests that come before it is done wait for it, as long as their
+    client does.
     """
 
     def __init__(self, build: Callable[[], ASGIApp]) -> None:

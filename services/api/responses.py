@@ -25,8 +25,8 @@ class EngineResponse(TrioResponse):
 class StreamResponse(EngineResponse):
     """An answer in parts, each sent as it comes; its head is sent at once.
 
-    An `endless` one (events, logs -f, stats) ends well-formed when the server drains: the iterator is
-    cancelled where it waits for its next part. A finite one runs on until the server's deadline.
+    An `endless` one (events, logs -f, stats) ends well-formed when the server drains: the iterator
+    is cancelled where it waits for its next part. A finite one runs on until the server's deadline.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class StreamResponse(EngineResponse):
 class HijackResponse(EngineResponse):
     """Takes the connection over and runs `handler` with its raw stream.
 
-    A client that asked for an upgrade gets 101, another one 200, both without framing. When the handler
-    returns, the server sends the end of the stream, waits up to 2 s for the client's, and closes.
+    A client that asked for an upgrade gets 101, another one 200, both without framing. When the
+    handler returns, the server sends the end, waits up to 2 s for the client's, and closes.
     Errors must come before: a handler cannot answer with a status any more.
 
-    Source: Engine API, POST /containers/{id}/attach; the content type of the 200 is always raw, as in dockerd.
+    Source: Engine API, POST /containers/{id}/attach. A 200 always calls itself raw, as dockerd's.
     """
 
     def __init__(

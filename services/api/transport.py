@@ -1,4 +1,4 @@
-"""The bytes under one HTTP connection: a plain or a TLS socket behind the few calls that the server makes.
+"""The bytes under one HTTP connection: a plain or a TLS socket behind the calls the server makes.
 
 A plain socket is read and written through its descriptor: one epoll wait and one system call for a
 request, where trio's streams make two checkpoints and take two locks. Errors come out as trio's
@@ -49,7 +49,7 @@ class Transport(Protocol):
         """The socket beneath."""
 
     def peer_certificate(self) -> dict[str, Any] | None:
-        """The peer's verified certificate, as ssl.SSLSocket.getpeercert has it; None without one."""
+        """The peer's verified certificate as ssl.SSLSocket.getpeercert has it; None without one."""
 
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         """What has come, at most `max_bytes`; b"" at the peer's end of stream."""
@@ -171,7 +171,7 @@ class TLSTransport:
             await self._stream.send_all(bytes(data))
 
     async def send_eof(self) -> None:
-        """Send close_notify. TLS below 1.3 ends both directions with it: call this when nothing more is to be read."""
+        """Send close_notify, which may end both directions: for when all has been read."""
         with _gone(), trio.move_on_after(LINGER_S):
             await self._stream.unwrap()
 
@@ -212,7 +212,8 @@ def peer_credentials(sock: trio.socket.SocketType) -> PeerCredentials | None:
 async def linger(transport: Transport) -> None:
     """End our side, read until the peer ends its own, at most `LINGER_S`.
 
-    Closing a socket with unread input resets it, and a reset throws away what the peer has not read yet.
+    Closing a socket with unread input resets it, and a reset takes from the peer what it has not
+    read yet.
     """
     with trio.move_on_after(LINGER_S):
         try:

@@ -77,7 +77,7 @@ class Served:
         return Client(await trio.open_unix_socket(str(self.path)))
 
     async def ask(self, request: bytes) -> bytes:
-        """Everything that comes back to `request` on a connection of its own, which asks for its close."""
+        """All that comes back to `request`, on a connection of its own that it asks to close."""
         client = await self.connect()
         with trio.fail_after(10):
             async with client.stream:
