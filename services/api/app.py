@@ -6,11 +6,9 @@ sessions, a pushed body, three writes for one answer) is replaced by what a loca
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from typing import Any, Final, cast
-from urllib.parse import quote
+from typing import Any, cast
 
 import trio
 from quart import Blueprint
@@ -19,9 +17,10 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from services.api.asgi import ASGIApp, ConnectionExtension, Receive, Scope, Send
+from services.api.asgi import ASGIApp, ConnectionExtension, Receive, Send
 from services.api.errors import answer_for, error_body
 from services.api.fast import FastRoutes
+from services.api.front import Front
 from services.api.identity import AppConfig, identity_headers
 from services.api.request import EngineRequest, RequestBody
 from services.api.responses import (
@@ -32,12 +31,12 @@ from services.api.responses import (
     encode_headers,
 )
 from services.api.transport import ClientGone
-from services.api.version import VERSION_KEY, negotiate, split_version
+from services.api.version import VERSION_KEY, negotiate
 from services.errors import NotSupported
 
 
 class _Connection(TrioASGIHTTPConnection):
-    """Quart's side of one request: no task besides the handler's own, one write for a whole answer."""
+    """Quart's side of one request: no task but the handler's own, one write for a whole answer."""
 
     async def __call__(self, receive: Receive, send: Send) -> None:  # type: ignore[override]
         request = self._create_request_from_scope(send)  # type: ignore[arg-type]
@@ -117,7 +116,7 @@ class EngineApp(QuartTrio):
         self._identity = identity_headers(config)
         self.url_map.redirect_defaults = False
         self.url_map.merge_slashes = False  # `Front` has cleaned the path, as dockerd's router does
-        # Answered by `FastRoutes`; known here so that a bad version of it is not a page that is not there.
+        # Answered by `FastRoutes`; known here for the sake of its answer to a bad version.
         self.add_url_rule("/_ping", "ping", _ping_of_bad_version)
 
     async def handle_request(self, request: Any) -> Any:
@@ -139,20 +138,25 @@ class EngineApp(QuartTrio):
     async def _answer(self, request: EngineRequest, context: RequestContext) -> EngineResponse:
         if request.routing_exception is not None and request.method != "OPTIONS":
             raise request.routing_exception
-        request.api_version = negotiate(request.scope.get(VERSION_KEY))
+        request.api_version = negotiate(cast("str | None", request.scope.get(VERSION_KEY)))
         if request.method == "OPTIONS":
             answer = EngineResponse(b"")
             del answer.headers["Content-Type"]
             return self._identified(answer)
-        result = await self.preprocess_request(context)
+        result: Any = await self.preprocess_request(context)
         if result is None:
+            assert request.url_rule is not None
             view = self.view_functions[request.url_rule.endpoint]
-            result = await view(**request.view_args)
+            result = await self._view(view)(**(request.view_args or {}))
         response = cast(EngineResponse, await self.make_response(result))
         if isinstance(response, HijackResponse) and request.connection is None:
             raise NotSupported("this endpoint takes the connection over: use HTTP/1.1")
         response = cast(EngineResponse, await self.process_response(response, context))
         return self._identified(response)
+
+    def _view(self, view: Any) -> Callable[..., Awaitable[object]]:
+        """Quart's types leave open whether a view is async; ours are, others run in a thread."""
+        return cast("Callable[..., Awaitable[object]]", self.ensure_async(view))
 
     def _identified(self, response: EngineResponse) -> EngineResponse:
         for name, value in self._identity:
@@ -173,55 +177,16 @@ async def _ping_of_bad_version() -> bytes:
     raise AssertionError("`/_ping` is answered before quart is asked")
 
 
-class Front:
-    """What stands before quart: path cleaning, the version prefix, and the routes that answer by themselves."""
-
-    def __init__(self, app: ASGIApp, fast: FastRoutes) -> None:
-        self._app = app
-        self._fast = fast
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        path: str = scope["path"]
-        if "//" in path or "/." in path:
-            cleaned = clean_path(path)
-            if cleaned != path and scope["type"] == "http":
-                await _redirect(scope, cleaned, send)
-                return
-        version, path = split_version(path)
-        if version is not None:
-            scope["path"] = path
-            scope[VERSION_KEY] = version
-        if scope["type"] == "http":
-            answer = self._fast.answer(scope)
-            if answer is not None:
-                await send(answer.start)
-                await send(answer.body)
-                return
-        await self._app(scope, receive, send)
-
-
-def clean_path(path: str) -> str:
-    """The path without empty, `.` and `..` segments; a trailing slash stays. Source: Go's path.Clean, gorilla/mux."""
-    cleaned = posixpath.normpath("/" + path.lstrip("/"))
-    return cleaned + "/" if path.endswith("/") and cleaned != "/" else cleaned
-
-
-async def _redirect(scope: Scope, path: str, send: Send) -> None:
-    query = scope["query_string"]
-    location = quote(path, safe="/:@!$&'()*+,;=~").encode("ascii") + (
-        b"?" + query if query else b""
-    )
-    headers = [(b"Location", location)]
-    await send({"type": "http.response.start", "status": 301, "headers": headers})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+def build_routes(blueprints: Iterable[Blueprint], *, config: AppConfig) -> ASGIApp:
+    """The blueprints' routes, without version prefix, as an app to stand behind a `Front`."""
+    app = EngineApp(config)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    return cast(ASGIApp, app)  # the same calls, spelled by hypercorn as typed dicts
 
 
 def build_app(
     blueprints: Iterable[Blueprint], *, config: AppConfig, fast: FastRoutes | None = None
 ) -> ASGIApp:
-    """The ASGI app for `ApiServer`: the blueprints' routes (written without version prefix) and `/_ping`."""
-    app = EngineApp(config)
-    for blueprint in blueprints:
-        app.register_blueprint(blueprint)
-    return Front(app, fast or FastRoutes(config))
+    """The whole app for an `ApiServer`: `/_ping`, the fast routes, the blueprints' routes."""
+    return Front(build_routes(blueprints, config=config), fast or FastRoutes(config))

@@ -31,8 +31,8 @@ class StreamResponse(EngineResponse):
     in there is still an ordinary answer, and left when the answer ends, however it ends. What needs
     tasks of its own has to come so. An iterator with `aclose` is closed in the same way.
 
-    An `endless` one (events, logs -f, stats) ends well-formed when the server drains: the iterator is
-    cancelled where it waits for its next part. A finite one runs on until the server's deadline.
+    An `endless` one (events, logs -f, stats) ends well-formed when the server drains: the iterator
+    is cancelled where it waits for its next part. A finite one runs on until the server's deadline.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class HijackResponse(EngineResponse):
     The session is open before the head leaves: a client that has read the head may start what it
     attached to, and must miss nothing of it.
 
-    A client that asked for an upgrade gets 101, another one 200, both without framing. When the handler
-    returns, the server sends the end of the stream, waits up to 2 s for the client's, and closes.
+    A client that asked for an upgrade gets 101, another one 200, both without framing. When the
+    handler returns, the server sends the end, waits up to 2 s for the client's, and closes.
     Errors must come before: a handler cannot answer with a status any more.
 
-    Source: Engine API, POST /containers/{id}/attach; the content type of the 200 is always raw, as in dockerd.
+    Source: Engine API, POST /containers/{id}/attach. A 200 always calls itself raw, as dockerd's.
     """
 
     def __init__(
