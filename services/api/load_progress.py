@@ -14,8 +14,9 @@ import trio
 from loguru import logger
 
 from services.api.errors import INTERNAL_ERROR
+from services.api.ports import ImageLoader
 from services.errors import EngineError, single_error
-from services.images import Images, IngestProgress, Loaded
+from services.images import IngestProgress, Loaded
 from services.images.ports import Body
 
 LINES_AHEAD: Final = 16
@@ -25,7 +26,7 @@ LINES_AHEAD: Final = 16
 class LoadAnswer:
     """One load and what is told of it. Who leaves before its end has loaded nothing."""
 
-    def __init__(self, images: Images, body: Body, *, is_quiet: bool) -> None:
+    def __init__(self, images: ImageLoader, body: Body, *, is_quiet: bool) -> None:
         self._images = images
         self._body = body
         self._is_quiet = is_quiet

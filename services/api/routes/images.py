@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 from quart import Blueprint
 
 from services.api.image_filters import image_filters
 from services.api.load_progress import LoadAnswer
+from services.api.ports import ImageStore, SnapshotSizes
 from services.api.query import Query
 from services.api.request import current_request
 from services.api.responses import EngineResponse, StreamResponse
@@ -24,7 +24,7 @@ from services.api.types.platforms import parse_platform
 from services.api.version import ApiVersion
 from services.api.wire import encode
 from services.errors import InvalidParameter, NotFound, NotSupported
-from services.images import Image, ImageFilters, Images, ImageUse, Platform
+from services.images import Image, ImageFilters, ImageUse, Platform
 from services.images.model import chain_ids
 from services.images.ports import ImageUsers
 
@@ -38,27 +38,11 @@ IDENTITY_SINCE = ApiVersion(1, 54)
 REFERENCE_FILTER_SINCE = ApiVersion(1, 25)
 
 
-class Usage(Protocol):
-    """What a snapshot takes by itself."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Without its parents."""
-
-
-class SnapshotSizes(Protocol):
-    """containerd's snapshots, as far as their sizes go."""
-
-    async def usage(self, key: str) -> Usage:
-        """NotFound if there is no such snapshot."""
-        ...
-
-
 class ImageRoutes:
     """The operations on images that are here. `snapshotter` names what holds their files."""
 
     def __init__(
-        self, images: Images, *, snapshots: SnapshotSizes, in_use: ImageUsers, snapshotter: str
+        self, images: ImageStore, *, snapshots: SnapshotSizes, in_use: ImageUsers, snapshotter: str
     ) -> None:
         self._images = images
         self._snapshots = snapshots

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 import trio
 from quart import Blueprint
@@ -17,6 +17,7 @@ from services.api.event_stream import (
     encoded_events,
     parse_event_query,
 )
+from services.api.ports import ContainerCounts, ImageLister
 from services.api.request import current_request
 from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.system import EngineInfo, LiveValues, info_to_wire, version_to_wire
@@ -24,17 +25,8 @@ from services.api.types.times import rfc3339_nano
 from services.api.wire import encode
 from services.errors import EngineError
 from services.events import EventBus
-from services.images import Images
 
 IMAGES_LIMIT_S: Final = 2.0
-
-
-class ContainerCounts(Protocol):
-    """What /info needs of the containers."""
-
-    def count_states(self) -> Mapping[str, int]:
-        """How many are "running", "paused" and "stopped"."""
-        ...
 
 
 class SystemRoutes:
@@ -49,7 +41,7 @@ class SystemRoutes:
         engine: Callable[[], EngineInfo],
         components: Components,
         containers: ContainerCounts,
-        images: Images,
+        images: ImageLister,
         events: EventBus,
     ) -> None:
         self._engine = engine
