@@ -1,0 +1,1 @@
+"""The HTTP face: listeners, the server, and the app around the Docker API's routes."""

@@ -6,10 +6,9 @@ sessions, a pushed body, three writes for one answer) is replaced by what a loca
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Iterable
-from typing import Any, Final, cast
-from urllib.parse import quote
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from typing import Any, cast
 
 import trio
 from quart import Blueprint
@@ -18,9 +17,10 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from services.api.asgi import ASGIApp, ConnectionExtension, Receive, Scope, Send
+from services.api.asgi import ASGIApp, ConnectionExtension, Receive, Send
 from services.api.errors import answer_for, error_body
 from services.api.fast import FastRoutes
+from services.api.front import Front
 from services.api.identity import AppConfig, identity_headers
 from services.api.request import EngineRequest, RequestBody
 from services.api.responses import (
@@ -31,57 +31,73 @@ from services.api.responses import (
     encode_headers,
 )
 from services.api.transport import ClientGone
-from services.api.version import VERSION_KEY, negotiate, split_version
+from services.api.version import VERSION_KEY, negotiate
 from services.errors import NotSupported
 
 
 class _Connection(TrioASGIHTTPConnection):
-    """Quart's side of one request: no task besides the handler's own, one write for a whole answer."""
+    """Quart's side of one request: no task but the handler's own, one write for a whole answer."""
 
     async def __call__(self, receive: Receive, send: Send) -> None:  # type: ignore[override]
         request = self._create_request_from_scope(send)  # type: ignore[arg-type]
         request.body = RequestBody(receive)  # type: ignore[assignment]
         response = await self.app.handle_request(request)
-        await _send_answer(request, response, send)  # type: ignore[arg-type]
+        async with AsyncExitStack() as stack:
+            session = None
+            if isinstance(response, StreamResponse | HijackResponse):
+                app = cast(EngineApp, self.app)
+                try:
+                    session = await stack.enter_async_context(response.session)
+                except ClientGone:
+                    raise
+                except Exception as error:  # the head has not left: it can still be told
+                    response = app.answer_error(request, error)  # type: ignore[arg-type]
+            await _send_answer(request, response, session, send)  # type: ignore[arg-type]
 
 
 async def _send_answer(
-    request: EngineRequest, response: EngineResponse | WerkzeugResponse, send: Send
+    request: EngineRequest,
+    response: EngineResponse | WerkzeugResponse,
+    session: Any,
+    send: Send,
 ) -> None:
+    """Send `response`, whose `session`, if it has one, is open."""
     if isinstance(response, HijackResponse):
         connection = request.connection
         assert connection is not None  # `handle_request` has refused it otherwise
-        await response.take_over(connection, upgrade="Upgrade" in request.headers)
+        await response.take_over(connection, session, upgrade="Upgrade" in request.headers)
         return
     response = cast(EngineResponse, response)
     headers = encode_headers(response)
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     if isinstance(response, StreamResponse):
-        await _send_stream(request, response, send)
+        await _send_stream(request, session, send, endless=response.endless)
         return
     data = await response.get_data(as_text=False)
     await send({"type": "http.response.body", "body": data, "more_body": False})
 
 
-async def _send_stream(request: EngineRequest, response: StreamResponse, send: Send) -> None:
+async def _send_stream(
+    request: EngineRequest, parts: AsyncIterable[bytes], send: Send, *, endless: bool
+) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": True})
     connection = request.connection
-    if response.endless and connection is not None:
-        await _send_until_drain(connection, response, send)
+    if endless and connection is not None:
+        await _send_until_drain(connection, parts, send)
     else:
-        async for part in response.parts:
+        async for part in parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _send_until_drain(
-    connection: ConnectionExtension, response: StreamResponse, send: Send
+    connection: ConnectionExtension, parts: AsyncIterable[bytes], send: Send
 ) -> None:
-    parts = aiter(response.parts)
+    iterator = aiter(parts)
     while True:
         part: bytes | None = None
         with connection.drain.ends():
-            part = await anext(parts, None)
+            part = await anext(iterator, None)
         # Sent outside of that scope: a part must not be cut in the middle of its chunk.
         if part is None:
             return
@@ -100,7 +116,7 @@ class EngineApp(QuartTrio):
         self._identity = identity_headers(config)
         self.url_map.redirect_defaults = False
         self.url_map.merge_slashes = False  # `Front` has cleaned the path, as dockerd's router does
-        # Answered by `FastRoutes`; known here so that a bad version of it is not a page that is not there.
+        # Answered by `FastRoutes`; known here for the sake of its answer to a bad version.
         self.add_url_rule("/_ping", "ping", _ping_of_bad_version)
 
     async def handle_request(self, request: Any) -> Any:
@@ -112,37 +128,43 @@ class EngineApp(QuartTrio):
                 raise
             except BaseExceptionGroup as group:
                 cancelled, rest = group.split((trio.Cancelled, ClientGone))
-                answer = self._error(request, rest) if rest is not None else None
+                answer = self.answer_error(request, rest) if rest is not None else None
                 if cancelled is not None:
                     raise cancelled from None  # nobody is left to hear the rest; it has been logged
                 return answer
             except Exception as error:
-                return self._error(request, error)
+                return self.answer_error(request, error)
 
     async def _answer(self, request: EngineRequest, context: RequestContext) -> EngineResponse:
         if request.routing_exception is not None and request.method != "OPTIONS":
             raise request.routing_exception
-        request.api_version = negotiate(request.scope.get(VERSION_KEY))
+        request.api_version = negotiate(cast("str | None", request.scope.get(VERSION_KEY)))
         if request.method == "OPTIONS":
             answer = EngineResponse(b"")
             del answer.headers["Content-Type"]
             return self._identified(answer)
-        result = await self.preprocess_request(context)
+        result: Any = await self.preprocess_request(context)
         if result is None:
+            assert request.url_rule is not None
             view = self.view_functions[request.url_rule.endpoint]
-            result = await view(**request.view_args)
+            result = await self._view(view)(**(request.view_args or {}))
         response = cast(EngineResponse, await self.make_response(result))
         if isinstance(response, HijackResponse) and request.connection is None:
             raise NotSupported("this endpoint takes the connection over: use HTTP/1.1")
         response = cast(EngineResponse, await self.process_response(response, context))
         return self._identified(response)
 
+    def _view(self, view: Any) -> Callable[..., Awaitable[object]]:
+        """Quart's types leave open whether a view is async; ours are, others run in a thread."""
+        return cast("Callable[..., Awaitable[object]]", self.ensure_async(view))
+
     def _identified(self, response: EngineResponse) -> EngineResponse:
         for name, value in self._identity:
             response.headers.setdefault(name, value)
         return response
 
-    def _error(self, request: EngineRequest, error: BaseException) -> EngineResponse:
+    def answer_error(self, request: EngineRequest, error: BaseException) -> EngineResponse:
+        """What the client is told instead of the answer."""
         answer = answer_for(error, method=request.method, path=request.path)
         response = EngineResponse(error_body(answer.message), answer.status, content_type=JSON)
         for name, value in answer.headers:
@@ -155,55 +177,16 @@ async def _ping_of_bad_version() -> bytes:
     raise AssertionError("`/_ping` is answered before quart is asked")
 
 
-class Front:
-    """What stands before quart: path cleaning, the version prefix, and the routes that answer by themselves."""
-
-    def __init__(self, app: ASGIApp, fast: FastRoutes) -> None:
-        self._app = app
-        self._fast = fast
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        path: str = scope["path"]
-        if "//" in path or "/." in path:
-            cleaned = clean_path(path)
-            if cleaned != path and scope["type"] == "http":
-                await _redirect(scope, cleaned, send)
-                return
-        version, path = split_version(path)
-        if version is not None:
-            scope["path"] = path
-            scope[VERSION_KEY] = version
-        if scope["type"] == "http":
-            answer = self._fast.answer(scope)
-            if answer is not None:
-                await send(answer.start)
-                await send(answer.body)
-                return
-        await self._app(scope, receive, send)
-
-
-def clean_path(path: str) -> str:
-    """The path without empty, `.` and `..` segments; a trailing slash stays. Source: Go's path.Clean, gorilla/mux."""
-    cleaned = posixpath.normpath("/" + path.lstrip("/"))
-    return cleaned + "/" if path.endswith("/") and cleaned != "/" else cleaned
-
-
-async def _redirect(scope: Scope, path: str, send: Send) -> None:
-    query = scope["query_string"]
-    location = quote(path, safe="/:@!$&'()*+,;=~").encode("ascii") + (
-        b"?" + query if query else b""
-    )
-    headers = [(b"Location", location)]
-    await send({"type": "http.response.start", "status": 301, "headers": headers})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+def build_routes(blueprints: Iterable[Blueprint], *, config: AppConfig) -> ASGIApp:
+    """The blueprints' routes, without version prefix, as an app to stand behind a `Front`."""
+    app = EngineApp(config)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    return cast(ASGIApp, app)  # the same calls, spelled by hypercorn as typed dicts
 
 
 def build_app(
     blueprints: Iterable[Blueprint], *, config: AppConfig, fast: FastRoutes | None = None
 ) -> ASGIApp:
-    """The ASGI app for `ApiServer`: the blueprints' routes (written without version prefix) and `/_ping`."""
-    app = EngineApp(config)
-    for blueprint in blueprints:
-        app.register_blueprint(blueprint)
-    return Front(app, fast or FastRoutes(config))
+    """The whole app for an `ApiServer`: `/_ping`, the fast routes, the blueprints' routes."""
+    return Front(build_routes(blueprints, config=config), fast or FastRoutes(config))

@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    import trio
-
     from services.api.drain import Drain
+    from services.api.hijack import HijackedStream
     from services.api.transport import PeerCredentials
 
 Scope = MutableMapping[str, Any]
@@ -21,7 +20,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 EXTENSION: Final = "wharfinger.connection"
-"""Key in `scope["extensions"]` under which our server puts a `ConnectionExtension`; absent under HTTP/2."""
+"""Key in `scope["extensions"]` of a `ConnectionExtension`; absent under HTTP/2."""
 
 
 class ConnectionExtension(Protocol):
@@ -31,7 +30,7 @@ class ConnectionExtension(Protocol):
     def drain(self) -> Drain:
         """The server's drain: endless answers end when it begins."""
 
-    async def hijack(self, head: bytes) -> trio.abc.HalfCloseableStream:
+    async def hijack(self, head: bytes) -> HijackedStream:
         """Write `head`, then hand over the raw stream, bytes that were already read first.
 
         The stream is the caller's until its handler returns; the server closes it after that.
@@ -44,4 +43,4 @@ class ConnectionExtension(Protocol):
         """Who connected; None if not over a unix socket."""
 
     def peercert(self) -> dict[str, Any] | None:
-        """The client's verified certificate, as ssl.SSLSocket.getpeercert has it; None without one."""
+        """The client's verified certificate, in ssl.SSLSocket.getpeercert's form; or None."""

@@ -1,6 +1,6 @@
 """The body of an HTTP/1.1 request, as framed by its head. No I/O: bytes in, pieces of the body out.
 
-Source: RFC 9112, 6 and 7. Chunk extensions are read over, trailers are checked for form and dropped.
+Source: RFC 9112, 6 and 7. Chunk extensions are read over; trailers are checked and dropped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class BodyReader(Protocol):
     done: bool
 
     def take(self, buffer: bytearray) -> bytes:
-        """The next piece of the body off the front of `buffer`; b"" when more bytes are needed or it is done.
+        """The next piece of the body off the front of `buffer`; b"" if it needs more or is done.
 
         Raises:
             ProtocolError: 400, the framing is broken and nothing after it can be trusted.
@@ -116,7 +116,7 @@ class ChunkedReader:
 
 
 def _line(buffer: bytearray, position: int) -> tuple[bytes | None, int]:
-    """The line that starts at `position` and where the next one starts; None while it is not complete."""
+    """The line at `position`, and where the next one starts; None while it is not complete."""
     end = buffer.find(b"\n", position, position + _LINE_LIMIT_BYTES)
     if end < 0:
         if len(buffer) - position >= _LINE_LIMIT_BYTES:

@@ -35,7 +35,7 @@ class Drain:
 
     @contextmanager
     def ends(self) -> Iterator[trio.CancelScope]:
-        """A scope that the drain's beginning cancels: for waiting for the next piece of an endless answer."""
+        """A scope that the drain cancels: to wait in for an endless answer's next part."""
         with trio.CancelScope() as scope:
             if self.is_begun:
                 scope.cancel()

@@ -45,7 +45,7 @@ PAGE_NOT_FOUND: Final = "page not found"
 
 
 def status_of(error: EngineError) -> int:
-    """The nearest ancestor with an entry decides, so that a new subclass inherits its parent's status."""
+    """The nearest ancestor with an entry decides: a new subclass inherits its parent's status."""
     return next((STATUS_OF[cls] for cls in type(error).__mro__ if cls in STATUS_OF), 500)
 
 
@@ -63,9 +63,9 @@ class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answer_for(error: BaseException, *, method: str, path: str) -> ErrorAnswer:
-    """What the client is told. An error that nobody planned for is logged whole and told in general words.
+    """What the client is told. An error that nobody planned for is logged, not told.
 
-    Of an exception group the first error that was raised on purpose speaks, if nothing else is in it.
+    Of a group the first error that was raised on purpose speaks, if nothing else is in it.
     """
     leaves = list(_leaves(error))
     unplanned = [

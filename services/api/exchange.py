@@ -1,4 +1,4 @@
-"""One request and its answer on an HTTP/1.1 connection: ASGI's `receive` and `send`, and the hijack.
+"""One request and its answer over HTTP/1.1: ASGI's `receive` and `send`, and the hijack.
 
 An answer that is known whole goes out in one write. A streamed one sends its head with its first
 part (an empty part sends the head alone), in chunks, or up to the close for an HTTP/1.0 client.
@@ -23,7 +23,6 @@ from services.api.hijack import HijackedStream
 from services.api.transport import (
     BULK_READ_BYTES,
     PeerCredentials,
-    TLSTransport,
     Transport,
     linger,
     peer_credentials,
@@ -91,7 +90,7 @@ class Exchange:
         }
 
     async def receive(self) -> Message:
-        """ASGI: the body piece by piece as the socket gives it; when it has ended, blocks until the client hangs up.
+        """ASGI: the body in pieces as the socket gives them; then blocks until the client hangs up.
 
         Raises:
             ProtocolError: the body's framing is broken.
@@ -150,7 +149,7 @@ class Exchange:
             raise RuntimeError(f"unexpected ASGI message: {kind}")
 
     async def answer_closing(self, status: int, body: bytes) -> None:
-        """A whole JSON answer in place of one that has not begun, and the last on its connection."""
+        """A whole JSON answer in place of one that has not begun; the last on its connection."""
         self._keep_alive = False
         headers = [(b"Content-Type", b"application/json")]
         self._start = {"type": "http.response.start", "status": status, "headers": headers}
@@ -203,7 +202,10 @@ class Exchange:
                 await trio.lowlevel.checkpoint()
 
     def _render_head(self, *, whole_bytes: int | None) -> bytes:
-        """Status line and fields, framing and persistence decided. `whole_bytes`: the body's length if it is known."""
+        """Status line and fields; decides framing and persistence.
+
+        `whole_bytes` is the length of the body if all of it is known.
+        """
         assert self._start is not None
         status: int = self._start["status"]
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status]
@@ -237,7 +239,7 @@ class Exchange:
         return b""
 
     def _worth_discarding(self) -> bool:
-        """Whether what is left of the request's body is little enough to read for the next request's sake."""
+        """Whether what is left of the request's body is little enough to read over."""
         if self._body.done:
             return True
         if self._continue_due:
@@ -293,10 +295,7 @@ class Exchange:
 
     def peercert(self) -> dict[str, Any] | None:
         """See `ConnectionExtension.peercert`."""
-        if not isinstance(self._transport, TLSTransport):
-            return None
-        certificate: dict[str, Any] | None = self._transport.stream.getpeercert()
-        return certificate or None
+        return self._transport.peer_certificate()
 
 
 def render_head(status_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -1,18 +1,17 @@
 """The hottest routes, answered before quart is asked: a table from method and path to ready bytes.
 
-A route stands here when its answer exists encoded already. It returns None for whatever it does not
-want to answer itself (parameters, errors, an old version); quart's route of the same path does then.
+A route stands here when its answer exists encoded already. It returns None for whatever it does
+not want to answer itself (parameters, errors); quart's route of the same path does then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from services.api.asgi import Message, Scope
 from services.api.identity import AppConfig, identity_headers
-from services.api.version import CURRENT, MINIMUM, VERSION_KEY, ApiVersion, negotiate
+from services.api.version import VERSION_KEY, ApiVersion, negotiate
 from services.errors import InvalidParameter
 
 FastHandler = Callable[[Scope, ApiVersion], bytes | None]
@@ -51,7 +50,7 @@ class FastRoutes:
         self._exact[method, path] = handler
 
     def add_item(self, method: str, collection: str, leaf: str, handler: FastItemHandler) -> None:
-        """Answer `/{collection}/{reference}/{leaf}` by `handler`; a reference with a slash in it does not match.
+        """Answer `/{collection}/{reference}/{leaf}`, where a reference has no slash, by `handler`.
 
         Raises:
             ValueError: the triple already has one.

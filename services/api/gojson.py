@@ -1,4 +1,4 @@
-"""JSON as Go's encoding/json reads it, as far as a client can tell: what is accepted, and the words for what is not.
+"""JSON as Go's encoding/json reads it: what is accepted, and the words for what is not.
 
 msgspec decodes; only what it refuses is scanned here, slowly, to find Go's message or Go's leniency
 (text that is not UTF-8 is mended, not refused).
@@ -36,7 +36,7 @@ def decode(data: bytes) -> Any:
     """One JSON value as plain Python objects.
 
     Raises:
-        JsonSyntaxError: `EOF` for nothing at all, `unexpected EOF` for a value cut short, else Go's description.
+        JsonSyntaxError: `EOF` for nothing at all, `unexpected EOF` for a value cut short.
         TrailingContentError: something follows the value.
     """
     try:
@@ -64,7 +64,7 @@ def quote(text: str) -> str:
 
 
 class _Scanner:
-    """Walks one value and finds where it ends, or what is wrong with it. Knows nothing of its meaning."""
+    """Walks one value and finds where it ends, or what is wrong with it."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -43,7 +43,7 @@ class ProtocolError(Exception):
 class RequestHead:
     """One request's head. Names of headers are in lower case; values have no outer white space.
 
-    Not frozen: one is made for each request, and setting frozen fields costs a third of the parsing.
+    Not frozen: one is made for each request, and frozen fields cost a third of the parsing.
     """
 
     method: str
@@ -65,7 +65,7 @@ def bad_request(detail: str = "") -> ProtocolError:
 
 
 def split_head(buffer: bytearray) -> bytes | None:
-    """Take one whole head (its empty line included) off the front of `buffer`, or None if it is not all here.
+    """Take one head, its empty line included, off `buffer`; None if it is not all here.
 
     Raises:
         ProtocolError: 431 for a head past the limit, 400 for one that cannot become valid.
@@ -120,7 +120,7 @@ def parse_head(data: bytes) -> RequestHead:
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
-        pass  # llhttp stops at an upgrade; by then the head has been read, which is all we ask of it
+        pass  # llhttp stops at an upgrade; by then the head has been read, all we ask of it
     except httptools.HttpParserError as error:
         raise bad_request() from error
     version: str = parser.get_http_version()

@@ -43,7 +43,7 @@ class HijackedStream(trio.abc.HalfCloseableStream):
         await stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """End our direction; the client's stays open (not over TLS: see `TLSTransport.send_eof`)."""
+        """End our direction; the client's stays open (over TLS: see `TLSTransport.send_eof`)."""
         if not self._eof_sent:
             self._eof_sent = True
             await self._transport.send_eof()

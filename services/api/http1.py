@@ -73,7 +73,8 @@ class Http1Connection:
     async def serve(self) -> End:
         """Serve requests until the connection ends or turns into something else.
 
-        Closes the transport, except at a hand-over: then `buffer` holds all that was read and not answered.
+        Closes the transport, except at a hand-over: then `buffer` holds what was read but not
+        answered.
         """
         with self.scope:
             try:
@@ -86,8 +87,11 @@ class Http1Connection:
         return End.CLOSED
 
     def begin_drain(self) -> None:
-        """Close if nothing is being asked. A connection on which nothing was asked yet gets a moment more:
-        its client could not know, and would count it as refused."""
+        """Close if nothing is being asked.
+
+        A connection on which nothing was asked yet gets a moment more: its client could not know,
+        and would count it as refused.
+        """
         if not self._idle:
             return
         if self._served and not self.transport.has_input():
@@ -116,7 +120,7 @@ class Http1Connection:
             self._served += 1
 
     async def _next_head(self) -> bytes | None:
-        """The next request's head as it came; None when the peer (or the drain) ended the connection."""
+        """The next request's head as it came; None if the peer or the drain ended all this."""
         data = split_head(self.buffer) if self.buffer else None
         if data is not None:
             await (

@@ -152,8 +152,8 @@ class Listeners:
             return
         log = logger.bind(service="listeners")
         log.warning(
-            "the API is reachable over TCP without client certificates: whoever can connect, scripts in "
-            "a browser on this machine among them, has root on this machine; use --tlsverify",
+            "the API is reachable over TCP without client certificates: whoever can connect, "
+            "a script in a browser too, has root on this machine; use --tlsverify",
             address=listener.address,
             encrypted=listener.tls is not None,
         )
@@ -198,7 +198,7 @@ async def open_unix(path: Path, gid: int) -> socket.socket:
         finally:
             os.umask(previous)
         os.chown(path, -1, gid)
-        path.chmod(SOCKET_MODE)
+        os.chmod(path, SOCKET_MODE)
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
@@ -207,7 +207,7 @@ async def open_unix(path: Path, gid: int) -> socket.socket:
 
 
 async def _is_alive(path: Path) -> bool:
-    """Whether somebody accepts connections there. A full backlog counts: its owner is merely busy."""
+    """Whether somebody listens there. A full backlog counts: its owner is merely busy."""
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             with trio.fail_after(PROBE_S):
@@ -244,7 +244,7 @@ def _unlink_if_same(path: Path, identity: tuple[int, int]) -> None:
 
 
 async def open_tcp(host: TcpHost) -> socket.socket:
-    """A listening TCP socket on the first address that the host resolves to, IPv4 before IPv6 as in Go.
+    """A listening TCP socket on the first address of the host, IPv4 before IPv6 as in Go.
 
     Raises:
         ListenError: the name does not resolve, or the system refuses.

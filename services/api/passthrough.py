@@ -1,4 +1,4 @@
-"""What hypercorn serves itself: HTTP/2 and websockets, on a stream whose first bytes we already read."""
+"""What hypercorn serves itself, HTTP/2 and websockets, on a stream that we began to read."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Query:
         return self.parameters.get(name, ())
 
     def boolean(self, name: str, *, default: bool = False) -> bool:
-        """False for "", "0", "no", "false" and "none" in any case; all else is true. Absent: `default`."""
+        """False for "", "0", "no", "false", "none" in any case, else true. Absent: `default`."""
         found = self.parameters.get(name)
         return found[0].strip().lower() not in _FALSE if found else default
 
@@ -49,7 +49,7 @@ class Query:
         """A decimal int64; absent or empty: `default`.
 
         Raises:
-            InvalidParameter: with Go's words. (dockerd answers 500 here; a client's mistake is 400 with us.)
+            InvalidParameter: with Go's words. (dockerd's status is 500; here it is 400.)
         """
         text = self.text(name)
         if not text:
@@ -93,7 +93,7 @@ def _unescape(text: bytes) -> str:
 
 
 def parse_filters(text: str) -> Mapping[str, tuple[str, ...]]:
-    """Read a `filters` parameter: `{"name": ["a"]}`, or `{"name": {"a": true}}` as clients before 1.22 wrote it.
+    """Read a `filters` parameter: `{"name": ["a"]}`, or `{"name": {"a": true}}` in its other form.
 
     Raises:
         InvalidParameter: it is neither.
@@ -115,7 +115,7 @@ def parse_filters(text: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def _filter_values(values: object) -> tuple[str, ...]:
-    # dockerd keeps a set: order and repetition mean nothing, and neither does the old form's truth value.
+    # dockerd keeps a set: order and repetition mean nothing, nor does the truth value.
     if values is None:
         return ()
     if isinstance(values, list) and all(isinstance(value, str) for value in values):

@@ -1,14 +1,12 @@
-"""A quart request whose body is pulled: nothing is read from the socket before a handler asks for it."""
+"""A quart request whose body is pulled: nothing is read before a handler asks for it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import quart
-import trio
 from quart_trio.wrappers import TrioRequest
-from werkzeug.datastructures import Headers
 
 from services.api.asgi import EXTENSION, ConnectionExtension, Receive
 from services.api.query import Query, parse_query

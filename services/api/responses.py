@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, Final
 
 from quart_trio.wrappers import TrioResponse
@@ -27,13 +27,17 @@ class EngineResponse(TrioResponse):
 class StreamResponse(EngineResponse):
     """An answer in parts, each sent as it comes; its head is sent at once.
 
-    An `endless` one (events, logs -f, stats) ends well-formed when the server drains: the iterator is
-    cancelled where it waits for its next part. A finite one runs on until the server's deadline.
+    `parts` may be a context that gives them: it is entered before the head leaves, so that an error
+    in there is still an ordinary answer, and left when the answer ends, however it ends. What needs
+    tasks of its own has to come so. An iterator with `aclose` is closed in the same way.
+
+    An `endless` one (events, logs -f, stats) ends well-formed when the server drains: the iterator
+    is cancelled where it waits for its next part. A finite one runs on until the server's deadline.
     """
 
     def __init__(
         self,
-        parts: AsyncIterable[bytes],
+        parts: AsyncIterable[bytes] | AbstractAsyncContextManager[AsyncIterable[bytes]],
         *,
         endless: bool = False,
         status: int = 200,
@@ -41,8 +45,16 @@ class StreamResponse(EngineResponse):
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(None, status, headers, content_type=content_type)
-        self.parts = parts
+        self.session = _session_of(parts)
         self.endless = endless
+
+
+def _session_of(
+    parts: AsyncIterable[bytes] | AbstractAsyncContextManager[AsyncIterable[bytes]],
+) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
+    if isinstance(parts, AbstractAsyncContextManager):
+        return parts
+    return aclosing(parts) if isinstance(parts, AsyncGenerator) else nullcontext(parts)
 
 
 class HijackResponse(EngineResponse):
@@ -51,11 +63,11 @@ class HijackResponse(EngineResponse):
     The session is open before the head leaves: a client that has read the head may start what it
     attached to, and must miss nothing of it.
 
-    A client that asked for an upgrade gets 101, another one 200, both without framing. When the handler
-    returns, the server sends the end of the stream, waits up to 2 s for the client's, and closes.
+    A client that asked for an upgrade gets 101, another one 200, both without framing. When the
+    handler returns, the server sends the end, waits up to 2 s for the client's, and closes.
     Errors must come before: a handler cannot answer with a status any more.
 
-    Source: Engine API, POST /containers/{id}/attach; the content type of the 200 is always raw, as in dockerd.
+    Source: Engine API, POST /containers/{id}/attach. A 200 always calls itself raw, as dockerd's.
     """
 
     def __init__(
@@ -70,8 +82,10 @@ class HijackResponse(EngineResponse):
         self.handler = handler
         self.session: AbstractAsyncContextManager[Any] = session or nullcontext()
 
-    async def take_over(self, connection: ConnectionExtension, *, upgrade: bool) -> None:
-        """Send the head, run the handler."""
+    async def take_over(
+        self, connection: ConnectionExtension, session: object, *, upgrade: bool
+    ) -> None:
+        """Send the head, run the handler with the opened `session`."""
         if upgrade:
             status = b"HTTP/1.1 101 UPGRADED\r\n"
             self.headers["Connection"] = "Upgrade"
@@ -81,8 +95,7 @@ class HijackResponse(EngineResponse):
             self.headers["Content-Type"] = RAW_STREAM
         self.headers.pop("Content-Length", None)
         head = render_head(status, encode_headers(self))
-        async with self.session as session:
-            await self.handler(session, await connection.hijack(head))
+        await self.handler(session, await connection.hijack(head))
 
 
 def encode_headers(response: TrioResponse) -> list[tuple[bytes, bytes]]:

@@ -1,20 +1,20 @@
 """The API server: one supervised child per listener, over a dup() of its socket.
 
-It owns its connections and nothing that must outlive it: the listening socket stays with `Listeners`,
-so that a restart costs no client a refused connection. hypercorn's TCPServer is the base of each
-connection; HTTP/1.1 is served by `Http1Connection`, HTTP/2 and websockets by hypercorn itself.
+It owns its connections and nothing that must outlive it: the listening socket stays with
+`Listeners`, so that a restart costs no client a refused connection. hypercorn's TCPServer is the
+base of each connection; `Http1Connection` serves HTTP/1.1, hypercorn HTTP/2 and websockets.
 """
 
 from __future__ import annotations
 
 import math
+import socket
 import ssl
 import sys
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from socket import socket as StdlibSocket
 from typing import Final, Protocol
 
 import trio
@@ -47,7 +47,7 @@ class ListenerLike(Protocol):
     def tls(self) -> ssl.SSLContext | None:
         """None: connections are plain."""
 
-    def dup(self) -> StdlibSocket:
+    def dup(self) -> socket.socket:
         """A descriptor of its own on the listening socket."""
 
 
@@ -70,7 +70,7 @@ class ServerConfig:
 
 
 class ApiServer:
-    """Serves an ASGI app on one listener. `run` is a supervised child and may run again after it ended."""
+    """Serves an ASGI app on one listener. `run` is a supervised child and may run again."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class ApiServer:
         self._stop_request = stop_request
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until a stop is asked for, then drain. Ready, with the address, once connections are accepted."""
+        """Serve until a stop is asked for, then drain. Ready, with the address, once it accepts."""
         stop = self._stop_request()
         drain = Drain()
         active = HangUpWatch()
@@ -222,7 +222,7 @@ class Connection(TCPServer):
         return stream
 
     async def _explain(self, cause: BaseException | None) -> None:
-        """Log why there is no TLS session, and tell a client that spoke plain HTTP in its own words."""
+        """Log why there is no TLS session; tell a client that spoke plain HTTP in its own words."""
         logger.bind(service="api").debug("TLS handshake failed", error=str(cause))
         if isinstance(cause, ssl.SSLError) and cause.reason == "HTTP_REQUEST":
             with trio.move_on_after(LINGER_S):
@@ -253,7 +253,7 @@ _PLAIN_ON_TLS: Final = (
 
 
 def hypercorn_config() -> Config:
-    """hypercorn's settings for what passes through to it; its limits that would cut a stream are off."""
+    """hypercorn's settings for what passes through to it, without the limits that cut streams."""
     config = Config()
     config.include_server_header = False
     config.accesslog = None

@@ -39,7 +39,8 @@ class ActivatedSockets:
         """
         if not self.names:
             raise InvalidHostError(
-                "no sockets found via socket activation: make sure the service was started by systemd"
+                "no sockets found via socket activation: "
+                "make sure the service was started by systemd"
             )
         found = [FIRST_FD + i for i, name in enumerate(self.names) if host.name in {"", name}]
         if host.name.isdigit() and FIRST_FD <= int(host.name) < FIRST_FD + len(self.names):
@@ -50,7 +51,7 @@ class ActivatedSockets:
 
 
 def adopt(descriptor: int) -> socket.socket:
-    """A descriptor from systemd as a socket: never inherited by our children, and checked to listen.
+    """A descriptor from systemd as a socket: not inherited by our children, known to listen.
 
     Raises:
         InvalidHostError: it is not a listening stream socket.

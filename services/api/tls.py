@@ -22,7 +22,7 @@ class TLSConfig:
 
 
 def server_context(config: TLSConfig) -> ssl.SSLContext:
-    """A server's context: TLS 1.2 or later, HTTP/2 offered. Reads the files: call it before serving.
+    """A server's context: TLS 1.2 or later, HTTP/2 offered. Reads files: call it before serving.
 
     Raises:
         TLSError: a file is missing or is not what it should be.

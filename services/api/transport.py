@@ -1,4 +1,4 @@
-"""The bytes under one HTTP connection: a plain or a TLS socket behind the few calls that the server makes.
+"""The bytes under one HTTP connection: a plain or a TLS socket behind the calls the server makes.
 
 A plain socket is read and written through its descriptor: one epoll wait and one system call for a
 request, where trio's streams make two checkpoints and take two locks. Errors come out as trio's
@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -48,13 +48,16 @@ class Transport(Protocol):
     def socket(self) -> trio.socket.SocketType:
         """The socket beneath."""
 
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """The peer's verified certificate as ssl.SSLSocket.getpeercert has it; None without one."""
+
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         """What has come, at most `max_bytes`; b"" at the peer's end of stream."""
 
     def send_now(self, data: bytes) -> int:
         """Write what can be written without waiting; how many bytes that was."""
 
-    async def send_all(self, data: bytes | memoryview) -> None:
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of `data`, waiting as the peer reads. Always a checkpoint."""
 
     async def send_eof(self) -> None:
@@ -84,6 +87,10 @@ class PlainTransport:
         """See `Transport`."""
         return self._socket
 
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """See `Transport`."""
+        return None
+
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         """See `Transport`."""
         while True:
@@ -107,7 +114,7 @@ class PlainTransport:
         except OSError as error:
             raise ClientGone(f"writing: {error}") from error
 
-    async def send_all(self, data: bytes | memoryview) -> None:
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See `Transport`."""
         with _gone():
             await self._stream.send_all(data)
@@ -143,6 +150,11 @@ class TLSTransport:
         """See `Transport`."""
         return self._socket
 
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """See `Transport`."""
+        certificate: dict[str, Any] | None = self._stream.getpeercert()
+        return certificate or None
+
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         """See `Transport`."""
         with _gone():
@@ -153,13 +165,13 @@ class TLSTransport:
         del data
         return 0
 
-    async def send_all(self, data: bytes | memoryview) -> None:
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See `Transport`."""
         with _gone():
             await self._stream.send_all(bytes(data))
 
     async def send_eof(self) -> None:
-        """Send close_notify. TLS below 1.3 ends both directions with it: call this when nothing more is to be read."""
+        """Send close_notify, which may end both directions: for when all has been read."""
         with _gone(), trio.move_on_after(LINGER_S):
             await self._stream.unwrap()
 
@@ -200,7 +212,8 @@ def peer_credentials(sock: trio.socket.SocketType) -> PeerCredentials | None:
 async def linger(transport: Transport) -> None:
     """End our side, read until the peer ends its own, at most `LINGER_S`.
 
-    Closing a socket with unread input resets it, and a reset throws away what the peer has not read yet.
+    Closing a socket with unread input resets it, and a reset takes from the peer what it has not
+    read yet.
     """
     with trio.move_on_after(LINGER_S):
         try:

@@ -57,6 +57,6 @@ def negotiate(text: str | None) -> ApiVersion:
 
 
 def _parse(text: str) -> ApiVersion:
-    """As dockerd compares: missing or empty parts are 0, parts after the second do not matter here."""
+    """As dockerd compares: missing or empty parts are 0, those after the second do not matter."""
     parts = [int(part[:9]) if part else 0 for part in text.split(".")]
     return ApiVersion(parts[0], parts[1] if len(parts) > 1 else 0)

@@ -1,9 +1,9 @@
 """Noticing that a client has gone while its handler is silent, and ending the handler then.
 
-A handler that neither reads nor writes would never hear of it (`docker wait`, a slow pull). Reading
-ahead, as Go does, would cost a task per request. Here a sweeper looks ten times a second for requests
-older than that, and only these sockets go into an epoll of their own, asked for nothing but what
-epoll always tells: that the peer is gone.
+A handler that neither reads nor writes would never hear of it (`docker wait`, a slow pull).
+Reading ahead, as Go does, would cost a task per request. Here a sweeper looks ten times a second
+for requests older than that, and only their sockets go into an epoll of their own, asked for
+nothing but what epoll always tells: that the peer is gone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SWEEP_S: Final = 0.1
 
 
 class HangUpWatch:
-    """The requests that one server is answering. `run` watches; without it nothing is ever cancelled."""
+    """The requests that one server is answering. `run` watches them."""
 
     def __init__(self) -> None:
         self._young: dict[Http1Connection, float] = {}  # in order of age
@@ -54,7 +54,7 @@ class HangUpWatch:
                 nursery.start_soon(self._cancel_gone, self._epoll)
 
     async def _sweep(self, epoll: select.epoll) -> None:
-        """Move requests that have grown old into the epoll. Sleeps without a wake-up while there are none."""
+        """Move requests that have grown old into the epoll. No wake-ups while there are none."""
         while True:
             if not self._young:
                 self._any_young = trio.Event()

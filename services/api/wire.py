@@ -1,4 +1,4 @@
-"""JSON bodies in and out: what encoding/json and dockerd's helpers accept, checked against our structs.
+"""JSON bodies in and out: what encoding/json and dockerd's helpers accept, as our structs.
 
 Go is lenient where msgspec is strict: null means absent, names match in any case, unknown names are
 passed over. Bodies are a few kilobytes, so they are decoded to plain objects first, put in order by
@@ -9,8 +9,9 @@ Source: Go, encoding/json (Unmarshal); dockerd's httputils (ReadJSON, CheckForJS
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, Final, TypeVar
+from collections.abc import Hashable
+from functools import cache
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
@@ -78,19 +79,21 @@ def decode(body: bytes, kind: type[T]) -> T:
     except gojson.JsonSyntaxError as error:
         text = "got EOF while reading request body" if str(error) == "EOF" else str(error)
         raise InvalidParameter(f"invalid JSON: {text}") from error
-    ordered = _ordered(value, _type_of(kind), _Place(kind=kind.__name__))
+    # A type is hashable; mypy does not take a type variable's for it.
+    shape = _type_of(cast(Hashable, kind))
+    ordered = _ordered(value, shape, _Place(kind=kind.__name__))
     try:
         return msgspec.convert(ordered, kind)
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"invalid JSON: {error}") from error
 
 
-@lru_cache(maxsize=None)  # one entry for each type of ours; a pure function of it
-def _type_of(kind: type[Any]) -> inspect.Type:
+@cache  # a pure function of types, and these are few
+def _type_of(kind: Hashable) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fields_of(struct: type[msgspec.Struct]) -> dict[str, inspect.Field]:
     """By folded JSON name. The types of fields are resolved by msgspec, once."""
     info = inspect.type_info(struct)
@@ -117,7 +120,7 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _ordered(value: Any, kind: inspect.Type, place: _Place) -> Any:
-    """`value` as msgspec wants it for `kind`: names spelled as declared, nulls left out or replaced by zeros."""
+    """`value` as msgspec wants it for `kind`: names as declared, nulls left out or made zeros."""
     if isinstance(kind, inspect.UnionType):
         if value is None:
             return None

@@ -77,7 +77,7 @@ class Served:
         return Client(await trio.open_unix_socket(str(self.path)))
 
     async def ask(self, request: bytes) -> bytes:
-        """Everything that comes back to `request` on a connection of its own, which asks for its close."""
+        """All that comes back to `request`, on a connection of its own that it asks to close."""
         client = await self.connect()
         with trio.fail_after(10):
             async with client.stream:
@@ -134,9 +134,7 @@ def get(path: str = "/", *, close: bool = False, extra: str = "") -> bytes:
 
 
 @asynccontextmanager
-async def serving(
-    app: ASGIApp, tmp_path: Path, *, drain_s: float = 5.0
-) -> AsyncIterator[Served]:
+async def serving(app: ASGIApp, tmp_path: Path, *, drain_s: float = 5.0) -> AsyncIterator[Served]:
     """`app` on a unix socket; leaving the block cancels the server."""
     listener = UnixListener(tmp_path / "api.sock")
     async with running(app, listener, drain_s=drain_s) as (stop, ended):

@@ -34,7 +34,7 @@ async def view() -> HijackResponse:
 
 
 async def test_an_upgrade_is_101_and_then_raw(tmp_path: Path) -> None:
-    """101 with dockerd's headers; bytes sent along with the request are not lost; the half close is honoured."""
+    """101 with dockerd's headers; bytes sent with the request are kept; half closes work."""
     async with serving(routes(("POST", "/attach", view)), tmp_path) as served:
         client = await served.connect()
         await client.send(post(b"/attach") + b"early")
@@ -101,7 +101,7 @@ async def test_an_error_before_the_hijack_is_an_ordinary_answer(tmp_path: Path) 
 
 
 async def test_the_server_ends_the_stream_first(tmp_path: Path) -> None:
-    """When the handler returns, the client sees the end at once, though it never ended its own side."""
+    """When the handler returns, the client sees the end, though it never ended its own side."""
 
     async def brief() -> HijackResponse:
         async def handler(stream: HijackedStream) -> None:
@@ -117,7 +117,7 @@ async def test_the_server_ends_the_stream_first(tmp_path: Path) -> None:
 
 
 async def test_a_silent_hijacked_client_is_not_cut(tmp_path: Path) -> None:
-    """The watch for hang-ups leaves a hijacked connection alone: a half-closed client still listens."""
+    """The watch for hang-ups leaves hijacked connections alone."""
 
     async def slow() -> HijackResponse:
         async def handler(stream: HijackedStream) -> None:

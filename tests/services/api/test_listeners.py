@@ -15,7 +15,7 @@ import trio
 from loguru import logger
 
 from services.api.hosts import FdHost, InvalidHostError, TcpHost, UnixHost
-from services.api.listeners import Listeners, ListenError, group_id
+from services.api.listeners import ListenError, Listeners, group_id
 from services.api.systemd import ActivatedSockets
 from services.errors import Unavailable
 
@@ -44,7 +44,7 @@ async def test_a_unix_socket_has_its_mode_and_goes_with_its_child(tmp_path: Path
 
 
 async def test_a_stale_socket_is_replaced_and_a_living_one_refused(tmp_path: Path) -> None:
-    """A file that nobody listens on is taken over; another daemon's is left alone; so is what is no socket."""
+    """A file that nobody listens on is taken over; a living one and what is no socket are not."""
     path = tmp_path / "api.sock"
     listeners = Listeners([UnixHost(path=path)], group=OWN_GROUP)
     with socket.socket(socket.AF_UNIX) as other:
@@ -108,7 +108,7 @@ async def test_tcp_is_opened_with_a_warning(tmp_path: Path) -> None:
 
 async def test_a_name_that_does_not_resolve_is_refused() -> None:
     """The error names the host."""
-    with pytest.raises(ListenError, match="nowhere.invalid"):
+    with pytest.raises(ListenError, match=r"nowhere\.invalid"):
         await Listeners([TcpHost(host="nowhere.invalid", port=1)]).run()
 
 
@@ -134,7 +134,7 @@ def test_groups() -> None:
 
 
 def test_activation_is_read_from_the_environment() -> None:
-    """Only what was meant for this process; names by position; selection by name, number, or all."""
+    """Only what was meant for this process; selection by name, number, or all."""
     environ = {"LISTEN_PID": "7", "LISTEN_FDS": "3", "LISTEN_FDNAMES": "api:metrics"}
     assert ActivatedSockets.from_environ(environ, pid=8) == ActivatedSockets()
     assert ActivatedSockets.from_environ({}, pid=7) == ActivatedSockets()
@@ -174,7 +174,7 @@ trio.run(main)
 
 
 def test_sockets_from_systemd(tmp_path: Path) -> None:
-    """A process that gets its socket as descriptor 4, named api, serves on it, also after a restart of the child."""
+    """A process that gets its socket as descriptor 4, named api, serves on it, also restarted."""
     path = tmp_path / "activated.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))

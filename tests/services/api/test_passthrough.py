@@ -54,7 +54,7 @@ async def h2_get(stream: trio.abc.Stream, path: str, method: str = "GET") -> tup
         assert data
         for event in connection.receive_data(data):
             if isinstance(event, h2.events.ResponseReceived):
-                status = str(dict(event.headers)[":status"])
+                status = next(str(value) for name, value in event.headers if str(name) == ":status")
             elif isinstance(event, h2.events.DataReceived):
                 body += event.data
                 connection.acknowledge_received_data(event.flow_controlled_length, 1)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a table of requests reads best with one on a line)
 """Framing that two parsers could read in two ways is refused, and the connection with it."""
 
 from __future__ import annotations

@@ -23,16 +23,25 @@ def openssl(*arguments: str, cwd: Path) -> None:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ca.pem, server-{cert,key}.pem for 127.0.0.1, client-{cert,key}.pem, all signed by the CA; other-*.pem not."""
+    """{server,client}-{cert,key}.pem signed by ca.pem, stranger-* by other.pem."""
     directory = tmp_path_factory.mktemp("certificates")
-    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    new = (
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    )
     for name in ("ca", "other"):
         openssl(*new, "-x509", "-keyout", f"{name}-key.pem", "-out", f"{name}.pem",
                 "-subj", f"/CN={name}", cwd=directory)  # fmt: skip
     (directory / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
     for name, issuer in (("server", "ca"), ("client", "ca"), ("stranger", "other")):
-        openssl(*new[:-2], "-keyout", f"{name}-key.pem", "-out", f"{name}.csr", "-subj", f"/CN={name}",
-                cwd=directory)  # fmt: skip
+        openssl(*new[:-2], "-keyout", f"{name}-key.pem", "-out", f"{name}.csr",
+                "-subj", f"/CN={name}", cwd=directory)  # fmt: skip
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{issuer}.pem", "-CAkey",
                 f"{issuer}-key.pem", "-CAcreateserial", "-days", "2", "-out", f"{name}-cert.pem",
                 "-extfile", "ext", cwd=directory)  # fmt: skip
@@ -53,9 +62,7 @@ def server_side(certificates: Path, *, verify: bool) -> ssl.SSLContext:
 def client_side(certificates: Path, name: str | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
     if name is not None:
-        context.load_cert_chain(
-            certificates / f"{name}-cert.pem", certificates / f"{name}-key.pem"
-        )
+        context.load_cert_chain(certificates / f"{name}-cert.pem", certificates / f"{name}-key.pem")
     return context
 
 
@@ -80,7 +87,7 @@ async def test_requests_over_tls(certificates: Path) -> None:
 
 
 async def test_tlsverify_takes_only_certificates_of_its_ca(certificates: Path) -> None:
-    """With verification, no certificate and a stranger's are refused; the CA's client is known to handlers."""
+    """No certificate and a stranger's are refused; the CA's client is known to handlers."""
 
     async def view() -> str:
         connection = current_request().connection
@@ -122,7 +129,7 @@ async def test_a_hijack_over_tls(certificates: Path) -> None:
 
 
 async def test_plain_http_to_a_tls_port_is_told_so(certificates: Path) -> None:
-    """As in Go: a readable answer instead of TLS noise; a client that says nothing sensible is dropped."""
+    """As in Go: a readable answer instead of TLS noise; other noise is dropped."""
     listener = TcpListener(server_side(certificates, verify=False))
     async with running(echo_app, listener):
         client = Client(await trio.open_tcp_stream("127.0.0.1", listener.port))

@@ -34,7 +34,7 @@ GIGABYTE = 1024 * 1024 * 1024
 
 
 def test_a_gigabyte_goes_through_in_constant_memory(tmp_path: Path) -> None:
-    """1 GB with a length and 1 GB in chunks, to a slow consumer: all counted, the process stays small."""
+    """1 GB with a length and 1 GB in chunks, to a slow consumer: the process stays small."""
     command = [sys.executable, "-c", SERVER, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as server:
         assert server.stdout is not None

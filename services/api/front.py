@@ -1,0 +1,95 @@
+"""What stands before the routes: path cleaning, the version prefix, and the answers that are ready.
+
+Nothing here imports quart: a daemon answers its first `/_ping` while the routes are still being
+imported, a fifth of a second in which clients would otherwise wait.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from urllib.parse import quote
+
+import trio
+
+from services.api.asgi import ASGIApp, Receive, Scope, Send
+from services.api.fast import FastRoutes
+from services.api.version import VERSION_KEY, split_version
+
+
+class Front:
+    """ASGI app before the routes': cleans paths, takes the version off, answers what is ready."""
+
+    def __init__(self, app: ASGIApp, fast: FastRoutes) -> None:
+        self._app = app
+        self._fast = fast
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        path: str = scope["path"]
+        if "//" in path or "/." in path:
+            cleaned = clean_path(path)
+            if cleaned != path and scope["type"] == "http":
+                await _redirect(scope, cleaned, send)
+                return
+        version, path = split_version(path)
+        if version is not None:
+            scope["path"] = path
+            scope[VERSION_KEY] = version
+        if scope["type"] == "http":
+            answer = self._fast.answer(scope)
+            if answer is not None:
+                await send(answer.start)
+                await send(answer.body)
+                return
+        await self._app(scope, receive, send)
+
+
+def clean_path(path: str) -> str:
+    """The path without empty, `.` and `..` segments; a trailing slash stays.
+
+    Source: Go's path.Clean, as gorilla/mux applies it.
+    """
+    cleaned = posixpath.normpath("/" + path.lstrip("/"))
+    return cleaned + "/" if path.endswith("/") and cleaned != "/" else cleaned
+
+
+async def _redirect(scope: Scope, path: str, send: Send) -> None:
+    query = scope["query_string"]
+    location = quote(path, safe="/:@!$&'()*+,;=~").encode("ascii") + (
+        b"?" + query if query else b""
+    )
+    headers = [(b"Location", location)]
+    await send({"type": "http.response.start", "status": 301, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class DeferredApp:
+    """An ASGI app that is built, in a thread, while the server already accepts.
+
+    `run` is a supervised child. Requests that come before it is done wait for it, as long as their
+    client does.
+    """
+
+    def __init__(self, build: Callable[[], ASGIApp]) -> None:
+        """`build` imports what it needs itself: that is what takes the time."""
+        self._build = build
+        self._app: ASGIApp | None = None
+        self._built = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Build the app once; returns when it is there, at once if it was built before.
+
+        Ready from the start, because servers need not wait for it.
+        """
+        task_status.started()
+        if self._app is None:
+            self._app = await trio.to_thread.run_sync(self._build, limiter=trio.CapacityLimiter(1))
+            self._built.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if self._app is None:
+            await self._built.wait()
+        assert self._app is not None
+        await self._app(scope, receive, send)

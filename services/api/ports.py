@@ -1,0 +1,53 @@
+"""What the routes need of the engine's services, no wider."""
+
+# The contracts stand at the classes that carry them out: services.images, services.containerd,
+# services.containers.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from services.images import Deleted, Image, ImageFilters, Untagged
+from services.images.load import LoadSink
+from services.images.ports import Body
+
+
+class ImageLister(Protocol):
+    """The images that are here."""
+
+    async def list(self, filters: ImageFilters = ...) -> Sequence[Image]: ...
+
+
+class ImageLoader(Protocol):
+    """`docker load`."""
+
+    async def load(self, body: Body, report: LoadSink) -> None: ...
+
+
+class ImageStore(ImageLister, ImageLoader, Protocol):
+    """All that is done with images that are here."""
+
+    async def inspect(self, ref: str) -> Image: ...
+    async def tag(self, ref: str, name: str) -> Image: ...
+    async def remove(self, ref: str, *, force: bool = False) -> Sequence[Untagged | Deleted]: ...
+
+
+class Usage(Protocol):
+    """What a snapshot takes by itself, without its parents."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+class SnapshotSizes(Protocol):
+    """containerd's snapshots, as far as their sizes go. NotFound if there is no such one."""
+
+    async def usage(self, key: str) -> Usage: ...
+
+
+class ContainerCounts(Protocol):
+    """How many containers are "running", "paused" and "stopped", by these words."""
+
+    def count_states(self) -> Mapping[str, int]: ...

@@ -1,0 +1,203 @@
+"""Tag Image of the Engine API: list, inspect, load, tag, history, delete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from quart import Blueprint
+
+from services.api.image_filters import image_filters
+from services.api.load_progress import LoadAnswer
+from services.api.ports import ImageStore, SnapshotSizes
+from services.api.query import Query
+from services.api.request import current_request
+from services.api.responses import EngineResponse, StreamResponse
+from services.api.types.images import (
+    UNKNOWN,
+    history_to_wire,
+    inspect_to_wire,
+    removed_to_wire,
+    summary_to_wire,
+)
+from services.api.types.platforms import parse_platform
+from services.api.version import ApiVersion
+from services.api.wire import encode
+from services.errors import InvalidParameter, NotFound, NotSupported
+from services.images import Image, ImageFilters, ImageUse, Platform
+from services.images.model import chain_ids
+from services.images.ports import ImageUsers
+
+SHARED_SIZE_SINCE = ApiVersion(1, 42)
+MANIFESTS_IN_LIST_SINCE = ApiVersion(1, 47)
+PLATFORM_SINCE = ApiVersion(1, 48)
+MANIFESTS_SINCE = ApiVersion(1, 48)
+INSPECT_PLATFORM_SINCE = ApiVersion(1, 49)
+REMOVE_PLATFORMS_SINCE = ApiVersion(1, 50)
+IDENTITY_SINCE = ApiVersion(1, 54)
+REFERENCE_FILTER_SINCE = ApiVersion(1, 25)
+
+
+class ImageRoutes:
+    """The operations on images that are here. `snapshotter` names what holds their files."""
+
+    def __init__(
+        self, images: ImageStore, *, snapshots: SnapshotSizes, in_use: ImageUsers, snapshotter: str
+    ) -> None:
+        self._images = images
+        self._snapshots = snapshots
+        self._in_use = in_use
+        self._snapshotter = snapshotter
+
+    def blueprint(self) -> Blueprint:
+        """The routes, without version prefix. A name may hold slashes, hence the `path`s."""
+        blueprint = Blueprint("images", __name__)
+        one = "/images/<path:name>"
+        for rule, view, method in (
+            ("/images/json", self.list, "GET"),
+            ("/images/load", self.load, "POST"),
+            (f"{one}/json", self.inspect, "GET"),
+            (f"{one}/history", self.history, "GET"),
+            (f"{one}/tag", self.tag, "POST"),
+            (one, self.remove, "DELETE"),
+        ):
+            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        return blueprint
+
+    async def list(self) -> EngineResponse:
+        """GET /images/json (ImageList). `all` and `digests` change nothing: all is always there."""
+        request = current_request()
+        query, version = request.query, request.api_version
+        manifests = version >= MANIFESTS_IN_LIST_SINCE and query.boolean("manifests")
+        if version >= IDENTITY_SINCE and query.boolean("identity") and not manifests:
+            raise InvalidParameter("conflicting options: identity requires manifests=1")
+        images = await self._images.list(_list_filters(query, version))
+        shared: Sequence[int] = [UNKNOWN] * len(images)
+        if version >= SHARED_SIZE_SINCE and query.boolean("shared-size"):
+            shared = await self._shared_bytes(images)
+        answer = [
+            summary_to_wire(
+                image,
+                version=version,
+                uses=self._in_use(image.id),
+                shared_bytes=shared_bytes,
+                manifests=manifests,
+            )
+            for image, shared_bytes in zip(images, shared, strict=True)
+        ]
+        return EngineResponse(encode(answer))
+
+    async def inspect(self, name: str) -> EngineResponse:
+        """GET /images/{name}/json (ImageInspect)."""
+        request = current_request()
+        query, version = request.query, request.api_version
+        manifests = version >= MANIFESTS_SINCE and query.boolean("manifests")
+        platform = _platform(query, version, INSPECT_PLATFORM_SINCE)
+        if manifests and platform is not None:
+            raise InvalidParameter(
+                "conflicting options: manifests and platform options cannot both be set"
+            )
+        image = await self._images.inspect(name)
+        _check_platform(image, name, platform)
+        answer = inspect_to_wire(
+            image,
+            version=version,
+            uses=self._in_use(image.id),
+            snapshotter=self._snapshotter,
+            platform=platform,
+            manifests=manifests,
+        )
+        return EngineResponse(encode(answer))
+
+    async def history(self, name: str) -> EngineResponse:
+        """GET /images/{name}/history (ImageHistory)."""
+        request = current_request()
+        platform = _platform(request.query, request.api_version, PLATFORM_SINCE)
+        image = await self._images.inspect(name)
+        _check_platform(image, name, platform)
+        return EngineResponse(encode(history_to_wire(image, await self._layer_bytes(image))))
+
+    async def load(self) -> EngineResponse:
+        """POST /images/load (ImageLoad). What goes wrong is told in the stream, as dockerd does."""
+        request = current_request()
+        query = request.query
+        if request.api_version >= PLATFORM_SINCE and any(query.values("platform")):
+            raise NotSupported("loading one platform of an image alone is not supported yet")
+        is_quiet = query.boolean("quiet", default=True)
+        return StreamResponse(LoadAnswer(self._images, request.body, is_quiet=is_quiet).lines())
+
+    async def tag(self, name: str) -> EngineResponse:
+        """POST /images/{name}/tag (ImageTag)."""
+        query = current_request().query
+        repository, tag = query.text("repo"), query.text("tag")
+        if repository == "sha256":
+            raise InvalidParameter(
+                "refusing to create an ambiguous tag using digest algorithm as name"
+            )
+        await self._images.tag(name, f"{repository}:{tag}" if tag else repository)
+        return _created()
+
+    async def remove(self, name: str) -> EngineResponse:
+        """DELETE /images/{name} (ImageDelete). No image is another's parent: `noprune` is moot."""
+        request = current_request()
+        query = request.query
+        if not name.strip():
+            raise InvalidParameter("image name cannot be blank")
+        if request.api_version >= REMOVE_PLATFORMS_SINCE and any(query.values("platforms")):
+            raise NotSupported("removing one platform of an image alone is not supported yet")
+        removed = await self._images.remove(name, force=query.boolean("force"))
+        return EngineResponse(encode(removed_to_wire(removed)))
+
+    async def _layer_bytes(self, image: Image) -> Sequence[int]:
+        """Unpacked sizes of its layers, lowest first; 0 for what is not unpacked."""
+        return [await self._snapshot_bytes(key) for key in chain_ids(image.diff_ids)]
+
+    async def _shared_bytes(self, images: Sequence[Image]) -> Sequence[int]:
+        """For each image, the size of the layers that another one of `images` has too."""
+        chains = [chain_ids(image.diff_ids) for image in images]
+        users: dict[str, int] = {}
+        for key in (key for chain in chains for key in chain):
+            users[key] = users.get(key, 0) + 1
+        sizes = {key: await self._snapshot_bytes(key) for key, n in users.items() if n > 1}
+        return [sum(sizes.get(key, 0) for key in chain) for chain in chains]
+
+    async def _snapshot_bytes(self, key: str) -> int:
+        try:
+            return (await self._snapshots.usage(key)).size_bytes
+        except NotFound:
+            return 0
+
+
+def nobody(_image_id: str, /) -> Sequence[ImageUse]:
+    """For an engine without containers."""
+    return ()
+
+
+def _list_filters(query: Query, version: ApiVersion) -> ImageFilters:
+    filters = dict(query.filters())
+    if version < REFERENCE_FILTER_SINCE and query.text("filter"):
+        filters.setdefault("reference", (query.text("filter"),))
+    return image_filters(filters, time.time_ns())
+
+
+def _platform(query: Query, version: ApiVersion, since: ApiVersion) -> Platform | None:
+    text = query.text("platform")
+    return parse_platform(text) if text and version >= since else None
+
+
+def _check_platform(image: Image, name: str, platform: Platform | None) -> None:
+    """Only the platform that this machine would run is at hand whole."""
+    if platform is None or (image.manifest is not None and platform == image.platform):
+        return
+    if any(m.platform == platform and m.is_available for m in image.manifests):
+        raise NotSupported(f"showing {name} for {platform}, not this machine's, is not supported")
+    raise NotFound(
+        f"image with reference {name} was found but does not provide the specified "
+        f"platform ({platform})"
+    )
+
+
+def _created() -> EngineResponse:
+    response = EngineResponse(b"", 201)
+    response.headers.pop("Content-Type", None)
+    return response

@@ -1,0 +1,120 @@
+"""Tag System of the Engine API: version, info, events. `/_ping` is answered before any route."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+import trio
+from quart import Blueprint
+
+from services.api.components import Components
+from services.api.event_stream import (
+    EventEncoder,
+    choose_content_type,
+    encoded_events,
+    parse_event_query,
+)
+from services.api.ports import ContainerCounts, ImageLister
+from services.api.request import current_request
+from services.api.responses import EngineResponse, StreamResponse
+from services.api.types.system import EngineInfo, LiveValues, info_to_wire, version_to_wire
+from services.api.types.times import rfc3339_nano
+from services.api.wire import encode
+from services.errors import EngineError
+from services.events import EventBus
+
+IMAGES_LIMIT_S: Final = 2.0
+
+
+class SystemRoutes:
+    """What the engine says about itself, and its events.
+
+    `engine` is called for each request: a reload may have changed it.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Callable[[], EngineInfo],
+        components: Components,
+        containers: ContainerCounts,
+        images: ImageLister,
+        events: EventBus,
+    ) -> None:
+        self._engine = engine
+        self._components = components
+        self._containers = containers
+        self._images = images
+        self._events = events
+        self._threads = trio.CapacityLimiter(1)
+
+    def blueprint(self) -> Blueprint:
+        """The routes, without version prefix."""
+        blueprint = Blueprint("system", __name__)
+        for rule, view in (
+            ("/version", self.version),
+            ("/info", self.info),
+            ("/events", self.events),
+        ):
+            blueprint.add_url_rule(rule, view.__name__, view, methods=["GET"])
+        return blueprint
+
+    async def version(self) -> EngineResponse:
+        """GET /version (SystemVersion)."""
+        components = await self._components.look_up()
+        return EngineResponse(encode(version_to_wire(self._engine(), components)))
+
+    async def info(self) -> EngineResponse:
+        """GET /info (SystemInfo)."""
+        version = current_request().api_version
+        components = await self._components.look_up()
+        live = await self._live_values()
+        return EngineResponse(
+            encode(info_to_wire(self._engine(), live, components, version=version))
+        )
+
+    async def events(self) -> StreamResponse:
+        """GET /events (SystemEvents)."""
+        request = current_request()
+        asked = parse_event_query(request.query)
+        content_type = choose_content_type(request.headers.get("Accept", ""))
+        engine = self._engine()
+        encoder = EventEncoder(
+            version=request.api_version,
+            content_type=content_type,
+            engine_id=engine.engine_id,
+            hostname=engine.host.hostname,
+        )
+        parts = encoded_events(self._events, asked, encoder)
+        return StreamResponse(parts, endless=True, content_type=content_type)
+
+    async def _live_values(self) -> LiveValues:
+        counts = self._containers.count_states()
+        images, warnings = await self._count_images()
+        return LiveValues(
+            containers_running=counts.get("running", 0),
+            containers_paused=counts.get("paused", 0),
+            containers_stopped=counts.get("stopped", 0),
+            images=images,
+            event_listeners=self._events.subscribers,
+            open_files=await trio.to_thread.run_sync(_count_open_files, limiter=self._threads),
+            tasks=trio.lowlevel.current_statistics().tasks_living,
+            system_time=rfc3339_nano(time.time_ns()),
+            warnings=warnings,
+        )
+
+    async def _count_images(self) -> tuple[int, tuple[str, ...]]:
+        """How many there are. The rest of the answer is worth having without containerd."""
+        with trio.move_on_after(IMAGES_LIMIT_S):
+            try:
+                return len(await self._images.list()), ()
+            except EngineError:
+                pass
+        return 0, ("WARNING: containerd does not answer: the number of images is not known",)
+
+
+def _count_open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))

@@ -1,0 +1,127 @@
+"""The operations of the Engine API that Wharfinger does not offer yet, each with its sentence.
+
+Data for the routes that answer 501 and for the compatibility table; a test compares the union of
+this and the routes with the definition. Paths are spelled as the definition has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsupportedOperation:
+    """One operation, and what a client that asks for it is told."""
+
+    method: str
+    path: str
+    sentence: str
+
+
+def _table(sentence: str, *operations: str) -> tuple[UnsupportedOperation, ...]:
+    return tuple(
+        UnsupportedOperation(method=method, path=path, sentence=sentence)
+        for method, _, path in (operation.partition(" ") for operation in operations)
+    )
+
+
+UNSUPPORTED: Final = (
+    *_table(
+        "listing what a container changed in its files is not supported yet",
+        "GET /containers/{id}/changes",
+    ),
+    *_table("exporting a container is not supported yet", "GET /containers/{id}/export"),
+    *_table("resource statistics are not supported yet", "GET /containers/{id}/stats"),
+    *_table("changing a container's limits is not supported yet", "POST /containers/{id}/update"),
+    *_table(
+        "attaching over a websocket is not supported yet: attach over HTTP",
+        "GET /containers/{id}/attach/ws",
+    ),
+    *_table(
+        "copying files into or out of a container is not supported yet",
+        "HEAD /containers/{id}/archive",
+        "GET /containers/{id}/archive",
+        "PUT /containers/{id}/archive",
+    ),
+    *_table("pruning containers is not supported yet", "POST /containers/prune"),
+    *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
+    *_table("build sessions are not supported yet", "POST /session"),
+    *_table(
+        "pulling and importing images is not supported yet: load them with docker load",
+        "POST /images/create",
+    ),
+    *_table("pushing images is not supported yet", "POST /images/{name}/push"),
+    *_table("searching a registry is not supported yet", "GET /images/search"),
+    *_table("pruning images is not supported yet", "POST /images/prune"),
+    *_table("reading attestations is not supported yet", "GET /images/{name}/attestations"),
+    *_table("saving images is not supported yet", "GET /images/{name}/get", "GET /images/get"),
+    *_table("committing a container to an image is not supported yet", "POST /commit"),
+    *_table(
+        "asking a registry is not supported yet",
+        "POST /auth",
+        "GET /distribution/{name}/json",
+    ),
+    *_table("measuring disk usage is not supported yet", "GET /system/df"),
+    *_table(
+        "volumes are not supported yet: use bind mounts",
+        "POST /volumes/create",
+        "PUT /volumes/{name}",
+        "DELETE /volumes/{name}",
+        "POST /volumes/prune",
+    ),
+    *_table(
+        "networks other than bridge, host and none are not supported yet",
+        "DELETE /networks/{id}",
+        "POST /networks/create",
+        "POST /networks/{id}/connect",
+        "POST /networks/{id}/disconnect",
+        "POST /networks/prune",
+    ),
+    *_table(
+        "plugins are not supported",
+        "GET /plugins/privileges",
+        "POST /plugins/pull",
+        "GET /plugins/{name}/json",
+        "DELETE /plugins/{name}",
+        "POST /plugins/{name}/enable",
+        "POST /plugins/{name}/disable",
+        "POST /plugins/{name}/upgrade",
+        "POST /plugins/create",
+        "POST /plugins/{name}/push",
+        "POST /plugins/{name}/set",
+    ),
+    *_table(
+        "swarm mode is not supported yet",
+        "GET /nodes",
+        "GET /nodes/{id}",
+        "DELETE /nodes/{id}",
+        "POST /nodes/{id}/update",
+        "GET /swarm",
+        "POST /swarm/init",
+        "POST /swarm/join",
+        "POST /swarm/leave",
+        "POST /swarm/update",
+        "GET /swarm/unlockkey",
+        "POST /swarm/unlock",
+        "GET /services",
+        "POST /services/create",
+        "GET /services/{id}",
+        "DELETE /services/{id}",
+        "POST /services/{id}/update",
+        "GET /services/{id}/logs",
+        "GET /tasks",
+        "GET /tasks/{id}",
+        "GET /tasks/{id}/logs",
+        "GET /secrets",
+        "POST /secrets/create",
+        "GET /secrets/{id}",
+        "DELETE /secrets/{id}",
+        "POST /secrets/{id}/update",
+        "GET /configs",
+        "POST /configs/create",
+        "GET /configs/{id}",
+        "DELETE /configs/{id}",
+        "POST /configs/{id}/update",
+    ),
+)

@@ -1,0 +1,145 @@
+"""The Engine API's definition as a test oracle: which operations there are, whether answers fit.
+
+The definition is not part of this project. It is read from the file that WHARFINGER_API_DEFINITION
+names, else from `../shared/api/` beside the repository; tests that need it skip where it is absent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+import pytest
+import yaml
+
+VARIABLE: Final = "WHARFINGER_API_DEFINITION"
+NAME: Final = "engine-v1.56.yaml"
+_ROOT: Final = Path(__file__).parents[3]
+_METHODS: Final = frozenset({"get", "head", "post", "put", "delete", "options", "patch"})
+_KEPT: Final = ("type", "enum", "minimum", "maximum", "pattern", "minLength", "maxLength")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the definition."""
+
+    method: str  # upper case
+    path: str  # "/containers/{id}/json"
+    id: str  # "ContainerInspect"
+
+
+def reference_folder() -> Path | None:
+    """Where the reference data lies, if it does."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named).parent
+    # A linked working tree lies elsewhere than the clone; both are looked beside.
+    for root in (_ROOT, *_ROOT.parents):
+        if (root.parent / "shared" / "api" / NAME).is_file():
+            return root.parent / "shared" / "api"
+    return None
+
+
+def require_definition() -> Definition:
+    """The definition; skips the running test where there is none."""
+    folder = reference_folder()
+    path = Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else (folder or _ROOT) / NAME
+    if not path.is_file():
+        pytest.skip(f"the API definition is not here: set {VARIABLE} to the path of {NAME}")
+    return _load(path)
+
+
+@lru_cache(maxsize=1)
+def _load(path: Path) -> Definition:
+    return Definition(yaml.load(path.read_text(), Loader=yaml.CSafeLoader))
+
+
+class Definition:
+    """A parsed OpenAPI 2.0 document."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = document
+        self._schemas = {
+            name: to_json_schema(schema) for name, schema in document["definitions"].items()
+        }
+
+    def operations(self) -> Iterator[Operation]:
+        """All of them, in the document's order."""
+        for path, item in self._document["paths"].items():
+            for method, operation in item.items():
+                if method in _METHODS:
+                    yield Operation(method.upper(), path, operation["operationId"])
+
+    def validate(self, operation_id: str, status: int, body: object) -> None:
+        """Check a decoded answer. An operation that promises no schema takes anything.
+
+        Raises:
+            LookupError: there is no such operation, or no such answer of it.
+            jsonschema.ValidationError: the body does not fit.
+        """
+        schema = self._response(operation_id, status).get("schema")
+        if schema is not None:
+            self._check(to_json_schema(schema), body)
+
+    def validate_as(self, definition: str, value: object) -> None:
+        """Check a value against one named schema."""
+        self._check({"$ref": f"#/definitions/{definition}"}, value)
+
+    def _response(self, operation_id: str, status: int) -> Mapping[str, Any]:
+        for item in self._document["paths"].values():
+            for operation in item.values():
+                if operation["operationId"] == operation_id:
+                    responses: Mapping[Any, Any] = operation["responses"]
+                    found = responses.get(status, responses.get(str(status)))
+                    if found is None:
+                        raise LookupError(f"{operation_id} does not answer {status}")
+                    return dict(found)
+        raise LookupError(f"no operation {operation_id}")
+
+    def _check(self, schema: Mapping[str, Any], value: object) -> None:
+        whole = {**schema, "definitions": self._schemas}
+        validator = jsonschema.Draft202012Validator(whole)
+        error = jsonschema.exceptions.best_match(validator.iter_errors(value))
+        if error is not None:
+            raise error
+
+
+def to_json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """An OpenAPI 2.0 schema in JSON Schema's words.
+
+    - `x-nullable` adds null, also beside `$ref` and `allOf`, where OpenAPI 2.0 would pass it over:
+      the definition uses it so.
+    - A name that is required but defined nowhere is a slip of the definition, and not demanded.
+    - Formats (int64, dateTime) are not JSON Schema's, and not checked.
+    """
+    converted: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
+    if "$ref" in schema:
+        converted = {"$ref": schema["$ref"]}
+    if "allOf" in schema:
+        converted["allOf"] = [to_json_schema(part) for part in schema["allOf"]]
+    if "items" in schema:
+        converted["items"] = to_json_schema(schema["items"])
+    properties = schema.get("properties", {})
+    if properties and "$ref" not in schema:
+        converted["properties"] = {k: to_json_schema(v) for k, v in properties.items()}
+    if isinstance(schema.get("additionalProperties"), Mapping):
+        converted["additionalProperties"] = to_json_schema(schema["additionalProperties"])
+    known = _properties_of(schema)
+    if required := [name for name in schema.get("required", ()) if name in known]:
+        converted["required"] = required
+    if schema.get("x-nullable"):
+        return {"anyOf": [{"type": "null"}, converted]}
+    return converted
+
+
+def _properties_of(schema: Mapping[str, Any]) -> frozenset[str]:
+    """The names that the schema itself defines, and those of its inline parts."""
+    names = set(schema.get("properties", {}))
+    for part in schema.get("allOf", ()):
+        names |= set(part.get("properties", {}))
+    return frozenset(names)
