@@ -75,6 +75,16 @@ class Containers:
         self.execs = execs
         self.terminals = terminals
 
+    def count_states(self) -> dict[str, int]:
+        """How many containers are running, paused and stopped; restarting ones count as running."""
+        counts = {"running": 0, "paused": 0, "stopped": 0}
+        for container in self.table:
+            if container.state is State.PAUSED:
+                counts["paused"] += 1
+            else:
+                counts["running" if container.is_running else "stopped"] += 1
+        return counts
+
     def find(self, ref: str) -> Container:
         """The container that a client names. Raises as `ContainerTable.find`."""
         return self.table.find(ref)

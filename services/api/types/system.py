@@ -6,7 +6,7 @@ What differs below some version of the API is what dockerd answers there (its sy
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -58,7 +58,9 @@ class EngineInfo:
     network_drivers: tuple[str, ...] = ("bridge", "host", "null")
     snapshotter: str = "overlayfs"
     cgroup_driver: str = "cgroupfs"
-    runtimes: Mapping[str, str] = MappingProxyType({"runc": "runc"})  # name to path
+    runtimes: Mapping[str, str] = field(  # name to path
+        default_factory=lambda: MappingProxyType({"runc": "runc"})
+    )
     default_runtime: str = "runc"
     init_binary: str = "docker-init"
     seccomp_profile: str = "builtin"
