@@ -306,7 +306,7 @@ def _root_cause(error: BaseException) -> BaseException:
 
 def run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
     """Run the engine until it has ended; its exit status. Wrong settings are one line and 1."""
-    os.umask(0o027)
+    os.umask(0o022)  # dockerd's; containerd's snapshots inherit it
     try:
         with ExitStack() as held:
             _make_roots(settings)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+import msgspec
 import trio
 
 from services.containers.model import ContainerId, Definition, ExitStatus, State, Status
@@ -149,7 +150,7 @@ class Container:
 
     def tell_removed(self) -> None:
         """Wake everybody: who waits for an exit of a container that is gone would wait for ever."""
-        last = self.last_exit
+        last = msgspec.structs.replace(self.last_exit, error="")
         waiters = self._next_exit | self._removed
         self._next_exit, self._removed = set(), set()
         for waiter in waiters:

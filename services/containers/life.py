@@ -16,7 +16,7 @@ from loguru import logger
 
 from services.containerd import Containerd
 from services.containers.container import Container
-from services.containers.journal import Journal, container_event
+from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import ExitStatus, State, Status
 from services.containers.restart_policy import restart_delay_s, wants_restart
@@ -191,6 +191,7 @@ class Lives:
                 networks={},
             ),
             container_event(container, "die", attributes, time_ns=exit_.exited_at_ns),
+            *network_events(container, status.networks, "disconnect", time_ns=exit_.exited_at_ns),
         )
         log.info("container exited", container=container.id, code=exit_.code, oom=oom_killed)
 
