@@ -16,7 +16,7 @@ from supervisor.otp.exits import classify, is_fatal
 from supervisor.otp.intensity import Intensity, RestartLog
 from supervisor.otp.overdue import Overdue
 from supervisor.otp.report import BACKLOG, Report, ReportKind, Reports, Subscription, now_ns
-from supervisor.otp.spec import Strategy
+from supervisor.otp.spec import ChildType, Strategy
 from supervisor.otp.stop import stop_request
 from supervisor.otp.tree import Node, SupervisorFacts, supervisor_node
 
@@ -90,6 +90,7 @@ class SupervisorBase(ABC):
                     await self._live_through(task_status)
                 except BaseException as error:  # raised again below, once no child lives
                     ending = error
+                self._is_stopping = True  # or a call that comes now would wait for ever
                 with trio.CancelScope(shield=True):
                     await self._stop_all(brutal=True)
             if ending is not None:
@@ -117,6 +118,7 @@ class SupervisorBase(ABC):
     def _enter(self) -> None:
         if self._nursery is not None:
             raise RuntimeError(f"supervisor {self.path} is running already")
+        self._is_stopping = False
         parent = current_child.get()
         self._parent = parent
         self._path = self.name
@@ -130,7 +132,6 @@ class SupervisorBase(ABC):
             if parent.task is trio.lowlevel.current_task():
                 # Only the child's main task speaks for the child: it ends when we return.
                 stop_request().listen(self.stop)
-        self._is_stopping = False
         self._children = {}
         self._overdue = Overdue()
         self._log.clear()
@@ -146,7 +147,8 @@ class SupervisorBase(ABC):
     def stop(self) -> None:
         """Ask the supervisor to end: it stops its children in good order, and `run` returns.
 
-        For the root of a tree; below it, `terminate_child` of the supervisor above does this.
+        Does nothing if it is not running. For the root of a tree; below it, `terminate_child` of
+        the supervisor above does this.
         """
         self._is_stopping = True
         self._wake()
@@ -289,7 +291,12 @@ class SupervisorBase(ABC):
             window_s=self.intensity.window_s,
             restarts_left=self._log.left(trio.current_time()),
         )
-        return supervisor_node(self.path, self._parent, facts, self._children.values())
+        if self._nursery is None:
+            state = State.STOPPED
+        else:
+            state = State.STOPPING if self._is_stopping else State.RUNNING
+        here = Node(path=self._path, type=ChildType.SUPERVISOR, state=state, since=0.0)
+        return supervisor_node(here, self._parent, facts, self._children.values())
 
     def subscribe(self, limit: int = BACKLOG) -> AbstractContextManager[Subscription]:
         """The reports of this supervisor and of all below it, from now on; see `Subscription`.

@@ -166,17 +166,14 @@ class DynamicSupervisor(SupervisorBase):
 
     def _fail_start(self, child: Child, ended: Exit) -> None:
         self._forget(child)
-        if self._is_stopping or ended.kind is ExitKind.IGNORE or ended.error is None:
-            self._answer(
-                child,
-                outcome.Value(None)
-                if ended.kind is ExitKind.IGNORE
-                else outcome.Error(
-                    NotRunning(self.path, child.id, "was stopped before it was ready")
-                ),
-            )
-        else:
+        if ended.kind is ExitKind.IGNORE:
+            self._answer(child, outcome.Value(None))
+        elif ended.error is not None and not self._is_stopping:
             self._answer(child, outcome.Error(ended.error))
+        else:
+            error = NotRunning(self.path, child.id, "was stopped before it was ready")
+            error.__cause__ = ended.error
+            self._answer(child, outcome.Error(error))
 
     def _deal_with(self, child: Child, ended: Exit) -> None:
         """It ended by itself, or failed to start again."""

@@ -20,8 +20,9 @@ def classify(child: Child, scope: trio.CancelScope, error: BaseException | None)
     if child.verdict is not None:
         child.verdict.__cause__ = error
         return Exit(ExitKind.CRASH, child.verdict)
-    if isinstance(error, trio.Cancelled):
-        # Ours never get here: `scope` catches them. So this one was kept from some other scope.
+    if error is not None and not isinstance(error, Exception) and not is_fatal(error):
+        # A Cancelled, perhaps in a group. Ours never get here, `scope` catches them: this one was
+        # kept from some other scope.
         stray = StrayCancelled(child.owner.path, child.id, "was cancelled by a scope not around it")
         stray.__cause__ = error
         error = stray
@@ -31,7 +32,7 @@ def classify(child: Child, scope: trio.CancelScope, error: BaseException | None)
         return Exit(ExitKind.SHUTDOWN if is_shutdown(error) else ExitKind.CRASH, error)
     if child.state is State.RUNNING:
         return Exit(ExitKind.NORMAL)
-    if scope.cancelled_caught:
+    if scope.cancel_called:  # by the start limit, or it would not be in this state
         text = f"was not ready within {child.spec.start_limit_s} s"
         return Exit(ExitKind.CRASH, StartTimeout(child.owner.path, child.id, text))
     return Exit(ExitKind.IGNORE)

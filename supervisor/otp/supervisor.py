@@ -178,7 +178,8 @@ class Supervisor(OrderedSupervisor):
         if ended is None:
             return
         if self._is_stopping or call.is_given_up:
-            raise NotRunning(self.path, child.id, "was stopped before it was ready")
+            text = "was stopped before it was ready"
+            raise NotRunning(self.path, child.id, text) from ended.error
         if ended.kind is ExitKind.IGNORE:
             return
         assert ended.error is not None
