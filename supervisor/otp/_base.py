@@ -188,7 +188,7 @@ class SupervisorBase(ABC):
                 if delay_s:
                     await trio.sleep(delay_s)
                     child.state = State.STARTING
-                if not scope.cancel_called:
+                if child.state is State.STARTING:  # not asked to end before it began
                     self._limit_start(child, scope)
                     await run_start(child)
         except BaseException as caught:
@@ -213,9 +213,11 @@ class SupervisorBase(ABC):
     def _on_ready(self, child: Child, value: object) -> None:
         """The child has called started(); too late if it is being stopped or its limit is over."""
         scope = child.scope
-        if child.state is not State.STARTING or scope is None or scope.cancel_called:
+        if child.state is not State.STARTING or scope is None:
             return
         if child.spec.start_limit_s is not None:
+            if scope.cancel_called:
+                return
             scope.deadline = NEVER
             self._overdue.forget(child)
         child.state = State.RUNNING

@@ -21,7 +21,7 @@ from supervisor.otp.exits import is_shutdown
 from supervisor.otp.info import ChildCounts, ChildInfo, count, info
 from supervisor.otp.intensity import Intensity
 from supervisor.otp.report import ReportKind
-from supervisor.otp.spec import ChildSpec
+from supervisor.otp.spec import ChildSpec, Restart
 from supervisor.otp.strategy import ExitKind, is_restarted
 from supervisor.otp.tree import Node
 
@@ -183,7 +183,7 @@ class DynamicSupervisor(SupervisorBase):
         was_starting = child.state is State.STARTING
         if was_starting and ended.error is not None:
             self._report(ReportKind.START_ERROR, child, ended.error)
-        elif is_crash:
+        elif is_crash or child.spec.restart is Restart.PERMANENT:
             self._report(ReportKind.CHILD_TERMINATED, child, ended.error)
         # A restart that ended before it was ready failed, even if with Shutdown.
         kind = ExitKind.CRASH if was_starting and ended.error is not None else ended.kind

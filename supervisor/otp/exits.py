@@ -40,11 +40,15 @@ def classify(child: Child, scope: trio.CancelScope, error: BaseException | None)
 
 def is_shutdown(error: BaseException) -> bool:
     """Whether it is `Shutdown`, or the group that a child's own nursery made of it."""
+    if not isinstance(error, BaseExceptionGroup):
+        return isinstance(error, Shutdown)
     return all(isinstance(leaf, Shutdown) for leaf in _leaves(error))
 
 
 def is_fatal(error: BaseException) -> bool:
     """Whether it asks for the end of the whole program, which no supervisor may decide about."""
+    if isinstance(error, Exception):
+        return False  # also a group: an ExceptionGroup has nothing else in it
     ours = (Exception, trio.Cancelled, GeneratorExit)
     return not all(isinstance(leaf, ours) for leaf in _leaves(error))
 
