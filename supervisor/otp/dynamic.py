@@ -13,12 +13,10 @@ from supervisor.otp.errors import (
     AlreadyStarted,
     BadSpec,
     MaxChildren,
-    NotFound,
     NotRunning,
     TooManyRestarts,
 )
 from supervisor.otp.exits import is_shutdown
-from supervisor.otp.info import ChildCounts, ChildInfo, count, info
 from supervisor.otp.intensity import Intensity
 from supervisor.otp.report import ReportKind
 from supervisor.otp.spec import ChildSpec, Restart
@@ -86,22 +84,6 @@ class DynamicSupervisor(SupervisorBase):
             child.ended = trio.Event()
         await child.ended.wait()
 
-    def get_childspec(self, child_id: str) -> ChildSpec:
-        """The spec of a child.
-
-        Raises:
-            NotFound: there is none.
-        """
-        return self._require(child_id).spec
-
-    def which_children(self) -> tuple[ChildInfo, ...]:
-        """Every child, as it is at this moment, in the order of their first start."""
-        return tuple(info(child) for child in self._children.values())
-
-    def count_children(self) -> ChildCounts:
-        """How many there are, and of what sort."""
-        return count(self._children.values())
-
     def tree(self) -> Node:
         """This supervisor and all below it, as they are at this moment."""
         return self._node(None)
@@ -115,12 +97,6 @@ class DynamicSupervisor(SupervisorBase):
             raise AlreadyStarted(self.path, spec.id, f"is {state}")
         if self.max_children is not None and len(self._children) >= self.max_children:
             raise MaxChildren(self.path, spec.id, f"would be more than {self.max_children}")
-
-    def _require(self, child_id: str) -> Child:
-        try:
-            return self._children[child_id]
-        except KeyError:
-            raise NotFound(self.path, child_id, "does not exist") from None
 
     # --- the supervisor's own task, which sleeps until the end
 

@@ -90,7 +90,7 @@ class Chaos:
                     return
                 task_status.started(name)
                 with trio.move_on_after(rng.choice([0.5, 2.0, 20.0])):
-                    await (request.wait() if request else trio.sleep_forever())
+                    await (request.wait() if request else trio.Event().wait())
                 await trio.sleep(rng.choice([0, 0.2, 1.0]))
                 if rng.random() < 0.5:
                     raise Boom(name)
@@ -110,7 +110,8 @@ class Chaos:
         rng = self.rng
         for _ in range(20):
             await trio.sleep(rng.choice([0, 0.1, 0.5, 1.0]))
-            one = rng.choice([self.root, self.inner, self.dynamic])
+            everybody: list[Supervisor | DynamicSupervisor] = [self.root, self.inner, self.dynamic]
+            one = rng.choice(everybody)
             ids = [child.id for child in one.which_children()] or ["c1"]
             with contextlib.suppress(SupervisorError, Boom), trio.move_on_after(rng.random()):
                 await self.call(one, rng.choice(ids))
