@@ -6,7 +6,7 @@ What differs below some version of the API is what dockerd answers there (its sy
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from services.api.components import Component
 from services.api.version import CURRENT, MINIMUM, ApiVersion
 from services.system import HostFacts, info_warnings, security_options
 
+RUNC_ALONE: Final[Mapping[str, str]] = MappingProxyType({"runc": "runc"})
 INDEX_SERVER: Final = "https://index.docker.io/v1/"
 ATTACK_SURFACE: Final = (
     "Access to the remote API is equivalent to root access on the host. Refer to the "
@@ -58,7 +59,7 @@ class EngineInfo:
     network_drivers: tuple[str, ...] = ("bridge", "host", "null")
     snapshotter: str = "overlayfs"
     cgroup_driver: str = "cgroupfs"
-    runtimes: Mapping[str, str] = MappingProxyType({"runc": "runc"})  # name to path
+    runtimes: Mapping[str, str] = field(default_factory=lambda: RUNC_ALONE)  # name to path
     default_runtime: str = "runc"
     init_binary: str = "docker-init"
     seccomp_profile: str = "builtin"
