@@ -53,6 +53,11 @@ class _Channel(Channel):
 
     on_lost: Callable[[], None]
 
+    @property
+    def is_connected(self) -> bool:
+        """False as soon as grpclib has closed the connection, before the transport says so."""
+        return bool(self._connected)
+
     def _protocol_factory(self) -> H2Protocol:
         return _Protocol(Handler(), self._config, self._h2_config, self.on_lost)
 
@@ -70,14 +75,24 @@ class Link:
         channel.on_lost = self._on_lost
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run an asyncio coroutine from any trio task; it is over when this returns or is cancelled.
+        """Run an asyncio coroutine from any trio task; it is over when this returns or raises.
 
-        Raises asyncio.CancelledError when the link was lost under it.
+        Raises asyncio.CancelledError when the link was lost under it, OSError when it was before.
         """
+        if self.lost.is_set():  # grpclib would connect once more, and nobody would own that
+            coroutine.close()
+            raise ConnectionResetError("the connection was lost")
         task = self._loop.create_task(coroutine, context=self._context.copy())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        result: T = await trio_asyncio.run_aio_future(task)
+        try:
+            result: T = await trio_asyncio.run_aio_future(task)
+        except AttributeError as error:
+            # grpclib takes its connection apart when it closes it; whoever comes then finds parts
+            # missing.
+            if self._channel.is_connected:
+                raise
+            raise ConnectionResetError("the connection was lost") from error
         return result
 
     async def unary(
@@ -103,6 +118,7 @@ class Link:
 
     def close(self) -> None:
         """Give up the connection; calls on it end with an error."""
+        self.lost.set()
         self._channel.close()
         self._cancel_stragglers()
 

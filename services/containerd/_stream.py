@@ -21,7 +21,7 @@ CLOSE_LIMIT_S: Final = 2.0
 
 
 class Stream(Generic[RequestT, ReplyT]):
-    """For one task at a time. What is not read waits in HTTP/2's window: a slow reader slows containerd.
+    """For one task at a time. Unread messages wait in HTTP/2's window, and then in containerd.
 
     Each step must end within the method's limit, or raises DeadlineExceeded; Unavailable when the
     connection is lost. After any error only `close` is of use.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -146,7 +146,9 @@ class Content:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def read(self, digest: str, offset: int = 0, size: int = 0) -> AsyncIterator[bytes]:
+    async def read(
+        self, digest: str, offset: int = 0, size: int = 0
+    ) -> AsyncGenerator[bytes, None]:
         """The blob's bytes from `offset`, `size` of them or all, in pieces as they come.
 
         Close it (contextlib.aclosing) when not reading to the end.
@@ -191,11 +193,14 @@ class Content:
     async def writer(
         self, ref: str, total: int = 0, expected: str = ""
     ) -> AsyncIterator[ContentWriter]:
-        """Write a blob under the name `ref`; go on from `writer.offset`, where the last one ended.
+        """Write a blob under the name `ref`, from `writer.offset` on, where the last writer ended.
 
         What is not committed when the block is left stays for a later writer, or for `abort`.
-        `total` (bytes) and `expected` (digest) may be left out. Raises AlreadyExists when the store has
-        `expected`, Unavailable while another writer holds `ref`.
+        `total` (bytes) and `expected` (digest) may be left out.
+
+        Raises:
+            AlreadyExists: the store has `expected`; there is nothing to write.
+            Unavailable: another writer holds `ref`.
         """
         async with self._connection.stream(WRITE, ref) as stream:
             writer = ContentWriter(stream, ref, 0)

@@ -42,5 +42,5 @@ class Containerd:
         self.events = Events(self.connection)
 
     def lease(self, id: str) -> AbstractContextManager[None]:
-        """Put what calls within the block create under lease `id`; tasks started there inherit it."""
+        """Put what calls within the block create under lease `id`; tasks started there too."""
         return lease_on_calls(id)

@@ -29,8 +29,9 @@ class Process:
     """A supervised child: `run` ends when containerd does, so that its supervisor starts it again.
 
     containerd has a session of its own and outlives us when we are killed; the next `run`, of this
-    or of a later process, finds it by its configuration file and adopts it. When `run` is cancelled
-    containerd is stopped; the shims and what runs in them live on in any case.
+    or of a later process, finds it by its configuration file and adopts it, with the configuration
+    that it was started with. When `run` is cancelled containerd is stopped; the shims and what runs
+    in them live on in any case.
     """
 
     def __init__(self, config: ProcessConfig) -> None:
@@ -95,6 +96,7 @@ class Process:
                 stdout=log_fd,
                 stderr=log_fd,
                 cwd="/",
+                env=_environment(),
                 start_new_session=True,
             )
         except OSError as error:
@@ -107,7 +109,7 @@ class Process:
         return Running.of_child(process)
 
     async def _wait_answering(self, running: Running, limit_s: float) -> str | None:
-        """Block until it has answered a call: None; or has ended, or is over its limit: what it did."""
+        """Block until it has answered a call: None; or has ended, or not answered: what it did."""
         failure: str | None = f"did not answer in {limit_s:g} s"
         with trio.move_on_after(limit_s):
             async with trio.open_nursery() as nursery:
@@ -135,6 +137,12 @@ async def _answered(address: Path) -> None:
     while not await probe(address):
         await trio.sleep(delay_s)
         delay_s = min(delay_s * 2.0, PROBE_MAX_S)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what systemd means for us alone: containerd would say that we are ready."""
+    ours_alone = ("NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours_alone)}
 
 
 def _make_folders(config: ProcessConfig) -> None:

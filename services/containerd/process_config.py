@@ -36,8 +36,8 @@ class ProcessConfig:
     def __post_init__(self) -> None:
         if len(str(self.address).encode()) > SOCKET_PATH_MAX_BYTES:
             raise InvalidParameter(
-                f"exec root {self.exec_root} is too long: containerd's socket {self.address} may have"
-                f" {SOCKET_PATH_MAX_BYTES} bytes"
+                f"exec root {self.exec_root} is too long: the path of containerd's socket in it,"
+                f" {self.address}, may have {SOCKET_PATH_MAX_BYTES} bytes"
             )
 
     @property
@@ -87,6 +87,10 @@ disabled_plugins = {json.dumps(DISABLED_PLUGINS)}
   address = {_toml(self.address)}
   max_recv_message_size = {MESSAGE_MAX_BYTES}
   max_send_message_size = {MESSAGE_MAX_BYTES}
+
+# By default in /opt, which is not ours.
+[plugins."io.containerd.internal.v1.opt"]
+  path = {_toml(self.root / "opt")}
 
 [debug]
   level = {_toml(self.log_level)}

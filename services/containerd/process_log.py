@@ -7,6 +7,7 @@ pipe on its stderr is killed by SIGPIPE.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -33,11 +34,13 @@ LEVELS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+_TEXT_LEVEL: Final = re.compile(r"^time=\S+ level=(\w+) ")
+
 log = logger.bind(service="containerd.process")
 
 
 class LogFollower:
-    """Reads `path` from its end, or from its beginning when it is new; written to with O_APPEND only."""
+    """Reads what is appended to `path` from now on. Whoever writes to it must use O_APPEND."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -61,7 +64,7 @@ class LogFollower:
                 write_line(self._rest)
                 self._rest = b""
         if self._offset > FILE_MAX_BYTES:
-            # A line written since the read above is lost: rather that than a file without bound.
+            # A line written since the last read is lost: rather that than a file without bound.
             os.ftruncate(self._fd, 0)
             self._offset = 0
 
@@ -74,15 +77,21 @@ class LogFollower:
 
 
 def write_line(line: bytes) -> None:
-    """Log one line of containerd's at its own level; what is not its JSON (a Go panic) as an error."""
+    """Log one line at the level that it names itself.
+
+    containerd writes JSON. Shims, whose lines it passes on, write logrus's text. What is neither,
+    a Go panic most likely, is an error.
+    """
     if not line.strip():
         return
     try:
         record = msgspec.json.decode(line, type=dict[str, object])
     except msgspec.DecodeError:
-        log.error("{}", line.decode(errors="replace"))
+        text = line.decode(errors="replace")
+        found = _TEXT_LEVEL.search(text)
+        log.log(LEVELS.get(found[1], "ERROR") if found else "ERROR", "{}", text)
         return
-    level = LEVELS.get(str(record.pop("level", "info")), "INFO")
+    level = LEVELS.get(str(record.pop("level", "")), "INFO")
     message = record.pop("msg", "")
     record.pop("time", None)
     log.bind(containerd=record).log(level, "{}", message)

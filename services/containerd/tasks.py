@@ -137,7 +137,9 @@ class Tasks:
 
         The streams are paths of FIFOs, which the shim opens for reading and writing; `stderr` is
         empty with a terminal. Without a terminal the runc shim refuses an empty `stdout` or
-        `stderr` beside a stream that is not: give all or none (`stdin` may be left out). Returns the init's pid on the host.
+        `stderr` beside a stream that is not: give all or none (`stdin` may be left out).
+
+        Returns the init's pid on the host.
         """
         request = CreateTaskRequest(
             container_id=id,

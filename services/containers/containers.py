@@ -19,6 +19,7 @@ from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig, Execs
 from services.containers.journal import Journal, container_event
+from services.containers.life import Lives
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.logs import Extent, LogReader
 from services.containers.model import State
@@ -56,6 +57,7 @@ class Containers:
         table: ContainerTable,
         journal: Journal,
         runs: Runs,
+        lives: Lives,
         creator: Creator,
         stopper: Stopper,
         remover: Remover,
@@ -66,6 +68,7 @@ class Containers:
         self.table = table
         self._journal = journal
         self._runs = runs
+        self._lives = lives
         self._creator = creator
         self._stopper = stopper
         self._remover = remover
@@ -93,11 +96,7 @@ class Containers:
             async with container.turn("its start"):
                 _check_startable(container)
                 await self._end_old_run(container)
-                try:
-                    await self._runs.start(container, self.terminals.streams(container))
-                except BaseException:
-                    self.terminals.retire_streams(container)
-                    raise
+                await self._lives.begin(container)
         if limit.cancelled_caught:
             raise DeadlineExceeded(f"container {container.name} did not start in time")
 

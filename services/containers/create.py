@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from services.containerd import Mount
 from services.containers.config import ContainerConfig, HostConfig, NetworkingConfig
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
+from services.containers.logs import parse_json_file_options
 from services.containers.merge import command_of, merge_image_config
 from services.containers.model import (
     SHORT_ID,
@@ -110,7 +111,6 @@ class Creator:
         defaults: SpecDefaults,
         log_driver: str,
         log_options: dict[str, str],
-        check_log_options: Callable[[str, dict[str, str]], None],
         snapshotter: str,
         directory: Path,
         disk: trio.CapacityLimiter,
@@ -123,7 +123,6 @@ class Creator:
         self._defaults = defaults
         self._log_driver = log_driver
         self._log_options = log_options
-        self._check_log_options = check_log_options
         self._snapshotter = snapshotter
         self._directory = directory
         self._disk = disk
@@ -169,8 +168,8 @@ class Creator:
         mode = self._networks.default_mode if mode in ("", "default") else mode
         self._networks.check_mode(mode)
         host = msgspec.structs.replace(host, network_mode=mode)
-        config = self._with_hostname(config, host, container_id)
         host, warnings = validate(config, host, self._facts, self._defaults)
+        config = self._with_hostname(config, host, container_id)
         command = command_of(config)
         if not command:
             raise InvalidParameter("no command specified")
@@ -214,7 +213,8 @@ class Creator:
             raise NotSupported(f"logging driver {driver} is not supported; use json-file or none")
         inherited = self._log_options if driver == self._log_driver else {}
         options = {**inherited, **host.log_config.config}
-        self._check_log_options(driver, options)
+        if driver == "json-file":
+            parse_json_file_options(options)
         return driver, options
 
     async def _make(self, definition: Definition, image: Image) -> Container:

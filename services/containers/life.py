@@ -20,8 +20,8 @@ from services.containers.journal import Journal, container_event
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import ExitStatus, State, Status
 from services.containers.restart_policy import restart_delay_s, wants_restart
-from services.containers.run import Run
-from services.containers.stdio import Stdio
+from services.containers.run import Run, Runs
+from services.containers.terminals import Terminals
 from services.errors import EngineError, NotFound, Unavailable
 from supervisor.otp import StopRequest, stop_request
 
@@ -70,7 +70,8 @@ class Lives:
         journal: Journal,
         launcher: Launcher,
         stopper: Stopper,
-        new_streams: Callable[[Container], Stdio],
+        runs: Runs,
+        terminals: Terminals,
         auto_remove: Callable[[Container], Awaitable[None]],
         is_live_restore: Callable[[], bool],
     ) -> None:
@@ -78,9 +79,23 @@ class Lives:
         self._journal = journal
         self._launcher = launcher
         self._stopper = stopper
-        self._streams_for_next_run = new_streams
+        self._runs = runs
+        self._terminals = terminals
         self._auto_remove = auto_remove
         self._is_live_restore = is_live_restore
+
+    async def begin(self, container: Container) -> None:
+        """Supervise a container: launch it unless it runs; return once it does.
+
+        Raises:
+            EngineError: it could not be started; who is attached to it is told the end.
+        """
+        try:
+            await self._runs.start(container, self._terminals.streams(container), self.live)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._terminals.drop_streams(container)
+            raise
 
     async def live(self, run: Run, task_status: trio.TaskStatus[None]) -> None:
         """Launch the container unless it runs already, then follow it until it is not to run any more."""
@@ -105,7 +120,7 @@ class Lives:
             if run.container.state is not State.RESTARTING:
                 return
             delay_s = restart_delay_s(delay_s, ran_for_s=_ran_for_s(run.container))
-            await run.restart_pump(self._streams_for_next_run(run.container))
+            await run.restart_pump(self._terminals.streams(run.container))
             with trio.move_on_after(delay_s):
                 await run.stop_wanted.wait()
             if not await self._restart(run):
@@ -150,6 +165,7 @@ class Lives:
                 container.tell_exited(container.last_exit)
                 await self._launcher.clean_up(run)
         await run.finish_streams()
+        self._terminals.retire_streams(container)
 
     async def _record_exit(self, run: Run, exit_: ExitStatus, *, oom_killed: bool) -> None:
         container, status = run.container, run.container.status
@@ -162,9 +178,6 @@ class Lives:
         happening = LifeEvent.RESTART_DUE if comes_back else LifeEvent.EXITED
         ran_for_s = max(0, exit_.exited_at_ns - status.started_at_ns) // 10**9
         attributes = {"exitCode": str(exit_.code), "execDuration": str(ran_for_s)}
-        events = [container_event(container, "die", attributes, time_ns=exit_.exited_at_ns)]
-        if oom_killed:
-            events.insert(0, container_event(container, "oom", time_ns=exit_.exited_at_ns))
         await self._journal.set_status(
             container,
             _changed(
@@ -177,7 +190,7 @@ class Lives:
                 finished_at_ns=exit_.exited_at_ns,
                 networks={},
             ),
-            *events,
+            container_event(container, "die", attributes, time_ns=exit_.exited_at_ns),
         )
         log.info("container exited", container=container.id, code=exit_.code, oom=oom_killed)
 

@@ -21,12 +21,12 @@ import msgspec
 import trio
 from loguru import logger
 
-from services.containerd import Containerd, TaskInfo, TaskStatus
+from services.containerd import Containerd, EventEnvelope, TaskInfo, TaskOOMEvent, TaskStatus
 from services.containers.container import Container
 from services.containers.create import SNAPSHOT_OWNER_LABEL
 from services.containers.journal import Journal, container_event
 from services.containers.launch import OWNER_LABEL
-from services.containers.life import UNKNOWN_EXIT_CODE
+from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.model import State
 from services.containers.remove import Remover, remove_tree
 from services.containers.restart_policy import starts_with_daemon
@@ -62,6 +62,7 @@ class Restorer:
         table: ContainerTable,
         journal: Journal,
         runs: Runs,
+        lives: Lives,
         remover: Remover,
         networks: Networks,
         terminals: Terminals,
@@ -75,6 +76,7 @@ class Restorer:
         self._table = table
         self._journal = journal
         self._runs = runs
+        self._lives = lives
         self._remover = remover
         self._networks = networks
         self._terminals = terminals
@@ -83,6 +85,7 @@ class Restorer:
         self._directory = directory
         self._start = start
         self._disk = disk
+        self._is_settled = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load the containers, then settle each one. Started once the API may show them."""
@@ -94,8 +97,21 @@ class Restorer:
                 self._networks.adopt(endpoint.ip_address)
         task_status.started()
         await self.settle_all()
+        self._is_settled = True
         log.info("containers restored", count=len(self._table))
         await trio.sleep_forever()
+
+    async def reconcile(self) -> None:
+        """Events may have been missed: compare again. The first time is `run`'s."""
+        if self._is_settled:
+            await self.settle_all()
+
+    async def task_event(self, event: EventEnvelope) -> None:
+        """One of containerd's events; exits are heard from the task itself."""
+        if isinstance(event.event, TaskOOMEvent):
+            container = self._table.get(event.event.container_id)
+            if container is not None:
+                await self._journal.tell(container_event(container, "oom"))
 
     async def settle_all(self) -> None:
         """Compare every container with containerd, take away what nobody owns, start what is due."""
@@ -127,6 +143,14 @@ class Restorer:
         if container.state in (State.REMOVING, State.DEAD):
             await self._remover.remove_stopped(container)
             return
+        async with container.turn("its restoration"):
+            if self._runs.get(container) is None:
+                await self._compare(container, has_record)
+        if not container.is_running and container.definition.host_config.auto_remove:
+            await self._remover.remove_stopped(container)
+
+    async def _compare(self, container: Container, has_record: bool) -> None:
+        """Make our record agree with containerd."""
         task = await self._task_of(container) if has_record else None
         if task is not None and task.status is TaskStatus.CREATED:
             await self._take_away(container.id)
@@ -134,8 +158,6 @@ class Restorer:
             await self._adopt(container, task)
         elif container.is_running:
             await self._record_lost(container)
-        if not container.is_running and container.definition.host_config.auto_remove:
-            await self._remover.remove_stopped(container)
 
     async def _task_of(self, container: Container) -> TaskInfo | None:
         """None when containerd knows no task.
@@ -172,9 +194,8 @@ class Restorer:
                 started_at_ns=container.status.started_at_ns or time.time_ns(),
             )
             await self._journal.set_status(container, status, container_event(container, "start"))
-        streams = self._terminals.streams(container)
-        await self._runs.start(container, streams)
-        streams.process_started()
+        await self._lives.begin(container)
+        self._terminals.streams(container).process_started()
         log.info("container adopted", container=container.id, pid=task.pid)
 
     async def _record_lost(self, container: Container) -> None:

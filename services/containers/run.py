@@ -95,10 +95,7 @@ TaskLife = Callable[[Run, trio.TaskStatus[None]], Awaitable[None]]
 class Runs:
     """The runs of all running containers, each supervised below one dynamic supervisor."""
 
-    def __init__(
-        self, *, life: TaskLife, start_child: Callable[[ChildSpec], Awaitable[object]]
-    ) -> None:
-        self._life = life
+    def __init__(self, *, start_child: Callable[[ChildSpec], Awaitable[object]]) -> None:
         self._start_child = start_child
         self._runs: dict[str, Run] = {}
 
@@ -106,7 +103,7 @@ class Runs:
         """The run of a container, until the last of its parts has ended."""
         return self._runs.get(container.id)
 
-    async def start(self, container: Container, stdio: Stdio) -> None:
+    async def start(self, container: Container, stdio: Stdio, life: TaskLife) -> None:
         """Supervise a container's parts; return when its task runs, raise what kept it from that."""
         run = Run(container, stdio)
         self._runs[container.id] = run
@@ -114,7 +111,7 @@ class Runs:
         async def supervise(
             *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED
         ) -> None:
-            await self._supervise(run, task_status)
+            await self._supervise(run, life, task_status)
 
         try:
             await self._start_child(
@@ -133,9 +130,11 @@ class Runs:
             if run.supervisor is None:
                 self._forget(run)
 
-    async def _supervise(self, run: Run, task_status: trio.TaskStatus[object]) -> None:
+    async def _supervise(
+        self, run: Run, life: TaskLife, task_status: trio.TaskStatus[object]
+    ) -> None:
         async def task(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-            await self._life(run, task_status)
+            await life(run, task_status)
 
         if run.ended.is_set():  # its parts had failed too often: it begins anew
             run.ended = trio.Event()

@@ -44,7 +44,6 @@ class SpecSource:
         dns: Sequence[str],
         dns_search: Sequence[str],
         dns_options: Sequence[str],
-        host_gateway: str,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._facts = facts
@@ -53,7 +52,6 @@ class SpecSource:
         self._dns = dns
         self._dns_search = dns_search
         self._dns_options = dns_options
-        self._host_gateway = host_gateway
         self._disk = disk
 
     async def container_spec(
@@ -134,7 +132,7 @@ class SpecSource:
             domainname=config.domainname,
             address=sandbox.endpoint.address,
             extra=host.extra_hosts or (),
-            host_gateway=self._host_gateway or sandbox.endpoint.gateway,
+            host_gateway=sandbox.endpoint.gateway,
         )
         if is_host:
             hosts = Path("/etc/hosts").read_text(errors="replace")

@@ -20,7 +20,7 @@ from services.containers.logs import (
     parse_json_file_options,
     refuse_reading,
 )
-from services.containers.stdio import Stdio
+from services.containers.stdio import Lanes, Stdio
 
 
 class Terminals:
@@ -32,8 +32,7 @@ class Terminals:
         self._directory = exec_root / "io"
         self._streams: dict[str, Stdio] = {}
         self._logs: dict[str, JsonFileLog] = {}
-        # One at a time: the writers share the interpreter, and take turns of a block each.
-        self._log_threads = trio.CapacityLimiter(1)
+        self._lanes = Lanes()
         self._reader_threads = trio.CapacityLimiter(2)
 
     def streams(self, container: Container) -> Stdio:
@@ -85,12 +84,16 @@ class Terminals:
         """The run is over; who attaches from now on attaches to the next one."""
         self._streams.pop(container.id, None)
 
-    async def forget(self, container: Container) -> None:
-        """The container is gone."""
+    async def drop_streams(self, container: Container) -> None:
+        """The run did not come about: who is attached to it gets the end."""
         streams = self._streams.pop(container.id, None)
-        self._logs.pop(container.id, None)
         if streams is not None:
             await streams.close()
+
+    async def forget(self, container: Container) -> None:
+        """The container is gone."""
+        await self.drop_streams(container)
+        self._logs.pop(container.id, None)
 
     def _new_streams(self, container: Container) -> Stdio:
         config = container.definition.config
@@ -105,5 +108,5 @@ class Terminals:
             stdin_once=config.stdin_once,
             log=self.log(container),
             on_stdin_closed=close_stdin,
-            threads=self._log_threads,
+            lanes=self._lanes,
         )

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 import trio
+from loguru import logger
 
 from services.containerd.values import Mount
-from services.errors import DeadlineExceeded, InvalidParameter, NotFound
+from services.errors import DeadlineExceeded, EngineError, InvalidParameter, NotFound
 from services.events import Event
 
 from .catalog import Match, find
@@ -34,10 +35,13 @@ from .survey import Surveyor
 from .unpack import Unpacker
 
 LABEL_ROOT: Final = "containerd.io/gc.root"
+TIDY_EVERY_S: Final = 30.0
 CHANGE_LIMIT_S: Final = 120.0  # of a change of names; the last removal runs the collector
 MAX_LOADS: Final = 4  # a load past this many waits; each holds a thread and a few MiB
 
 _ALL: Final = ImageFilters()
+
+_log = logger.bind(service="images")
 
 
 def _nobody(_image_id: ImageId, /) -> Sequence[ImageUse]:
@@ -86,16 +90,25 @@ class Images:
         self._changing = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Clear away what a killed daemon left unfinished, read the catalog, wait for the stop.
+        """Clear away unfinished work, before `started` and after; hear of what other tools change.
 
-        Raises:
-            Unavailable: containerd is away; the supervisor tries again.
+        containerd being away is no failure of ours: what could not be done is tried again.
         """
-        async with self._changing:
-            await self._leases.remove_leftovers()
-            await self._index.current(fresh=True)
-        task_status.started()
-        await trio.sleep_forever()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._keep_tidy)
+            nursery.start_soon(self._index.follow)
+            task_status.started()
+
+    async def _keep_tidy(self, *, task_status: trio.TaskStatus[None]) -> None:
+        while True:
+            try:
+                await self._leases.remove_leftovers()
+                await self._index.current()  # so that the first question need not wait for it
+            except EngineError as error:
+                _log.warning("unfinished work not cleared away", error=str(error))
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await trio.sleep(TIDY_EVERY_S)
 
     async def load(self, body: Body, report: LoadSink) -> None:
         """Load the images of an archive as it arrives (`docker load`), telling `report` of it.
@@ -126,8 +139,8 @@ class Images:
         return (await self._match(ref)).image
 
     async def inspect(self, ref: str) -> Image:
-        """As `resolve`; the same as the store has it at this moment, for a person who looks."""
-        return find(await self._index.current(fresh=True), ref).image
+        """As `resolve`: an Image holds all that `docker image inspect` shows."""
+        return await self.resolve(ref)
 
     async def tag(self, ref: str, name: str) -> Image:
         """Let `name` mean the image that `ref` means.

@@ -1,13 +1,14 @@
 """The catalog as containerd has it now: listed anew when it may have changed, documents read once.
 
-containerd's image store is the truth, and ctr or nerdctl may change it behind our back. So what was
-read of a target is kept for as long as it is listed, but the list of names is never older than
-`max_age_s` when it is used; asking for it costs one call, whoever and however many ask.
+containerd's image store is the truth, and ctr or nerdctl may change it behind our back. While its
+events are followed, the list is read again when one says that a name changed; without them, when it
+is older than a second. What was read of a target is kept for as long as it is listed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -15,8 +16,9 @@ import trio
 from loguru import logger
 
 from services.containerd.values import ImageRecord
-from services.errors import InvalidParameter, NotFound
+from services.errors import EngineError, InvalidParameter, NotFound
 
+from ._groups import single_error
 from .catalog import Catalog, make_catalog
 from .model import Image, ImageId, ImageName, Manifest, chain_ids
 from .names import from_descriptor
@@ -27,6 +29,10 @@ from .survey import Survey, Surveyor, Variant
 from .times import parse_rfc3339_ns
 
 MAX_AGE_S: Final = 1.0
+FOLLOWED_MAX_AGE_S: Final = 60.0  # events are told once; should one be lost, we are wrong no longer
+_LISTENING_AFTER_S: Final = 1.0  # containerd does not say when a subscription has begun
+_AGAIN_S: Final = 1.0
+_READS_AT_ONCE: Final = 16
 
 _log = logger.bind(service="images")
 
@@ -48,29 +54,51 @@ class ImageIndex:
         containerd: ContainerdClient,
         surveyor: Surveyor,
         host: Platform,
-        max_age_s: float = MAX_AGE_S,
     ) -> None:
         self._containerd, self._surveyor, self._host = containerd, surveyor, host
-        self._max_age_s = max_age_s
+        self._changed_at = -math.inf  # when an event last told of a change
+        self._followed_from = math.inf  # since when no change goes unnoticed
         self._facts = _Facts()
         self._unpacked_bytes: dict[str, int] = {}  # by chain ID; a committed snapshot never changes
         self._catalog = Catalog(images=())
-        self._listed_at = -float("inf")  # trio's clock, when the call for the list went out
+        self._listed_at = -math.inf  # trio's clock, when the call for the list went out
+        self._records: Sequence[ImageRecord] = ()  # what the catalog was made of
         self._refreshing = trio.Lock()
+        self._reads = trio.Semaphore(_READS_AT_ONCE)
 
     async def current(self, *, fresh: bool = False) -> Catalog:
-        """The catalog, at most `max_age_s` old; with `fresh`, not older than this call.
+        """The catalog as of a moment ago; with `fresh`, not older than this call.
 
         Raises:
             Unavailable: containerd is away.
         """
-        asked_at = trio.current_time()
-        needed = asked_at if fresh else asked_at - self._max_age_s
-        if self._listed_at < needed or fresh:
+        needed = trio.current_time() if fresh else self._oldest_good()
+        if self._listed_at < needed:
             async with self._refreshing:
                 if self._listed_at < needed:
                     await self._refresh()
         return self._catalog
+
+    async def follow(self) -> None:
+        """Hear of changes from containerd until cancelled, across its restarts."""
+        while True:
+            try:
+                async with self._containerd.events.subscribe("topic~=/images/") as events:
+                    self._followed_from = trio.current_time() + _LISTENING_AFTER_S
+                    async for _ in events:
+                        self._changed_at = trio.current_time()
+            except EngineError as error:
+                _log.debug("changes of images not followed", error=str(error))
+            finally:
+                self._followed_from = math.inf
+            await trio.sleep(_AGAIN_S)
+
+    def _oldest_good(self) -> float:
+        """When the list must have been asked for, at the latest, to be used now."""
+        now = trio.current_time()
+        if now < self._followed_from:
+            return max(now - MAX_AGE_S, self._changed_at)
+        return max(now - FOLLOWED_MAX_AGE_S, self._changed_at, self._followed_from)
 
     async def _refresh(self) -> None:
         listed_at = trio.current_time()
@@ -78,10 +106,25 @@ class ImageIndex:
         by_target: dict[str, list[ImageRecord]] = {}
         for record in records:
             by_target.setdefault(record.target.digest, []).append(record)
-        images = [await self._image(same) for same in by_target.values()]
-        self._forget(set(by_target))
-        self._catalog = make_catalog(image for image in images if image is not None)
+        if records != self._records or by_target.keys() != self._facts.settled.keys():
+            images = await self._read_images(by_target)
+            self._forget(set(by_target))
+            self._catalog, self._records = make_catalog(images), records
         self._listed_at = listed_at
+
+    async def _read_images(self, by_target: Mapping[str, Sequence[ImageRecord]]) -> list[Image]:
+        images: list[Image] = []
+
+        async def read(records: Sequence[ImageRecord]) -> None:
+            async with self._reads:
+                if (image := await self._image(records)) is not None:
+                    images.append(image)
+
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                for records in by_target.values():
+                    nursery.start_soon(read, records)
+        return images
 
     async def _image(self, records: Sequence[ImageRecord]) -> Image | None:
         """The image that all of `records` name; None when it cannot be read: reported once."""

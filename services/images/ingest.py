@@ -83,7 +83,8 @@ class IngestProgress:
     def short_id(self) -> str:
         """What stands for the file on a client's screen: 12 characters of its name."""
         blob = _BLOB_PATH.fullmatch(self.path)
-        return blob["hex"][:12] if blob is not None else self.path.partition("/")[0][:12]
+        name = self.path.partition("/")[0] if blob is None else blob["hex"]
+        return name[:12].encode(errors="replace").decode()  # a tar's names may be any bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Leases of ours: what is being made is kept by one, and falls to the collector with it.
 
 A lease ends with its block. When the daemon dies inside, the lease expires by itself, and the next
-start takes it away before: what is not ours then was an earlier daemon's.
+start takes it away before: what we do not hold then was an earlier daemon's.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from .ports import ContainerdClient
 
 LEASE_PREFIX: Final = "wharfinger-images-"
 EXPIRES_S: Final = 24 * 3600.0  # containerd's own default; longer than any upload lasts
+_ABORT_ATTEMPTS: Final = 20
+_ABORT_AGAIN_S: Final = 0.1
 _CLEANUP_S: Final = 30.0  # deleting a lease runs the collector, which deletes the blobs
 
 _log = logger.bind(service="images")
@@ -31,6 +33,7 @@ class WorkingLeases:
     def __init__(self, containerd: ContainerdClient) -> None:
         self._containerd = containerd
         self._held: set[str] = set()
+        self._is_clean = False  # nothing of ours is in containerd but what is held
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[str]:
@@ -54,10 +57,25 @@ class WorkingLeases:
             self._held.discard(lease_id)
 
     async def remove_leftovers(self) -> None:
-        """Take away what an earlier daemon had under way, down to its blobs and snapshots."""
+        """Take away what an earlier daemon had under way, down to its blobs and snapshots, and what
+        of ours could not be taken away before; no call to containerd when there is neither.
+
+        Raises:
+            EngineError: containerd is away or busy; call again.
+        """
+        if self._is_clean:
+            return
+        self._is_clean = True  # an end that fails meanwhile says otherwise
+        try:
+            await self._remove_unheld()
+        except BaseException:
+            self._is_clean = False
+            raise
+
+    async def _remove_unheld(self) -> None:
         for status in await self._containerd.content.statuses():
             if status.ref.startswith(LEASE_PREFIX) and not self._is_held(status.ref):
-                await self._containerd.content.abort(status.ref)
+                await self._abort(status.ref)
         for lease in await self._containerd.leases.list():
             if lease.id.startswith(LEASE_PREFIX) and lease.id not in self._held:
                 _log.info("unfinished work of an earlier run removed", lease=lease.id)
@@ -74,12 +92,28 @@ class WorkingLeases:
                 await self._containerd.leases.delete(lease_id, sync=collect_now)
             except NotFound:
                 pass
-            except EngineError as error:  # it expires, and the next start takes it
+            except EngineError as error:
+                self._is_clean = False
                 _log.warning("lease not deleted", lease=lease_id, error=str(error))
         if scope.cancelled_caught:
+            self._is_clean = False
             _log.error("lease not deleted in time", lease=lease_id, after_s=_CLEANUP_S)
 
     async def _abort_ingests(self, lease_id: str) -> None:
         for status in await self._containerd.content.statuses():
             if status.ref.startswith(lease_id):
-                await self._containerd.content.abort(status.ref)
+                await self._abort(status.ref)
+
+    async def _abort(self, ref: str) -> None:
+        """Throw an ingest away; containerd may be writing yet what its dead client had sent."""
+        for attempts_left in reversed(range(_ABORT_ATTEMPTS)):
+            try:
+                await self._containerd.content.abort(ref)
+            except NotFound:
+                return
+            except EngineError:
+                if not attempts_left:
+                    raise
+                await trio.sleep(_ABORT_AGAIN_S)
+            else:
+                return

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
@@ -76,13 +76,18 @@ class SnapshotClient(Protocol):
     async def remove(self, key: str) -> None: ...
     async def usage(self, key: str) -> SnapshotUsage: ...
     async def list(self, *filters: str) -> Sequence[SnapshotInfo]: ...
-    async def list(self, *filters: str) -> Sequence[SnapshotInfo]: ...
 
 
 class DiffClient(Protocol):
     """Layers' tars applied to mounts, by containerd."""
 
     async def apply(self, descriptor: Descriptor, mounts: Sequence[Mount]) -> Descriptor: ...
+
+
+class ContainerdEvents(Protocol):
+    """What containerd tells of changes; the stream ends by an error only."""
+
+    def subscribe(self, *filters: str) -> AbstractAsyncContextManager[AsyncIterable[object]]: ...
 
 
 class ContainerdClient(Protocol):
@@ -98,6 +103,8 @@ class ContainerdClient(Protocol):
     def snapshots(self) -> SnapshotClient: ...
     @property
     def diff(self) -> DiffClient: ...
+    @property
+    def events(self) -> ContainerdEvents: ...
     def lease(self, id: str) -> AbstractContextManager[object]: ...
 
 

@@ -51,11 +51,6 @@ class OrderedSupervisor(SupervisorBase):
         """Nobody will see to what is in it."""
         self._queue.clear()
 
-    @property
-    def _is_called_off(self) -> bool:
-        """Whether the start in progress is no longer wanted."""
-        return self._is_stopping
-
     async def _serve(self) -> None:
         while not self._is_stopping:
             if self._queue:
@@ -70,7 +65,7 @@ class OrderedSupervisor(SupervisorBase):
         self._spawn(child)
         while child.is_live and child.state is not State.RUNNING:
             await self._park()
-            if self._is_called_off and child.state is State.STARTING:
+            if self._is_stopping and child.state is State.STARTING:
                 self._ask(child)
         if child.state is State.RUNNING:
             return None  # if it has ended since, that is in the queue

@@ -122,7 +122,10 @@ class Supervisor(OrderedSupervisor):
 
     def _on_given_up(self, call: Call) -> None:
         self._calls.discard(call)
-        self._wake()  # it may be the one in progress
+        child = call.child
+        if child is not None and child.state is State.STARTING:
+            # Now, not when our task gets to run: the child may become ready in between.
+            self._ask(child)
 
     def _refuse_deadlock(self) -> None:
         """A call from a child that we wait for would wait for us in turn."""
@@ -172,10 +175,12 @@ class Supervisor(OrderedSupervisor):
         """Start `child` for a caller, who has its answer at the moment when the child is ready."""
         call.child = child
         ended = await self._start(child)
-        if ended is None or ended.kind is ExitKind.IGNORE:
+        if ended is None:
             return
         if self._is_stopping or call.is_given_up:
             raise NotRunning(self.path, child.id, "was stopped before it was ready")
+        if ended.kind is ExitKind.IGNORE:
+            return
         assert ended.error is not None
         raise ended.error
 
@@ -200,10 +205,6 @@ class Supervisor(OrderedSupervisor):
         return child
 
     # --- what the queue's owner asks of us
-
-    @property
-    def _is_called_off(self) -> bool:
-        return super()._is_called_off or (self._call is not None and self._call.is_given_up)
 
     def _deliver(self, child: Child, value: object) -> None:
         # At once, not when our task gets to run: a caller cancelled in between would not know that

@@ -1,4 +1,4 @@
-"""Output as json-file lines: byte for byte as dockerd writes them, a whole block at a time.
+"""Output as json-file lines, as dockerd writes them, a whole block at a time.
 
 A line is `{"log":"text\\n","stream":"stdout","time":"..."}`. Text that has no newline within
 PIECE_BYTES is cut into pieces of that size, which lack the `\\n`; dockerd cuts at the same places,
@@ -9,7 +9,6 @@ Source: moby, daemon/logger/copier.go and daemon/logger/jsonfilelog/jsonlog.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ _PLAIN: Final = bytes(code for code in range(0x20, 0x80) if code not in b'"\\<>&
 _ASCII_ESCAPES: Final = {
     code: rb"\u%04x" % code for code in (*range(0x20), *b"<>&") if code not in b"\n\r"
 } | {ord("\r"): rb"\r", ord('"'): rb"\""}
-_LONE: Final = re.compile("[\udc80-\udcff]")
 _SEPARATORS: Final = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 
 
@@ -68,7 +66,11 @@ def line_suffix(label: str, attributes: bytes, time_text: str) -> bytes:
 
 
 def escape(data: bytes) -> bytes:
-    """`data` for use in a JSON string, newlines left alone; each invalid byte becomes U+FFFD."""
+    """`data` for use in a JSON string, newlines left alone; what is no UTF-8 becomes U+FFFD.
+
+    A character that breaks off becomes one U+FFFD; dockerd makes one of each of its bytes, which
+    costs many times as much here.
+    """
     special = data.translate(None, _PLAIN)
     if not special:
         return data
@@ -78,7 +80,7 @@ def escape(data: bytes) -> bytes:
     for code in present & _ASCII_ESCAPES.keys():
         data = data.replace(bytes((code,)), _ASCII_ESCAPES[code])
     if not special.isascii():
-        data = _valid_utf8(data)
+        data = data.decode(errors="replace").encode()
         for raw, escaped in _SEPARATORS:
             data = data.replace(raw, escaped)
     return data
@@ -105,13 +107,3 @@ def _piece_end(data: bytes, start: int) -> int:
         if lead < 0x80:
             break
     return end
-
-
-def _valid_utf8(data: bytes) -> bytes:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        # One lone surrogate for each undecodable byte, as Go counts them.
-        text = data.decode(errors="surrogateescape")
-        return _LONE.sub(r"\\ufffd", text).encode()
-    return data

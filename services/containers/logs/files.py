@@ -107,9 +107,9 @@ class LogFiles:
             path.unlink()
         ages: dict[int, list[Path]] = {}
         for path in self.path.parent.glob(f"{self.path.name}.*"):
-            age = path.name.removeprefix(f"{self.path.name}.").removesuffix(".gz")
-            if age.isdecimal() and int(age):
-                ages.setdefault(int(age), []).append(path)
+            number = path.name.removeprefix(f"{self.path.name}.").removesuffix(".gz")
+            if number.isdecimal() and int(number):
+                ages.setdefault(int(number), []).append(path)
         for age, (_, paths) in enumerate(sorted(ages.items()), start=1):
             packed = any(path.suffix == ".gz" for path in paths)
             for path in paths:

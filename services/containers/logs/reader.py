@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import BinaryIO, Final
 
@@ -36,12 +36,14 @@ class LogReader:
     async def read(self, query: LogQuery) -> AsyncIterator[AsyncIterator[bytes]]:
         """Blocks of the answer, none empty. Ends at the log's end; when following, at the run's."""
         cursor = _Cursor(self._files, query)
+        blocks = self._blocks(cursor, query)
         try:
-            yield self._blocks(cursor, query)
+            yield blocks
         finally:
+            await blocks.aclose()
             cursor.close()
 
-    async def _blocks(self, cursor: _Cursor, query: LogQuery) -> AsyncIterator[bytes]:
+    async def _blocks(self, cursor: _Cursor, query: LogQuery) -> AsyncGenerator[bytes, None]:
         renderer = Renderer(query)
         live = self._feed.extent if query.upto is None else query.upto
         await trio.to_thread.run_sync(cursor.start, live, limiter=self._threads)

@@ -1,4 +1,4 @@
-"""Who may use a thread for writing logs: the talkative take turns, the quiet do not wait for them."""
+"""Threads for writing logs: the talkative take turns, the quiet do not wait for them."""
 
 from __future__ import annotations
 

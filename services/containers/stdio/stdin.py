@@ -32,6 +32,7 @@ class Stdin:
         self._on_closed = on_closed
         self._fd = -1
         self._turn = trio.Lock()
+        self.opened = trio.Event()  # set by who called `open`, which runs in a thread
         self._started = trio.Event()
         self._close_asked = trio.Event()
         self._shim_told = False
@@ -50,11 +51,12 @@ class Stdin:
         self._close_asked.set()
 
     async def send(self, data: bytes) -> None:
-        """Write all of `data`, not interleaved with another sender's.
+        """Write all of `data`, not interleaved with another sender's. Waits until stdin is open.
 
         Raises:
             trio.BrokenResourceError: stdin is closed.
         """
+        await self.opened.wait()
         async with self._turn:
             view = memoryview(data)
             while view:
@@ -75,6 +77,7 @@ class Stdin:
 
     def close(self) -> None:
         """Close our end now; a blocked sender gets BrokenResourceError."""
+        self.opened.set()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             trio.lowlevel.notify_closing(fd)

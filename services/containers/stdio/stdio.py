@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,8 @@ log = logger.bind(service="stdio")
 # waits as long for the streams in its handling of an exit.
 LINGER_S: Final = 2.0
 _CLEANUP_S: Final = 10.0
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL_PAUSE_S: Final = 0.5  # the process waits meanwhile, as if nobody read its output
 
 
 class _Source:
@@ -77,9 +80,8 @@ class Stdio:
         )
         self._hub = Hub()
         self._lanes = lanes or Lanes()
-        self._turn = (
-            trio.Lock()
-        )  # the spool takes one call at a time, and blocks are told in its order
+        # One call of the spool at a time; and the attached are told in the order of the log.
+        self._turn = trio.Lock()
         self._exited_at = math.inf  # on trio's clock
         self._drained = trio.Event()
         self._closed = False
@@ -99,6 +101,8 @@ class Stdio:
     async def prepare(self) -> None:
         """Make or adopt the FIFOs, open our ends. Before the task is created; idempotent."""
         await trio.to_thread.run_sync(self._open, limiter=self._lanes.quiet)
+        if self._stdin is not None:
+            self._stdin.opened.set()
 
     def process_started(self) -> None:
         """The task was created (or adopted): its shim has the FIFOs; stdin may be closed."""
@@ -198,7 +202,8 @@ class Stdio:
     def _notice_absent_writer(self, source: _Source) -> None:
         """After the exit: do not wait for a shim that is gone, or that never came."""
         if source.fd >= 0 and self._exited_at < math.inf:
-            fifos.announce_absent_writer(fifos.fifo_path(self._directory, source.stream))
+            with suppress(OSError):  # the FIFO was removed under us; LINGER_S ends it then
+                fifos.announce_absent_writer(fifos.fifo_path(self._directory, source.stream))
 
     async def _move(self, source: _Source) -> None:
         while not source.ended:
@@ -240,22 +245,27 @@ class Stdio:
             except BlockingIOError:
                 return Taken(b"", False)
             return Taken(block, not block)
-        return await trio.to_thread.run_sync(
-            self._spool.take,
-            source.stream,
-            source.fd,
-            limiter=self._lanes.for_fifo(source.fd),
-        )
+        lane = self._lanes.for_fifo(source.fd)
+        try:
+            return await trio.to_thread.run_sync(
+                self._spool.take, source.stream, source.fd, limiter=lane
+            )
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            log.warning("no room for container output", directory=str(self._directory))
+            await trio.sleep(_FULL_PAUSE_S)
+            return Taken(b"", False)
 
     async def _end(self) -> None:
         """After both streams' last byte: log unfinished lines, then tell everybody."""
         if self._drained.is_set():
             return
+        self._hub.end()  # the attached need not wait for the log's files to be closed
         if self._spool is not None:
             await trio.to_thread.run_sync(self._finish, self._spool, limiter=self._lanes.quiet)
         if self._log is not None:
             self._log.announce(ended=True)
-        self._hub.end()
         self._close_fds()
         self._drained.set()
 

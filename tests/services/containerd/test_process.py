@@ -1,5 +1,8 @@
 """Our own containerd, real: started, adopted, replaced, stopped."""
 
+# Real processes and files are what these tests are about; a block on the loop harms nobody here.
+# ruff: noqa: ASYNC220
+
 from __future__ import annotations
 
 import contextlib
@@ -167,7 +170,7 @@ async def test_a_containerd_that_ends_at_once_is_reported(config: ProcessConfig)
     with trio.fail_after(20):
         with pytest.raises(Unavailable, match="ended before it answered: exit status 1"):
             await Process(replace(config, binary="false")).run()
-        with pytest.raises(Unavailable, match="cannot be started: .*no-such-containerd"):
+        with pytest.raises(Unavailable, match=r"cannot be started: .*no-such-containerd"):
             await Process(replace(config, binary="no-such-containerd")).run()
 
 

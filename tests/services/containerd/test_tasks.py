@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import trio
 
 from services.containerd.events import (
     EventEnvelope,
@@ -41,7 +40,9 @@ async def created_task(
     id = f"t-{uuid.uuid4().hex[:12]}"
     options = await create_busybox(containerd, config, id, args)
     mounts = await containerd.snapshots.mounts(id)
-    pid = await containerd.tasks.create(id, rootfs=mounts, stdout=stdout, stderr=stdout, options=options)
+    pid = await containerd.tasks.create(
+        id, rootfs=mounts, stdout=stdout, stderr=stdout, options=options
+    )
     assert pid > 0
     try:
         yield id
@@ -118,27 +119,25 @@ async def test_a_running_task_can_be_controlled(containerd_config: ProcessConfig
 async def test_events_tell_a_tasks_whole_life(containerd_config: ProcessConfig) -> None:
     """From create to delete each step is one typed event, in order, with nothing missed."""
     seen: list[EventEnvelope] = []
-    async with connected(containerd_config) as containerd:
-        async with containerd.events.subscribe(
-            f'namespace=="{NAMESPACE}",topic~="^/tasks/"'
-        ) as stream:
-            async with created_task(containerd, containerd_config, "sleep", "1000") as id:
-                pid = await containerd.tasks.start(id)
-                await containerd.tasks.pause(id)
-                await containerd.tasks.resume(id)
-                process = json.dumps(busybox_process(["true"])).encode()
-                await containerd.tasks.exec(id, "e1", process=process)
-                exec_pid = await containerd.tasks.start(id, "e1")
-                await containerd.tasks.wait(id, "e1")
-                await containerd.tasks.delete_process(id, "e1")
-                await containerd.tasks.kill(id, signal.SIGTERM)
-                await trio.sleep(0)
-                await containerd.tasks.kill(id, signal.SIGKILL)
-                exit_ = await containerd.tasks.wait(id)
-            async for envelope in stream:
-                seen.append(envelope)
-                if isinstance(envelope.event, TaskDeleteEvent) and not envelope.event.exec_id:
-                    break
+    async with (
+        connected(containerd_config) as containerd,
+        containerd.events.subscribe(f'namespace=="{NAMESPACE}",topic~="^/tasks/"') as stream,
+    ):
+        async with created_task(containerd, containerd_config, "sleep", "1000") as id:
+            pid = await containerd.tasks.start(id)
+            await containerd.tasks.pause(id)
+            await containerd.tasks.resume(id)
+            process = json.dumps(busybox_process(["true"])).encode()
+            await containerd.tasks.exec(id, "e1", process=process)
+            exec_pid = await containerd.tasks.start(id, "e1")
+            await containerd.tasks.wait(id, "e1")
+            await containerd.tasks.delete_process(id, "e1")
+            await containerd.tasks.kill(id, signal.SIGKILL)
+            exit_ = await containerd.tasks.wait(id)
+        async for envelope in stream:
+            seen.append(envelope)
+            if isinstance(envelope.event, TaskDeleteEvent) and not envelope.event.exec_id:
+                break
     events = [envelope.event for envelope in seen]
     assert {envelope.namespace for envelope in seen} == {NAMESPACE}
     assert seen[0].topic == "/tasks/create"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import trio
 
-from services.errors import Conflict, InvalidParameter, NotFound
-from services.images import Deleted, ImageUse, Untagged
-from tests.services.images.archives import TestImage, docker_members, layer_with, tar_of
+from services.errors import Conflict, InvalidParameter, NotFound, Unavailable
+from services.events import MIGRATION, Event, EventBus
+from services.images import Deleted, Images, ImageUse, Untagged, index
+from services.images.leases import WorkingLeases
+from services.store import Store
+from tests.services.images.archives import TestImage, body_of, docker_members, layer_with, tar_of
 from tests.services.images.conftest import Engine, collect, open_engine
-from tests.services.images.test_load import load
+from tests.services.images.test_load import ignore, load
 
 pytestmark = pytest.mark.engine
 
@@ -93,7 +97,7 @@ async def test_image_in_use_is_kept_for_its_container(containerd_address: Path) 
 
 
 async def test_changes_by_ctr_are_seen(containerd_address: Path) -> None:
-    """What ctr tags, imports or removes is seen: at once on inspect, soon on resolve and list."""
+    """What ctr tags is found at once; what it removes is gone a moment later."""
     async with open_engine(containerd_address) as engine:
         await load_small(engine, "one:latest")
         await engine.ctr(
@@ -101,11 +105,29 @@ async def test_changes_by_ctr_are_seen(containerd_address: Path) -> None:
         )
         assert (await engine.images.resolve("two")).repo_tags == ("one:latest", "two:latest")
         await engine.ctr("images", "rm", "docker.io/library/one:latest")
-        with pytest.raises(NotFound):
-            await engine.images.inspect("one")
         await engine.ctr("images", "rm", "docker.io/library/two:latest")
         with trio.fail_after(10):
             while await engine.images.list():  # noqa: ASYNC110 containerd is what changes
+                await trio.sleep(0.05)
+        with pytest.raises(NotFound):
+            await engine.images.inspect("one")
+
+
+@pytest.mark.parametrize("followed", [True, False])
+async def test_age_of_the_list(
+    containerd_address: Path, followed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Followed, containerd is asked again when it told of a change; not followed, each second."""
+    monkeypatch.setattr(index, "MAX_AGE_S", math.inf if followed else 0.0)
+    monkeypatch.setattr(index, "_LISTENING_AFTER_S", 0.0)
+    async with open_engine(containerd_address, run=followed) as engine:
+        await engine.images.list()
+        await load_small(engine, "one:latest")
+        await engine.ctr(
+            "images", "tag", "docker.io/library/one:latest", "docker.io/library/two:latest"
+        )
+        with trio.fail_after(10):
+            while len((await engine.images.list())[0].names) != 2:  # noqa: ASYNC110
                 await trio.sleep(0.05)
 
 
@@ -135,3 +157,53 @@ async def test_newest_first(containerd_address: Path) -> None:
         await load_small(engine, "mid:latest", text="3", created="2021-01-01T00:00:00+01:00")
         tags = [image.repo_tags[0] for image in await engine.images.list()]
         assert tags == ["new:latest", "mid:latest", "old:latest"]
+
+
+async def test_events_are_in_the_history(containerd_address: Path, tmp_path: Path) -> None:
+    """With the engine's own bus, a load is in the history of events, with the image's labels."""
+    async with open_engine(containerd_address) as engine, trio.open_nursery() as nursery:
+        store = Store(tmp_path / "state.db", migrations=[MIGRATION])
+        await nursery.start(store.run)
+        bus = EventBus(store)
+        await nursery.start(bus.run)
+        images = Images(containerd=engine.containerd, events=bus)
+        image = TestImage(
+            layers=[layer_with(a="b")], tags=("one:latest",), config={"Labels": {"k": "v"}}
+        )
+        await images.load(body_of(tar_of(docker_members(image))), ignore)
+        async with bus.subscribe(since_ns=0) as events:
+            event = await anext(aiter(events))
+        assert isinstance(event, Event)
+        assert (event.type, event.action, event.attributes["k"]) == ("image", "load", "v")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_lease_that_could_not_be_deleted_goes_later(
+    containerd_address: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When containerd is away as a load ends, what the load left is taken away afterwards."""
+    async with open_engine(containerd_address) as engine:
+        before = await engine.leftovers()
+        leases = WorkingLeases(engine.containerd)
+        await leases.remove_leftovers()
+
+        async def away(_id: str, *, sync: bool = False) -> None:
+            raise Unavailable("containerd is away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.containerd.leases, "delete", away)
+            with pytest.raises(ZeroDivisionError):
+                async with leases.hold():
+                    raise ZeroDivisionError
+        assert await engine.leftovers() != before
+        async with leases.hold() as mine:
+            await leases.remove_leftovers()
+            assert (await engine.leftovers())["leases"] == [mine]
+        assert await engine.leftovers() == before
+
+
+async def test_catalog_is_the_same_object_while_nothing_changes(containerd_address: Path) -> None:
+    """A list that was not changed costs one call, and no reading of documents."""
+    async with open_engine(containerd_address) as engine:
+        await load_small(engine, "one:latest")
+        assert await engine.images.inspect("one") is await engine.images.inspect("one")

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from supervisor.otp import ChildSpec, DynamicSupervisor, Shutdown, Supervisor
 
 
-class Boom(Exception):
+class Boom(Exception):  # noqa: N818 - it is one
     """The crash of a child that was told to crash."""
 
 
@@ -22,8 +22,8 @@ class Stage:
 
     The log has "+a" when child a became ready, "-a" when it was cancelled, "xa" when it ended by
     itself, "!a" when it failed to start, "?a" when it ignored. `plans[id]` says how the next starts
-    go, one word each: "ok" (also when the plan is empty), "fail", "ignore", or "kill:b", which is ok
-    but crashes b, and waits until it has ended, before being ready.
+    go, one word each: "ok" (also when the plan is empty), "fail", "ignore", or "kill:b", which is
+    ok but crashes b, and waits until it has ended, before being ready.
     """
 
     def __init__(self) -> None:

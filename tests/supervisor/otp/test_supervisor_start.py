@@ -77,7 +77,7 @@ async def test_child_without_task_status_is_ready_once_it_runs(autojump_clock: M
 
 
 async def test_failed_start_undoes_in_reverse(autojump_clock: MockClock) -> None:
-    """If the third child fails, the supervisor's own start fails and the two before it are stopped."""
+    """If the third child fails, so does the supervisor's start, and the two before it stop."""
     stage = Stage()
     stage.plans["c"].append("fail")
     with pytest.raises(StartFailed) as caught:
@@ -89,7 +89,7 @@ async def test_failed_start_undoes_in_reverse(autojump_clock: MockClock) -> None
 
 
 async def test_failed_start_is_not_tried_again(autojump_clock: MockClock) -> None:
-    """Restarts are for children that have run; the first start of a supervisor is all or nothing."""
+    """Restarts are for children that have run; a supervisor's own start is all or nothing."""
     stage = Stage()
     stage.plans["a"].extend(["fail", "ok"])
     with pytest.raises(StartFailed):
@@ -148,9 +148,7 @@ async def test_started_twice_is_an_error_of_the_child(autojump_clock: MockClock)
 
 async def test_start_limit_fails_the_start(autojump_clock: MockClock) -> None:
     """A child that is not ready within start_limit_s is cancelled, which is a start error."""
-    supervisor = Supervisor(
-        [ChildSpec(id="a", start=never_ready, start_limit_s=3.0)], name="root"
-    )
+    supervisor = Supervisor([ChildSpec(id="a", start=never_ready, start_limit_s=3.0)], name="root")
     with pytest.raises(StartFailed) as caught:
         async with running(supervisor):
             pass
@@ -179,7 +177,7 @@ async def test_stop_calls_off_the_first_start(autojump_clock: MockClock) -> None
 
 
 async def test_run_may_be_run_again(autojump_clock: MockClock) -> None:
-    """A second run begins with the initial specs: what was added is gone, what was deleted is back."""
+    """A second run has the initial specs: what was added is gone, what was deleted is back."""
     stage = Stage()
     supervisor = Supervisor([stage.spec("a")], name="root")
     async with running(supervisor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import resource
@@ -254,6 +255,35 @@ async def test_exit_ends_the_streams_that_others_hold_open(
     await stdio.close()
 
 
+class FullSpool(JsonFileLog):
+    """Stands in for a spool's file system without room, at first."""
+
+    refusals = 1
+
+    def position(self) -> bytes:
+        if self.feed.extent is not None and self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().position()
+
+
+async def test_spool_without_room_delays_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full file system under the spool ends nothing and loses nothing."""
+    monkeypatch.setattr("services.containers.stdio.stdio._FULL_PAUSE_S", 0.001)
+    log = FullSpool(tmp_path / "c-json.log", JsonFileOptions())
+    stdio = make_stdio(tmp_path, log=log)
+    async with (
+        stdio.attach(stdout=True, stderr=True, stdin=False) as streams,
+        running(stdio) as shim,
+    ):
+        await shim.write(Stream.STDOUT, b"one\ntwo\n")
+        assert await streams.receive() == (Stream.STDOUT, b"one\ntwo\n")
+    assert log.refusals == 0
+    assert logged_text(log) == b"one\ntwo\n"
+
+
 @pytest.mark.parametrize("exit_first", [False, True])
 async def test_exit_without_a_shim_ends_at_once(tmp_path: Path, exit_first: bool) -> None:
     """A process that never started, or ended before we adopted its FIFOs, is not waited for."""
@@ -327,11 +357,13 @@ async def test_stdin_closes_in_order_and_once(tmp_path: Path) -> None:
         told.append(b"closed")
 
     stdio = make_stdio(tmp_path, stdin=True, stdin_once=True, on_stdin_closed=tell)
-    await stdio.prepare()
     async with trio.open_nursery() as nursery:
-        await nursery.start(stdio.pump)
         async with stdio.attach(stdout=True, stderr=True, stdin=True) as streams:
-            await streams.send_stdin(b"early")  # before the process is there: `docker run -i`
+            # Before the process and even its FIFOs are there: `docker run -i` attaches first.
+            nursery.start_soon(streams.send_stdin, b"early")
+            await trio.testing.wait_all_tasks_blocked()
+            await nursery.start(stdio.pump)
+            await trio.testing.wait_all_tasks_blocked(0.01)
             streams.close_stdin()
             await trio.testing.wait_all_tasks_blocked()
             assert told == []
