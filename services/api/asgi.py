@@ -39,6 +39,13 @@ class ConnectionExtension(Protocol):
             RuntimeError: an answer has begun, or the connection is already hijacked.
         """
 
+    def ignore_hang_up(self) -> None:
+        """From now on the handler runs to its end, though its client may have gone.
+
+        For changes that must not stop half-way; without it a hang-up cancels a handler that has
+        been running for 0.1 s.
+        """
+
     def peercred(self) -> PeerCredentials | None:
         """Who connected; None if not over a unix socket."""
 

@@ -79,6 +79,11 @@ class EngineRequest(TrioRequest):
         extensions = self.scope.get("extensions") or {}
         return cast("ConnectionExtension | None", extensions.get(EXTENSION))
 
+    def ignore_hang_up(self) -> None:
+        """See `ConnectionExtension.ignore_hang_up`; without effect under HTTP/2."""
+        if self.connection is not None:
+            self.connection.ignore_hang_up()
+
 
 def current_request() -> EngineRequest:
     """The request that the running handler answers."""

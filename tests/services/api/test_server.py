@@ -234,6 +234,36 @@ async def test_a_half_closed_unix_client_still_gets_its_answer(tmp_path: Path) -
         assert (await client.rest()).endswith(b"GET /a 0 ")
 
 
+async def test_a_handler_may_ignore_that_its_client_hung_up(tmp_path: Path) -> None:
+    """What must not stop half-way runs to its end, and others are served."""
+    began, ended = trio.Event(), trio.Event()
+
+    async def view() -> str:
+        current_request().ignore_hang_up()
+        began.set()
+        await trio.sleep(0.4)  # longer than the watch would wait before it looks
+        ended.set()
+        return "done"
+
+    async with serving(routes(("POST", "/", view)), tmp_path) as served:
+        client = await served.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n")
+        await began.wait()
+        await client.stream.aclose()
+        with trio.fail_after(10):
+            await ended.wait()
+        assert (await served.ask(get("/_ping", close=True))).endswith(b"OK")
+
+
+async def test_a_body_of_tiny_chunks_lets_others_run(tmp_path: Path) -> None:
+    """A hundred thousand one-byte chunks arrive whole."""
+    async with serving(echo_app, tmp_path) as served:
+        head = b"POST /a HTTP/1.1\r\nHost: d\r\nConnection: close\r\n"
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
+        answer = await served.ask(head + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
+    assert answer.endswith(b"POST /a 100000 " + b"x" * 100_000)
+
+
 async def test_a_client_that_vanishes_in_mid_stream_ends_its_handler(tmp_path: Path) -> None:
     """A stream into a closed connection ends the generator, whose clean-up runs."""
     cleaned = trio.Event()
