@@ -218,6 +218,8 @@ class Exchange:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status]
         for name, value in self._start.get("headers", ()):
             lowered = name.lower()
+            if status in _BODILESS and lowered in {b"content-length", b"content-type"}:
+                continue
             if lowered == b"content-length":
                 self._left = int(value)
             elif lowered in {b"transfer-encoding", b"connection"}:

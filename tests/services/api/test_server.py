@@ -98,6 +98,36 @@ async def test_head_has_no_body(tmp_path: Path) -> None:
     assert b"Content-Length: 12\r\n" in answer
 
 
+async def test_answers_without_body_keep_the_connection(tmp_path: Path) -> None:
+    """204 and 304 have neither body nor length, and the next answer is read right."""
+
+    async def view(status: int) -> tuple[str, int]:
+        return "ignored", status
+
+    async with serving(routes(("GET", "/<int:status>", view)), tmp_path) as served:
+        client = await served.connect()
+        for status in (204, 304, 204):
+            await client.send(get(f"/{status}"))
+            head = await client.until(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 %d " % status)
+            assert b"Content-" not in head
+            assert b"Transfer-Encoding" not in head
+        await client.send(get("/_ping"))
+        assert await client.answer() == (200, b"OK")
+
+
+async def test_quarts_own_ways_to_read_a_body_work(tmp_path: Path) -> None:
+    """`get_data` and `get_json` read the pulled body."""
+
+    async def view() -> str:
+        return f"{await current_request().get_json(force=True)}"
+
+    async with serving(routes(("POST", "/", view)), tmp_path) as served:
+        client = await served.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: d\r\nContent-Length: 7\r\n\r\n[1,2,3]")
+        assert await client.answer() == (200, b"[1, 2, 3]")
+
+
 async def test_an_unread_body_does_not_become_a_request(tmp_path: Path) -> None:
     """A body that no handler read is read over if it is small, else it ends the connection."""
 
