@@ -293,7 +293,10 @@ class Exchange:
         """See `ConnectionExtension.hijack`."""
         if self._start is not None or self._hijacked is not None:
             raise RuntimeError("the answer has already begun")
-        await self._discard()
+        with trio.move_on_after(DISCARD_BUDGET_S):
+            await self._discard()
+        if not self._body.done:
+            raise RuntimeError("a hijack needs the request's body read")
         self.began = True
         self._unwatch()
         self._hijacked = HijackedStream(self._transport, bytes(self._buffer))
