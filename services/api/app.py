@@ -7,7 +7,7 @@ sessions, a pushed body, three writes for one answer) is replaced by what a loca
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import trio
 from quart import Blueprint
@@ -35,6 +35,9 @@ from services.api.transport import ClientGone
 from services.api.version import VERSION_KEY, negotiate
 from services.errors import NotSupported
 
+CLEANUP_S: Final = 5.0
+"""How long a stream's generator may take to clean up after its client has gone."""
+
 
 class _Connection(TrioASGIHTTPConnection):
     """Quart's side of one request: no task but the handler's own, one write for a whole answer."""
@@ -58,7 +61,10 @@ async def _send_answer(
     headers = encode_headers(response)
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     if isinstance(response, StreamResponse):
-        await _send_stream(request, response, send)
+        try:
+            await _send_stream(request, response, send)
+        finally:
+            await _close_parts(response)
         return
     data = await response.get_data(as_text=False)
     await send({"type": "http.response.body", "body": data, "more_body": False})
@@ -73,6 +79,14 @@ async def _send_stream(request: EngineRequest, response: StreamResponse, send: S
         async for part in response.parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _close_parts(response: StreamResponse) -> None:
+    """Run a generator's clean-up now, also when its client has gone, and not when memory is swept."""
+    aclose = getattr(response.parts, "aclose", None)
+    if aclose is not None:
+        with trio.move_on_after(CLEANUP_S, shield=True):
+            await aclose()
 
 
 async def _send_until_drain(
