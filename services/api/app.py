@@ -82,7 +82,7 @@ async def _send_stream(request: EngineRequest, response: StreamResponse, send: S
 
 
 async def _close_parts(response: StreamResponse) -> None:
-    """Run a generator's clean-up now, also when its client has gone, and not when memory is swept."""
+    """Run a generator's clean-up now, not when memory is swept, also for a client that has gone."""
     aclose = getattr(response.parts, "aclose", None)
     if aclose is not None:
         with trio.move_on_after(CLEANUP_S, shield=True):
