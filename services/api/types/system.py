@@ -267,14 +267,14 @@ def _commits_to_wire(components: Sequence[Component], version: ApiVersion) -> di
     """A part that told no commit goes by its version."""
     known = {component.name: component.commit or component.version for component in components}
     commits: dict[str, dict[str, str]] = {}
-    for field, name in (
+    for key, name in (
         ("ContainerdCommit", "containerd"),
         ("RuncCommit", "runc"),
         ("InitCommit", "docker-init"),
     ):
-        commits[field] = {"ID": known.get(name, "")}
+        commits[key] = {"ID": known.get(name, "")}
         if version < EXPECTED_COMMITS_BELOW:
-            commits[field]["Expected"] = known.get(name, "")
+            commits[key]["Expected"] = known.get(name, "")
     return commits
 
 
