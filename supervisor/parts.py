@@ -67,6 +67,7 @@ API_DRAIN_S: Final = 5.0
 class Parts:
     """Every part that is somebody's child, or that a face of the engine speaks to."""
 
+    engine_id: str
     listeners: Listeners
     containerd_process: Process | None
     containerd: Containerd
@@ -152,6 +153,7 @@ def build_parts(
     front = Front(routes, FastRoutes(app_config))
     supervision_metrics = SupervisionMetrics(reports)
     return Parts(
+        engine_id=engine_id,
         listeners=listeners,
         containerd_process=process,
         containerd=containerd,

@@ -22,7 +22,10 @@ SNAPSHOTTER: Final = "overlayfs"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSources:
-    """The services that routes speak to. `settings` is called for each answer: a reload changes it."""
+    """The services that routes speak to.
+
+    `settings` is called for each answer: a reload changes it.
+    """
 
     settings: Callable[[], Settings]
     facts: HostFacts

@@ -40,7 +40,7 @@ from services.networks import Networks, Sandbox
 log = logger.bind(service="containers")
 
 OWNER_LABEL: Final = "io.wharfinger.engine"
-"""On every containerd container of ours, with the engine's id: what may be taken away after a crash."""
+"""On each containerd container of ours, with the engine's id: what a crash may have left."""
 
 CLEANUP_LIMIT_S: Final = 20.0
 

@@ -1,4 +1,4 @@
-"""What a running container's supervised `task` does: launch or adopt, follow, record the exit, clean up.
+"""A running container's supervised `task`: launch or adopt, follow, record the exit, clean up.
 
 State follows what was observed: only an exit that containerd reports, or a task that it no longer
 knows, ends a run.
@@ -98,7 +98,7 @@ class Lives:
             raise
 
     async def live(self, run: Run, task_status: trio.TaskStatus[None]) -> None:
-        """Launch the container unless it runs already, then follow it until it is not to run any more."""
+        """Launch the container unless it runs, then follow it until it is not to run any more."""
         container = run.container
         if not container.is_running:
             await self._launcher.launch(run)

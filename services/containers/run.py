@@ -2,7 +2,7 @@
 
     <container>          one_for_one; ends when `task` ends
     ├─ pump              moves the output to the log and to whoever is attached
-    ├─ task              launches or adopts the task, follows it to its exit, records that, cleans up
+    ├─ task              launches or adopts the task, follows it to its exit, cleans up
     └─ exec-...          one for each exec, temporary
 
 `task` counts as started when the container runs: so starting this supervisor is starting the
@@ -104,7 +104,7 @@ class Runs:
         return self._runs.get(container.id)
 
     async def start(self, container: Container, stdio: Stdio, life: TaskLife) -> None:
-        """Supervise a container's parts; return when its task runs, raise what kept it from that."""
+        """Supervise a container's parts; return when its task runs, or raise why it does not."""
         run = Run(container, stdio)
         self._runs[container.id] = run
 

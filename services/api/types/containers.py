@@ -1,4 +1,7 @@
-"""Containers on the wire. Source: Engine API, schemas ContainerSummary, ContainerInspectResponse."""
+"""Containers on the wire.
+
+Source: Engine API, schemas ContainerSummary and ContainerInspectResponse.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from services.api.asgi import EXTENSION, Receive, Scope, Send
 from services.api.hijack import MULTIPLEXED_STREAM, HijackedStream
@@ -22,7 +23,7 @@ def post(path: bytes, extra: bytes = UPGRADE, body: bytes = b"") -> bytes:
     )  # fmt: skip
 
 
-async def echo(stream: HijackedStream) -> None:
+async def echo(_: object, stream: HijackedStream) -> None:
     """Sends back what comes, then a word after the client's end."""
     while data := await stream.receive_some():
         await stream.send_all(data)
@@ -72,7 +73,7 @@ async def test_an_exec_reads_its_body_first(tmp_path: Path) -> None:
     async def start() -> HijackResponse:
         body = await current_request().body.read()
 
-        async def handler(stream: HijackedStream) -> None:
+        async def handler(_: object, stream: HijackedStream) -> None:
             await stream.send_all(b"<" + body + b">")
             await echo(stream)
 
@@ -104,7 +105,7 @@ async def test_the_server_ends_the_stream_first(tmp_path: Path) -> None:
     """When the handler returns, the client sees the end, though it never ended its own side."""
 
     async def brief() -> HijackResponse:
-        async def handler(stream: HijackedStream) -> None:
+        async def handler(_: object, stream: HijackedStream) -> None:
             await stream.send_all(b"output")
 
         return HijackResponse(handler)
@@ -120,7 +121,7 @@ async def test_a_silent_hijacked_client_is_not_cut(tmp_path: Path) -> None:
     """The watch for hang-ups leaves hijacked connections alone."""
 
     async def slow() -> HijackResponse:
-        async def handler(stream: HijackedStream) -> None:
+        async def handler(_: object, stream: HijackedStream) -> None:
             await trio.sleep(0.4)
             await stream.send_all(b"output")
 
@@ -156,6 +157,16 @@ async def test_large_streams_pass_both_ways_at_once(tmp_path: Path) -> None:
                     assert data[:64] == (block[start:] + block)[:64][: len(data)]
                 received += len(data)
         assert received == size + 3
+
+
+async def test_a_hijack_amid_a_body_is_refused(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """The rest of a body must not turn into the stream's input."""
+    async with serving(routes(("POST", "/attach", view)), tmp_path) as served:
+        client = await served.connect()
+        await client.send(b"POST /attach HTTP/1.1\r\nHost: d\r\nContent-Length: 10\r\n\r\nabc")
+        assert (await client.rest()).startswith(b"HTTP/1.1 500 ")
 
 
 async def test_a_second_hijack_and_an_answer_after_one_are_refused(tmp_path: Path) -> None:
