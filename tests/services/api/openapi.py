@@ -114,6 +114,9 @@ def to_json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
     - `x-nullable` adds null, also beside `$ref` and `allOf`, where OpenAPI 2.0 would pass it over:
       the definition uses it so.
+    - A list or a map may be null wherever its member may be left out: dockerd writes Go's empty
+      ones so in many places where the definition does not say it (HostConfig.Binds), and clients
+      know it. Where the definition demands the member, or says `x-nullable: false`, null is wrong.
     - A name that is required but defined nowhere is a slip of the definition, and not demanded.
     - Formats (int64, dateTime) are not JSON Schema's, and not checked.
     """
@@ -126,15 +129,29 @@ def to_json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         converted["items"] = to_json_schema(schema["items"])
     properties = schema.get("properties", {})
     if properties and "$ref" not in schema:
-        converted["properties"] = {k: to_json_schema(v) for k, v in properties.items()}
+        required = frozenset(schema.get("required", ()))
+        converted["properties"] = {
+            name: _member(to_json_schema(inner), inner, is_required=name in required)
+            for name, inner in properties.items()
+        }
     if isinstance(schema.get("additionalProperties"), Mapping):
         converted["additionalProperties"] = to_json_schema(schema["additionalProperties"])
     known = _properties_of(schema)
-    if required := [name for name in schema.get("required", ()) if name in known]:
-        converted["required"] = required
+    if demanded := [name for name in schema.get("required", ()) if name in known]:
+        converted["required"] = demanded
     if schema.get("x-nullable"):
         return {"anyOf": [{"type": "null"}, converted]}
     return converted
+
+
+def _member(
+    converted: dict[str, Any], schema: Mapping[str, Any], *, is_required: bool
+) -> dict[str, Any]:
+    """A member's schema; with null for Go's empty list or map."""
+    is_map = schema.get("type") == "object" and "additionalProperties" in schema
+    if is_required or "x-nullable" in schema or not (is_map or schema.get("type") == "array"):
+        return converted
+    return {"anyOf": [{"type": "null"}, converted]}
 
 
 def _properties_of(schema: Mapping[str, Any]) -> frozenset[str]:

@@ -75,7 +75,7 @@ async def test_an_exec_reads_its_body_first(tmp_path: Path) -> None:
 
         async def handler(_: object, stream: HijackedStream) -> None:
             await stream.send_all(b"<" + body + b">")
-            await echo(stream)
+            await echo(_, stream)
 
         return HijackResponse(handler)
 
