@@ -40,6 +40,7 @@ class Run:
     Attributes:
         stop_wanted: set when the container is not to come back; calls off a delayed restart.
         ended: set when every part has ended and nothing of the run is left.
+        was_launched: its task was started or adopted; a part that begins anew launches no second.
     """
 
     def __init__(self, container: Container, stdio: Stdio) -> None:
@@ -48,6 +49,7 @@ class Run:
         self.stop_wanted = trio.Event()
         self.ended = trio.Event()
         self.supervisor: Supervisor | None = None
+        self.was_launched = False
         self._cut = trio.Event()
 
     def cut_streams(self) -> None:
@@ -72,6 +74,7 @@ class Run:
     async def restart_pump(self, stdio: Stdio) -> None:
         """Fresh pipes for another launch under the same supervisor."""
         assert self.supervisor is not None
+        await self.supervisor.terminate_child(PUMP)
         self.stdio = stdio
         await self.supervisor.restart_child(PUMP)
 
