@@ -39,6 +39,7 @@ from services.containers.oom import OomCounter
 from services.containers.remove import Remover
 from services.containers.restore import Restorer
 from services.containers.run import Runs
+from services.containers.running import Running
 from services.containers.runtimes import Runtimes
 from services.containers.spec import SpecDefaults
 from services.containers.spec_source import SpecSource
@@ -76,7 +77,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
-    running: DynamicSupervisor
+    running: Running
     restorer: Restorer
     containers: Containers
     routes: DeferredApp
@@ -93,8 +94,11 @@ def build_parts(
     current_settings: Callable[[], Settings],
     reports: ReportSource,
     environment: Mapping[str, str],
+    is_ending: Callable[[], bool],
 ) -> Parts:
     """Make the parts. Reads certificates and seccomp profiles; starts nothing.
+
+    `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
 
     Raises:
         ConfigError, OSError: a file that the settings name cannot be used.
@@ -117,10 +121,8 @@ def build_parts(
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
     )
-    # Ends of containers are no failures; only a supervisor that keeps failing counts here.
-    running = DynamicSupervisor(name="running", intensity=Intensity(max_restarts=100, window_s=10))
     defaults = _spec_defaults(settings, facts)
-    containers, restorer = _containers(
+    containers, running, restorer = _containers(
         settings,
         defaults=defaults,
         facts=facts,
@@ -132,7 +134,7 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
-        running=running,
+        is_ending=is_ending,
     )
     listeners = _listeners(settings, environment)
     app_config = AppConfig(engine_version=VERSION, experimental=settings.experimental)
@@ -195,13 +197,12 @@ def _containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
-    running: DynamicSupervisor,
-) -> tuple[Containers, Restorer]:
+    is_ending: Callable[[], bool],
+) -> tuple[Containers, Running, Restorer]:
     wanted = settings.containers
     directory = settings.data_root / "containers"
     disk = trio.CapacityLimiter(DISK_THREADS)
     journal = Journal(store=store, events=bus)
-    runs = Runs(start_child=running.start_child)
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
@@ -214,18 +215,29 @@ def _containers(
         dns_options=wanted.dns_options,
         disk=disk,
     )
+    # Ends of containers are no failures; only a supervisor that keeps failing counts here.
+    supervisor = DynamicSupervisor(
+        name="running", intensity=Intensity(max_restarts=100, window_s=10)
+    )
+    runs = Runs(start_child=supervisor.start_child)
     stopper = Stopper(
         containerd=containerd,
         journal=journal,
         runs=runs,
         default_grace_s=wanted.stop_timeout_s,
     )
+    running = Running(
+        supervisor=supervisor,
+        table=table,
+        stopper=stopper,
+        shutdown_timeout_s=lambda: current_settings().shutdown_timeout_s,
+    )
     execs = Execs(
         containerd=containerd,
         journal=journal,
         runs=runs,
         specs=specs,
-        directory=settings.exec_root / "io",
+        directory=terminals.directory,
     )
 
     async def forget(container: Container) -> None:
@@ -260,7 +272,7 @@ def _containers(
         runs=runs,
         terminals=terminals,
         auto_remove=remover.remove_stopped,
-        is_live_restore=lambda: current_settings().live_restore,
+        outlives=lambda: current_settings().live_restore or not is_ending(),
     )
     creator = Creator(
         table=table,
@@ -299,10 +311,11 @@ def _containers(
         root_filesystems=images,
         engine_id=engine_id,
         directory=directory,
+        streams_directory=terminals.directory,
         start=containers.start,
         disk=disk,
     )
-    return containers, restorer
+    return containers, running, restorer
 
 
 def _containerd_process(settings: Settings) -> Process | None:
