@@ -21,6 +21,7 @@ from supervisor.otp import Supervisor
 from supervisor.otp.child import Child
 
 LIMIT_S = 20.0
+AGAIN_S = 3.0
 
 
 class Injected(Exception):
@@ -85,7 +86,11 @@ async def _crash(child: Child) -> None:
     while task is not None and child.task is task:
         if task._abort_func is not None:
             task._attempt_abort(_raise)  # a cancellation's way in, with an exception of ours
-        await trio.sleep(0.005)
+            # It may be at work in a thread, and have missed that.
+            with trio.move_on_after(AGAIN_S):
+                while child.task is task:
+                    await trio.sleep(0.002)
+        await trio.sleep(0.002)
 
 
 def _raise() -> NoReturn:
