@@ -13,8 +13,10 @@ from typing import Any, cast
 import trio
 from quart import Blueprint
 from quart.ctx import RequestContext
+from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
+from werkzeug.routing import MapAdapter
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from services.api.asgi import ASGIApp, ConnectionExtension, Receive, Send
@@ -118,6 +120,17 @@ class EngineApp(QuartTrio):
         self.url_map.merge_slashes = False  # `Front` has cleaned the path, as dockerd's router does
         # Answered by `FastRoutes`; known here for the sake of its answer to a bad version.
         self.add_url_rule("/_ping", "ping", _ping_of_bad_version)
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """Routes do not depend on the Host, which may be a socket's path and no name at all."""
+        if request is None:
+            return None
+        return self.url_map.bind(
+            "localhost",
+            url_scheme=request.scheme,
+            default_method=request.method,
+            path_info=request.path,
+        )
 
     async def handle_request(self, request: Any) -> Any:
         """Answer one request; only a cancellation comes out as an exception."""

@@ -36,7 +36,15 @@ class ConnectionExtension(Protocol):
         The stream is the caller's until its handler returns; the server closes it after that.
 
         Raises:
-            RuntimeError: an answer has begun, or the connection is already hijacked.
+            RuntimeError: an answer has begun, the connection is hijacked already, or the request
+                has a body that the handler left unread and that does not end soon.
+        """
+
+    def ignore_hang_up(self) -> None:
+        """From now on the handler runs to its end, though its client may have gone.
+
+        For changes that must not stop half-way; without it a hang-up cancels a handler that has
+        been running for 0.1 s.
         """
 
     def peercred(self) -> PeerCredentials | None:

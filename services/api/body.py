@@ -13,6 +13,9 @@ from services.api.head import RequestHead, bad_request
 _LINE_LIMIT_BYTES: Final = 4096
 """A chunk's size line or one trailer field; more is an attack, not a body."""
 
+_CHUNKS_AT_ONCE: Final = 512
+"""A body of one-byte chunks must not hold the loop for all that is in the buffer."""
+
 _TRAILER_LIMIT_BYTES: Final = 16 * 1024
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\Z")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\Z")
@@ -40,6 +43,14 @@ class LengthReader:
     def __init__(self, length: int) -> None:
         self.remaining = length
         self.done = length == 0
+
+    def claim(self, data: bytes) -> bool:
+        """Whether all of `data`, read with nothing before it, is body; it counts as taken then."""
+        if len(data) > self.remaining:
+            return False
+        self.remaining -= len(data)
+        self.done = self.remaining == 0
+        return True
 
     def take(self, buffer: bytearray) -> bytes:
         """See `BodyReader.take`."""
@@ -71,7 +82,7 @@ class ChunkedReader:
         position = (
             0  # one deletion at the end: deleting each line would be quadratic in tiny chunks
         )
-        while not self.done:
+        while not self.done and len(pieces) < _CHUNKS_AT_ONCE:
             if self._left:
                 piece = bytes(memoryview(buffer)[position : position + self._left])
                 if not piece:

@@ -76,7 +76,13 @@ def answer_for(error: BaseException, *, method: str, path: str) -> ErrorAnswer:
             "request failed", method=method, path=path
         )
         return ErrorAnswer(status=500, message=INTERNAL_ERROR)
-    return _planned(leaves[0])
+    answer = _planned(leaves[0])
+    if answer.status >= 500 and answer.status != 501:
+        # Not the client's mistake: whoever runs the daemon should see it too.
+        logger.bind(service="api").warning(
+            "request failed", method=method, path=path, error=answer.message
+        )
+    return answer
 
 
 def _planned(error: BaseException) -> ErrorAnswer:

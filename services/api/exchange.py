@@ -16,7 +16,7 @@ from typing import Any, Final
 import trio
 
 from services.api.asgi import EXTENSION, Message, Scope
-from services.api.body import reader_for
+from services.api.body import LengthReader, reader_for
 from services.api.drain import Drain
 from services.api.head import RequestHead
 from services.api.hijack import HijackedStream
@@ -53,14 +53,14 @@ class Exchange:
         buffer: bytearray,
         head: RequestHead,
         drain: Drain,
-        on_hijack: Callable[[], None],
+        unwatch: Callable[[], None],
     ) -> None:
         self.began = False  # the answer's first byte is out; before that its start may still change
         self.drain = drain
         self._transport = transport
         self._buffer = buffer
         self._head = head
-        self._on_hijack = on_hijack
+        self._unwatch = unwatch
         self._body = reader_for(head)
         self._empty_part_due = (
             self._body.done
@@ -98,17 +98,26 @@ class Exchange:
         while not self._body.done:
             piece = self._take()
             if piece or self._body.done:
-                return {"type": "http.request", "body": piece, "more_body": not self._body.done}
-            if not await self._fill():
+                # Nothing was waited for: a body that came at once must not starve other tasks.
+                await trio.lowlevel.checkpoint()
+                return self._part(piece)
+            received = await self._read_body()
+            if not received:
                 self._keep_alive = False
                 return {"type": "http.disconnect"}
+            if isinstance(self._body, LengthReader) and self._body.claim(received):
+                return self._part(received)
+            self._buffer += received
         if self._complete:
             return {"type": "http.disconnect"}
         if self._empty_part_due:
             self._empty_part_due = False
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return self._part(b"")
         await trio.sleep_forever()
         raise AssertionError("sleep_forever returned")
+
+    def _part(self, piece: bytes) -> Message:
+        return {"type": "http.request", "body": piece, "more_body": not self._body.done}
 
     def _take(self) -> bytes:
         if not self._buffer:
@@ -119,15 +128,13 @@ class Exchange:
             self._keep_alive = False
             raise
 
-    async def _fill(self) -> bool:
-        """More of the body into the buffer; False if the client ended before it was whole."""
+    async def _read_body(self) -> bytes:
+        """More of the body, not looked at yet; b"" if the client ended before it was whole."""
         if self._continue_due:
             self._continue_due = False
             if not self.began:
                 await self._transport.send_all(_CONTINUE)
-        received = await self._transport.receive(BULK_READ_BYTES)
-        self._buffer += received
-        return bool(received)
+        return await self._transport.receive(BULK_READ_BYTES)
 
     # ── the answer ───────────────────────────────────────────────────────────────────────────
 
@@ -211,6 +218,8 @@ class Exchange:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status]
         for name, value in self._start.get("headers", ()):
             lowered = name.lower()
+            if status in _BODILESS and lowered in {b"content-length", b"content-type"}:
+                continue
             if lowered == b"content-length":
                 self._left = int(value)
             elif lowered in {b"transfer-encoding", b"connection"}:
@@ -272,8 +281,11 @@ class Exchange:
         budget = DISCARD_LIMIT_BYTES
         while not self._body.done and budget > 0:
             budget -= len(self._take())
-            if not self._body.done and not await self._fill():
-                return
+            if not self._body.done:
+                received = await self._read_body()
+                if not received:
+                    return
+                self._buffer += received
 
     # ── the connection ───────────────────────────────────────────────────────────────────────
 
@@ -281,13 +293,20 @@ class Exchange:
         """See `ConnectionExtension.hijack`."""
         if self._start is not None or self._hijacked is not None:
             raise RuntimeError("the answer has already begun")
-        await self._discard()
+        with trio.move_on_after(DISCARD_BUDGET_S):
+            await self._discard()
+        if not self._body.done:
+            raise RuntimeError("a hijack needs the request's body read")
         self.began = True
-        self._on_hijack()
+        self._unwatch()
         self._hijacked = HijackedStream(self._transport, bytes(self._buffer))
         self._buffer.clear()
         await self._transport.send_all(head)
         return self._hijacked
+
+    def ignore_hang_up(self) -> None:
+        """See `ConnectionExtension.ignore_hang_up`."""
+        self._unwatch()
 
     def peercred(self) -> PeerCredentials | None:
         """See `ConnectionExtension.peercred`."""

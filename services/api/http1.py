@@ -148,7 +148,7 @@ class Http1Connection:
 
     async def _exchange(self, head: RequestHead) -> bool:
         """One request and its answer; whether the connection can carry another."""
-        exchange = Exchange(self.transport, self.buffer, head, self.drain, self._hijacked)
+        exchange = Exchange(self.transport, self.buffer, head, self.drain, self._unwatch)
         self.active.request_began(self)
         try:
             await self._app(exchange.make_scope(self._base_scope), exchange.receive, exchange.send)
@@ -173,8 +173,8 @@ class Http1Connection:
             self.active.request_ended(self)
         return await exchange.finish()
 
-    def _hijacked(self) -> None:
-        """A handler has taken the socket over: from now on it hears of a hang-up by reading."""
+    def _unwatch(self) -> None:
+        """A handler has taken the socket over, or wants to end what it began."""
         self.active.request_ended(self)
 
     async def _failed(self, exchange: Exchange, head: RequestHead, error: BaseException) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Final, cast
+from collections.abc import AsyncIterator, Generator
+from typing import Any, Final, cast
 
 import quart
 from quart_trio.wrappers import TrioRequest
@@ -42,6 +42,13 @@ class RequestBody:
                 return bytes(message["body"])
         raise StopAsyncIteration
 
+    def __await__(self) -> Generator[Any, None, bytes]:
+        """What quart's own `get_data` and `get_json` await."""
+        return self.read().__await__()
+
+    def clear(self) -> None:
+        """For quart: nothing is kept."""
+
     async def read(self, limit_bytes: int = VALUE_LIMIT_BYTES) -> bytes:
         """All that is left.
 
@@ -58,9 +65,17 @@ class RequestBody:
         return b"".join(pieces)
 
 
+class _Unset:
+    """Stands for the body until the app sets the true one; quart's would cost two events."""
+
+    def __init__(self, *limits: int | None) -> None:
+        del limits
+
+
 class EngineRequest(TrioRequest):
     """What handlers get from `current_request()`. `body` and `query` replace quart's own."""
 
+    body_class = _Unset  # type: ignore[assignment]
     body: RequestBody  # type: ignore[assignment]  # quart's is pushed to and unbounded
     api_version: ApiVersion
 
@@ -78,6 +93,11 @@ class EngineRequest(TrioRequest):
         """The connection beneath; None under HTTP/2, where there is none to take over."""
         extensions = self.scope.get("extensions") or {}
         return cast("ConnectionExtension | None", extensions.get(EXTENSION))
+
+    def ignore_hang_up(self) -> None:
+        """See `ConnectionExtension.ignore_hang_up`; without effect under HTTP/2."""
+        if self.connection is not None:
+            self.connection.ignore_hang_up()
 
 
 def current_request() -> EngineRequest:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final
 
+import trio
 from quart_trio.wrappers import TrioResponse
 
 from services.api.asgi import ConnectionExtension
@@ -13,6 +14,9 @@ from services.api.exchange import render_head
 from services.api.hijack import RAW_STREAM, HijackedStream
 
 JSON: Final = "application/json"
+
+CLEANUP_S: Final = 5.0
+"""How long a stream's generator may take to clean up after its client has gone."""
 
 HijackHandler = Callable[[Any, HijackedStream], Awaitable[None]]
 """What is called with the opened session and the raw stream."""
@@ -54,7 +58,17 @@ def _session_of(
 ) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
     if isinstance(parts, AbstractAsyncContextManager):
         return parts
-    return aclosing(parts) if isinstance(parts, AsyncGenerator) else nullcontext(parts)
+    return _closing(parts) if isinstance(parts, AsyncGenerator) else nullcontext(parts)
+
+
+@asynccontextmanager
+async def _closing(parts: AsyncGenerator[bytes, None]) -> AsyncIterator[AsyncIterable[bytes]]:
+    """Run a generator's clean-up now, not when memory is swept, also for a client that has gone."""
+    try:
+        yield parts
+    finally:
+        with trio.move_on_after(CLEANUP_S, shield=True):
+            await parts.aclose()
 
 
 class HijackResponse(EngineResponse):

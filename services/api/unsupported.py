@@ -7,6 +7,7 @@ this and the routes with the definition. Paths are spelled as the definition has
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 
@@ -125,3 +126,26 @@ UNSUPPORTED: Final = (
         "POST /configs/{id}/update",
     ),
 )
+
+LIMITS: Final = MappingProxyType(
+    {
+        ("POST", "/containers/create"): (
+            "not yet: volumes, published ports, health checks, the network of another container, "
+            "several networks, log drivers other than json-file and none"
+        ),
+        ("GET", "/containers/json"): "without sizes",
+        ("GET", "/containers/{}/json"): "without sizes",
+        ("DELETE", "/containers/{}"): "not yet: links",
+        ("GET", "/images/json"): "without `identity`",
+        ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
+        ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
+        ("DELETE", "/images/{}"): "not yet: one platform alone",
+        ("POST", "/images/load"): "not yet: one platform alone",
+        ("GET", "/networks"): "the predefined networks, which are all there are",
+        ("GET", "/networks/{}"): "the predefined networks, which are all there are",
+        ("GET", "/volumes"): "there are none yet",
+        ("GET", "/volumes/{}"): "there are none yet",
+        ("GET", "/plugins"): "there are none",
+    }
+)
+"""What operations that are served do not do yet, by method and path (names are "{}")."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import socket
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -43,7 +44,12 @@ class HangUpWatch:
         descriptor = connection.transport.socket.fileno()
         if self._watched.get(descriptor) is connection:
             del self._watched[descriptor]
-            if self._epoll is not None:
+            self._forget(descriptor)
+
+    def _forget(self, descriptor: int) -> None:
+        # A socket that was closed has left the epoll by itself; so has everything when `run` ended.
+        if self._epoll is not None and not self._epoll.closed:
+            with suppress(OSError):
                 self._epoll.unregister(descriptor)
 
     async def run(self) -> None:
@@ -84,6 +90,6 @@ class HangUpWatch:
             await trio.lowlevel.wait_readable(epoll.fileno())
             for descriptor, _ in epoll.poll(0):
                 connection = self._watched.pop(descriptor, None)
-                epoll.unregister(descriptor)
+                self._forget(descriptor)
                 if connection is not None:
                     connection.scope.cancel()

@@ -14,6 +14,7 @@ from services.api.components import Component
 from services.api.version import CURRENT, MINIMUM, ApiVersion
 from services.system import HostFacts, info_warnings, security_options
 
+RUNC_ALONE: Final[Mapping[str, str]] = MappingProxyType({"runc": "runc"})
 INDEX_SERVER: Final = "https://index.docker.io/v1/"
 ATTACK_SURFACE: Final = (
     "Access to the remote API is equivalent to root access on the host. Refer to the "
@@ -58,9 +59,7 @@ class EngineInfo:
     network_drivers: tuple[str, ...] = ("bridge", "host", "null")
     snapshotter: str = "overlayfs"
     cgroup_driver: str = "cgroupfs"
-    runtimes: Mapping[str, str] = field(  # name to path
-        default_factory=lambda: MappingProxyType({"runc": "runc"})
-    )
+    runtimes: Mapping[str, str] = field(default_factory=lambda: RUNC_ALONE)  # name to path
     default_runtime: str = "runc"
     init_binary: str = "docker-init"
     seccomp_profile: str = "builtin"
@@ -268,14 +267,14 @@ def _commits_to_wire(components: Sequence[Component], version: ApiVersion) -> di
     """A part that told no commit goes by its version."""
     known = {component.name: component.commit or component.version for component in components}
     commits: dict[str, dict[str, str]] = {}
-    for field, name in (
+    for key, name in (
         ("ContainerdCommit", "containerd"),
         ("RuncCommit", "runc"),
         ("InitCommit", "docker-init"),
     ):
-        commits[field] = {"ID": known.get(name, "")}
+        commits[key] = {"ID": known.get(name, "")}
         if version < EXPECTED_COMMITS_BELOW:
-            commits[field]["Expected"] = known.get(name, "")
+            commits[key]["Expected"] = known.get(name, "")
     return commits
 
 

@@ -118,6 +118,17 @@ async def test_paths_are_cleaned(tmp_path: Path) -> None:
     assert clean_path("/..") == "/"
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["", "%2Fvar%2Frun%2Fdocker.sock", "/run/docker.sock", "a_b", "h:x", "[::1]:80", "x" * 90],
+)
+async def test_any_host_is_served(host: str, tmp_path: Path) -> None:
+    """Clients put a socket's path, or nothing, where HTTP has a host name."""
+    async with serving(app(), tmp_path) as served:
+        request = get("/hello", close=True).replace(b"Host: d", b"Host: " + host.encode())
+        assert (await served.ask(request)).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_options_are_answered(tmp_path: Path) -> None:
     """200 and nothing in it, for any path, as dockerd."""
     async with serving(app(), tmp_path) as served:

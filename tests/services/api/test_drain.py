@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
 from services.api.drain import Drain
 from services.api.hijack import HijackedStream
 from services.api.responses import HijackResponse, StreamResponse
+from services.api.server import ApiServer
 from tests.services.api.support import UnixListener, echo_app, get, routes, running, serving
 
 
@@ -202,6 +205,42 @@ async def test_restarts_under_load_refuse_and_cut_nobody(tmp_path: Path) -> None
                     await answered.acquire()
                 stop.event.set()
                 await ended.wait()
+        async with running(echo_app, listener):
+            over.set()
+            for _ in range(8):
+                await finished.acquire()
+    listener.close()
+
+
+async def test_injected_crashes_refuse_nobody(tmp_path: Path) -> None:
+    """A server that fails over and over, started again each time: no connection is refused."""
+    listener = UnixListener(tmp_path / "api.sock")
+    answered, finished, over = trio.Semaphore(0), trio.Semaphore(0), trio.Event()
+
+    async def client() -> None:
+        while not over.is_set():
+            # A refused connection would raise here; what was open at the crash is cut.
+            async with await trio.open_unix_socket(str(listener.path)) as stream:
+                with suppress(trio.BrokenResourceError):
+                    await stream.send_all(get("/a", close=True))
+                    while await stream.receive_some(65536):
+                        pass
+            answered.release()
+        finished.release()
+
+    class Crash:
+        async def wait(self) -> None:
+            for _ in range(40):
+                await answered.acquire()
+            raise ZeroDivisionError("injected")
+
+    crashing = ApiServer(echo_app, listener, stop_request=Crash)
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(client)
+        for _ in range(10):
+            with pytest.raises(ExceptionGroup):
+                await crashing.run()
         async with running(echo_app, listener):
             over.set()
             for _ in range(8):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from services.api.asgi import EXTENSION, Receive, Scope, Send
 from services.api.hijack import MULTIPLEXED_STREAM, HijackedStream
@@ -156,6 +157,16 @@ async def test_large_streams_pass_both_ways_at_once(tmp_path: Path) -> None:
                     assert data[:64] == (block[start:] + block)[:64][: len(data)]
                 received += len(data)
         assert received == size + 3
+
+
+async def test_a_hijack_amid_a_body_is_refused(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """The rest of a body must not turn into the stream's input."""
+    async with serving(routes(("POST", "/attach", view)), tmp_path) as served:
+        client = await served.connect()
+        await client.send(b"POST /attach HTTP/1.1\r\nHost: d\r\nContent-Length: 10\r\n\r\nabc")
+        assert (await client.rest()).startswith(b"HTTP/1.1 500 ")
 
 
 async def test_a_second_hijack_and_an_answer_after_one_are_refused(tmp_path: Path) -> None:

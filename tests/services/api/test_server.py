@@ -98,6 +98,36 @@ async def test_head_has_no_body(tmp_path: Path) -> None:
     assert b"Content-Length: 12\r\n" in answer
 
 
+async def test_answers_without_body_keep_the_connection(tmp_path: Path) -> None:
+    """204 and 304 have neither body nor length, and the next answer is read right."""
+
+    async def view(status: int) -> tuple[str, int]:
+        return "ignored", status
+
+    async with serving(routes(("GET", "/<int:status>", view)), tmp_path) as served:
+        client = await served.connect()
+        for status in (204, 304, 204):
+            await client.send(get(f"/{status}"))
+            head = await client.until(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 %d " % status)
+            assert b"Content-" not in head
+            assert b"Transfer-Encoding" not in head
+        await client.send(get("/_ping"))
+        assert await client.answer() == (200, b"OK")
+
+
+async def test_quarts_own_ways_to_read_a_body_work(tmp_path: Path) -> None:
+    """`get_data` and `get_json` read the pulled body."""
+
+    async def view() -> str:
+        return f"{await current_request().get_json(force=True)}"
+
+    async with serving(routes(("POST", "/", view)), tmp_path) as served:
+        client = await served.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: d\r\nContent-Length: 7\r\n\r\n[1,2,3]")
+        assert await client.answer() == (200, b"[1, 2, 3]")
+
+
 async def test_an_unread_body_does_not_become_a_request(tmp_path: Path) -> None:
     """A body that no handler read is read over if it is small, else it ends the connection."""
 
@@ -232,6 +262,36 @@ async def test_a_half_closed_unix_client_still_gets_its_answer(tmp_path: Path) -
         await client.send(get("/a"))
         await client.stream.send_eof()
         assert (await client.rest()).endswith(b"GET /a 0 ")
+
+
+async def test_a_handler_may_ignore_that_its_client_hung_up(tmp_path: Path) -> None:
+    """What must not stop half-way runs to its end, and others are served."""
+    began, ended = trio.Event(), trio.Event()
+
+    async def view() -> str:
+        current_request().ignore_hang_up()
+        began.set()
+        await trio.sleep(0.4)  # longer than the watch would wait before it looks
+        ended.set()
+        return "done"
+
+    async with serving(routes(("POST", "/", view)), tmp_path) as served:
+        client = await served.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n")
+        await began.wait()
+        await client.stream.aclose()
+        with trio.fail_after(10):
+            await ended.wait()
+        assert (await served.ask(get("/_ping", close=True))).endswith(b"OK")
+
+
+async def test_a_body_of_tiny_chunks_lets_others_run(tmp_path: Path) -> None:
+    """A hundred thousand one-byte chunks arrive whole."""
+    async with serving(echo_app, tmp_path) as served:
+        head = b"POST /a HTTP/1.1\r\nHost: d\r\nConnection: close\r\n"
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
+        answer = await served.ask(head + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
+    assert answer.endswith(b"POST /a 100000 " + b"x" * 100_000)
 
 
 async def test_a_client_that_vanishes_in_mid_stream_ends_its_handler(tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""docs/compatibility.md, written from the tables that the engine itself goes by.
+
+`python -m tests.compatibility_doc` writes the page anew; a test compares it with what is there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+from quart import Blueprint, Quart
+
+from services.api.routes.absent import absent_blueprint
+from services.api.routes.container_streams import ContainerStreamRoutes
+from services.api.routes.containers import ContainerRoutes
+from services.api.routes.exec import ExecRoutes
+from services.api.routes.images import ImageRoutes
+from services.api.routes.networks import NetworkRoutes
+from services.api.routes.system import SystemRoutes
+from services.api.routes.unsupported import unsupported_blueprint
+from services.api.unsupported import LIMITS, UNSUPPORTED
+from services.api.version import CURRENT, MINIMUM
+from supervisor.options import OPTIONS, Option
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "compatibility.md"
+PING: Final = (("GET", "/_ping"), ("HEAD", "/_ping"))
+"""Answered before any route is asked."""
+
+Operation = tuple[str, str]
+"""Method and path; each name in the path is "{}", whatever it is called."""
+
+
+def served_operations() -> set[Operation]:
+    """All operations that a route answers with something else than 501."""
+    nothing = cast(Any, None)  # only the rules are looked at
+    blueprints = (
+        ContainerRoutes(nothing, nothing).blueprint(),
+        ContainerStreamRoutes(nothing).blueprint(),
+        ExecRoutes(nothing).blueprint(),
+        ImageRoutes(nothing, snapshots=nothing, in_use=nothing, snapshotter="").blueprint(),
+        NetworkRoutes(nothing, bridge=nothing, containers=()).blueprint(),
+        SystemRoutes(
+            engine=nothing, components=nothing, containers=nothing, images=nothing, events=nothing
+        ).blueprint(),
+        absent_blueprint(),
+    )
+    return {*rules_of(*blueprints), *PING}
+
+
+def refused_operations() -> set[Operation]:
+    """All operations that a route answers with 501."""
+    return rules_of(unsupported_blueprint())
+
+
+def rules_of(*blueprints: Blueprint) -> set[Operation]:
+    """The operations that these blueprints' rules stand for."""
+    app = Quart("rules", static_folder=None)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    return {
+        (method, re.sub(r"<[^>]*>", "{}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"OPTIONS"}
+        if method != "HEAD" or rule.methods == {"HEAD", "OPTIONS"}
+    }
+
+
+def plain(path: str) -> str:
+    """A path of the definition without the names in its braces."""
+    return re.sub(r"\{[^}]*\}", "{}", path)
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([*_head(), *_operations(), *_flags(), ""])
+
+
+def _head() -> Iterator[str]:
+    yield "# Compatibility"
+    yield ""
+    yield f"Wharfinger speaks the Docker Engine API {MINIMUM} to {CURRENT}. What it does not offer"
+    yield "yet it refuses with one sentence: an operation with status 501, a flag when it starts."
+    yield "This page is written from the engine's own tables (`python -m tests.compatibility_doc`),"
+    yield "and a test keeps it so."
+    yield ""
+    yield "Two answers are our own. Events that a reader was too slow for are told, in their place,"
+    yield "as an event of type `daemon` with the action `events-lost`, whose attribute `count` says"
+    yield "how many there were. A query parameter that is no number is answered with 400, not 500."
+    yield ""
+
+
+def _operations() -> Iterator[str]:
+    yield "## Operations"
+    yield ""
+    yield "| Operation | State | |"
+    yield "| --- | --- | --- |"
+    refused: Mapping[Operation, str] = {
+        (row.method, plain(row.path)): row.sentence for row in UNSUPPORTED
+    }
+    for method, path in sorted({*served_operations(), *refused}, key=lambda one: one[::-1]):
+        state = "501" if (method, path) in refused else "yes"
+        if state == "yes" and (method, path) in LIMITS:
+            state = "partly"
+        remark = refused.get((method, path)) or LIMITS.get((method, path), "")
+        yield f"| `{method} {path}` | {state} | {remark} |"
+    yield ""
+
+
+def _flags() -> Iterator[str]:
+    yield "## Flags of dockerd"
+    yield ""
+    yield "`python -m supervisor` takes them all. One that is refused may be given its default."
+    yield ""
+    yield "| Flag | State | |"
+    yield "| --- | --- | --- |"
+    for option in sorted(OPTIONS.values(), key=lambda option: option.flag):
+        state, remark = ("refused", option.refused) if option.refused else ("yes", option.help)
+        yield f"| `{flag_text(option)}` | {state} | {remark} |"
+
+
+def flag_text(option: Option) -> str:
+    """A flag as dockerd's list of flags has it: short form, long form, kind of value."""
+    short = f"-{option.short} " if option.short else ""
+    word = f" <{option.kind.word}>" if option.kind.word else ""
+    return f"{short}--{option.flag}{word}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

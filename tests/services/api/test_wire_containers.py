@@ -1,0 +1,194 @@
+"""Containers on the wire fit the definition, and say what is true of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.api.types.containers import (
+    inspect_to_wire,
+    state_to_wire,
+    status_text,
+    summary_to_wire,
+)
+from services.containers import Container, State
+from services.containers.config import (
+    ContainerConfig,
+    EndpointIPAMConfig,
+    EndpointSettings,
+    HealthConfig,
+    HostConfig,
+    LogConfig,
+    Mount,
+    RestartPolicy,
+)
+from services.containers.model import Status
+from services.containers.spec import MountPoint
+from tests.services.api.containers import (
+    BIND,
+    BORN_NS,
+    SECOND_NS,
+    container,
+    exited,
+    running,
+)
+from tests.services.api.openapi import require_definition
+
+PLACES = {
+    "ResolvConfPath": "/x/resolv.conf",
+    "HostnamePath": "/x/hostname",
+    "HostsPath": "/x/hosts",
+    "LogPath": "/x/log.json",
+}
+
+FULL = ContainerConfig(
+    hostname="h", user="1:1", tty=True, open_stdin=True, attach_stdout=True, image="busybox",
+    exposed_ports={"80/tcp": {}}, env=["A=1"], cmd=["sh"], entrypoint=["/init"],
+    healthcheck=HealthConfig(test=["CMD", "true"], interval=SECOND_NS), labels={"a": "1"},
+    stop_signal="SIGINT", stop_timeout=3, shell=["/bin/sh"], working_dir="/",
+)  # fmt: skip
+FULL_HOST = HostConfig(
+    binds=["/srv:/data:ro"], network_mode="bridge", auto_remove=True, memory=1 << 20,
+    log_config=LogConfig(type="json-file", config={"max-size": "1m"}),
+    restart_policy=RestartPolicy(name="no"), mounts=[Mount(type="bind", source="/a", target="/b")],
+    cap_add=["NET_ADMIN"], dns=["1.1.1.1"], sysctls={"a": "1"}, tmpfs={"/t": "size=1m"}, init=True,
+    cgroupns_mode="private", isolation="", memory_swappiness=10, pids_limit=5,
+)  # fmt: skip
+
+VARIANTS: dict[str, Container] = {
+    "created": container(),
+    "created-with-everything": container(config=FULL, host_config=FULL_HOST, mounts=[BIND]),
+    "created-without-image": container(image_manifest=None),
+    "running": container(status=running()),
+    "running-with-everything": container(
+        config=FULL, host_config=FULL_HOST, mounts=[BIND], status=running()
+    ),
+    "running-on-the-host": container(
+        host_config=HostConfig(network_mode="host"),
+        networks={"host": EndpointSettings()},
+        status=running(networks={"host": EndpointSettings(network_id="1", endpoint_id="2")}),
+    ),
+    "with-a-wanted-address": container(
+        networks={
+            "bridge": EndpointSettings(
+                ipam_config=EndpointIPAMConfig(ipv4_address="172.17.0.9"), aliases=["x"]
+            )
+        }
+    ),
+    "paused": container(status=running(state=State.PAUSED)),
+    "restarting": container(status=exited(1, state=State.RESTARTING, restart_count=2)),
+    "exited": container(status=exited()),
+    "killed-for-memory": container(status=exited(oom_killed=True, error="killed")),
+    "removing": container(status=exited(state=State.REMOVING)),
+    "dead": container(status=exited(state=State.DEAD)),
+}
+NOW_NS = BORN_NS + 121 * SECOND_NS
+
+
+def encoded(value: object) -> Any:
+    """As the client gets it."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_summary_fits_the_definition(variant: str) -> None:
+    """In every state, with and without tty, mounts and networks."""
+    one = VARIANTS[variant]
+    wire = summary_to_wire(one, status=status_text(one, NOW_NS), image="busybox")
+    require_definition().validate("ContainerList", 200, encoded([wire]))
+
+
+@pytest.mark.parametrize("execs", [[], ["e" * 64]])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_inspection_fits_the_definition(variant: str, execs: list[str]) -> None:
+    """In every state, with and without tty, mounts and networks."""
+    wire = inspect_to_wire(VARIANTS[variant], places=PLACES, execs=execs)
+    require_definition().validate("ContainerInspect", 200, encoded(wire))
+
+
+@pytest.mark.parametrize(
+    ("variant", "text"),
+    [
+        ("created", "Created"),
+        ("running", "Up 2 minutes"),
+        ("paused", "Up 2 minutes (Paused)"),
+        ("restarting", "Restarting (1) About a minute ago"),
+        ("exited", "Exited (137) About a minute ago"),
+        ("removing", "Removal In Progress"),
+        ("dead", "Dead"),
+    ],
+)
+def test_the_status_that_people_read(variant: str, text: str) -> None:
+    """dockerd's words for each state."""
+    assert status_text(VARIANTS[variant], NOW_NS) == text
+
+
+@pytest.mark.parametrize(
+    ("state", "true"),
+    [
+        (State.CREATED, set()),
+        (State.RUNNING, {"Running"}),
+        (State.PAUSED, {"Running", "Paused"}),
+        (State.RESTARTING, {"Running", "Restarting"}),
+        (State.EXITED, set()),
+        (State.REMOVING, set()),
+        (State.DEAD, {"Dead"}),
+    ],
+)
+def test_dockers_booleans(state: State, true: set[str]) -> None:
+    """Derived from the one state; paused and restarting count as running."""
+    wire = state_to_wire(container(status=Status(state=state)))
+    booleans = ("Running", "Paused", "Restarting", "Dead", "OOMKilled")
+    assert {name for name in booleans if wire[name]} == true
+    assert wire["Status"] == state.value
+
+
+def test_times_of_what_never_happened() -> None:
+    """Go's zero time."""
+    wire = state_to_wire(container())
+    assert wire["StartedAt"] == wire["FinishedAt"] == "0001-01-01T00:00:00Z"
+
+
+def test_an_inspection_tells_addresses_of_the_present_run_only() -> None:
+    """While it runs the endpoint's, else what was asked for."""
+    wire = inspect_to_wire(VARIANTS["running"], places=PLACES, execs=[])
+    asked = inspect_to_wire(VARIANTS["exited"], places=PLACES, execs=[])
+    of_run, of_exited = (
+        encoded(one)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] for one in (wire, asked)
+    )
+    assert (of_run, of_exited) == ("172.17.0.2", "")
+
+
+def test_a_summary_names_the_container_with_a_slash() -> None:
+    """Clients cut the first character off."""
+    wire = summary_to_wire(container(name="web"), status="", image="busybox")
+    assert wire["Names"] == ["/web"]
+    assert wire["Command"] == "sh -c true"
+
+
+def test_a_mount() -> None:
+    """As the Engine API spells it; a name and a driver only where there is one."""
+    wire = encoded(summary_to_wire(container(mounts=[BIND]), status="", image=""))
+    assert wire["Mounts"] == [
+        {
+            "Type": "bind",
+            "Source": "/srv",
+            "Destination": "/data",
+            "Mode": "ro",
+            "RW": False,
+            "Propagation": "rprivate",
+        }
+    ]
+    volume = replace_mount(BIND, type="volume", name="v", driver="local")
+    wire = encoded(summary_to_wire(container(mounts=[volume]), status="", image=""))
+    assert (wire["Mounts"][0]["Name"], wire["Mounts"][0]["Driver"]) == ("v", "local")
+
+
+def replace_mount(mount: MountPoint, **changes: Any) -> MountPoint:
+    """Whatever kind of value a mount is."""
+    if isinstance(mount, msgspec.Struct):
+        return msgspec.structs.replace(mount, **changes)
+    return replace(mount, **changes)
