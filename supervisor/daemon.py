@@ -1,21 +1,25 @@
 """The root tree: which part stands where, and the story of a daemon's life around it.
 
     root                    rest_for_one
+    ├─ reports              the tree's reports, in the log and counted
     ├─ listeners            sockets opened once and kept
     ├─ containerd           one_for_one: process (without --containerd), connection
     ├─ store
     ├─ events               one_for_one: bus, stream
     ├─ engine               one_for_one: images, networks, containers
     │  └─ containers        rest_for_one: running (one supervisor a container), restore
-    └─ faces                one_for_one: api (one server a listener)
+    └─ faces                one_for_one: metrics, routes, api (one server a listener)
 
 Stopping takes the reverse of this order: the API drains, containers stop, then what they stood on.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +28,7 @@ from pathlib import Path
 import trio
 from loguru import logger
 
+from services.events import Event
 from services.system import read_host_facts
 
 from .configure import reload
@@ -46,6 +51,7 @@ from .otp import (
 )
 from .parts import Parts, build_parts
 from .pidfile import PidFile, PidFileError
+from .reports import ReportLog, TreeReports
 from .settings import ConfigError, Settings
 from .signals import SignalTrap
 
@@ -57,11 +63,12 @@ OFTEN = Intensity(max_restarts=20, window_s=30.0)
 
 
 def root_tree(
-    parts: Parts, *, shutdown_timeout_s: float, serve_api_wait: Outcome[None]
+    parts: Parts, reports: TreeReports, *, shutdown_timeout_s: float, serve_api_wait: Outcome[None]
 ) -> Supervisor:
     """The supervision tree of the whole daemon."""
-    return Supervisor(
+    root = Supervisor(
         [
+            _supervisor(_reports_tree(parts, reports)),
             ChildSpec(id="listeners", start=parts.listeners.run),
             _supervisor(_containerd_tree(parts)),
             ChildSpec(id="store", start=parts.store.run, shutdown_s=15.0),
@@ -73,6 +80,19 @@ def root_tree(
         strategy=Strategy.REST_FOR_ONE,
         intensity=Intensity(max_restarts=3, window_s=60.0),
     )
+    reports.bind(root)
+    return root
+
+
+def _reports_tree(parts: Parts, reports: TreeReports) -> Supervisor:
+    return Supervisor(
+        [
+            ChildSpec(id="log", start=ReportLog(reports).run),
+            ChildSpec(id="counts", start=parts.supervision_metrics.run),
+        ],
+        name="reports",
+        intensity=OFTEN,
+    )
 
 
 def _containerd_tree(parts: Parts) -> Supervisor:
@@ -80,7 +100,7 @@ def _containerd_tree(parts: Parts) -> Supervisor:
     if parts.containerd_process is not None:
         # Our own end must not be the end of its shims, so it gets its time.
         process = ChildSpec(
-            id="process", start=parts.containerd_process.run, shutdown_s=20.0, backoff=PATIENT
+            id="process", start=parts.containerd_process.run, shutdown_s=25.0, backoff=PATIENT
         )
         children.insert(0, process)
     return Supervisor(children, name="containerd", intensity=OFTEN)
@@ -129,15 +149,20 @@ def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:
         for number, server in enumerate(parts.api_servers)
     ]
     api = Supervisor(servers, name="api", intensity=OFTEN)
+    children = [
+        # It ends when the routes are there; servers accept meanwhile.
+        ChildSpec(id="routes", start=parts.routes.run, restart=Restart.TRANSIENT),
+        ChildSpec(
+            id="api",
+            start=partial(_serve_api, api, serve_api_wait),
+            type=ChildType.SUPERVISOR,
+            shutdown_s=INFINITY,
+        ),
+    ]
+    if parts.metrics is not None:
+        children.insert(0, ChildSpec(id="metrics", start=parts.metrics.run))
     return Supervisor(
-        [
-            ChildSpec(
-                id="api",
-                start=partial(_serve_api, api, serve_api_wait),
-                type=ChildType.SUPERVISOR,
-                shutdown_s=INFINITY,
-            )
-        ],
+        children,
         name="faces",
         intensity=Intensity(max_restarts=3, window_s=60.0),
     )
@@ -185,12 +210,14 @@ class Daemon:
 
     async def run(self) -> int:
         """Start, serve, drain; the answer is the exit status."""
-        parts = await self._build()
+        reports = TreeReports()
+        parts = await self._build(reports)
         stopc = Latch()
         serve_api_wait: Outcome[None] = Outcome()
         timeout_s = self._settings.shutdown_timeout_s
         root = root_tree(
             parts,
+            reports,
             shutdown_timeout_s=INFINITY if timeout_s < 0 else float(timeout_s),
             serve_api_wait=serve_api_wait,
         )
@@ -233,7 +260,7 @@ class Daemon:
             log.opt(exception=error).error("the tree ended")
             serve_api_wait.set_error(error)
 
-    async def _build(self) -> Parts:
+    async def _build(self, reports: TreeReports) -> Parts:
         settings = self._settings
         facts = await trio.to_thread.run_sync(read_host_facts)
         engine_id = load_or_create_engine_id(
@@ -244,6 +271,7 @@ class Daemon:
             facts=facts,
             engine_id=engine_id,
             current_settings=lambda: self._settings,
+            reports=reports,
             environment=os.environ,
         )
 
@@ -262,8 +290,26 @@ class Daemon:
             for name in sorted(changes.needs_restart):
                 log.warning("setting needs a restart of the daemon", setting=name)
             log.info("configuration reloaded", changed=sorted(changes.reloadable))
+            await parts.bus.commit(self._reload_event(parts))
         finally:
             self._notifier.ready("serving")
+
+    def _reload_event(self, parts: Parts) -> Event:
+        """dockerd's `reload` event, with the settings that a reload may change."""
+        settings = self._settings
+        return Event(
+            type="daemon",
+            action="reload",
+            actor_id=parts.engine_id,
+            attributes={
+                "debug": str(settings.log.debug).lower(),
+                "labels": json.dumps(list(settings.labels)),
+                "live-restore": str(settings.live_restore).lower(),
+                "name": socket.gethostname(),
+                "shutdown-timeout": str(settings.shutdown_timeout_s),
+            },
+            time_ns=time.time_ns(),
+        )
 
 
 async def _status_of(serve_api_wait: Outcome[None]) -> int:
@@ -282,7 +328,7 @@ def _root_cause(error: BaseException) -> BaseException:
 
 def run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
     """Run the engine until it has ended; its exit status. Wrong settings are one line and 1."""
-    os.umask(0o027)
+    os.umask(0o022)  # dockerd's; containerd's snapshots inherit it
     try:
         with ExitStack() as held:
             _make_roots(settings)

@@ -10,19 +10,19 @@ import shutil
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 import trio
+from prometheus_client import CollectorRegistry, ProcessCollector
 
-from services.api.app import build_app
-from services.api.container_list import ContainerList
+from services.api.asgi import ASGIApp
+from services.api.fast import FastRoutes
+from services.api.front import DeferredApp, Front
 from services.api.hosts import FdHost, Host, TcpHost, UnixHost
 from services.api.identity import AppConfig
 from services.api.listeners import Listeners
-from services.api.routes.container_streams import ContainerStreamRoutes
-from services.api.routes.containers import ContainerRoutes
-from services.api.routes.exec import ExecRoutes
 from services.api.server import ApiServer, ServerConfig
 from services.api.systemd import ActivatedSockets
 from services.api.tls import TLSConfig, server_context
@@ -47,6 +47,8 @@ from services.containers.terminals import Terminals
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
+from services.metrics import EngineFacts, EngineMetrics, MetricsServer, SupervisionMetrics
+from services.metrics.supervision import ReportSource
 from services.networks import BridgeConfig, Networks
 from services.store import Store
 from services.system import HostFacts
@@ -54,9 +56,9 @@ from services.system import HostFacts
 from .hosts import HostAddress
 from .otp import DynamicSupervisor, Intensity, stop_request
 from .settings import Settings
-from .version import VERSION
+from .sources import SNAPSHOTTER, RouteSources
+from .version import VERSION, build_id
 
-SNAPSHOTTER: Final = "overlayfs"
 DISK_THREADS: Final = 8
 API_DRAIN_S: Final = 5.0
 
@@ -65,6 +67,7 @@ API_DRAIN_S: Final = 5.0
 class Parts:
     """Every part that is somebody's child, or that a face of the engine speaks to."""
 
+    engine_id: str
     listeners: Listeners
     containerd_process: Process | None
     containerd: Containerd
@@ -76,7 +79,10 @@ class Parts:
     running: DynamicSupervisor
     restorer: Restorer
     containers: Containers
+    routes: DeferredApp
     api_servers: tuple[ApiServer, ...]
+    metrics: MetricsServer | None
+    supervision_metrics: SupervisionMetrics
 
 
 def build_parts(
@@ -85,6 +91,7 @@ def build_parts(
     facts: HostFacts,
     engine_id: str,
     current_settings: Callable[[], Settings],
+    reports: ReportSource,
     environment: Mapping[str, str],
 ) -> Parts:
     """Make the parts. Reads certificates and seccomp profiles; starts nothing.
@@ -112,8 +119,10 @@ def build_parts(
     )
     # Ends of containers are no failures; only a supervisor that keeps failing counts here.
     running = DynamicSupervisor(name="running", intensity=Intensity(max_restarts=100, window_s=10))
+    defaults = _spec_defaults(settings, facts)
     containers, restorer = _containers(
         settings,
+        defaults=defaults,
         facts=facts,
         engine_id=engine_id,
         current_settings=current_settings,
@@ -126,15 +135,25 @@ def build_parts(
         running=running,
     )
     listeners = _listeners(settings, environment)
-    app = build_app(
-        [
-            ContainerRoutes(containers, _listing(table)).blueprint(),
-            ContainerStreamRoutes(containers).blueprint(),
-            ExecRoutes(containers).blueprint(),
-        ],
-        config=AppConfig(engine_version=VERSION, experimental=settings.experimental),
+    app_config = AppConfig(engine_version=VERSION, experimental=settings.experimental)
+    sources = RouteSources(
+        settings=current_settings,
+        facts=facts,
+        engine_id=engine_id,
+        defaults=defaults,
+        containerd=containerd,
+        bus=bus,
+        images=images,
+        containers=containers,
+        in_use=lambda image_id: _users_of(table, image_id),
+        hosts=settings.api.hosts,
+        app_config=app_config,
     )
+    routes = DeferredApp(partial(_build_routes, sources))
+    front = Front(routes, FastRoutes(app_config))
+    supervision_metrics = SupervisionMetrics(reports)
     return Parts(
+        engine_id=engine_id,
         listeners=listeners,
         containerd_process=process,
         containerd=containerd,
@@ -151,9 +170,12 @@ def build_parts(
         running=running,
         restorer=restorer,
         containers=containers,
+        routes=routes,
+        metrics=_metrics(settings, facts, engine_id, containers, bus, supervision_metrics),
+        supervision_metrics=supervision_metrics,
         api_servers=tuple(
             ApiServer(
-                app, listener, config=ServerConfig(drain_s=API_DRAIN_S), stop_request=stop_request
+                front, listener, config=ServerConfig(drain_s=API_DRAIN_S), stop_request=stop_request
             )
             for listener in listeners.listeners
         ),
@@ -163,6 +185,7 @@ def build_parts(
 def _containers(
     settings: Settings,
     *,
+    defaults: SpecDefaults,
     facts: HostFacts,
     engine_id: str,
     current_settings: Callable[[], Settings],
@@ -177,7 +200,6 @@ def _containers(
     wanted = settings.containers
     directory = settings.data_root / "containers"
     disk = trio.CapacityLimiter(DISK_THREADS)
-    defaults = _spec_defaults(settings, facts)
     journal = Journal(store=store, events=bus)
     runs = Runs(start_child=running.start_child)
     terminals = Terminals(
@@ -382,11 +404,38 @@ def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
     ]
 
 
-def _listing(table: ContainerTable) -> ContainerList:
-    return ContainerList(
-        table,
-        image_name=lambda container: container.definition.config.image,
-        image_names=lambda container: frozenset(
-            {container.definition.config.image, container.definition.image_id}
-        ),
+def _build_routes(sources: RouteSources) -> ASGIApp:
+    # Imported when the servers already accept: quart takes a fifth of a second.
+    from .routes import build_routes_app
+
+    return build_routes_app(sources)
+
+
+def _metrics(
+    settings: Settings,
+    facts: HostFacts,
+    engine_id: str,
+    containers: Containers,
+    bus: EventBus,
+    supervision: SupervisionMetrics,
+) -> MetricsServer | None:
+    if not settings.metrics_address:
+        return None
+    registry = CollectorRegistry()
+    engine = EngineFacts(
+        version=VERSION,
+        commit=build_id(),
+        architecture=facts.architecture,
+        graphdriver=SNAPSHOTTER,
+        kernel=facts.kernel_version,
+        os=facts.operating_system,
+        os_type="linux",
+        os_version=facts.os_version,
+        daemon_id=engine_id,
+        cpus=facts.ncpu,
+        memory_bytes=facts.memory_total_bytes,
     )
+    registry.register(EngineMetrics(engine, containers=containers, events=bus))
+    registry.register(supervision)
+    ProcessCollector(registry=registry)
+    return MetricsServer(settings.metrics_address, registry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 
 import trio
@@ -15,6 +15,7 @@ from services.containers.stdio.streams import Stream, frame_header
 _CHUNK_BYTES: Final = 256 * 1024
 _JOIN_BELOW_BYTES: Final = 32 * 1024  # a copy is cheaper than another call to send
 _FAREWELL_S: Final = 2.0
+_SETTLE_S: Final = 5.0
 
 
 class ByteStream(Protocol):
@@ -49,6 +50,7 @@ async def serve_attach(
     detach_keys: bytes,
     stdin: bool,
     replay: AsyncIterator[bytes] | None = None,
+    settled: Callable[[], Awaitable[object]] | None = None,
 ) -> AttachEnd:
     """Carry a session to its end, then send the end of output. Closing `peer` is the caller's.
 
@@ -57,6 +59,9 @@ async def serve_attach(
     The client's end of input closes the process's stdin where StdinOnce says so and there is no
     tty, and otherwise ends the session, as in dockerd; a client that leaves counts as such.
 
+    `settled` is awaited before the end of output is sent when the process has ended (for a few
+    seconds at most): a client that has read the end asks for the exit code at once.
+
     Source: moby, container/stream/attach.go, CopyStreams.
     """
     session = _Session(streams, peer, multiplexed=multiplexed, stdin=stdin)
@@ -64,6 +69,9 @@ async def serve_attach(
         session.scope = nursery.cancel_scope
         nursery.start_soon(session.copy_out, replay)
         nursery.start_soon(session.copy_in, DetachKeys(b"" if multiplexed else detach_keys))
+    if session.end is AttachEnd.PROCESS_ENDED and settled is not None:
+        with trio.move_on_after(_SETTLE_S):
+            await settled()
     if session.end is not AttachEnd.CLIENT_GONE:
         with trio.move_on_after(_FAREWELL_S):
             try:

@@ -1,4 +1,4 @@
-"""One container in memory: its definition, its status, whose turn it is, and who waits for its exit."""
+"""One container in memory: its definition, its status, whose turn it is, who waits for its exit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+import msgspec
 import trio
 
 from services.containers.model import ContainerId, Definition, ExitStatus, State, Status
@@ -16,7 +17,7 @@ TURN_LIMIT_S: Final = 40.0
 
 
 class ExitWaiter:
-    """Somebody who waits for one exit or for the removal. Made before the wait, so nothing is missed."""
+    """Who waits for one exit or for the removal. Made before the wait, so nothing is missed."""
 
     __slots__ = ("_event", "_status")
 
@@ -149,7 +150,7 @@ class Container:
 
     def tell_removed(self) -> None:
         """Wake everybody: who waits for an exit of a container that is gone would wait for ever."""
-        last = self.last_exit
+        last = msgspec.structs.replace(self.last_exit, error="")
         waiters = self._next_exit | self._removed
         self._next_exit, self._removed = set(), set()
         for waiter in waiters:

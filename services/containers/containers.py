@@ -30,7 +30,13 @@ from services.containers.stdio import AttachedStreams
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
-from services.errors import Conflict, DeadlineExceeded, InvalidParameter, NotModified
+from services.errors import (
+    Conflict,
+    DeadlineExceeded,
+    EngineError,
+    InvalidParameter,
+    NotModified,
+)
 
 START_LIMIT_S: Final = 120.0
 OLD_RUN_LIMIT_S: Final = 5.0
@@ -75,6 +81,16 @@ class Containers:
         self.execs = execs
         self.terminals = terminals
 
+    def count_states(self) -> dict[str, int]:
+        """How many containers are running, paused and stopped; restarting ones count as running."""
+        counts = {"running": 0, "paused": 0, "stopped": 0}
+        for container in self.table:
+            if container.state is State.PAUSED:
+                counts["paused"] += 1
+            else:
+                counts["running" if container.is_running else "stopped"] += 1
+        return counts
+
     def find(self, ref: str) -> Container:
         """The container that a client names. Raises as `ContainerTable.find`."""
         return self.table.find(ref)
@@ -93,12 +109,23 @@ class Containers:
         """
         # A client that leaves in the middle must not leave half a start.
         with trio.CancelScope(shield=True), trio.move_on_after(START_LIMIT_S) as limit:
-            async with container.turn("its start"):
-                _check_startable(container)
-                await self._end_old_run(container)
-                await self._lives.begin(container)
+            try:
+                async with container.turn("its start"):
+                    _check_startable(container)
+                    await self._end_old_run(container)
+                    await self._lives.begin(container)
+            except EngineError:
+                await self._remove_unstarted(container)
+                raise
         if limit.cancelled_caught:
             raise DeadlineExceeded(f"container {container.name} did not start in time")
+
+    async def _remove_unstarted(self, container: Container) -> None:
+        """With --rm a container whose start failed is gone; the client waits for that."""
+        is_ephemeral = container.definition.host_config.auto_remove
+        if is_ephemeral and container.state in (State.CREATED, State.EXITED):
+            with suppress(EngineError):
+                await self._remover.remove_stopped(container)
 
     async def stop(
         self, container: Container, *, signal: str = "", grace_s: float | None = None

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
 import trio
 from loguru import logger
 
@@ -24,14 +23,15 @@ from services.containers.model import State
 from services.containers.run import Runs
 from services.containers.start_errors import exit_code_of_failed_start, text_of_failed_start
 from services.containers.stdio import Stdio
-from services.events import Event
 from services.errors import (
     Conflict,
     EngineError,
     InvalidParameter,
     NotFound,
     Unavailable,
+    single_error,
 )
+from services.events import Event
 
 log = logger.bind(service="containers")
 
@@ -39,6 +39,9 @@ KEPT_AFTER_END: Final = 1000
 """Ended execs that can still be inspected, over all containers; the oldest is forgotten first."""
 
 LOST_EXIT_CODE: Final = 137
+
+DRAIN_BEFORE_RECORD_S: Final = 3.0
+"""How long an attached client that does not read can hold the exit code back."""
 
 
 class ExecConfig(Wire, frozen=True, kw_only=True):
@@ -186,16 +189,22 @@ class Execs:
         self, exec_: Exec, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """One exec under its container's supervisor: started once its process runs."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(exec_.stdio.pump)
-            await self._launch(exec_)
-            task_status.started()
-            exit_ = await self._wait_exit(exec_)
-            exec_.stdio.process_exited()
-            await exec_.stdio.wait_drained()
-            nursery.cancel_scope.cancel()
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                await nursery.start(exec_.stdio.pump)
+                await self._launch(exec_)
+                task_status.started()
+                exit_ = await self._wait_exit(exec_)
+                exec_.stdio.process_exited()
+                with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
+                    await exec_.stdio.wait_drained()
+                exec_.exit_code = LOST_EXIT_CODE if exit_ is None else exit_.code
+                exec_.is_running = False
+                exec_.ended.set()
+                await exec_.stdio.wait_drained()
+                nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
-            await self._record_end(exec_, exit_)
+            await self._record_end(exec_)
 
     async def _launch(self, exec_: Exec) -> None:
         container_id, paths = exec_.container.id, exec_.stdio.paths
@@ -233,10 +242,7 @@ class Execs:
             except EngineError:
                 return None
 
-    async def _record_end(self, exec_: Exec, exit_: TaskExit | None) -> None:
-        exec_.exit_code = LOST_EXIT_CODE if exit_ is None else exit_.code
-        exec_.is_running = False
-        exec_.ended.set()
+    async def _record_end(self, exec_: Exec) -> None:
         await self._delete_process(exec_)
         await exec_.stdio.close()
         attributes = {"exitCode": str(exec_.exit_code)}
@@ -260,6 +266,7 @@ class Execs:
             directory=self._directory / secrets.token_hex(8),
             tty=config.tty,
             stdin=config.attach_stdin,
+            stdin_once=True,
             log=None,
             on_stdin_closed=close_stdin,
         )

@@ -1,4 +1,4 @@
-"""Every change of a container: first to disk, together with the events that tell of it, then to memory.
+"""Every change of a container: to disk, together with the events that tell of it, then to memory.
 
 One SQLite transaction holds the row and the numbered events, so that neither can be there without
 the other after a crash.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from loguru import logger
 
+from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.model import ContainerId, Definition, Status
 from services.events import Event
@@ -68,7 +70,7 @@ class Journal:
         self._events = events
 
     async def load(self) -> list[Container]:
-        """All containers on disk. A row that cannot be read is set aside and reported, not guessed at."""
+        """All containers on disk. A row that cannot be read is set aside and reported."""
         return await self._store.write(_load)
 
     async def insert(self, container: Container, *events: Event) -> None:
@@ -121,7 +123,7 @@ def container_event(
     *,
     time_ns: int | None = None,
 ) -> Event:
-    """An event about `container` with dockerd's attributes: labels, image, name, and those given."""
+    """An event about `container` with dockerd's attributes: labels, image, name, those given."""
     definition = container.definition
     return Event(
         type="container",
@@ -135,6 +137,33 @@ def container_event(
         },
         time_ns=time.time_ns() if time_ns is None else time_ns,
     )
+
+
+NETWORK_DRIVERS: Final = MappingProxyType({"none": "null", "host": "host"})
+
+
+def network_events(
+    container: Container,
+    endpoints: Mapping[str, EndpointSettings],
+    action: str,
+    *,
+    time_ns: int,
+) -> list[Event]:
+    """dockerd's events about the networks that a container joins or leaves."""
+    return [
+        Event(
+            type="network",
+            action=action,
+            actor_id=settings.network_id,
+            attributes={
+                "container": container.id,
+                "name": name,
+                "type": NETWORK_DRIVERS.get(name, "bridge"),
+            },
+            time_ns=time_ns,
+        )
+        for name, settings in endpoints.items()
+    ]
 
 
 def _load(db: sqlite3.Connection) -> list[Container]:

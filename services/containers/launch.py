@@ -10,7 +10,7 @@ run (taken away), or a task that runs (adopted); a namespace without a task is d
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from loguru import logger
 from services.containerd import Containerd, ContainerRecord, Mount, RuncOptions
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
-from services.containers.journal import Journal, container_event
+from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import State
 from services.containers.run import Run
@@ -40,7 +40,7 @@ from services.networks import Networks, Sandbox
 log = logger.bind(service="containers")
 
 OWNER_LABEL: Final = "io.wharfinger.engine"
-"""On every containerd container of ours, with the engine's id: what may be taken away after a crash."""
+"""On each containerd container of ours, with the engine's id: what a crash may have left."""
 
 CLEANUP_LIMIT_S: Final = 20.0
 
@@ -97,20 +97,23 @@ class TaskLauncher:
         try:
             async with AsyncExitStack() as undo:
                 endpoints, pid = await self._make_task(run, undo)
+                now_ns = time.time_ns()  # before: a short process ends before the call does
                 await self._containerd.tasks.start(container.id)
-                await self._record_start(container, running, pid, endpoints)
+                await self._record_start(
+                    container, running, pid=pid, endpoints=endpoints, now_ns=now_ns
+                )
                 undo.pop_all()
         except EngineError as error:
             await self._record_failure(container, error)
             raise _start_error(error) from error
 
-    async def clean_up(self, run: Run) -> None:
+    async def clean_up(self, run: Run, endpoints: Mapping[str, EndpointSettings]) -> None:
         """Give back all that an ended task held. Goes on past a failing step."""
         container = run.container
         steps = (
             partial(self._delete_task, container),
             partial(self._delete_record, container),
-            partial(self._release_network, container),
+            partial(self._release_network, container, endpoints),
         )
         for step in steps:
             await self._survive(container, step)
@@ -184,10 +187,11 @@ class TaskLauncher:
         self,
         container: Container,
         state: State,
+        *,
         pid: int,
         endpoints: dict[str, EndpointSettings],
+        now_ns: int,
     ) -> None:
-        now_ns = time.time_ns()
         status = msgspec.structs.replace(
             container.status,
             state=state,
@@ -203,7 +207,10 @@ class TaskLauncher:
         # The task runs: whoever asked for it may have left, its record must be written.
         with trio.CancelScope(shield=True), trio.fail_after(CLEANUP_LIMIT_S):
             await self._journal.set_status(
-                container, status, container_event(container, "start", time_ns=now_ns)
+                container,
+                status,
+                *network_events(container, endpoints, "connect", time_ns=now_ns),
+                container_event(container, "start", time_ns=now_ns),
             )
         log.info("container started", container=container.id, pid=pid)
 
@@ -213,10 +220,7 @@ class TaskLauncher:
             error=str(_start_error(error)),
             exit_code=exit_code_of_failed_start(str(error)),
         )
-        attributes = {"exitCode": str(status.exit_code), "execDuration": "0"}
-        await self._journal.set_status(
-            container, status, container_event(container, "die", attributes)
-        )
+        await self._journal.set_status(container, status)
 
     async def _delete_task(self, container: Container) -> None:
         with suppress(NotFound):
@@ -233,8 +237,10 @@ class TaskLauncher:
         with suppress(NotFound):
             await self._containerd.containers.delete(container.id)
 
-    async def _release_network(self, container: Container) -> None:
-        for endpoint in container.status.networks.values():
+    async def _release_network(
+        self, container: Container, endpoints: Mapping[str, EndpointSettings]
+    ) -> None:
+        for endpoint in endpoints.values():
             await self._networks.release(container.id, endpoint.ip_address)
 
     async def _release(self, container: Container, sandbox: Sandbox) -> None:

@@ -35,7 +35,7 @@ def is_users_mistake(message: str) -> bool:
 
 def text_of_failed_start(message: str, what: str) -> str:
     """The runtime's message for an `exec` or a `task`, in dockerd's frame."""
-    if what == "exec":
-        _, found, rest = message.partition("OCI runtime exec failed")
-        return found + rest if found else message
-    return f"failed to create task for container: {message}"
+    begin = "OCI runtime exec failed" if what == "exec" else "failed to create shim task"
+    _, found, rest = message.partition(begin)
+    text = found + rest if found else message
+    return text if what == "exec" else f"failed to create task for container: {text}"

@@ -1,37 +1,28 @@
-"""What both kinds of supervisor share: run(), the life of an incarnation, waiting, reports."""
+"""What both kinds of supervisor do: run(), the life of an incarnation, waiting."""
 
 from __future__ import annotations
 
 import contextvars
-from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
-from typing import Final
+from abc import abstractmethod
 
 import trio
 
+from supervisor.otp._roster import Roster
 from supervisor.otp._start import run_start
 from supervisor.otp.child import NEVER, Child, State, current_child
 from supervisor.otp.errors import NotRunning
 from supervisor.otp.exits import classify, is_fatal
-from supervisor.otp.intensity import Intensity, RestartLog
+from supervisor.otp.intensity import Intensity
 from supervisor.otp.overdue import Overdue
-from supervisor.otp.report import BACKLOG, Report, ReportKind, Reports, Subscription, now_ns
-from supervisor.otp.spec import Strategy
+from supervisor.otp.report import ReportKind
 from supervisor.otp.stop import stop_request
-from supervisor.otp.tree import Node, SupervisorFacts, supervisor_node
 
 
-class SupervisorBase(ABC):
+class SupervisorBase(Roster):
     """A supervisor's task and what it does for every child, whatever the strategy."""
 
     def __init__(self, *, name: str, intensity: Intensity) -> None:
-        self.name: Final = name
-        self.intensity: Final = intensity
-        self.reports: Final = Reports()
-        self._log = RestartLog(intensity)
-        self._children: dict[str, Child] = {}  # in start order
-        self._parent: Child | None = None  # while it runs: the child that it runs as, if it is one
-        self._path = name
+        super().__init__(name=name, intensity=intensity)
         self._nursery: trio.Nursery | None = None
         self._context = contextvars.Context()
         self._is_stopping = False
@@ -63,11 +54,6 @@ class SupervisorBase(ABC):
 
     # --- the supervisor's own life
 
-    @property
-    def path(self) -> str:
-        """Where it stands: the path of the child that it runs as, or its name if it is the root."""
-        return self._path
-
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Start the children, keep them, and stop them; ready when the first ones all are.
 
@@ -90,6 +76,7 @@ class SupervisorBase(ABC):
                     await self._live_through(task_status)
                 except BaseException as error:  # raised again below, once no child lives
                     ending = error
+                self._is_stopping = True  # or a call that comes now would wait for ever
                 with trio.CancelScope(shield=True):
                     await self._stop_all(brutal=True)
             if ending is not None:
@@ -117,6 +104,7 @@ class SupervisorBase(ABC):
     def _enter(self) -> None:
         if self._nursery is not None:
             raise RuntimeError(f"supervisor {self.path} is running already")
+        self._is_stopping = False
         parent = current_child.get()
         self._parent = parent
         self._path = self.name
@@ -130,7 +118,6 @@ class SupervisorBase(ABC):
             if parent.task is trio.lowlevel.current_task():
                 # Only the child's main task speaks for the child: it ends when we return.
                 stop_request().listen(self.stop)
-        self._is_stopping = False
         self._children = {}
         self._overdue = Overdue()
         self._log.clear()
@@ -146,15 +133,16 @@ class SupervisorBase(ABC):
     def stop(self) -> None:
         """Ask the supervisor to end: it stops its children in good order, and `run` returns.
 
-        For the root of a tree; below it, `terminate_child` of the supervisor above does this.
+        Does nothing if it is not running. For the root of a tree; below it, `terminate_child` of
+        the supervisor above does this.
         """
         self._is_stopping = True
         self._wake()
 
-    @property
-    def parent(self) -> Child | None:
-        """The child that this supervisor runs as, or last ran as; None for a root."""
-        return self._parent
+    def _state(self) -> State:
+        if self._nursery is None:
+            return State.STOPPED
+        return State.STOPPING if self._is_stopping else State.RUNNING
 
     def _require_running(self) -> None:
         if self._nursery is None or self._is_stopping:
@@ -186,7 +174,7 @@ class SupervisorBase(ABC):
                 if delay_s:
                     await trio.sleep(delay_s)
                     child.state = State.STARTING
-                if not scope.cancel_called:
+                if child.state is State.STARTING:  # not asked to end before it began
                     self._limit_start(child, scope)
                     await run_start(child)
         except BaseException as caught:
@@ -211,9 +199,11 @@ class SupervisorBase(ABC):
     def _on_ready(self, child: Child, value: object) -> None:
         """The child has called started(); too late if it is being stopped or its limit is over."""
         scope = child.scope
-        if child.state is not State.STARTING or scope is None or scope.cancel_called:
+        if child.state is not State.STARTING or scope is None:
             return
         if child.spec.start_limit_s is not None:
+            if scope.cancel_called:
+                return
             scope.deadline = NEVER
             self._overdue.forget(child)
         child.state = State.RUNNING
@@ -274,47 +264,3 @@ class SupervisorBase(ABC):
         """End it as if it had crashed with `verdict`. For its probe."""
         self._ask(child)
         child.verdict = verdict
-
-    # --- what an observer sees
-
-    @abstractmethod
-    def tree(self) -> Node:
-        """This supervisor and all below it, as they are at this moment."""
-
-    def _node(self, strategy: Strategy | None) -> Node:
-        facts = SupervisorFacts(
-            name=self.name,
-            strategy=strategy,
-            max_restarts=self.intensity.max_restarts,
-            window_s=self.intensity.window_s,
-            restarts_left=self._log.left(trio.current_time()),
-        )
-        return supervisor_node(self.path, self._parent, facts, self._children.values())
-
-    def subscribe(self, limit: int = BACKLOG) -> AbstractContextManager[Subscription]:
-        """The reports of this supervisor and of all below it, from now on; see `Subscription`.
-
-        Failures that nobody in the tree subscribes to go to the `logging` logger "supervisor.otp".
-        """
-        return self.reports.subscribe(limit)
-
-    def _report(
-        self,
-        kind: ReportKind,
-        child: Child,
-        error: BaseException | None = None,
-        stack: tuple[str, ...] = (),
-        overdue_s: float = 0.0,
-    ) -> None:
-        self.reports.publish(
-            Report(
-                kind=kind,
-                supervisor=self._path,
-                child_id=child.id,
-                at_ns=now_ns(),
-                restarts=child.restarts,
-                error=error,
-                stack=stack,
-                overdue_s=overdue_s,
-            )
-        )

@@ -108,10 +108,10 @@ class OrderedSupervisor(SupervisorBase):
 
     async def _start_first(self) -> None:
         for child in tuple(self._children.values()):
-            ended = await self._start(child)
             if self._is_stopping:
                 return
-            if ended is not None and ended.kind is not ExitKind.IGNORE:
+            ended = await self._start(child)
+            if ended is not None and ended.kind is not ExitKind.IGNORE and not self._is_stopping:
                 self._report(ReportKind.START_ERROR, child, ended.error)
                 raise StartFailed(self.path, child.id, "failed to start") from ended.error
 

@@ -13,15 +13,13 @@ from supervisor.otp.errors import (
     AlreadyStarted,
     BadSpec,
     MaxChildren,
-    NotFound,
     NotRunning,
     TooManyRestarts,
 )
 from supervisor.otp.exits import is_shutdown
-from supervisor.otp.info import ChildCounts, ChildInfo, count, info
 from supervisor.otp.intensity import Intensity
 from supervisor.otp.report import ReportKind
-from supervisor.otp.spec import ChildSpec
+from supervisor.otp.spec import ChildSpec, Restart
 from supervisor.otp.strategy import ExitKind, is_restarted
 from supervisor.otp.tree import Node
 
@@ -86,22 +84,6 @@ class DynamicSupervisor(SupervisorBase):
             child.ended = trio.Event()
         await child.ended.wait()
 
-    def get_childspec(self, child_id: str) -> ChildSpec:
-        """The spec of a child.
-
-        Raises:
-            NotFound: there is none.
-        """
-        return self._require(child_id).spec
-
-    def which_children(self) -> tuple[ChildInfo, ...]:
-        """Every child, as it is at this moment, in the order of their first start."""
-        return tuple(info(child) for child in self._children.values())
-
-    def count_children(self) -> ChildCounts:
-        """How many there are, and of what sort."""
-        return count(self._children.values())
-
     def tree(self) -> Node:
         """This supervisor and all below it, as they are at this moment."""
         return self._node(None)
@@ -115,12 +97,6 @@ class DynamicSupervisor(SupervisorBase):
             raise AlreadyStarted(self.path, spec.id, f"is {state}")
         if self.max_children is not None and len(self._children) >= self.max_children:
             raise MaxChildren(self.path, spec.id, f"would be more than {self.max_children}")
-
-    def _require(self, child_id: str) -> Child:
-        try:
-            return self._children[child_id]
-        except KeyError:
-            raise NotFound(self.path, child_id, "does not exist") from None
 
     # --- the supervisor's own task, which sleeps until the end
 
@@ -166,17 +142,14 @@ class DynamicSupervisor(SupervisorBase):
 
     def _fail_start(self, child: Child, ended: Exit) -> None:
         self._forget(child)
-        if self._is_stopping or ended.kind is ExitKind.IGNORE or ended.error is None:
-            self._answer(
-                child,
-                outcome.Value(None)
-                if ended.kind is ExitKind.IGNORE
-                else outcome.Error(
-                    NotRunning(self.path, child.id, "was stopped before it was ready")
-                ),
-            )
-        else:
+        if ended.kind is ExitKind.IGNORE:
+            self._answer(child, outcome.Value(None))
+        elif ended.error is not None and not self._is_stopping:
             self._answer(child, outcome.Error(ended.error))
+        else:
+            error = NotRunning(self.path, child.id, "was stopped before it was ready")
+            error.__cause__ = ended.error
+            self._answer(child, outcome.Error(error))
 
     def _deal_with(self, child: Child, ended: Exit) -> None:
         """It ended by itself, or failed to start again."""
@@ -186,7 +159,7 @@ class DynamicSupervisor(SupervisorBase):
         was_starting = child.state is State.STARTING
         if was_starting and ended.error is not None:
             self._report(ReportKind.START_ERROR, child, ended.error)
-        elif is_crash:
+        elif is_crash or child.spec.restart is Restart.PERMANENT:
             self._report(ReportKind.CHILD_TERMINATED, child, ended.error)
         # A restart that ended before it was ready failed, even if with Shutdown.
         kind = ExitKind.CRASH if was_starting and ended.error is not None else ended.kind

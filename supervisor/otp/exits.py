@@ -20,8 +20,9 @@ def classify(child: Child, scope: trio.CancelScope, error: BaseException | None)
     if child.verdict is not None:
         child.verdict.__cause__ = error
         return Exit(ExitKind.CRASH, child.verdict)
-    if isinstance(error, trio.Cancelled):
-        # Ours never get here: `scope` catches them. So this one was kept from some other scope.
+    if error is not None and not isinstance(error, Exception) and not is_fatal(error):
+        # A Cancelled, perhaps in a group. Ours never get here, `scope` catches them: this one was
+        # kept from some other scope.
         stray = StrayCancelled(child.owner.path, child.id, "was cancelled by a scope not around it")
         stray.__cause__ = error
         error = stray
@@ -31,7 +32,7 @@ def classify(child: Child, scope: trio.CancelScope, error: BaseException | None)
         return Exit(ExitKind.SHUTDOWN if is_shutdown(error) else ExitKind.CRASH, error)
     if child.state is State.RUNNING:
         return Exit(ExitKind.NORMAL)
-    if scope.cancelled_caught:
+    if scope.cancel_called:  # by the start limit, or it would not be in this state
         text = f"was not ready within {child.spec.start_limit_s} s"
         return Exit(ExitKind.CRASH, StartTimeout(child.owner.path, child.id, text))
     return Exit(ExitKind.IGNORE)
@@ -39,11 +40,15 @@ def classify(child: Child, scope: trio.CancelScope, error: BaseException | None)
 
 def is_shutdown(error: BaseException) -> bool:
     """Whether it is `Shutdown`, or the group that a child's own nursery made of it."""
+    if not isinstance(error, BaseExceptionGroup):
+        return isinstance(error, Shutdown)
     return all(isinstance(leaf, Shutdown) for leaf in _leaves(error))
 
 
 def is_fatal(error: BaseException) -> bool:
     """Whether it asks for the end of the whole program, which no supervisor may decide about."""
+    if isinstance(error, Exception):
+        return False  # also a group: an ExceptionGroup has nothing else in it
     ours = (Exception, trio.Cancelled, GeneratorExit)
     return not all(isinstance(leaf, ours) for leaf in _leaves(error))
 

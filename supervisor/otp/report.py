@@ -130,7 +130,9 @@ class Reports:
                 subscription._put(report)
                 is_read = True
             here = here.above
-        if not is_read and report.kind is not ReportKind.PROGRESS:
+        if is_read or report.kind is ReportKind.PROGRESS:
+            return
+        if _log.isEnabledFor(logging.ERROR):
             _log.error(
                 "%s: child %s: %s%s",
                 report.supervisor,

@@ -32,8 +32,10 @@ class StopRequest:
         await self._event.wait()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when the child is asked to stop. It must not block nor raise."""
+        """Call `listener` when the child is asked to stop, or now if it has been."""
         self._listeners.append(listener)
+        if self._is_set:
+            listener()
 
     def _set(self) -> None:
         self._is_set = True

@@ -13,13 +13,11 @@ from supervisor.otp.child import Child, State, current_child
 from supervisor.otp.errors import (
     AlreadyPresent,
     AlreadyStarted,
-    NotFound,
     NotRunning,
     Restarting,
     Running,
     WouldDeadlock,
 )
-from supervisor.otp.info import ChildCounts, ChildInfo, count, info
 from supervisor.otp.spec import ChildSpec, check_childspecs
 from supervisor.otp.strategy import ExitKind
 from supervisor.otp.tree import Node
@@ -89,22 +87,6 @@ class Supervisor(OrderedSupervisor):
             NotFound, Running, Restarting, NotRunning.
         """
         await self._ask_self(lambda _: self._do_delete(child_id))
-
-    def get_childspec(self, child_id: str) -> ChildSpec:
-        """The spec of a child.
-
-        Raises:
-            NotFound: there is none.
-        """
-        return self._require(child_id).spec
-
-    def which_children(self) -> tuple[ChildInfo, ...]:
-        """Every child whose spec is kept, in start order, as it is at this moment."""
-        return tuple(info(child) for child in self._children.values())
-
-    def count_children(self) -> ChildCounts:
-        """How many there are, and of what sort."""
-        return count(self._children.values())
 
     def tree(self) -> Node:
         """This supervisor and all below it, as they are at this moment."""
@@ -178,7 +160,8 @@ class Supervisor(OrderedSupervisor):
         if ended is None:
             return
         if self._is_stopping or call.is_given_up:
-            raise NotRunning(self.path, child.id, "was stopped before it was ready")
+            text = "was stopped before it was ready"
+            raise NotRunning(self.path, child.id, text) from ended.error
         if ended.kind is ExitKind.IGNORE:
             return
         assert ended.error is not None
@@ -189,12 +172,6 @@ class Supervisor(OrderedSupervisor):
 
     async def _do_delete(self, child_id: str) -> None:
         del self._children[self._require_idle(child_id).id]
-
-    def _require(self, child_id: str) -> Child:
-        try:
-            return self._children[child_id]
-        except KeyError:
-            raise NotFound(self.path, child_id, "does not exist") from None
 
     def _require_idle(self, child_id: str) -> Child:
         child = self._require(child_id)

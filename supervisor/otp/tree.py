@@ -41,16 +41,11 @@ class SupervisorFacts:
 
 
 def supervisor_node(
-    path: str, parent: Child | None, facts: SupervisorFacts, children: Iterable[Child]
+    here: Node, parent: Child | None, facts: SupervisorFacts, children: Iterable[Child]
 ) -> Node:
-    """The node of a supervisor that runs as `parent`, or as the root if that is None."""
-    here = (
-        Node(path=path, type=ChildType.SUPERVISOR, state=State.RUNNING, since=0.0)
-        if parent is None
-        else _own_node(parent)
-    )
-    below = tuple(child_node(child) for child in children)
-    return replace(here, path=path, supervisor=facts, children=below)
+    """The node of a supervisor: `here` completed, with what is known of the child it runs as."""
+    node = here if parent is None else replace(_own_node(parent), path=here.path)
+    return replace(node, supervisor=facts, children=tuple(child_node(child) for child in children))
 
 
 def child_node(child: Child) -> Node:

@@ -16,8 +16,9 @@ from services.api.wire import encode, read_json
 from services.containers import Containers, Exec, ExecConfig
 from services.containers.attach import serve_attach
 from services.containers.config import Wire
-from services.containers.stdio import AttachedStreams
+from services.containers.stdio import AttachedStreams, Stream
 from services.containers.stdio.detach import parse_detach_keys
+from services.containers.stdio.streams import frame_header
 from services.errors import EngineError, InvalidParameter
 
 
@@ -91,7 +92,9 @@ class ExecRoutes:
                     await self._containers.execs.start(exec_)
             except EngineError as error:
                 # The head has left: the stream is the only way to tell, and dockerd uses it too.
-                await peer.send_all(f"{error}\r\n".encode())
+                text = f"{error}\r\n".encode()
+                head = b"" if config.tty else frame_header(Stream.STDOUT, len(text))
+                await peer.send_all(head + text)
                 return
             await serve_attach(
                 streams,
@@ -99,6 +102,7 @@ class ExecRoutes:
                 multiplexed=not config.tty,
                 detach_keys=parse_detach_keys(config.detach_keys),
                 stdin=config.attach_stdin,
+                settled=exec_.ended.wait,
             )
 
         session = exec_.stdio.attach(

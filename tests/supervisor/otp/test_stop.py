@@ -13,7 +13,10 @@ from supervisor.otp import (
     ChildSpec,
     ChildType,
     DynamicSupervisor,
+    NotRunning,
     ReportKind,
+    StartTimeout,
+    State,
     StopTimeout,
     Supervisor,
     stop_request,
@@ -186,7 +189,8 @@ async def test_stuck_start_is_reported(autojump_clock: MockClock) -> None:
     async with running(supervisor):
         with supervisor.subscribe() as reports:
             spec = ChildSpec(id="a", start=start, start_limit_s=2.0)
-            assert await supervisor.start_child(spec) is None
+            with pytest.raises(StartTimeout):
+                await supervisor.start_child(spec)
             assert [reports.get_nowait().kind for _ in range(2)] == [ReportKind.STUCK] * 2
 
 
@@ -277,4 +281,48 @@ async def test_keyboard_interrupt_in_the_supervisors_task(autojump_clock: MockCl
     with pytest.raises(BaseExceptionGroup) as caught:
         await tree()
     assert caught.group_contains(KeyboardInterrupt)
+    assert stage.log == ["+a", "-a"]
+
+
+@pytest.mark.parametrize("kind", [Supervisor, DynamicSupervisor])
+async def test_calls_while_it_is_being_cancelled_are_refused(
+    autojump_clock: MockClock, kind: type[Supervisor] | type[DynamicSupervisor]
+) -> None:
+    """While a cancelled supervisor still waits for a child it takes no calls."""
+
+    async def start() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+
+    stage = Stage()
+    supervisor = kind(name="root")
+    async with running(supervisor) as run:
+        await supervisor.start_child(ChildSpec(id="a", start=start))
+        await wait_all_tasks_blocked()
+        run.scope.cancel()
+        await wait_all_tasks_blocked()
+        assert not run.has_ended
+        assert supervisor.tree().state is State.STOPPING
+        with pytest.raises(NotRunning):
+            await supervisor.start_child(stage.spec("b"))
+
+
+async def test_second_supervisor_of_a_child_that_was_asked_to_stop(
+    autojump_clock: MockClock,
+) -> None:
+    """Supervisors run one after the other in a child's main task: the stop reaches each."""
+    stage = Stage()
+
+    async def start() -> None:
+        await Supervisor([stage.spec("a")], name="one").run()
+        await Supervisor([stage.spec("b")], name="two").run()
+
+    root = Supervisor([ChildSpec(id="both", start=start, shutdown_s=60.0)], name="root")
+    async with running(root):
+        await wait_all_tasks_blocked()
+        await root.terminate_child("both")
+        assert trio.current_time() == 0
     assert stage.log == ["+a", "-a"]

@@ -271,7 +271,8 @@ async def test_shutdown_in_a_group_is_a_shutdown(autojump_clock: MockClock) -> N
         assert states(supervisor) == {"a": State.STOPPED}
 
 
-async def test_stray_cancelled_is_a_crash(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("in_group", [False, True])
+async def test_stray_cancelled_is_a_crash(autojump_clock: MockClock, in_group: bool) -> None:
     """A Cancelled that was kept from another scope ends the child, not the supervisor."""
     kept: list[trio.Cancelled] = []
 
@@ -284,6 +285,8 @@ async def test_stray_cancelled_is_a_crash(autojump_clock: MockClock) -> None:
                     await trio.lowlevel.checkpoint()
                 except trio.Cancelled as error:
                     kept.append(error)
+            if in_group:
+                raise BaseExceptionGroup("both", [kept[0], Boom()])
             raise kept[0]
         await trio.sleep_forever()
 

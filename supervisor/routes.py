@@ -1,0 +1,97 @@
+"""The API's routes, made from the services. Imports quart, and is therefore imported late."""
+
+from __future__ import annotations
+
+import platform
+
+from services.api.app import build_routes
+from services.api.asgi import ASGIApp
+from services.api.components import Components
+from services.api.container_list import ContainerList
+from services.api.routes.absent import absent_blueprint
+from services.api.routes.container_streams import ContainerStreamRoutes
+from services.api.routes.containers import ContainerRoutes
+from services.api.routes.exec import ExecRoutes
+from services.api.routes.images import ImageRoutes
+from services.api.routes.system import SystemRoutes
+from services.api.routes.unsupported import unsupported_blueprint
+from services.api.types.system import EngineInfo, OpenHost
+
+from .sources import SNAPSHOTTER, RouteSources
+from .version import VERSION, build_id
+
+
+def build_routes_app(sources: RouteSources) -> ASGIApp:
+    """The app behind the front: every operation that the engine offers, and 501 for the others."""
+    containers = sources.containers
+    listing = ContainerList(
+        containers.table,
+        image_name=lambda container: container.definition.config.image,
+        image_names=lambda container: frozenset(
+            {container.definition.config.image, container.definition.image_id}
+        ),
+    )
+    system = SystemRoutes(
+        engine=lambda: engine_info(sources),
+        components=Components(
+            containerd=sources.containerd.version,
+            runc="runc",
+            init=sources.defaults.init_path,
+        ),
+        containers=containers,
+        images=sources.images,
+        events=sources.bus,
+    )
+    images = ImageRoutes(
+        sources.images,
+        snapshots=sources.containerd.snapshots,
+        in_use=sources.in_use,
+        snapshotter=SNAPSHOTTER,
+    )
+    return build_routes(
+        [
+            system.blueprint(),
+            images.blueprint(),
+            ContainerRoutes(containers, listing).blueprint(),
+            ContainerStreamRoutes(containers).blueprint(),
+            ExecRoutes(containers).blueprint(),
+            absent_blueprint(),
+            unsupported_blueprint(),
+        ],
+        config=sources.app_config,
+    )
+
+
+def engine_info(sources: RouteSources) -> EngineInfo:
+    """What the engine says about itself now."""
+    settings, defaults = sources.settings(), sources.defaults
+    runtimes = {"runc": "runc", "io.containerd.runc.v2": ""}
+    runtimes |= {runtime.name: runtime.path for runtime in settings.containers.runtimes}
+    tls = settings.api.tls
+    return EngineInfo(
+        engine_id=sources.engine_id,
+        version=VERSION,
+        commit=build_id(),
+        host=sources.facts,
+        data_root=str(settings.data_root),
+        language=f"Python {platform.python_version()}",
+        debug=settings.log.debug,
+        experimental=settings.experimental,
+        live_restore=settings.live_restore,
+        labels=settings.labels,
+        log_driver=settings.containers.log_driver,
+        snapshotter=SNAPSHOTTER,
+        cgroup_driver=defaults.cgroup_driver,
+        runtimes=runtimes,
+        default_runtime=defaults.default_runtime,
+        init_binary=defaults.init_path.rpartition("/")[2],
+        seccomp_profile=settings.containers.seccomp_profile,
+        containerd_address=str(sources.containerd.address),
+        containerd_namespace=sources.containerd.namespace,
+        firewall="nftables" if settings.network.firewall else "",
+        open_hosts=tuple(
+            OpenHost(address=f"{host.address}:{host.port}", is_encrypted=tls is not None)
+            for host in sources.hosts
+            if host.scheme == "tcp" and not (tls and tls.verify)
+        ),
+    )

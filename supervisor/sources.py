@@ -1,0 +1,40 @@
+"""What the API's routes are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.api.identity import AppConfig
+from services.containerd import Containerd
+from services.containers.containers import Containers
+from services.containers.spec import SpecDefaults
+from services.events import EventBus
+from services.images import ImageId, Images, ImageUse
+from services.system import HostFacts
+
+from .hosts import HostAddress
+from .settings import Settings
+
+SNAPSHOTTER: Final = "overlayfs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSources:
+    """The services that routes speak to.
+
+    `settings` is called for each answer: a reload changes it.
+    """
+
+    settings: Callable[[], Settings]
+    facts: HostFacts
+    engine_id: str
+    defaults: SpecDefaults
+    containerd: Containerd
+    bus: EventBus
+    images: Images
+    containers: Containers
+    in_use: Callable[[ImageId], Sequence[ImageUse]]
+    hosts: tuple[HostAddress, ...]
+    app_config: AppConfig
