@@ -60,7 +60,7 @@ class Line:
         return self.ratio <= self.aim
 
 
-class Crash(Exception):  # noqa: N818
+class Crash(Exception):
     """What children are restarted after."""
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 class EngineError(Exception):
-    """Raised on purpose; its text goes to the client as it stands. 500 unless a subclass says else."""
+    """Raised on purpose; its text goes to the client as it stands. 500 unless a class says else."""
 
 
 class NotModified(EngineError):

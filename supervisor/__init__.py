@@ -1,0 +1,1 @@
+"""The supervision runtime, and the daemon that runs on it."""

@@ -15,8 +15,11 @@ Stopping takes the reverse of this order: the API drains, containers stop, then 
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -25,6 +28,7 @@ from pathlib import Path
 import trio
 from loguru import logger
 
+from services.events import Event
 from services.system import read_host_facts
 
 from .configure import reload
@@ -286,8 +290,26 @@ class Daemon:
             for name in sorted(changes.needs_restart):
                 log.warning("setting needs a restart of the daemon", setting=name)
             log.info("configuration reloaded", changed=sorted(changes.reloadable))
+            await parts.bus.commit(self._reload_event(parts))
         finally:
             self._notifier.ready("serving")
+
+    def _reload_event(self, parts: Parts) -> Event:
+        """dockerd's `reload` event, with the settings that a reload may change."""
+        settings = self._settings
+        return Event(
+            type="daemon",
+            action="reload",
+            actor_id=parts.engine_id,
+            attributes={
+                "debug": str(settings.log.debug).lower(),
+                "labels": json.dumps(list(settings.labels)),
+                "live-restore": str(settings.live_restore).lower(),
+                "name": socket.gethostname(),
+                "shutdown-timeout": str(settings.shutdown_timeout_s),
+            },
+            time_ns=time.time_ns(),
+        )
 
 
 async def _status_of(serve_api_wait: Outcome[None]) -> int:

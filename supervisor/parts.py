@@ -20,7 +20,6 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from services.api.asgi import ASGIApp
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
-from services.api.hosts import FdHost, Host, TcpHost, UnixHost
 from services.api.identity import AppConfig
 from services.api.listeners import Listeners
 from services.api.server import ApiServer, ServerConfig
@@ -53,7 +52,6 @@ from services.networks import BridgeConfig, Networks
 from services.store import Store
 from services.system import HostFacts
 
-from .hosts import HostAddress
 from .otp import DynamicSupervisor, Intensity, stop_request
 from .settings import Settings
 from .sources import SNAPSHOTTER, RouteSources
@@ -67,6 +65,7 @@ API_DRAIN_S: Final = 5.0
 class Parts:
     """Every part that is somebody's child, or that a face of the engine speaks to."""
 
+    engine_id: str
     listeners: Listeners
     containerd_process: Process | None
     containerd: Containerd
@@ -152,6 +151,7 @@ def build_parts(
     front = Front(routes, FastRoutes(app_config))
     supervision_metrics = SupervisionMetrics(reports)
     return Parts(
+        engine_id=engine_id,
         listeners=listeners,
         containerd_process=process,
         containerd=containerd,
@@ -367,22 +367,12 @@ def _bridge(settings: Settings) -> BridgeConfig | None:
 def _listeners(settings: Settings, environment: Mapping[str, str]) -> Listeners:
     api = settings.api
     return Listeners(
-        [_host(address) for address in api.hosts],
+        api.hosts,
         group=api.group,
         tls=_tls(settings),
         tls_verify=api.tls.verify if api.tls else False,
         activated=ActivatedSockets.from_environ(environment, pid=os.getpid()),
     )
-
-
-def _host(address: HostAddress) -> Host:
-    match address.scheme:
-        case "unix":
-            return UnixHost(path=Path(address.address))
-        case "tcp":
-            return TcpHost(host=address.address, port=address.port)
-        case "fd":
-            return FdHost(name="" if address.address == "*" else address.address)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -38,7 +38,7 @@ class TreeReports:
 
 
 class ReportLog:
-    """Writes reports to the log: a crash with its traceback, a start that failed with its reason."""
+    """Writes reports to the log: a crash with its traceback, a failed start with its reason."""
 
     def __init__(self, reports: TreeReports) -> None:
         self._reports = reports

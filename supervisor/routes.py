@@ -8,6 +8,7 @@ from services.api.app import build_routes
 from services.api.asgi import ASGIApp
 from services.api.components import Components
 from services.api.container_list import ContainerList
+from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
@@ -90,8 +91,8 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         containerd_namespace=sources.containerd.namespace,
         firewall="nftables" if settings.network.firewall else "",
         open_hosts=tuple(
-            OpenHost(address=f"{host.address}:{host.port}", is_encrypted=tls is not None)
+            OpenHost(address=f"{host.host}:{host.port}", is_encrypted=tls is not None)
             for host in sources.hosts
-            if host.scheme == "tcp" and not (tls and tls.verify)
+            if isinstance(host, TcpHost) and not (tls and tls.verify)
         ),
     )

@@ -95,9 +95,7 @@ class SignalTrap:
                 await self._reload()
             except ConfigError as error:
                 # The text says it all: a mistake in a file, not in the engine.
-                log.error(  # noqa: TRY400
-                    "configuration not reloaded, the old one stays", error=str(error)
-                )
+                log.error("configuration not reloaded, the old one stays", error=str(error))
 
     async def _follow_dumps(self, requests: trio.MemoryReceiveChannel[None]) -> None:
         async for _ in requests:

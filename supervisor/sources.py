@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from services.api.hosts import Host
 from services.api.identity import AppConfig
 from services.containerd import Containerd
 from services.containers.containers import Containers
@@ -14,7 +15,6 @@ from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
 from services.system import HostFacts
 
-from .hosts import HostAddress
 from .settings import Settings
 
 SNAPSHOTTER: Final = "overlayfs"
@@ -22,7 +22,10 @@ SNAPSHOTTER: Final = "overlayfs"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSources:
-    """The services that routes speak to. `settings` is called for each answer: a reload changes it."""
+    """The services that routes speak to.
+
+    `settings` is called for each answer: a reload changes it.
+    """
 
     settings: Callable[[], Settings]
     facts: HostFacts
@@ -33,5 +36,5 @@ class RouteSources:
     images: Images
     containers: Containers
     in_use: Callable[[ImageId], Sequence[ImageUse]]
-    hosts: tuple[HostAddress, ...]
+    hosts: tuple[Host, ...]
     app_config: AppConfig

@@ -32,6 +32,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     wanted = pyfuncitem._fixtureinfo.argnames
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in wanted}
-    clock = pyfuncitem.funcargs.get("mock_clock") or pyfuncitem.funcargs.get("autojump_clock")
+    clock: Any = pyfuncitem.funcargs.get("mock_clock") or pyfuncitem.funcargs.get("autojump_clock")
     trio.run(functools.partial(pyfuncitem.obj, **arguments), clock=clock)
     return True

@@ -22,7 +22,8 @@ _IRREGULAR = {
     "ipv6_address": "IPv6Address", "link_local_ips": "LinkLocalIPs", "host_ip": "HostIp",
     "device_ids": "DeviceIDs", "io_maximum_iops": "IOMaximumIOps",
     "io_maximum_bandwidth": "IOMaximumBandwidth",
-    "blkio_device_read_iops": "BlkioDeviceReadIOps", "blkio_device_write_iops": "BlkioDeviceWriteIOps",
+    "blkio_device_read_iops": "BlkioDeviceReadIOps",
+    "blkio_device_write_iops": "BlkioDeviceWriteIOps",
     "usernsmode": "UsernsMode", "kernel_memory_tcp": "KernelMemoryTCP",
 }  # fmt: skip
 
@@ -37,7 +38,10 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, rename=docker_name):
 
 
 class HealthConfig(Wire, frozen=True, kw_only=True, omit_defaults=True):
-    """Durations are nanoseconds, 0 inherits. `test` is Docker's: [], ["NONE"], ["CMD", ...], ["CMD-SHELL", x]."""
+    """Durations are nanoseconds, 0 inherits.
+
+    `test` is Docker's: [], ["NONE"], ["CMD", word, ...], ["CMD-SHELL", text].
+    """
 
     test: list[str] | None = None
     interval: int = 0
@@ -84,7 +88,7 @@ class LogConfig(Wire, frozen=True, kw_only=True):
 
 
 class RestartPolicy(Wire, frozen=True, kw_only=True):
-    """`name` is "", "no", "always", "unless-stopped" or "on-failure"; the count is for the last one."""
+    """`name`: "", "no", "always", "unless-stopped" or "on-failure"; the count is for the last."""
 
     name: str = ""
     maximum_retry_count: int = 0

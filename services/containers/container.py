@@ -1,4 +1,4 @@
-"""One container in memory: its definition, its status, whose turn it is, and who waits for its exit."""
+"""One container in memory: its definition, its status, whose turn it is, who waits for its exit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TURN_LIMIT_S: Final = 40.0
 
 
 class ExitWaiter:
-    """Somebody who waits for one exit or for the removal. Made before the wait, so nothing is missed."""
+    """Who waits for one exit or for the removal. Made before the wait, so nothing is missed."""
 
     __slots__ = ("_event", "_status")
 

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -86,7 +86,7 @@ class CreateRequest:
     platform: str = ""
     config: ContainerConfig
     host_config: HostConfig
-    networking: NetworkingConfig = NetworkingConfig()
+    networking: NetworkingConfig = field(default_factory=NetworkingConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
 import trio
 from loguru import logger
 
@@ -24,7 +23,6 @@ from services.containers.model import State
 from services.containers.run import Runs
 from services.containers.start_errors import exit_code_of_failed_start, text_of_failed_start
 from services.containers.stdio import Stdio
-from services.events import Event
 from services.errors import (
     Conflict,
     EngineError,
@@ -33,6 +31,7 @@ from services.errors import (
     Unavailable,
     single_error,
 )
+from services.events import Event
 
 log = logger.bind(service="containers")
 

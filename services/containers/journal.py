@@ -1,4 +1,4 @@
-"""Every change of a container: first to disk, together with the events that tell of it, then to memory.
+"""Every change of a container: to disk, together with the events that tell of it, then to memory.
 
 One SQLite transaction holds the row and the numbered events, so that neither can be there without
 the other after a crash.
@@ -70,7 +70,7 @@ class Journal:
         self._events = events
 
     async def load(self) -> list[Container]:
-        """All containers on disk. A row that cannot be read is set aside and reported, not guessed at."""
+        """All containers on disk. A row that cannot be read is set aside and reported."""
         return await self._store.write(_load)
 
     async def insert(self, container: Container, *events: Event) -> None:
@@ -123,7 +123,7 @@ def container_event(
     *,
     time_ns: int | None = None,
 ) -> Event:
-    """An event about `container` with dockerd's attributes: labels, image, name, and those given."""
+    """An event about `container` with dockerd's attributes: labels, image, name, those given."""
     definition = container.definition
     return Event(
         type="container",

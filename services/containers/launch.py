@@ -10,7 +10,7 @@ run (taken away), or a task that runs (adopted); a namespace without a task is d
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ from services.networks import Networks, Sandbox
 log = logger.bind(service="containers")
 
 OWNER_LABEL: Final = "io.wharfinger.engine"
-"""On every containerd container of ours, with the engine's id: what may be taken away after a crash."""
+"""On each containerd container of ours, with the engine's id: what a crash may have left."""
 
 CLEANUP_LIMIT_S: Final = 20.0
 
@@ -107,13 +107,13 @@ class TaskLauncher:
             await self._record_failure(container, error)
             raise _start_error(error) from error
 
-    async def clean_up(self, run: Run) -> None:
+    async def clean_up(self, run: Run, endpoints: Mapping[str, EndpointSettings]) -> None:
         """Give back all that an ended task held. Goes on past a failing step."""
         container = run.container
         steps = (
             partial(self._delete_task, container),
             partial(self._delete_record, container),
-            partial(self._release_network, container),
+            partial(self._release_network, container, endpoints),
         )
         for step in steps:
             await self._survive(container, step)
@@ -237,8 +237,10 @@ class TaskLauncher:
         with suppress(NotFound):
             await self._containerd.containers.delete(container.id)
 
-    async def _release_network(self, container: Container) -> None:
-        for endpoint in container.status.networks.values():
+    async def _release_network(
+        self, container: Container, endpoints: Mapping[str, EndpointSettings]
+    ) -> None:
+        for endpoint in endpoints.values():
             await self._networks.release(container.id, endpoint.ip_address)
 
     async def _release(self, container: Container, sandbox: Sandbox) -> None:

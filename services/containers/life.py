@@ -1,4 +1,4 @@
-"""What a running container's supervised `task` does: launch or adopt, follow, record the exit, clean up.
+"""A running container's supervised `task`: launch or adopt, follow, record the exit, clean up.
 
 State follows what was observed: only an exit that containerd reports, or a task that it no longer
 knows, ends a run.
@@ -7,7 +7,7 @@ knows, ends a run.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -15,6 +15,7 @@ import trio
 from loguru import logger
 
 from services.containerd import Containerd
+from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
@@ -46,7 +47,7 @@ class Launcher(Protocol):
     async def launch(self, run: Run) -> None:
         """From a definition to a started, recorded task; a failure leaves nothing behind."""
 
-    async def clean_up(self, run: Run) -> None:
+    async def clean_up(self, run: Run, endpoints: Mapping[str, EndpointSettings]) -> None:
         """Give back all that a task held that has ended."""
 
     async def was_oom_killed(self, container: Container) -> bool:
@@ -98,10 +99,15 @@ class Lives:
             raise
 
     async def live(self, run: Run, task_status: trio.TaskStatus[None]) -> None:
-        """Launch the container unless it runs already, then follow it until it is not to run any more."""
+        """Launch the container unless it runs, then follow it until it is not to run any more."""
         container = run.container
         if not container.is_running:
+            if run.was_launched:
+                # This child failed after the exit was recorded; what is left is to clean up.
+                await self._launcher.clean_up(run, container.status.networks)
+                return
             await self._launcher.launch(run)
+        run.was_launched = True
         task_status.started()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
@@ -161,9 +167,10 @@ class Lives:
         with trio.CancelScope(shield=True), trio.fail_after(CLEANUP_LIMIT_S):
             oom = await self._launcher.was_oom_killed(container)
             async with container.turn("the end of its task"):
+                endpoints = container.status.networks
                 await self._record_exit(run, exit_, oom_killed=oom)
                 container.tell_exited(container.last_exit)
-                await self._launcher.clean_up(run)
+                await self._launcher.clean_up(run, endpoints)
         await run.finish_streams()
         self._terminals.retire_streams(container)
 

@@ -13,6 +13,7 @@ from services.errors import InvalidParameter
 NAME_CHARACTERS: Final = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
 _NAME: Final = re.compile(rf"/?{NAME_CHARACTERS}+\Z")
 
+# ruff: noqa: SIM905 - words are read and edited as words
 _MOODS: Final = (
     "able adept agile amber ample ardent astute awake balmy bold brave breezy bright brisk calm "
     "candid cheery civil clear clever cosy crisp daring deft eager easy elated fair fleet fond "

@@ -12,7 +12,7 @@ def check_networking(networking: NetworkingConfig, mode: str) -> dict[str, Endpo
     Raises:
         InvalidParameter: several networks, which a container can have only after its creation.
     """
-    asked = {name: settings for name, settings in networking.endpoints_config.items()}
+    asked = networking.endpoints_config
     if len(asked) > 1:
         names = ", ".join(sorted(asked))
         raise InvalidParameter(f"Container cannot be created with network endpoints: {names}")

@@ -114,7 +114,7 @@ class Restorer:
                 await self._journal.tell(container_event(container, "oom"))
 
     async def settle_all(self) -> None:
-        """Compare every container with containerd, take away what nobody owns, start what is due."""
+        """Compare all containers with containerd, take away what is nobody's, start what is due."""
         await self._containerd.connection.wait_ready()
         ours = f'labels."{OWNER_LABEL}"=={self._engine_id}'
         known = {record.id for record in await self._containerd.containers.list(ours)}
@@ -184,7 +184,7 @@ class Restorer:
             )
 
     async def _adopt(self, container: Container, task: TaskInfo) -> None:
-        """Follow a task that was running while we were away; the exit of one that ended is heard."""
+        """Follow a task that ran while we were away; of one that has ended the exit is heard."""
         if not container.state.has_task:
             paused = task.status is TaskStatus.PAUSED
             status = msgspec.structs.replace(

@@ -2,7 +2,7 @@
 
     <container>          one_for_one; ends when `task` ends
     ├─ pump              moves the output to the log and to whoever is attached
-    ├─ task              launches or adopts the task, follows it to its exit, records that, cleans up
+    ├─ task              launches or adopts the task, follows it to its exit, cleans up
     └─ exec-...          one for each exec, temporary
 
 `task` counts as started when the container runs: so starting this supervisor is starting the
@@ -40,6 +40,7 @@ class Run:
     Attributes:
         stop_wanted: set when the container is not to come back; calls off a delayed restart.
         ended: set when every part has ended and nothing of the run is left.
+        was_launched: its task was started or adopted; a part that begins anew launches no second.
     """
 
     def __init__(self, container: Container, stdio: Stdio) -> None:
@@ -48,6 +49,7 @@ class Run:
         self.stop_wanted = trio.Event()
         self.ended = trio.Event()
         self.supervisor: Supervisor | None = None
+        self.was_launched = False
         self._cut = trio.Event()
 
     def cut_streams(self) -> None:
@@ -72,6 +74,7 @@ class Run:
     async def restart_pump(self, stdio: Stdio) -> None:
         """Fresh pipes for another launch under the same supervisor."""
         assert self.supervisor is not None
+        await self.supervisor.terminate_child(PUMP)
         self.stdio = stdio
         await self.supervisor.restart_child(PUMP)
 
@@ -104,7 +107,7 @@ class Runs:
         return self._runs.get(container.id)
 
     async def start(self, container: Container, stdio: Stdio, life: TaskLife) -> None:
-        """Supervise a container's parts; return when its task runs, raise what kept it from that."""
+        """Supervise a container's parts; return when its task runs, or raise why it does not."""
         run = Run(container, stdio)
         self._runs[container.id] = run
 

@@ -132,7 +132,8 @@ class Stopper:
         finally:
             container.forget_waiter(waiter)
         raise DeadlineExceeded(
-            f"container {container.name} was killed, but no exit was reported; its shim may be stuck"
+            f"container {container.name} was killed, but no exit was reported; "
+            "its shim may be stuck"
         )
 
     async def _signal(self, container: Container, number: int) -> None:

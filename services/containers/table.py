@@ -31,7 +31,7 @@ class ContainerTable:
         return self._by_id.get(ContainerId(container_id))
 
     def find(self, ref: str) -> Container:
-        """The container that `ref` names: its full id, its name, or a beginning that only its id has.
+        """The container that `ref` names: its id, its name, or a beginning that only its id has.
 
         Raises:
             NotFound: nothing matches.
@@ -70,7 +70,8 @@ class ContainerTable:
         holder = self._id_of_name.setdefault(name, container_id)
         if holder != container_id:
             raise Conflict(
-                f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+                f'Conflict. The container name "/{name}" is already in use by '
+                f'container "{holder}". '
                 "You have to remove (or rename) that container to be able to reuse that name."
             )
 

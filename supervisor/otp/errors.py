@@ -4,8 +4,6 @@ Refusals are OTP's `{error, already_present}` and so on, as types; each names th
 and the child by id. Everything else that a child raises is the child's own and passes unchanged.
 """
 
-# ruff: noqa: N818 - the names are OTP's
-
 from __future__ import annotations
 
 

@@ -1,4 +1,4 @@
-"""Containers on the wire. Source: Engine API, schemas ContainerSummary, ContainerInspectResponse."""
+"""Containers on the wire. Source: Engine API, ContainerSummary, ContainerInspectResponse."""
 
 from __future__ import annotations
 
@@ -72,6 +72,7 @@ def inspect_to_wire(
 ) -> dict[str, Any]:
     """The answer of GET /containers/{id}/json. `places` are the paths of the container's files."""
     definition, status = container.definition, container.status
+    descriptor = _descriptor(container)
     return {
         "Id": container.id,
         "Created": rfc3339_nano(definition.created_at_ns),
@@ -84,18 +85,28 @@ def inspect_to_wire(
         "RestartCount": status.restart_count,
         "Driver": definition.snapshotter,
         "Platform": definition.os,
-        "ImageManifestDescriptor": _descriptor(container),
+        **({"ImageManifestDescriptor": descriptor} if descriptor else {}),
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": execs or None,
-        "HostConfig": definition.host_config,
-        "GraphDriver": {"Name": definition.snapshotter, "Data": None},
+        "HostConfig": host_config_to_wire(container),
+        "GraphDriver": {"Name": definition.snapshotter, "Data": {}},
         "Storage": {"RootFS": {"Snapshot": {"Name": definition.snapshotter}}},
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
         "Config": definition.config,
         "NetworkSettings": _network_settings(container),
     }
+
+
+def host_config_to_wire(container: Container) -> dict[str, Any]:
+    """Schema HostConfig, with the log driver that the container got."""
+    definition = container.definition
+    wire: dict[str, Any] = msgspec.to_builtins(definition.host_config)
+    wire["LogConfig"] = {"Type": definition.log_driver, "Config": definition.log_options}
+    if wire["MemorySwappiness"] is None:  # the schema has no null for "as the host does"
+        del wire["MemorySwappiness"]
+    return wire
 
 
 def state_to_wire(container: Container) -> dict[str, Any]:

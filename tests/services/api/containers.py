@@ -7,6 +7,8 @@ from typing import Any
 from services.containers import Container, ContainerId, MountPoint, State
 from services.containers.config import ContainerConfig, EndpointSettings, HostConfig
 from services.containers.model import Definition, ImageDescriptor, Status
+from services.containers.spec import SpecDefaults, adapt_host_config, validate
+from services.system import HostFacts
 
 SECOND_NS = 10**9
 BORN_NS = 1_700_000_000 * SECOND_NS
@@ -18,6 +20,13 @@ def container_id(digit: str) -> ContainerId:
     return ContainerId(digit.ljust(64, "0"))
 
 
+def filled(host: HostConfig) -> HostConfig:
+    """`host` with the defaults that a container gets when it is created."""
+    facts, defaults = HostFacts(), SpecDefaults()
+    adapted = adapt_host_config(host, facts, defaults)
+    return validate(ContainerConfig(), adapted, facts, defaults)[0]
+
+
 def container(digit: str = "a", name: str = "", **fields: Any) -> Container:
     """A created container; `status` and every field of its definition can be given."""
     status = fields.pop("status", Status())
@@ -26,7 +35,7 @@ def container(digit: str = "a", name: str = "", **fields: Any) -> Container:
         "name": name or f"name-{digit}",
         "created_at_ns": BORN_NS,
         "config": ContainerConfig(image="busybox", cmd=["sh", "-c", "true"]),
-        "host_config": HostConfig(network_mode="bridge"),
+        "host_config": filled(HostConfig(network_mode="bridge")),
         "path": "sh",
         "args": ["-c", "true"],
         "image_id": IMAGE,

@@ -64,8 +64,14 @@ class Definition:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
+        definitions: Mapping[str, Any] = document["definitions"]
+        self._collections = frozenset(
+            f"#/definitions/{name}"
+            for name, schema in definitions.items()
+            if _is_collection(schema)
+        )
         self._schemas = {
-            name: to_json_schema(schema) for name, schema in document["definitions"].items()
+            name: to_json_schema(schema, self._collections) for name, schema in definitions.items()
         }
 
     def operations(self) -> Iterator[Operation]:
@@ -84,7 +90,7 @@ class Definition:
         """
         schema = self._response(operation_id, status).get("schema")
         if schema is not None:
-            self._check(to_json_schema(schema), body)
+            self._check(to_json_schema(schema, self._collections), body)
 
     def validate_as(self, definition: str, value: object) -> None:
         """Check a value against one named schema."""
@@ -109,11 +115,16 @@ class Definition:
             raise error
 
 
-def to_json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """An OpenAPI 2.0 schema in JSON Schema's words.
+def to_json_schema(
+    schema: Mapping[str, Any], collections: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """An OpenAPI 2.0 schema in JSON Schema's words. `collections` refer to lists and maps.
 
     - `x-nullable` adds null, also beside `$ref` and `allOf`, where OpenAPI 2.0 would pass it over:
       the definition uses it so.
+    - A list or a map may be null wherever its member may be left out: dockerd writes Go's empty
+      ones so in many places where the definition does not say it (HostConfig.Binds), and clients
+      know it. Where the definition demands the member, or says `x-nullable: false`, null is wrong.
     - A name that is required but defined nowhere is a slip of the definition, and not demanded.
     - Formats (int64, dateTime) are not JSON Schema's, and not checked.
     """
@@ -121,20 +132,45 @@ def to_json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "$ref" in schema:
         converted = {"$ref": schema["$ref"]}
     if "allOf" in schema:
-        converted["allOf"] = [to_json_schema(part) for part in schema["allOf"]]
+        converted["allOf"] = [to_json_schema(part, collections) for part in schema["allOf"]]
     if "items" in schema:
-        converted["items"] = to_json_schema(schema["items"])
+        converted["items"] = to_json_schema(schema["items"], collections)
     properties = schema.get("properties", {})
     if properties and "$ref" not in schema:
-        converted["properties"] = {k: to_json_schema(v) for k, v in properties.items()}
+        required = frozenset(schema.get("required", ()))
+        converted["properties"] = {
+            name: _or_null(converted_inner)
+            if _may_be_null(inner, collections) and name not in required
+            else converted_inner
+            for name, inner in properties.items()
+            for converted_inner in (to_json_schema(inner, collections),)
+        }
     if isinstance(schema.get("additionalProperties"), Mapping):
-        converted["additionalProperties"] = to_json_schema(schema["additionalProperties"])
+        converted["additionalProperties"] = to_json_schema(
+            schema["additionalProperties"], collections
+        )
     known = _properties_of(schema)
-    if required := [name for name in schema.get("required", ()) if name in known]:
-        converted["required"] = required
+    if demanded := [name for name in schema.get("required", ()) if name in known]:
+        converted["required"] = demanded
     if schema.get("x-nullable"):
-        return {"anyOf": [{"type": "null"}, converted]}
+        return _or_null(converted)
     return converted
+
+
+def _may_be_null(schema: Mapping[str, Any], collections: frozenset[str]) -> bool:
+    """Whether a member is a list or a map, and the definition does not speak of null."""
+    if "x-nullable" in schema:
+        return False
+    return _is_collection(schema) or schema.get("$ref") in collections
+
+
+def _is_collection(schema: Mapping[str, Any]) -> bool:
+    is_map = schema.get("type") == "object" and "additionalProperties" in schema
+    return is_map or schema.get("type") == "array"
+
+
+def _or_null(converted: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [{"type": "null"}, converted]}
 
 
 def _properties_of(schema: Mapping[str, Any]) -> frozenset[str]:

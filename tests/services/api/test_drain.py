@@ -118,7 +118,7 @@ async def test_what_does_not_end_is_cut_at_the_deadline(
         return StreamResponse(parts())
 
     async def taken() -> HijackResponse:
-        async def handler(stream: HijackedStream) -> None:
+        async def handler(_: object, stream: HijackedStream) -> None:
             while await stream.receive_some():
                 pass
 

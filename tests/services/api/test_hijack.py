@@ -23,7 +23,7 @@ def post(path: bytes, extra: bytes = UPGRADE, body: bytes = b"") -> bytes:
     )  # fmt: skip
 
 
-async def echo(stream: HijackedStream) -> None:
+async def echo(_: object, stream: HijackedStream) -> None:
     """Sends back what comes, then a word after the client's end."""
     while data := await stream.receive_some():
         await stream.send_all(data)
@@ -73,9 +73,9 @@ async def test_an_exec_reads_its_body_first(tmp_path: Path) -> None:
     async def start() -> HijackResponse:
         body = await current_request().body.read()
 
-        async def handler(stream: HijackedStream) -> None:
+        async def handler(_: object, stream: HijackedStream) -> None:
             await stream.send_all(b"<" + body + b">")
-            await echo(stream)
+            await echo(_, stream)
 
         return HijackResponse(handler)
 
@@ -105,7 +105,7 @@ async def test_the_server_ends_the_stream_first(tmp_path: Path) -> None:
     """When the handler returns, the client sees the end, though it never ended its own side."""
 
     async def brief() -> HijackResponse:
-        async def handler(stream: HijackedStream) -> None:
+        async def handler(_: object, stream: HijackedStream) -> None:
             await stream.send_all(b"output")
 
         return HijackResponse(handler)
@@ -121,7 +121,7 @@ async def test_a_silent_hijacked_client_is_not_cut(tmp_path: Path) -> None:
     """The watch for hang-ups leaves hijacked connections alone."""
 
     async def slow() -> HijackResponse:
-        async def handler(stream: HijackedStream) -> None:
+        async def handler(_: object, stream: HijackedStream) -> None:
             await trio.sleep(0.4)
             await stream.send_all(b"output")
 

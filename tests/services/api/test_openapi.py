@@ -35,6 +35,19 @@ def test_null_needs_permission() -> None:
         definition.validate_as("ImageInspect", {"Config": None})
 
 
+def test_go_s_empty_lists_and_maps_may_be_null() -> None:
+    """Where a list or map may be left out, and nowhere else."""
+    definition = require_definition()
+    definition.validate_as("HostConfig", {"Binds": None, "ExtraHosts": None})
+    for schema, value in (
+        ("HostConfig", {"MemorySwappiness": None}),
+        ("HostConfig", {"LogConfig": None}),
+        ("DriverData", {"Name": "x", "Data": None}),
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            definition.validate_as(schema, value)
+
+
 def test_unknown_answers_are_refused() -> None:
     """An operation or status that the definition lacks is an error of the test."""
     definition = require_definition()

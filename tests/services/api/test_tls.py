@@ -97,7 +97,7 @@ async def test_tlsverify_takes_only_certificates_of_its_ca(certificates: Path) -
     listener = TcpListener(server_side(certificates, verify=True))
     async with running(routes(("GET", "/", view)), listener):
         for name in (None, "stranger"):
-            with pytest.raises(trio.BrokenResourceError):  # noqa: PT012  # TLS 1.3 tells at the first read
+            with pytest.raises(trio.BrokenResourceError):  # TLS 1.3 tells at the first read
                 stream = await dial(listener, client_side(certificates, name))
                 await stream.send_all(get())
                 assert await stream.receive_some(1) == b""

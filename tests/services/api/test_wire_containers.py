@@ -33,6 +33,7 @@ from tests.services.api.containers import (
     SECOND_NS,
     container,
     exited,
+    filled,
     running,
 )
 from tests.services.api.openapi import require_definition
@@ -50,13 +51,14 @@ FULL = ContainerConfig(
     healthcheck=HealthConfig(test=["CMD", "true"], interval=SECOND_NS), labels={"a": "1"},
     stop_signal="SIGINT", stop_timeout=3, shell=["/bin/sh"], working_dir="/",
 )  # fmt: skip
-FULL_HOST = HostConfig(
-    binds=["/srv:/data:ro"], network_mode="bridge", auto_remove=True, memory=1 << 20,
+FULL_HOST = filled(HostConfig(
+    binds=["/srv:/data:ro"], network_mode="bridge", auto_remove=True, memory=1 << 24,
     log_config=LogConfig(type="json-file", config={"max-size": "1m"}),
     restart_policy=RestartPolicy(name="no"), mounts=[Mount(type="bind", source="/a", target="/b")],
-    cap_add=["NET_ADMIN"], dns=["1.1.1.1"], sysctls={"a": "1"}, tmpfs={"/t": "size=1m"}, init=True,
+    cap_add=["NET_ADMIN"], dns=["1.1.1.1"], sysctls={"net.core.somaxconn": "1"},
+    tmpfs={"/t": "size=1m"}, init=True,
     cgroupns_mode="private", isolation="", memory_swappiness=10, pids_limit=5,
-)  # fmt: skip
+))  # fmt: skip
 
 VARIANTS: dict[str, Container] = {
     "created": container(),
@@ -67,7 +69,7 @@ VARIANTS: dict[str, Container] = {
         config=FULL, host_config=FULL_HOST, mounts=[BIND], status=running()
     ),
     "running-on-the-host": container(
-        host_config=HostConfig(network_mode="host"),
+        host_config=filled(HostConfig(network_mode="host")),
         networks={"host": EndpointSettings()},
         status=running(networks={"host": EndpointSettings(network_id="1", endpoint_id="2")}),
     ),

@@ -1,7 +1,6 @@
 """Round trips of every client against a real containerd."""
 
 # Real processes and files are what these tests are about; a block on the loop harms nobody here.
-# ruff: noqa: ASYNC221, ASYNC240, PT012
 
 from __future__ import annotations
 

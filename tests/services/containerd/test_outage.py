@@ -1,7 +1,6 @@
 """kill -9 of containerd under load: nothing hangs, and what ran still runs."""
 
 # A stream breaks at whichever step of its block it is.
-# ruff: noqa: PT012
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Our own containerd, real: started, adopted, replaced, stopped."""
 
 # Real processes and files are what these tests are about; a block on the loop harms nobody here.
-# ruff: noqa: ASYNC220
 
 from __future__ import annotations
 

@@ -395,7 +395,7 @@ async def test_kill_9_in_the_middle_of_a_load(
             with trio.fail_after(30):
                 assert (await killed.stdout.receive_some()).startswith(b"half")
                 # Some of it has come as far as containerd.
-                while (await engine.leftovers())["ingests"] == before["ingests"]:  # noqa: ASYNC110
+                while (await engine.leftovers())["ingests"] == before["ingests"]:
                     await trio.sleep(0.02)
             killed.kill()
         assert (await engine.leftovers())["leases"] != before["leases"]

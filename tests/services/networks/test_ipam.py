@@ -70,7 +70,8 @@ def test_the_gateway_is_never_given_back() -> None:
 @given(st.lists(st.booleans(), max_size=60))
 def test_no_address_is_ever_out_twice(takes: list[bool]) -> None:
     """Whatever the order of taking and giving back."""
-    addresses, out = pool("10.9.0.0/28"), []
+    addresses = pool("10.9.0.0/28")
+    out: list[IPv4Address] = []
     for take in takes:
         if take:
             try:

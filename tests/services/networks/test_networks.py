@@ -20,7 +20,8 @@ pytestmark = pytest.mark.engine
 
 def ip(*arguments: str) -> list[dict[str, object]]:
     done = subprocess.run(["ip", "-j", *arguments], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout or "[]")
+    links: list[dict[str, object]] = json.loads(done.stdout or "[]")
+    return links
 
 
 @pytest.fixture

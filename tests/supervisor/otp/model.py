@@ -44,7 +44,7 @@ class World:
         return plan.popleft() if plan else "ok"
 
 
-class GiveUp(Exception):  # noqa: N818 - as everybody says
+class GiveUp(Exception):
     """Too many restarts."""
 
 

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from supervisor.otp import ChildSpec, DynamicSupervisor, Shutdown, Supervisor
 
 
-class Boom(Exception):  # noqa: N818 - it is one
+class Boom(Exception):
     """The crash of a child that was told to crash."""
 
 
