@@ -252,7 +252,8 @@ class Daemon:
 
     def client(self, **options: Any) -> DockerClient:
         """A docker-py client, closed with the daemon."""
-        client = pytest.importorskip("docker").DockerClient(base_url=self.host, **{"timeout": 40, **options})
+        module = pytest.importorskip("docker")
+        client = module.DockerClient(base_url=self.host, **{"timeout": 40, **options})
         self._clients.append(client)
         return client
 
