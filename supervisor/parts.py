@@ -143,6 +143,7 @@ def build_parts(
         bus=bus,
         images=images,
         containers=containers,
+        networks=networks,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,

@@ -13,6 +13,7 @@ from services.containers.containers import Containers
 from services.containers.spec import SpecDefaults
 from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
+from services.networks import Networks
 from services.system import HostFacts
 
 from .settings import Settings
@@ -35,6 +36,7 @@ class RouteSources:
     bus: EventBus
     images: Images
     containers: Containers
+    networks: Networks
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     hosts: tuple[Host, ...]
     app_config: AppConfig

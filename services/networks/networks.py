@@ -91,6 +91,16 @@ class Networks:
         """The bridge's own address, "" while it has none: what `host-gateway` stands for."""
         return str(self._bridge.address.ip) if self._bridge else ""
 
+    @property
+    def bridge_config(self) -> BridgeConfig | None:
+        """What was asked of the default bridge; None without one."""
+        return self._config
+
+    @property
+    def bridge_address(self) -> IPv4Interface | None:
+        """The bridge's own address with its subnet; None while it has none."""
+        return self._bridge.address if self._bridge else None
+
     def network_id(self, name: str) -> str:
         """The id of a predefined network: the same for the life of this engine."""
         return hashlib.sha256(f"{self._engine_id}/{name}".encode()).hexdigest()
