@@ -35,6 +35,7 @@ class RouteSources:
     containerd: Containerd
     bus: EventBus
     images: Images
+    networks: Networks
     containers: Containers
     networks: Networks
     in_use: Callable[[ImageId], Sequence[ImageUse]]
