@@ -143,6 +143,7 @@ def build_parts(
         bus=bus,
         images=images,
         containers=containers,
+        networks=networks,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,
@@ -249,7 +250,11 @@ def _containers(
             networks=networks,
             root_filesystems=images,
             specs=specs,
-            runtimes=Runtimes(wanted.runtimes, systemd_cgroup=defaults.cgroup_driver == "systemd"),
+            runtimes=Runtimes(
+                wanted.runtimes,
+                state_directory=settings.exec_root / "runc",
+                systemd_cgroup=defaults.cgroup_driver == "systemd",
+            ),
             engine_id=engine_id,
             oom_kills=OomCounter(facts=facts, defaults=defaults).kills,
             disk=disk,
@@ -307,7 +312,8 @@ def _containerd_process(settings: Settings) -> Process | None:
     """Our own containerd, unless the address of another one is given."""
     if settings.containerd.address is not None:
         return None
-    level = "debug" if settings.log.debug else "info"
+    # It tells of every plugin and every shim at `info`.
+    level = "debug" if settings.log.debug else "warn"
     return Process(
         ProcessConfig(data_root=settings.data_root, exec_root=settings.exec_root, log_level=level)
     )

@@ -13,6 +13,7 @@ from services.containers.containers import Containers
 from services.containers.spec import SpecDefaults
 from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
+from services.networks import Networks
 from services.system import HostFacts
 
 from .settings import Settings
@@ -34,7 +35,9 @@ class RouteSources:
     containerd: Containerd
     bus: EventBus
     images: Images
+    networks: Networks
     containers: Containers
+    networks: Networks
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     hosts: tuple[Host, ...]
     app_config: AppConfig

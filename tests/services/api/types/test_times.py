@@ -54,6 +54,7 @@ def test_spans_for_people(span_s: float, text: str) -> None:
     ("at_ns", "text"),
     [
         (0, NEVER),
+        (-62_135_596_800 * SECOND, NEVER),
         (SECOND, "1970-01-01T00:00:01Z"),
         (1_700_000_000 * SECOND + 120_000_000, "2023-11-14T22:13:20.12Z"),
         (1_700_000_000 * SECOND + 1, "2023-11-14T22:13:20.000000001Z"),
