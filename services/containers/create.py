@@ -10,7 +10,7 @@ import shutil
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ from services.containers.spec import (
     validate,
 )
 from services.containers.table import ContainerTable
-from services.errors import EngineError, InvalidParameter, NotSupported, single_error
+from services.errors import EngineError, InvalidParameter, NotFound, NotSupported, single_error
 from services.images import Image
 from services.system import HostFacts
 
@@ -132,7 +132,7 @@ class Creator:
 
         Raises:
             InvalidParameter: a name or setting that no container can have.
-            NotFound: there is no such image or network.
+            NotFound: there is no such image.
             Conflict: somebody has the name.
         """
         if request.name:
@@ -166,9 +166,11 @@ class Creator:
         host = adapt_host_config(request.host_config, self._facts, self._defaults)
         mode = host.network_mode
         mode = self._networks.default_mode if mode in ("", "default") else mode
-        self._networks.check_mode(mode)
+        with suppress(NotFound):  # the start's to say: at a 404 here a client would pull the image
+            self._networks.check_mode(mode)
         host = msgspec.structs.replace(host, network_mode=mode)
         host, warnings = validate(config, host, self._facts, self._defaults)
+        _refuse_unsupported(host)
         config = self._with_hostname(config, host, container_id)
         command = command_of(config)
         if not command:
@@ -258,6 +260,17 @@ def _manifest(image: Image) -> ImageDescriptor | None:
         size=image.manifest.size,
         platform={"architecture": image.platform.architecture, "os": image.platform.os},
     )
+
+
+def _refuse_unsupported(host: HostConfig) -> None:
+    """What would be missing in a container without a word about it."""
+    if host.volumes_from:
+        raise NotSupported("volumes of other containers are not supported yet; use a bind mount")
+    if host.links:
+        raise NotSupported("links to other containers are not supported")
+    has_ports = host.port_bindings or host.publish_all_ports
+    if has_ports and host.network_mode not in ("none", "host"):
+        raise NotSupported("publishing ports is not supported yet; use --network host")
 
 
 def _refuse_volumes(mounts: list[MountPoint]) -> None:

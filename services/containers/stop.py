@@ -92,9 +92,7 @@ class Stopper:
         """
         number = parse_signal(signal) if signal else signals.SIGKILL
         if not container.is_running:
-            raise Conflict(
-                f"cannot kill container: {container.id}: container {container.id} is not running"
-            )
+            raise Conflict(f"container {container.id} is not running")
         if number in (signals.SIGKILL, stop_signal(container)):
             await self._remember_stopped(container)
         if await self._call_off_restart(container):
