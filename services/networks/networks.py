@@ -88,16 +88,6 @@ class Networks:
 
     @property
     def bridge_config(self) -> BridgeConfig | None:
-        """What the user wants of the default bridge; None: to have none."""
-        return self._config
-
-    @property
-    def bridge_address(self) -> IPv4Interface | None:
-        """The bridge's own address with its subnet; None until it is up."""
-        return self._bridge.address if self._bridge else None
-
-    @property
-    def bridge_config(self) -> BridgeConfig | None:
         """What was asked of the default bridge; None without one."""
         return self._config
 
