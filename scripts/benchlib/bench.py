@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from .engines import Containerd, Engine, dockerd, docker_archive, unmount_below, wharfinger
+from .engines import Containerd, Engine, docker_archive, dockerd, unmount_below, wharfinger
 from .results import Measure, Result, alternate
 
 IMAGE: Final = "busybox"
@@ -29,7 +29,7 @@ CREATE_BODY: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much is measured; the smaller one shows that everything works, and roughly how it stands."""
+    """How much is measured; the smaller one shows that all works, and roughly how it stands."""
 
     rounds: int
     heavy_rounds: int  # of lines that take seconds a round
@@ -149,7 +149,7 @@ class Bench:
             yield
 
     def fresh_archive(self, name: str) -> Path:
-        """A docker-archive of the image `name:1` that nobody has seen: one layer, half of it noise."""
+        """A docker-archive of `name:1` that nobody has seen: one layer, half of it noise."""
         path = self.folder / f"{name}.tar"
         write_archive(path, f"{name}:1", self.scale.layer_bytes)
         return path

@@ -1,4 +1,4 @@
-"""The engines under test: each on roots of its own, in a network namespace of its own, on one containerd."""
+"""The engines under test: on one containerd, each with roots and a network namespace of its own."""
 
 from __future__ import annotations
 
@@ -271,5 +271,6 @@ def otp_figures(*, is_quick: bool) -> object:
     command = [sys.executable, str(REPOSITORY / "scripts/bench_otp.py"), "--json"]
     if is_quick:
         command += ["--rounds", "1", "--children", "1000"]
+    # Its exit status tells of its aims; the figures are there either way.
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE)
     return json.loads(done.stdout)

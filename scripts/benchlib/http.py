@@ -1,4 +1,4 @@
-"""The least HTTP client that can measure: one connection to a unix socket, one request at a time."""
+"""The least HTTP client that can measure: one unix socket, one request at a time."""
 
 from __future__ import annotations
 

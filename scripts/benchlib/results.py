@@ -17,8 +17,8 @@ class Result:
 
     Attributes:
         figures: the measured values in the order of the rounds, by contender.
-        more_is_better: for throughputs; the ratio is turned so that below 1 always means that we win.
-        aims: the ratio (or, for `OURS`, the figure itself) that we want to stay below, by contender.
+        more_is_better: for throughputs; the ratio is turned, so that below 1 always means we win.
+        aims: by contender, the ratio that we want to stay below; for `OURS` the figure itself.
     """
 
     name: str
@@ -50,12 +50,10 @@ class Result:
     def missed(self) -> dict[str, float]:
         """The aims that were not met."""
         reached = {**self.ratios, OURS: self.medians.get(OURS, 0.0)}
-        return {
-            who: aim for who, aim in self.aims.items() if who in reached and reached[who] > aim
-        }
+        return {who: aim for who, aim in self.aims.items() if who in reached and reached[who] > aim}
 
     def to_json(self) -> dict[str, object]:
-        """For the file; see docs/benchmarks.md for the shape."""
+        """For the file."""
         medians = self.medians
         return {
             "name": self.name,
