@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -29,9 +29,12 @@ class EngineFailed(Exception):
 class Program:
     """A process that we start and end by its pid; its output goes to a file."""
 
-    def __init__(self, command: Sequence[str], *, log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._command = command
         self._log = log
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -44,7 +47,12 @@ class Program:
         """Start it. Nothing is waited for."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command,
+                cwd=REPOSITORY,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def check_alive(self) -> None:
@@ -144,6 +152,7 @@ class Engine:
             # A network namespace of its own: no bridge, address or firewall rule touches the host.
             ["unshare", "--net", *command, *self._flags()],
             log=folder / "log",
+            environment=_with_bytecode(folder / "bytecode"),
         )
         self._environment = {
             **os.environ,
@@ -240,6 +249,13 @@ class Engine:
 def wharfinger(folder: Path) -> Engine:
     """Ours, of the tree that this script is in, under the Python that runs the script."""
     return Engine("wharfinger", [sys.executable, "-m", "supervisor"], folder=folder)
+
+
+def _with_bytecode(folder: Path) -> dict[str, str]:
+    """Our environment, but Python keeps what it compiled, as it does where it is installed."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
 
 
 def dockerd(folder: Path) -> Engine | None:
