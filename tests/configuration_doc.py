@@ -92,7 +92,8 @@ Whatever is wrong with them is one message on standard error and exit status 1.
 - A switch is given as `--icc` or `--icc=false`, never as `--icc false`. A flag of the type `list`,
   `map` or `ulimit` may be given several times.
 - An option that cannot take effect yet is refused with a sentence. Its default may be given.
-- Sizes take `k`, `m`, `g`, `t`, `p`, which are powers of 1024.
+- Sizes take `k`, `m`, `g`, `t`, `p`, powers of 1024. In `log-opts` they are powers of 1000, as in
+  dockerd.
 
 A file:
 
@@ -109,8 +110,8 @@ A file:
       "runtimes": {"crun": {"path": "/usr/bin/crun"}}
     }
 
-A runtime has either a `path`, with `runtimeArgs` if need be, or a `runtimeType`, which is containerd's
-name of a shim. The name `runc` is taken.
+A runtime has either a `path`, with `runtimeArgs` if need be, or a `runtimeType`, which is
+containerd's name of a shim. The name `runc` is taken.
 
 ## Where to listen
 
