@@ -20,7 +20,6 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from services.api.asgi import ASGIApp
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
-from services.api.hosts import FdHost, Host, TcpHost, UnixHost
 from services.api.identity import AppConfig
 from services.api.listeners import Listeners
 from services.api.server import ApiServer, ServerConfig
@@ -53,7 +52,6 @@ from services.networks import BridgeConfig, Networks
 from services.store import Store
 from services.system import HostFacts
 
-from .hosts import HostAddress
 from .otp import DynamicSupervisor, Intensity, stop_request
 from .settings import Settings
 from .sources import SNAPSHOTTER, RouteSources
@@ -145,6 +143,7 @@ def build_parts(
         bus=bus,
         images=images,
         containers=containers,
+        networks=networks,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,
@@ -251,7 +250,11 @@ def _containers(
             networks=networks,
             root_filesystems=images,
             specs=specs,
-            runtimes=Runtimes(wanted.runtimes, systemd_cgroup=defaults.cgroup_driver == "systemd"),
+            runtimes=Runtimes(
+                wanted.runtimes,
+                state_directory=settings.exec_root / "runc",
+                systemd_cgroup=defaults.cgroup_driver == "systemd",
+            ),
             engine_id=engine_id,
             oom_kills=OomCounter(facts=facts, defaults=defaults).kills,
             disk=disk,
@@ -309,7 +312,8 @@ def _containerd_process(settings: Settings) -> Process | None:
     """Our own containerd, unless the address of another one is given."""
     if settings.containerd.address is not None:
         return None
-    level = "debug" if settings.log.debug else "info"
+    # It tells of every plugin and every shim at `info`.
+    level = "debug" if settings.log.debug else "warn"
     return Process(
         ProcessConfig(data_root=settings.data_root, exec_root=settings.exec_root, log_level=level)
     )
@@ -369,22 +373,12 @@ def _bridge(settings: Settings) -> BridgeConfig | None:
 def _listeners(settings: Settings, environment: Mapping[str, str]) -> Listeners:
     api = settings.api
     return Listeners(
-        [_host(address) for address in api.hosts],
+        api.hosts,
         group=api.group,
         tls=_tls(settings),
         tls_verify=api.tls.verify if api.tls else False,
         activated=ActivatedSockets.from_environ(environment, pid=os.getpid()),
     )
-
-
-def _host(address: HostAddress) -> Host:
-    match address.scheme:
-        case "unix":
-            return UnixHost(path=Path(address.address))
-        case "tcp":
-            return TcpHost(host=address.address, port=address.port)
-        case "fd":
-            return FdHost(name="" if address.address == "*" else address.address)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

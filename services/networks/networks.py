@@ -87,9 +87,24 @@ class Networks:
         return "bridge" if self.has_bridge else "none"
 
     @property
-    def bridge_gateway(self) -> str:
-        """The bridge's own address, "" while it has none: what `host-gateway` stands for."""
-        return str(self._bridge.address.ip) if self._bridge else ""
+    def bridge_config(self) -> BridgeConfig | None:
+        """What the user wants of the default bridge; None: to have none."""
+        return self._config
+
+    @property
+    def bridge_address(self) -> IPv4Interface | None:
+        """The bridge's own address with its subnet; None until it is up."""
+        return self._bridge.address if self._bridge else None
+
+    @property
+    def bridge_config(self) -> BridgeConfig | None:
+        """What was asked of the default bridge; None without one."""
+        return self._config
+
+    @property
+    def bridge_address(self) -> IPv4Interface | None:
+        """The bridge's own address with its subnet; None while it has none."""
+        return self._bridge.address if self._bridge else None
 
     def network_id(self, name: str) -> str:
         """The id of a predefined network: the same for the life of this engine."""

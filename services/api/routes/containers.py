@@ -83,7 +83,10 @@ class ContainerRoutes:
         container = self._containers.find(ref)
         execs = [exec_.id for exec_ in self._containers.execs.of(container)]
         places = self._containers.places(container)
-        return _json(encode(inspect_to_wire(container, places=places, execs=execs)))
+        wire = inspect_to_wire(
+            container, places=places, execs=execs, version=current_request().api_version
+        )
+        return _json(encode(wire))
 
     async def top(self, ref: str) -> EngineResponse:
         """GET /containers/{id}/top (ContainerTop)."""
