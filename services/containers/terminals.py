@@ -6,6 +6,8 @@ soon as somebody asks for them.
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -100,6 +102,9 @@ class Terminals:
         if streams is not None:
             await self.drop_streams(container, streams)
         self._logs.pop(container.id, None)
+        # An earlier daemon may have left its pipes.
+        remove = partial(shutil.rmtree, self.directory / container.id, ignore_errors=True)
+        await trio.to_thread.run_sync(remove, limiter=self._lanes.quiet)
 
     def _new_streams(self, container: Container) -> Stdio:
         config = container.definition.config

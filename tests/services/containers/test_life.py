@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -38,7 +38,9 @@ class FakeLauncher:
         status = msgspec.structs.replace(run.container.status, **changed)
         run.container.replace(status=status)
 
-    async def clean_up(self, run: Run, endpoints: Mapping[str, EndpointSettings]) -> None:
+    async def clean_up(
+        self, container: Container, endpoints: Mapping[str, EndpointSettings]
+    ) -> None:
         self.cleaned.append(dict(endpoints))
 
     async def was_oom_killed(self, container: Container) -> bool:
@@ -60,15 +62,15 @@ class FakeTerminals:
     def streams(self, container: Container) -> FakeStdio:
         return FakeStdio()
 
-    def retire_streams(self, container: Container) -> None: ...
-    async def drop_streams(self, container: Container) -> None: ...
+    def retire_streams(self, container: Container, streams: object) -> None: ...
+    async def drop_streams(self, container: Container, streams: object) -> None: ...
 
 
 class OneRun(Run):
     """A run without a supervisor: its pump needs none."""
 
-    async def restart_pump(self, stdio: Any) -> None:
-        self.stdio = stdio
+    async def renew_streams(self, stdio: Any) -> None:
+        self.stdio, self.is_cleaned_up = stdio, False
 
 
 class Scene:
@@ -80,12 +82,13 @@ class Scene:
         self.launcher = FakeLauncher()
         self.containerd = FakeContainerd(tasks=tasks)
         self.removed: list[str] = []
+        self.remove: Callable[[Container], Awaitable[None]] = self._note_removed
         self.run = OneRun(subject, cast(Any, FakeStdio()))
 
-    async def live(self) -> None:
-        async def remove(container: Container) -> None:
-            self.removed.append(container.id)
+    async def _note_removed(self, container: Container) -> None:
+        self.removed.append(container.id)
 
+    async def live(self) -> None:
         lives = Lives(
             containerd=cast(Any, self.containerd),
             journal=cast(Any, self.journal),
@@ -93,8 +96,8 @@ class Scene:
             stopper=cast(Any, None),
             runs=cast(Any, None),
             terminals=cast(Any, FakeTerminals()),
-            auto_remove=remove,
-            is_live_restore=lambda: False,
+            auto_remove=self.remove,
+            outlives=lambda: False,
         )
         await lives.live(self.run, trio.TASK_STATUS_IGNORED)
 
@@ -137,9 +140,24 @@ async def test_a_part_that_begins_anew_after_the_exit_launches_nothing(
     """A crash in the clean-up must not bring the container back to life."""
     scene = Scene(container(State.EXITED), exits(0))
     scene.run.was_launched = True
+    scene.run.held = {}
     await scene.live()
     assert scene.launcher.launches == []
     assert len(scene.launcher.cleaned) == 1
+
+
+async def test_a_removal_that_fails_does_not_bring_it_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """--rm that cannot be obeyed is told in the log; the part ends, and is not tried again."""
+
+    async def fail(container: Container) -> None:
+        raise EngineError("busy")
+
+    scene = Scene(container(State.RUNNING, auto_remove=True), exits(0))
+    scene.remove = fail
+    await scene.live()
+    assert scene.launcher.launches == []
 
 
 async def test_an_absent_containerd_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
