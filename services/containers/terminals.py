@@ -6,6 +6,8 @@ soon as somebody asks for them.
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -94,6 +96,11 @@ class Terminals:
         """The container is gone."""
         await self.drop_streams(container)
         self._logs.pop(container.id, None)
+        left = self._directory / container.id
+        if left.exists():  # a start that failed keeps its streams for the next one
+            await trio.to_thread.run_sync(
+                partial(shutil.rmtree, left, ignore_errors=True), limiter=self._lanes.quiet
+            )
 
     def _new_streams(self, container: Container) -> Stdio:
         config = container.definition.config
