@@ -169,10 +169,11 @@ class Lives:
             async with container.turn("the end of its task"):
                 endpoints = container.status.networks
                 await self._record_exit(run, exit_, oom_killed=oom)
+                # First: who hears of the exit and attaches then, attaches to the next run.
+                self._terminals.retire_streams(container)
                 container.tell_exited(container.last_exit)
                 await self._launcher.clean_up(run, endpoints)
         await run.finish_streams()
-        self._terminals.retire_streams(container)
 
     async def _record_exit(self, run: Run, exit_: ExitStatus, *, oom_killed: bool) -> None:
         container, status = run.container, run.container.status
