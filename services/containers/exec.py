@@ -21,7 +21,7 @@ from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.model import State
 from services.containers.run import Runs
-from services.containers.start_errors import exit_code_of_failed_start, text_of_failed_start
+from services.containers.start_errors import exit_code_of_failed_exec, text_of_failed_start
 from services.containers.stdio import Stdio
 from services.errors import (
     Conflict,
@@ -151,7 +151,7 @@ class Execs:
         try:
             await run.start_exec(exec_.id, lambda **started: self._live(exec_, **started))
         except EngineError as error:
-            exec_.exit_code = exit_code_of_failed_start(str(error))
+            exec_.exit_code = exit_code_of_failed_exec(str(error))
             exec_.ended.set()
             await exec_.stdio.close()
             raise InvalidParameter(text_of_failed_start(str(error), "exec")) from error
@@ -209,6 +209,8 @@ class Execs:
     async def _launch(self, exec_: Exec) -> None:
         container_id, paths = exec_.container.id, exec_.stdio.paths
         process = await self._specs.exec_process(exec_.container, exec_.config)
+        # dockerd's order: before the start, so that it never comes after a quick one's exec_die.
+        await self._journal.tell(self._event(exec_, "exec_start", with_command=True))
         tasks = self._containerd.tasks
         await tasks.exec(
             container_id,
@@ -230,7 +232,6 @@ class Execs:
         if exec_.config.tty and exec_.console_size and all(exec_.console_size):
             height, width = exec_.console_size
             await tasks.resize_pty(container_id, exec_.id, width=width, height=height)
-        await self._journal.tell(self._event(exec_, "exec_start", with_command=True))
 
     async def _wait_exit(self, exec_: Exec) -> TaskExit | None:
         """None when the exec's end cannot be known any more: its container's task is gone."""
@@ -282,7 +283,8 @@ class Execs:
         with_command: bool = False,
     ) -> Event:
         if with_command:
-            action = f"{action}: {' '.join(exec_.config.cmd or ())}"
+            program, *arguments = exec_.config.cmd or [""]
+            action = f"{action}: {program} {' '.join(arguments)}"
         return container_event(exec_.container, action, {"execID": exec_.id, **(attributes or {})})
 
     def _forget_oldest(self) -> None:

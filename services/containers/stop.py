@@ -89,9 +89,7 @@ class Stopper:
                 await self._remember_stopped(container)
                 await self._call_off_restart(container)
                 return
-            raise Conflict(
-                f"cannot kill container: {container.id}: container {container.id} is not running"
-            )
+            raise Conflict(f"container {container.id} is not running")
         if number in (signals.SIGKILL, stop_signal(container)):
             await self._remember_stopped(container)
         if number == signals.SIGKILL:

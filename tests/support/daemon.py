@@ -23,6 +23,7 @@ import pytest
 
 from tests.support.http import Answer, request
 from tests.support.leftovers import Bridge, Leftovers
+from tests.support.terminal import Terminal, on_terminal
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -249,6 +250,15 @@ class Daemon:
                 yield process
             finally:
                 process.kill()
+
+    @contextmanager
+    def docker_on_terminal(
+        self, *args: str, binary: str = "docker", rows: int = 24, columns: int = 80
+    ) -> Iterator[Terminal]:
+        """A docker CLI on a terminal of its own."""
+        environment = self.environment() | {"TERM": "xterm"}
+        with on_terminal([binary, *args], environment, rows=rows, columns=columns) as terminal:
+            yield terminal
 
     def client(self, **options: Any) -> DockerClient:
         """A docker-py client, closed with the daemon."""

@@ -57,7 +57,7 @@ def summary_to_wire(container: Container, *, status: str, image: str) -> dict[st
         "Image": image,
         "ImageID": definition.image_id,
         "ImageManifestDescriptor": _descriptor(container),
-        "Command": " ".join([definition.path, *definition.args]),
+        "Command": _command_line(definition.path, definition.args),
         "Created": definition.created_at_ns // 10**9,
         "Ports": [],
         "Labels": definition.config.labels,
@@ -68,6 +68,13 @@ def summary_to_wire(container: Container, *, status: str, image: str) -> dict[st
         "NetworkSettings": {"Networks": endpoints(container)},
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
     }
+
+
+def _command_line(path: str, args: list[str]) -> str:
+    """dockerd's: an argument with a space in it stands in quotes."""
+    return " ".join(
+        [path, *(f"'{argument}'" if " " in argument else argument for argument in args)]
+    )
 
 
 def inspect_to_wire(
