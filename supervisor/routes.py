@@ -120,16 +120,3 @@ def engine_info(sources: RouteSources) -> EngineInfo:
             if isinstance(host, TcpHost) and not (tls and tls.verify)
         ),
     )
-
-
-def bridge_on_host(networks: Networks) -> BridgeOnHost | None:
-    """The default bridge as the API shows it; None where there is none."""
-    config = networks.bridge_config
-    if config is None:
-        return None
-    return BridgeOnHost(
-        name=config.name,
-        address=networks.bridge_address,
-        mtu=config.mtu,
-        masquerade=config.masquerade,
-    )

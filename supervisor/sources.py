@@ -37,7 +37,6 @@ class RouteSources:
     images: Images
     networks: Networks
     containers: Containers
-    networks: Networks
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     hosts: tuple[Host, ...]
     app_config: AppConfig

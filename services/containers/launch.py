@@ -135,11 +135,14 @@ class TaskLauncher:
         )
         with single_error():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._networks.connect, sandbox)
-                pid = await self._create_task(run, sandbox, undo)
+                has_namespace = trio.Event()
+                nursery.start_soon(self._networks.connect, sandbox, has_namespace.set)
+                pid = await self._create_task(run, sandbox, has_namespace, undo)
         return {sandbox.endpoint.network: _settings(container, sandbox)}, pid
 
-    async def _create_task(self, run: Run, sandbox: Sandbox, undo: AsyncExitStack) -> int:
+    async def _create_task(
+        self, run: Run, sandbox: Sandbox, has_namespace: trio.Event, undo: AsyncExitStack
+    ) -> int:
         container, paths = run.container, run.stdio.paths
         rootfs = await self._root_filesystems.rootfs_mounts(container.id)
         spec = await self._specs.container_spec(container, sandbox, rootfs)
@@ -157,6 +160,7 @@ class TaskLauncher:
         undo.push_async_callback(self._shielded, container, partial(self._delete_record, container))
         await self._containerd.containers.create(record)
         undo.push_async_callback(self._shielded, container, partial(self._undo_task, container))
+        await has_namespace.wait()
         pid = await self._containerd.tasks.create(
             container.id,
             rootfs=rootfs,

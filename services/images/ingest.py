@@ -266,7 +266,9 @@ class _ContentSink:
             ) as writer:
                 done = 0
                 while True:
-                    await writer.write(piece.data)
+                    # What another namespace has of the blob, this one has from the start.
+                    if missing := piece.data[max(0, writer.offset - done) :]:
+                        await writer.write(missing)
                     done += len(piece.data)
                     if piece.digest is not None:
                         break

@@ -98,7 +98,8 @@ class Loader:
             async with self._containerd.content.writer(
                 f"{lease_id}-{digest}", total=len(image.document), expected=digest
             ) as writer:
-                await writer.write(image.document)
+                if missing := image.document[writer.offset :]:  # none if another namespace has it
+                    await writer.write(missing)
                 await writer.commit()
         except AlreadyExists:
             return

@@ -26,8 +26,13 @@ from .model import ImageId, ImageUse
 
 
 class BlobWriter(Protocol):
-    """A blob on its way into the content store; without a commit it stays an ingest."""
+    """A blob on its way into the content store; without a commit it stays an ingest.
 
+    `offset`: bytes that the store has; the next write goes there.
+    """
+
+    @property
+    def offset(self) -> int: ...
     async def write(self, data: bytes) -> None: ...
     async def commit(self) -> object: ...
 

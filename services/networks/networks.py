@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
@@ -22,7 +22,7 @@ from services.errors import NotFound, NotSupported, Unavailable
 from services.networks.bridge import Attachment, Bridge, BridgeConfig, attach, ensure_bridge, mac_of
 from services.networks.firewall import install_table, remove_table
 from services.networks.ipam import AddressPool
-from services.networks.netns import drop_namespace, held_namespaces
+from services.networks.netns import drop_namespace, held_namespaces, make_namespace
 
 _T = TypeVar("_T")
 
@@ -85,16 +85,6 @@ class Networks:
     def default_mode(self) -> str:
         """The network of a container that names none."""
         return "bridge" if self.has_bridge else "none"
-
-    @property
-    def bridge_config(self) -> BridgeConfig | None:
-        """What the user wants of the default bridge; None: to have none."""
-        return self._config
-
-    @property
-    def bridge_address(self) -> IPv4Interface | None:
-        """The bridge's own address with its subnet; None until it is up."""
-        return self._bridge.address if self._bridge else None
 
     @property
     def bridge_config(self) -> BridgeConfig | None:
@@ -171,9 +161,16 @@ class Networks:
             container_id=container_id, endpoint=endpoint, netns=self._directory / container_id
         )
 
-    async def connect(self, sandbox: Sandbox) -> None:
-        """Make the namespace and its links. For `none` and `host` there is nothing to do."""
+    async def connect(
+        self, sandbox: Sandbox, has_namespace: Callable[[], None] = lambda: None
+    ) -> None:
+        """Make the namespace and its links. For `none` and `host` there is nothing to do.
+
+        `has_namespace` is called as soon as a task can join the namespace, before it has links.
+        What a failure leaves is the namespace, which `release` drops.
+        """
         if sandbox.netns is None:
+            has_namespace()
             return
         bridge, _ = await self._when_ready()
         endpoint = sandbox.endpoint
@@ -184,7 +181,10 @@ class Networks:
             mac=bytes.fromhex(endpoint.mac_address.replace(":", "")),
             mtu=self._config.mtu,
         )
-        await self._in_thread(partial(attach, bridge, sandbox.netns, attachment))
+        inside = await self._in_thread(partial(make_namespace, sandbox.netns))
+        with inside:
+            has_namespace()
+            await self._in_thread(partial(attach, bridge, inside, attachment))
 
     async def release(self, container_id: str, address: str) -> None:
         """Drop a container's namespace, if it has one, and let others have its address."""

@@ -49,7 +49,7 @@ async def test_a_turn_that_does_not_come_is_refused_by_name(
     subject = container()
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(hold, subject, "its start"))
-        with pytest.raises(DeadlineExceeded, match="web is busy: its start has been .* for 40 s"):
+        with pytest.raises(DeadlineExceeded, match=r"web is busy: its start has been .* for 40 s"):
             async with subject.turn("its stop"):
                 pytest.fail("two turns at once")
         assert trio.current_time() == TURN_LIMIT_S

@@ -76,6 +76,21 @@ async def test_docker_archive_is_listed_by_ctr_and_holds_busybox(
         await engine.images.remove_rootfs("c1")
 
 
+async def test_blobs_of_another_namespace_are_shared(
+    containerd_address: Path, layer: bytes
+) -> None:
+    """What ctr imported elsewhere on the same containerd loads here, documents and layers alike."""
+    async with open_engine(containerd_address) as engine:
+        archive = tar_of(docker_members(TestImage(layers=[layer_with(hello="shared")])))
+        ctr = ["ctr", "-a", str(containerd_address), "-n", "elsewhere", "images"]
+        await trio.run_process([*ctr, "import", "-"], stdin=archive, capture_stdout=True)
+        try:
+            assert await load(engine, archive) == ["Loaded image: busybox:latest"]
+            assert "complete" in await engine.ctr("images", "check")
+        finally:
+            await trio.run_process([*ctr, "rm", "--sync", "docker.io/library/busybox:latest"])
+
+
 async def ignore(_: object) -> None:
     """For loads whose progress does not matter."""
 

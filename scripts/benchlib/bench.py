@@ -1,0 +1,197 @@
+"""The place where lines are measured: folders, engines, images; and how much is measured."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .engines import Containerd, Engine, docker_archive, dockerd, unmount_below, wharfinger
+from .results import Measure, Result, alternate
+
+IMAGE: Final = "busybox"
+CREATE_BODY: Final = {
+    "Image": IMAGE,
+    "Cmd": ["sleep", "100000"],
+    "HostConfig": {"NetworkMode": "none"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much is measured; the smaller one shows that all works, and roughly how it stands."""
+
+    rounds: int
+    heavy_rounds: int  # of lines that take seconds a round
+    few: int  # containers
+    many: int
+    stream_bytes: int
+    layer_bytes: int
+    requests: int
+
+
+FULL: Final = Scale(
+    rounds=15,
+    heavy_rounds=5,
+    few=100,
+    many=1000,
+    stream_bytes=200_000_000,
+    layer_bytes=100_000_000,
+    requests=2000,
+)
+QUICK: Final = Scale(
+    rounds=3,
+    heavy_rounds=1,
+    few=10,
+    many=50,
+    stream_bytes=20_000_000,
+    layer_bytes=10_000_000,
+    requests=200,
+)
+
+
+class Bench:
+    """Running engines, and what the lines share.
+
+    Attributes:
+        engines: by name; ours first, dockerd when it is installed.
+        skipped: why a contender or a line is missing from the results.
+    """
+
+    def __init__(self, folder: Path, scale: Scale) -> None:
+        self.folder = folder
+        self.scale = scale
+        self.containerd = Containerd(folder)
+        self.engines: dict[str, Engine] = {}
+        self.skipped: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Start containerd and the engines, and give each the image."""
+        self.containerd.start()
+        archive = docker_archive(self.folder / "busybox.tar")
+        self.containerd.load(archive)
+        for name, make in (("wharfinger", wharfinger), ("dockerd", dockerd)):
+            engine = make(self.folder / name)
+            if engine is None:
+                self.skipped[name] = "not installed"
+                continue
+            self.engines[name] = engine
+            engine.start_timed()
+            engine.docker("load", "-q", "-i", str(archive))
+
+    def stop(self) -> None:
+        """End everything, whatever state it is in."""
+        for engine in self.engines.values():
+            engine.remove_containers()
+            engine.stop()
+        self.containerd.stop()
+
+    def compare(
+        self,
+        name: str,
+        title: str,
+        unit: str,
+        measure: Callable[[Engine], float],
+        *,
+        rounds: int | None = None,
+        more_is_better: bool = False,
+        aims: Mapping[str, float] | None = None,
+        also: Mapping[str, Measure] | None = None,
+    ) -> Result:
+        """Let every engine, and the contenders in `also`, take turns."""
+        contenders: dict[str, Measure] = {
+            who: lambda engine=engine: measure(engine)  # type: ignore[misc]
+            for who, engine in self.engines.items()
+        }
+        figures = alternate(rounds or self.scale.rounds, {**contenders, **(also or {})})
+        return Result(
+            name=name,
+            title=title,
+            unit=unit,
+            figures=figures,
+            more_is_better=more_is_better,
+            aims=aims if aims is not None else {"dockerd": 1.0},
+        )
+
+    def ensure_created(self, engine: Engine, count: int) -> None:
+        """Have at least `count` containers, made through the API."""
+        with engine.connect() as connection:
+            have = len(connection.call("GET", "/containers/json?all=1"))
+            for _ in range(count - have):
+                connection.call("POST", "/containers/create", CREATE_BODY)
+
+    def start_all(self, engine: Engine) -> None:
+        """Start every container that there is."""
+        with engine.connect() as connection:
+            for container in connection.call("GET", "/containers/json?all=1"):
+                connection.call("POST", f"/containers/{container['Id']}/start")
+
+    @contextmanager
+    def sleeping(self) -> Iterator[None]:
+        """Each engine has a running container of the name `sleeper` within the block."""
+        with ExitStack() as running:
+            for engine in self.engines.values():
+                engine.docker(
+                    *("run", "-d", "--name", "sleeper", "--network", "none"),
+                    *(IMAGE, "sleep", "100000"),
+                )
+                running.callback(engine.docker, "rm", "-f", "sleeper")
+            yield
+
+    def fresh_archive(self, name: str) -> Path:
+        """A docker-archive of `name:1` that nobody has seen: one layer, half of it noise."""
+        path = self.folder / f"{name}.tar"
+        write_archive(path, f"{name}:1", self.scale.layer_bytes)
+        return path
+
+
+@contextmanager
+def running_bench(scale: Scale) -> Iterator[Bench]:
+    """A bench on folders of its own; nothing is left of it afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="wb", dir="/tmp"))  # a socket's path has 107 bytes
+    bench = Bench(folder, scale)
+    try:
+        bench.start()
+        yield bench
+    finally:
+        bench.stop()
+        time.sleep(0.5)  # shims are the last to let go
+        unmount_below(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_archive(path: Path, reference: str, layer_bytes: int) -> None:
+    """A docker-archive with one layer of 100 files, about `layer_bytes` together."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        for number in range(100):
+            half = layer_bytes // 200
+            _add(tar, f"data/{number}", os.urandom(half) + bytes(half))
+    data = layer.getvalue()
+    config: dict[str, Any] = {
+        "architecture": os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"),
+        "os": "linux",
+        "config": {"Cmd": ["/data/0"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}"]},
+    }
+    manifest = [{"Config": "c.json", "RepoTags": [reference], "Layers": ["l/layer.tar"]}]
+    with tarfile.open(path, mode="w") as tar:
+        _add(tar, "c.json", json.dumps(config).encode())
+        _add(tar, "l/layer.tar", data)
+        _add(tar, "manifest.json", json.dumps(manifest).encode())
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))

@@ -1,0 +1,266 @@
+"""The comparisons, in the order in which they are made: later ones leave containers behind."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from .bench import IMAGE, Bench
+from .engines import Engine
+from .http import request
+from .results import OURS, Result
+
+Line = Callable[[Bench], Result]
+NO_AIM: Final[Mapping[str, float]] = {}
+SETTLE_S: Final = 5.0
+
+
+def start(bench: Bench) -> Result:
+    """From the start of the process to the first answered ping; containerd serves already."""
+
+    def restart(engine: Engine) -> float:
+        engine.stop()
+        return engine.start_timed()
+
+    return bench.compare(
+        "start",
+        "start to first ping",
+        "s",
+        restart,
+        rounds=max(bench.scale.rounds // 2, 1),
+        aims={OURS: 0.6, "dockerd": 0.7},
+    )
+
+
+def memory_idle(bench: Bench) -> Result:
+    """What the daemon itself holds after a start and a few calls."""
+    for engine in bench.engines.values():
+        engine.stop()
+        engine.start_timed()
+        engine.docker("version")
+        engine.docker("ps", "-a")
+    time.sleep(SETTLE_S)
+    return bench.compare(
+        "memory-idle", "memory, idle (Pss)", "MB", Engine.memory_mb, rounds=1, aims={OURS: 90.0}
+    )
+
+
+def ping(bench: Bench) -> Result:
+    """Requests a second on one connection, one after another."""
+    return _requests(bench, "ping", "GET /_ping", "/_ping", NO_AIM)
+
+
+def run_none(bench: Bench) -> Result:
+    """A whole container without a network; `ctr run` is what containerd alone takes."""
+    return bench.compare(
+        "run-none",
+        "docker run --rm --network none",
+        "s",
+        lambda engine: engine.timed("run", "--rm", "--network", "none", IMAGE, "true"),
+        aims={"ctr": 1.4, "dockerd": 0.7},
+        also={"ctr": lambda: bench.containerd.run_timed("true")},
+    )
+
+
+def run_bridge(bench: Bench) -> Result:
+    """A whole container on the default bridge."""
+    return bench.compare(
+        "run-bridge",
+        "docker run --rm",
+        "s",
+        lambda engine: engine.timed("run", "--rm", IMAGE, "true"),
+        aims={"dockerd": 0.7},
+    )
+
+
+def exec_(bench: Bench) -> Result:
+    """One more process in a running container."""
+    with bench.sleeping():
+        return bench.compare(
+            "exec", "docker exec", "s", lambda engine: engine.timed("exec", "sleeper", "true")
+        )
+
+
+def stdin(bench: Bench) -> Result:
+    """Bytes in and out again; nothing is logged."""
+    source = bench.folder / "zeros"
+    with source.open("wb") as file:
+        os.truncate(file.fileno(), bench.scale.stream_bytes)
+
+    def pass_through(engine: Engine) -> float:
+        took_s = engine.timed(
+            *("run", "--rm", "-i", "--network", "none", "--log-driver", "none", IMAGE, "cat"),
+            stdin=source,
+        )
+        return bench.scale.stream_bytes / 1e6 / took_s
+
+    return _throughput(bench, "stdin", "docker run -i cat", pass_through)
+
+
+def log_in(bench: Bench) -> Result:
+    """Lines of 100 bytes to the terminal and into the log."""
+
+    def print_all(engine: Engine) -> float:
+        took_s = engine.timed("run", "--rm", "--network", "none", *_printing(bench))
+        return bench.scale.stream_bytes / 1e6 / took_s
+
+    return _throughput(bench, "log-in", "docker run printing lines", print_all, {"dockerd": 0.5})
+
+
+def log_out(bench: Bench) -> Result:
+    """`docker logs` of the same lines."""
+    for engine in bench.engines.values():
+        engine.docker("run", "-d", "--name", "chatty", "--network", "none", *_printing(bench))
+        engine.docker("wait", "chatty")
+
+    def read_all(engine: Engine) -> float:
+        return bench.scale.stream_bytes / 1e6 / engine.timed("logs", "chatty")
+
+    try:
+        return _throughput(bench, "log-out", "docker logs", read_all, {"dockerd": 0.5})
+    finally:
+        for engine in bench.engines.values():
+            engine.docker("rm", "-f", "chatty")
+
+
+def load(bench: Bench) -> Result:
+    """An image that nobody has, from an archive."""
+    number = itertools.count()
+
+    def load_one(engine: Engine) -> float:
+        name = f"fresh-{engine.name}-{next(number)}"
+        archive = bench.fresh_archive(name)
+        took_s = engine.timed("load", "-q", "-i", str(archive))
+        engine.docker("rmi", f"{name}:1")
+        archive.unlink()
+        return took_s
+
+    def import_one() -> float:
+        name = f"fresh-ctr-{next(number)}"
+        archive = bench.fresh_archive(name)
+        took_s = bench.containerd.import_timed(archive, f"{name}:1")
+        archive.unlink()
+        return took_s
+
+    return bench.compare(
+        "load",
+        f"docker load of {bench.scale.layer_bytes // 10**6} MB",
+        "s",
+        load_one,
+        rounds=bench.scale.heavy_rounds,
+        also={"ctr": import_one},
+    )
+
+
+def ps_few(bench: Bench) -> Result:
+    """The CLI's own time is in it; see the next line for the engine's."""
+    return _ps(bench, "ps-100", bench.scale.few)
+
+
+def list_few(bench: Bench) -> Result:
+    """The same list for a client that stays connected."""
+    _have(bench, bench.scale.few)
+    title = f"GET /containers/json of {bench.scale.few}"
+    return _requests(bench, "list-100", title, "/containers/json?all=1", {"dockerd": 0.7})
+
+
+def memory_running(bench: Bench) -> Result:
+    """The daemon with containers that do nothing."""
+    _have(bench, bench.scale.few)
+    for engine in bench.engines.values():
+        bench.start_all(engine)
+    time.sleep(SETTLE_S)
+    title = f"memory, {bench.scale.few} containers (Pss)"
+    return bench.compare("memory-100", title, "MB", Engine.memory_mb, rounds=1)
+
+
+def ps_many(bench: Bench) -> Result:
+    """As before, with more of them."""
+    return _ps(bench, "ps-1000", bench.scale.many)
+
+
+LINES: Final[Mapping[str, Line]] = MappingProxyType(
+    {
+        "start": start,
+        "memory-idle": memory_idle,
+        "ping": ping,
+        "run-none": run_none,
+        "run-bridge": run_bridge,
+        "exec": exec_,
+        "stdin": stdin,
+        "log-in": log_in,
+        "log-out": log_out,
+        "load": load,
+        "ps-100": ps_few,
+        "list-100": list_few,
+        "memory-100": memory_running,
+        "ps-1000": ps_many,
+    }
+)
+
+
+def _printing(bench: Bench) -> list[str]:
+    """Image and command that print lines of 100 bytes."""
+    script = f"yes {'x' * 99} | head -c {bench.scale.stream_bytes}"
+    return [IMAGE, "sh", "-c", script]
+
+
+def _have(bench: Bench, count: int) -> None:
+    for engine in bench.engines.values():
+        bench.ensure_created(engine, count)
+
+
+def _ps(bench: Bench, name: str, count: int) -> Result:
+    _have(bench, count)
+    return bench.compare(
+        name,
+        f"docker ps -a with {count}",
+        "s",
+        lambda engine: engine.timed("ps", "-a"),
+        aims={"dockerd": 0.7},
+    )
+
+
+def _throughput(
+    bench: Bench,
+    name: str,
+    title: str,
+    measure: Callable[[Engine], float],
+    aims: Mapping[str, float] | None = None,
+) -> Result:
+    return bench.compare(
+        name,
+        f"{title}, {bench.scale.stream_bytes // 10**6} MB",
+        "MB/s",
+        measure,
+        rounds=bench.scale.heavy_rounds,
+        more_is_better=True,
+        aims=aims,
+    )
+
+
+def _requests(
+    bench: Bench, name: str, title: str, target: str, aims: Mapping[str, float]
+) -> Result:
+    message = request("GET", target)
+
+    def many(engine: Engine) -> float:
+        with engine.connect() as connection:
+            began = time.perf_counter()
+            for _ in range(bench.scale.requests):
+                connection.exchange(message)
+            return bench.scale.requests / (time.perf_counter() - began)
+
+    return bench.compare(
+        name,
+        title,
+        "/s",
+        many,
+        rounds=bench.scale.heavy_rounds,
+        more_is_better=True,
+        aims=aims,
+    )
