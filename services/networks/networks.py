@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
@@ -200,14 +200,9 @@ class Networks:
         if self._pool is not None:
             self._pool.take_if_free(IPv4Address(address))
 
-    async def reclaim(self, living: Set[str]) -> list[str]:
-        """Drop the namespaces of containers that do not live any more; returns their ids."""
-        held = await self._in_thread(partial(held_namespaces, self._directory))
-        dead = [name for name in held if name not in living]
-        for name in dead:
-            await self._in_thread(partial(drop_namespace, self._directory / name))
-            log.info("namespace reclaimed", container=name)
-        return dead
+    async def held(self) -> list[str]:
+        """The ids of the containers that have a namespace here, alive or not."""
+        return await self._in_thread(partial(held_namespaces, self._directory))
 
     async def tear_down(self) -> None:
         """Remove our firewall table; the bridge stays, as dockerd's does."""
