@@ -32,6 +32,7 @@ from services.errors import (
     single_error,
 )
 from services.events import Event
+from supervisor.otp.channel import Outcome
 
 log = logger.bind(service="containers")
 
@@ -189,26 +190,43 @@ class Execs:
         self, exec_: Exec, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """One exec under its container's supervisor: started once its process runs."""
+        exited = Outcome[TaskExit | None]()
+
+        async def announce() -> None:
+            await self._journal.tell(self._event(exec_, "exec_start", with_command=True))
+            task_status.started()
+
         with single_error():
             async with trio.open_nursery() as nursery:
-                await nursery.start(exec_.stdio.pump)
-                await self._launch(exec_)
-                task_status.started()
-                exit_ = await self._wait_exit(exec_)
-                exec_.stdio.process_exited()
-                with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
-                    await exec_.stdio.wait_drained()
-                exec_.exit_code = LOST_EXIT_CODE if exit_ is None else exit_.code
-                exec_.is_running = False
-                exec_.ended.set()
-                await exec_.stdio.wait_drained()
+                await self._launch(exec_, nursery, exited)
+                async with trio.open_nursery() as announcing:
+                    announcing.start_soon(announce)
+                    await self._end(exec_, await exited.wait())
                 nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await self._record_end(exec_)
 
-    async def _launch(self, exec_: Exec) -> None:
+    async def _end(self, exec_: Exec, exit_: TaskExit | None) -> None:
+        exec_.stdio.process_exited()
+        with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
+            await exec_.stdio.wait_drained()
+        exec_.exit_code = LOST_EXIT_CODE if exit_ is None else exit_.code
+        exec_.is_running = False
+        exec_.ended.set()
+        await exec_.stdio.wait_drained()
+
+    async def _launch(
+        self, exec_: Exec, nursery: trio.Nursery, exited: Outcome[TaskExit | None]
+    ) -> None:
+        """Start the process; in `nursery` its pump and who waits for its end into `exited`."""
+
+        async def watch() -> None:
+            exited.set(await self._wait_exit(exec_))
+
         container_id, paths = exec_.container.id, exec_.stdio.paths
-        process = await self._specs.exec_process(exec_.container, exec_.config)
+        async with trio.open_nursery() as preparing:
+            preparing.start_soon(nursery.start, exec_.stdio.pump)
+            process = await self._specs.exec_process(exec_.container, exec_.config)
         tasks = self._containerd.tasks
         await tasks.exec(
             container_id,
@@ -220,6 +238,7 @@ class Execs:
             terminal=exec_.config.tty,
         )
         exec_.stdio.process_started()
+        nursery.start_soon(watch)  # asked for early, the end of a short process is told at once
         try:
             exec_.pid = await tasks.start(container_id, exec_.id)
         except BaseException:
@@ -230,7 +249,6 @@ class Execs:
         if exec_.config.tty and exec_.console_size and all(exec_.console_size):
             height, width = exec_.console_size
             await tasks.resize_pty(container_id, exec_.id, width=width, height=height)
-        await self._journal.tell(self._event(exec_, "exec_start", with_command=True))
 
     async def _wait_exit(self, exec_: Exec) -> TaskExit | None:
         """None when the exec's end cannot be known any more: its container's task is gone."""
