@@ -206,9 +206,10 @@ class Execs:
                     await exec_.stdio.wait_drained()
                     nursery.cancel_scope.cancel()
         finally:
-            if exec_.is_running:  # nobody follows it any more
-                exec_.stdio.release()
+            if exec_.is_running:  # nobody follows it any more, nor will the next daemon
                 self._set_ended(exec_, LOST_EXIT_CODE)
+                with trio.CancelScope(shield=True):
+                    await exec_.stdio.close()
         if exec_.ended.is_set():
             with trio.CancelScope(shield=True):
                 await self._record_end(exec_)
