@@ -80,9 +80,7 @@ def crash_alone(daemon: CrashableDaemon, path: str) -> None:
     assert (facts(daemon, "one"), facts(daemon, "two"), daemon.containerd_pid) == unharmed
 
 
-def _streams_are_whole(
-    daemon: CrashableDaemon, opened: dict[str, subprocess.Popen[bytes]]
-) -> None:
+def _streams_are_whole(daemon: CrashableDaemon, opened: dict[str, subprocess.Popen[bytes]]) -> None:
     out, _ = opened["exec"].communicate(b"ping", timeout=10)
     assert out == b"ping"
     daemon.docker("rename", "two", "second")
