@@ -22,6 +22,7 @@ from services.containers.oom import OomCounter
 from services.containers.remove import Remover
 from services.containers.restore import Restorer
 from services.containers.run import Runs
+from services.containers.running import Running
 from services.containers.runtimes import Runtimes
 from services.containers.spec import SpecDefaults
 from services.containers.spec_source import SpecSource
@@ -33,7 +34,7 @@ from services.networks import Networks
 from services.store import Store
 from services.system import HostFacts
 
-from .otp import DynamicSupervisor
+from .otp import DynamicSupervisor, Intensity
 from .settings import Settings
 from .sources import SNAPSHOTTER
 
@@ -53,14 +54,21 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
-    running: DynamicSupervisor,
-) -> tuple[Containers, Restorer]:
-    """The operations on containers, and what brings them back when the engine starts."""
+    is_ending: Callable[[], bool],
+) -> tuple[Containers, Running, Restorer]:
+    """The operations on containers, their supervisor, and what brings them back at the start.
+
+    `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
+    """
     wanted = settings.containers
     directory = settings.data_root / "containers"
     disk = trio.CapacityLimiter(DISK_THREADS)
     journal = Journal(store=store, events=bus)
-    runs = Runs(start_child=running.start_child)
+    # Ends of containers are no failures; only a supervisor that keeps failing counts here.
+    supervisor = DynamicSupervisor(
+        name="running", intensity=Intensity(max_restarts=100, window_s=10)
+    )
+    runs = Runs(start_child=supervisor.start_child)
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
@@ -79,12 +87,18 @@ def build_containers(
         runs=runs,
         default_grace_s=wanted.stop_timeout_s,
     )
+    running = Running(
+        supervisor=supervisor,
+        table=table,
+        stopper=stopper,
+        shutdown_timeout_s=lambda: current_settings().shutdown_timeout_s,
+    )
     execs = Execs(
         containerd=containerd,
         journal=journal,
         runs=runs,
         specs=specs,
-        directory=settings.exec_root / "io",
+        directory=terminals.directory,
     )
 
     async def forget(container: Container) -> None:
@@ -123,7 +137,7 @@ def build_containers(
         runs=runs,
         terminals=terminals,
         auto_remove=remover.remove_stopped,
-        is_live_restore=lambda: current_settings().live_restore,
+        outlives=lambda: current_settings().live_restore or not is_ending(),
     )
     creator = Creator(
         table=table,
@@ -162,10 +176,11 @@ def build_containers(
         root_filesystems=images,
         engine_id=engine_id,
         directory=directory,
+        streams_directory=terminals.directory,
         start=containers.start,
         disk=disk,
     )
-    return containers, restorer
+    return containers, running, restorer
 
 
 def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:

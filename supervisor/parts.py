@@ -27,6 +27,7 @@ from services.containers import ContainerTable
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
 from services.containers.restore import Restorer
+from services.containers.running import Running
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
@@ -37,7 +38,7 @@ from services.store import Store
 from services.system import HostFacts
 
 from .container_parts import build_containers, spec_defaults
-from .otp import DynamicSupervisor, Intensity, stop_request
+from .otp import stop_request
 from .settings import Settings
 from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION, build_id
@@ -58,7 +59,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
-    running: DynamicSupervisor
+    running: Running
     restorer: Restorer
     containers: Containers
     routes: DeferredApp
@@ -75,8 +76,11 @@ def build_parts(
     current_settings: Callable[[], Settings],
     reports: ReportSource,
     environment: Mapping[str, str],
+    is_ending: Callable[[], bool],
 ) -> Parts:
     """Make the parts. Reads certificates and seccomp profiles; starts nothing.
+
+    `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
 
     Raises:
         ConfigError, OSError: a file that the settings name cannot be used.
@@ -99,10 +103,8 @@ def build_parts(
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
     )
-    # Ends of containers are no failures; only a supervisor that keeps failing counts here.
-    running = DynamicSupervisor(name="running", intensity=Intensity(max_restarts=100, window_s=10))
     defaults = spec_defaults(settings, facts)
-    containers, restorer = build_containers(
+    containers, running, restorer = build_containers(
         settings,
         defaults=defaults,
         facts=facts,
@@ -114,7 +116,7 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
-        running=running,
+        is_ending=is_ending,
     )
     listeners = _listeners(settings, environment)
     app_config = AppConfig(engine_version=VERSION, experimental=settings.experimental)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
 import trio
 from loguru import logger
 
 from services.containers.container import Container
+from services.containers.files import remove_tree
 from services.containers.journal import Journal, container_event
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.run import Runs
@@ -21,7 +20,7 @@ from services.errors import Conflict, EngineError
 
 log = logger.bind(service="containers")
 
-ENDED_LIMIT_S: Final = 30.0
+ENDED_LIMIT_S: Final = 10.0  # and as long again once nobody waits for slow clients
 
 
 class RootFilesystems(Protocol):
@@ -75,8 +74,7 @@ class Remover:
             await self._kill(container)
         if run := self._runs.get(container):
             # The run cleans up after its task; with --rm it removes the container itself.
-            with trio.move_on_after(ENDED_LIMIT_S):
-                await run.ended.wait()
+            await run.end_within(ENDED_LIMIT_S)
         if self._table.get(container.id) is container:
             await self.remove_stopped(container)
 
@@ -126,15 +124,6 @@ class Remover:
         state = next_state(container.state, event)
         if state is container.state:
             return
-        status = msgspec.structs.replace(
-            container.status, state=state, error=error or container.status.error
+        await self._journal.change_status(
+            container, state=state, error=error or container.status.error
         )
-        await self._journal.set_status(container, status)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory and all in it; gone already is fine. Blocks."""
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return

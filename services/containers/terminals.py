@@ -6,7 +6,6 @@ soon as somebody asks for them.
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import trio
 
 from services.containerd import Containerd
 from services.containers.container import Container
-from services.containers.files import files_in
+from services.containers.files import files_in, remove_tree
 from services.containers.launch import container_directory
 from services.containers.logs import (
     JsonFileLog,
@@ -26,12 +25,16 @@ from services.containers.stdio import Lanes, Stdio
 
 
 class Terminals:
-    """Hands out the streams and the logs of containers."""
+    """Hands out the streams and the logs of containers.
+
+    Attributes:
+        directory: where the FIFOs lie, in a folder for each process.
+    """
 
     def __init__(self, *, containerd: Containerd, data_root: Path, exec_root: Path) -> None:
         self._containerd = containerd
         self._data_root = data_root
-        self._directory = exec_root / "io"
+        self.directory = exec_root / "io"
         self._streams: dict[str, Stdio] = {}
         self._logs: dict[str, JsonFileLog] = {}
         self._lanes = Lanes()
@@ -82,25 +85,25 @@ class Terminals:
             "LogPath": str(self.log_path(container)) if has_log else "",
         }
 
-    def retire_streams(self, container: Container) -> None:
-        """The run is over; who attaches from now on attaches to the next one."""
-        self._streams.pop(container.id, None)
+    def retire_streams(self, container: Container, streams: Stdio) -> None:
+        """The run of `streams` is over; who attaches from now on attaches to the next one."""
+        if self._streams.get(container.id) is streams:
+            del self._streams[container.id]
 
-    async def drop_streams(self, container: Container) -> None:
-        """The run did not come about: who is attached to it gets the end."""
-        streams = self._streams.pop(container.id, None)
-        if streams is not None:
-            await streams.close()
+    async def drop_streams(self, container: Container, streams: Stdio) -> None:
+        """The run of `streams` did not come about: who is attached to it gets the end."""
+        self.retire_streams(container, streams)
+        await streams.close()
 
     async def forget(self, container: Container) -> None:
         """The container is gone."""
-        await self.drop_streams(container)
+        streams = self._streams.get(container.id)
+        if streams is not None:
+            await self.drop_streams(container, streams)
         self._logs.pop(container.id, None)
-        left = self._directory / container.id
-        if left.exists():  # a start that failed keeps its streams for the next one
-            await trio.to_thread.run_sync(
-                partial(shutil.rmtree, left, ignore_errors=True), limiter=self._lanes.quiet
-            )
+        # With what was never logged, such as the start of a spool that a failed launch left.
+        remove = partial(remove_tree, self.directory / container.id)
+        await trio.to_thread.run_sync(remove, limiter=self._lanes.quiet)
 
     def _new_streams(self, container: Container) -> Stdio:
         config = container.definition.config
@@ -109,7 +112,7 @@ class Terminals:
             await self._containerd.tasks.close_io(container.id)
 
         return Stdio(
-            directory=self._directory / container.id,
+            directory=self.directory / container.id,
             tty=config.tty,
             stdin=config.open_stdin,
             stdin_once=config.stdin_once,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
@@ -20,7 +20,7 @@ from loguru import logger
 
 from services.errors import NotFound, NotSupported, Unavailable
 from services.networks.bridge import Attachment, Bridge, BridgeConfig, attach, ensure_bridge, mac_of
-from services.networks.firewall import install_table, remove_table
+from services.networks.firewall import install_table
 from services.networks.ipam import AddressPool
 from services.networks.netns import drop_namespace, held_namespaces, make_namespace
 
@@ -200,19 +200,9 @@ class Networks:
         if self._pool is not None:
             self._pool.take_if_free(IPv4Address(address))
 
-    async def reclaim(self, living: Set[str]) -> list[str]:
-        """Drop the namespaces of containers that do not live any more; returns their ids."""
-        held = await self._in_thread(partial(held_namespaces, self._directory))
-        dead = [name for name in held if name not in living]
-        for name in dead:
-            await self._in_thread(partial(drop_namespace, self._directory / name))
-            log.info("namespace reclaimed", container=name)
-        return dead
-
-    async def tear_down(self) -> None:
-        """Remove our firewall table; the bridge stays, as dockerd's does."""
-        if self._config is not None and self._config.firewall:
-            await remove_table(self._table)
+    async def held(self) -> list[str]:
+        """The ids of the containers that have a namespace here, alive or not."""
+        return await self._in_thread(partial(held_namespaces, self._directory))
 
     @property
     def _table(self) -> str:

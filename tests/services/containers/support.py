@@ -54,9 +54,9 @@ class MemoryJournal:
     events: list[Event] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
 
-    async def set_status(self, container: Container, status: Status, *events: Event) -> None:
+    async def change_status(self, container: Container, *events: Event, **changes: Any) -> None:
         await trio.lowlevel.checkpoint()
-        container.replace(status=status)
+        container.replace(status=msgspec.structs.replace(container.status, **changes))
         self.events += events
 
     async def tell(self, *events: Event) -> None:

@@ -38,7 +38,9 @@ class FakeLauncher:
         status = msgspec.structs.replace(run.container.status, **changed)
         run.container.replace(status=status)
 
-    async def clean_up(self, run: Run, endpoints: Mapping[str, EndpointSettings]) -> None:
+    async def clean_up(
+        self, container: Container, endpoints: Mapping[str, EndpointSettings]
+    ) -> None:
         self.cleaned.append(dict(endpoints))
 
     async def was_oom_killed(self, container: Container) -> bool:
@@ -60,14 +62,14 @@ class FakeTerminals:
     def streams(self, container: Container) -> FakeStdio:
         return FakeStdio()
 
-    def retire_streams(self, container: Container) -> None: ...
-    async def drop_streams(self, container: Container) -> None: ...
+    def retire_streams(self, container: Container, streams: object) -> None: ...
+    async def drop_streams(self, container: Container, streams: object) -> None: ...
 
 
 class OneRun(Run):
     """A run without a supervisor: its pump needs none."""
 
-    async def restart_pump(self, stdio: Any) -> None:
+    async def renew_streams(self, stdio: Any) -> None:
         self.stdio = stdio
 
 
@@ -94,7 +96,7 @@ class Scene:
             runs=cast(Any, None),
             terminals=cast(Any, FakeTerminals()),
             auto_remove=remove,
-            is_live_restore=lambda: False,
+            outlives=lambda: False,
         )
         await lives.live(self.run, trio.TASK_STATUS_IGNORED)
 
@@ -134,12 +136,13 @@ async def test_what_runs_is_adopted_what_does_not_is_launched(
 async def test_a_part_that_begins_anew_after_the_exit_launches_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """A crash in the clean-up must not bring the container back to life."""
+    """A crash in the clean-up must not bring the container back to life; what is held is freed."""
     scene = Scene(container(State.EXITED), exits(0))
     scene.run.was_launched = True
+    scene.run.held = {}
     await scene.live()
     assert scene.launcher.launches == []
-    assert len(scene.launcher.cleaned) == 1
+    assert scene.launcher.cleaned == [{}]
 
 
 async def test_an_absent_containerd_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:

@@ -166,7 +166,7 @@ async def test_a_stuck_shim_costs_a_bounded_wait_and_a_clear_error(
 ) -> None:
     """The process is killed past its shim, and the caller is told what is wrong."""
     killed: list[int] = []
-    monkeypatch.setattr("services.containers.stop._kill_process", killed.append)
+    monkeypatch.setattr("services.containers.stop._kill_process", lambda _, pid: killed.append(pid))
     subject = container(State.RUNNING)
     stopper, _, _ = build(subject, is_stuck=True)
     with pytest.raises(DeadlineExceeded, match="web was killed, but no exit was reported"):
