@@ -102,7 +102,7 @@ def test_attach_and_detach(daemon: Daemon) -> None:
         terminal.type("\r")
         terminal.expect(PROMPT)
         terminal.type("echo $KEPT\r")
-        assert "here" in terminal.expect(PROMPT)
+        terminal.expect("\r\nhere\r\n")
         terminal.type("\x18x")
         assert terminal.wait() == 0
     assert daemon.docker("inspect", "shell", "-f", "{{.State.Running}}").text == "true"
