@@ -13,8 +13,9 @@ from typing import Any, Final, Protocol
 
 import click
 
+from services.api.hosts import parse_host
+
 from .configure import load
-from .hosts import parse_host
 from .options import OPTIONS, Kind, Option, Value
 from .settings import ConfigError, Settings
 from .values import (

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 
+from services.api.hosts import parse_host
+
 from .configfile import read_config_file
-from .hosts import parse_host
 from .options import OPTIONS, Kind, Option, Value
 from .settings import (
     ApiSettings,

@@ -4,7 +4,7 @@
     ├─ reports              the tree's reports, in the log and counted
     ├─ listeners            sockets opened once and kept
     ├─ containerd           one_for_one: process (without --containerd), connection
-    ├─ store
+    ├─ store                one_for_one: database
     ├─ events               one_for_one: bus, stream
     ├─ engine               one_for_one: images, networks, containers
     │  └─ containers        rest_for_one: running (one supervisor a container), restore
@@ -20,7 +20,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -62,18 +62,16 @@ PATIENT = Backoff(first_s=0.1, cap_s=5.0)
 OFTEN = Intensity(max_restarts=20, window_s=30.0)
 
 
-def root_tree(
-    parts: Parts, reports: TreeReports, *, shutdown_timeout_s: float, serve_api_wait: Outcome[None]
-) -> Supervisor:
+def root_tree(parts: Parts, reports: TreeReports, *, serve_api_wait: Outcome[None]) -> Supervisor:
     """The supervision tree of the whole daemon."""
     root = Supervisor(
         [
             _supervisor(_reports_tree(parts, reports)),
             ChildSpec(id="listeners", start=parts.listeners.run),
             _supervisor(_containerd_tree(parts)),
-            ChildSpec(id="store", start=parts.store.run, shutdown_s=15.0),
+            _supervisor(_store_tree(parts)),
             _supervisor(_events_tree(parts)),
-            _supervisor(_engine_tree(parts, shutdown_timeout_s)),
+            _supervisor(_engine_tree(parts)),
             _supervisor(_faces_tree(parts, serve_api_wait)),
         ],
         name="root",
@@ -106,6 +104,15 @@ def _containerd_tree(parts: Parts) -> Supervisor:
     return Supervisor(children, name="containerd", intensity=OFTEN)
 
 
+def _store_tree(parts: Parts) -> Supervisor:
+    """Those who stand on it wait at its gate while it is opened again."""
+    return Supervisor(
+        [ChildSpec(id="database", start=parts.store.run, shutdown_s=15.0, backoff=PATIENT)],
+        name="store",
+        intensity=OFTEN,
+    )
+
+
 def _events_tree(parts: Parts) -> Supervisor:
     return Supervisor(
         [
@@ -117,14 +124,14 @@ def _events_tree(parts: Parts) -> Supervisor:
     )
 
 
-def _engine_tree(parts: Parts, shutdown_timeout_s: float) -> Supervisor:
+def _engine_tree(parts: Parts) -> Supervisor:
     containers = Supervisor(
         [
             ChildSpec(
                 id="running",
                 start=parts.running.run,
                 type=ChildType.SUPERVISOR,
-                shutdown_s=shutdown_timeout_s,
+                shutdown_s=INFINITY,  # it limits its end by itself
             ),
             ChildSpec(id="restore", start=parts.restorer.run, backoff=PATIENT),
         ],
@@ -202,6 +209,7 @@ class Daemon:
             level=settings.log.effective_level, format=settings.log.format, raw=settings.log.raw
         )
         self._notifier = Notifier.from_environment(os.environ)
+        self._is_ending = False
 
     @property
     def settings(self) -> Settings:
@@ -214,13 +222,7 @@ class Daemon:
         parts = await self._build(reports)
         stopc = Latch()
         serve_api_wait: Outcome[None] = Outcome()
-        timeout_s = self._settings.shutdown_timeout_s
-        root = root_tree(
-            parts,
-            reports,
-            shutdown_timeout_s=INFINITY if timeout_s < 0 else float(timeout_s),
-            serve_api_wait=serve_api_wait,
-        )
+        root = root_tree(parts, reports, serve_api_wait=serve_api_wait)
         trap = SignalTrap(
             drain=partial(self._drain, root),
             reload=partial(self._reload, parts),
@@ -229,36 +231,32 @@ class Daemon:
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(trap.run)
-            try:
-                await nursery.start(self._supervise, root, serve_api_wait)
-                log.info("daemon ready", pid=os.getpid())
-                self._notifier.ready("serving")
-                nursery.start_soon(self._notifier.run)
-                status = await _status_of(serve_api_wait)
-            except StartFailed as error:
-                log.error("start failed", error=str(_root_cause(error)))
-                status = 1
+            ready = _Ready(partial(self._tell_ready, nursery))
+            nursery.start_soon(self._supervise, root, ready, serve_api_wait)
+            status = await _status_of(serve_api_wait)
             stopc.set()
             nursery.cancel_scope.cancel()
         log.info("daemon ended", status=status)
         return status
 
     async def _supervise(
-        self,
-        root: Supervisor,
-        serve_api_wait: Outcome[None],
-        *,
-        task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
+        self, root: Supervisor, ready: trio.TaskStatus[object], serve_api_wait: Outcome[None]
     ) -> None:
         """Run the tree; its end, in good order or not, is the daemon's."""
         try:
-            await root.run(task_status=task_status)
+            await root.run(task_status=ready)
             serve_api_wait.set(None)
-        except StartFailed:
-            raise
+        except StartFailed as error:
+            log.error("start failed", error=str(_root_cause(error)))
+            serve_api_wait.set_error(error)
         except Exception as error:
             log.opt(exception=error).error("the tree ended")
             serve_api_wait.set_error(error)
+
+    def _tell_ready(self, nursery: trio.Nursery) -> None:
+        log.info("daemon ready", pid=os.getpid())
+        self._notifier.ready("serving")
+        nursery.start_soon(self._notifier.run)
 
     async def _build(self, reports: TreeReports) -> Parts:
         settings = self._settings
@@ -273,9 +271,11 @@ class Daemon:
             current_settings=lambda: self._settings,
             reports=reports,
             environment=os.environ,
+            is_ending=lambda: self._is_ending,
         )
 
     def _drain(self, root: Supervisor) -> None:
+        self._is_ending = True
         self._notifier.stopping("draining")
         log.info("draining")
         root.stop()
@@ -310,6 +310,17 @@ class Daemon:
             },
             time_ns=time.time_ns(),
         )
+
+
+class _Ready(trio.TaskStatus[object]):
+    """Calls `tell` once the tree is up; never, if it is asked to end before."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def started(self, value: object = None) -> None:  # noqa: ARG002 (trio's signature)
+        """The tree is up."""
+        self._tell()
 
 
 async def _status_of(serve_api_wait: Outcome[None]) -> int:

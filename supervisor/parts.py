@@ -6,44 +6,28 @@ No part looks another one up. What must survive a restart of a part is its objec
 from __future__ import annotations
 
 import os
-import shutil
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-import trio
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from services.api.asgi import ASGIApp
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
-from services.api.hosts import FdHost, Host, TcpHost, UnixHost
 from services.api.identity import AppConfig
 from services.api.listeners import Listeners
 from services.api.server import ApiServer, ServerConfig
 from services.api.systemd import ActivatedSockets
 from services.api.tls import TLSConfig, server_context
 from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
-from services.containers import Container, ContainerTable
-from services.containers.config import Ulimit
+from services.containers import ContainerTable
 from services.containers.containers import Containers
-from services.containers.create import Creator
-from services.containers.exec import Execs
-from services.containers.journal import MIGRATIONS, Journal
-from services.containers.launch import TaskLauncher
-from services.containers.life import Lives
-from services.containers.oom import OomCounter
-from services.containers.remove import Remover
+from services.containers.journal import MIGRATIONS
 from services.containers.restore import Restorer
-from services.containers.run import Runs
-from services.containers.runtimes import Runtimes
-from services.containers.spec import SpecDefaults
-from services.containers.spec_source import SpecSource
-from services.containers.stop import Stopper
-from services.containers.terminals import Terminals
+from services.containers.running import Running
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
@@ -53,13 +37,12 @@ from services.networks import BridgeConfig, Networks
 from services.store import Store
 from services.system import HostFacts
 
-from .hosts import HostAddress
-from .otp import DynamicSupervisor, Intensity, stop_request
+from .container_parts import build_containers, spec_defaults
+from .otp import stop_request
 from .settings import Settings
 from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION, build_id
 
-DISK_THREADS: Final = 8
 API_DRAIN_S: Final = 5.0
 
 
@@ -76,7 +59,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
-    running: DynamicSupervisor
+    running: Running
     restorer: Restorer
     containers: Containers
     routes: DeferredApp
@@ -93,8 +76,11 @@ def build_parts(
     current_settings: Callable[[], Settings],
     reports: ReportSource,
     environment: Mapping[str, str],
+    is_ending: Callable[[], bool],
 ) -> Parts:
     """Make the parts. Reads certificates and seccomp profiles; starts nothing.
+
+    `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
 
     Raises:
         ConfigError, OSError: a file that the settings name cannot be used.
@@ -117,10 +103,8 @@ def build_parts(
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
     )
-    # Ends of containers are no failures; only a supervisor that keeps failing counts here.
-    running = DynamicSupervisor(name="running", intensity=Intensity(max_restarts=100, window_s=10))
-    defaults = _spec_defaults(settings, facts)
-    containers, restorer = _containers(
+    defaults = spec_defaults(settings, facts)
+    containers, running, restorer = build_containers(
         settings,
         defaults=defaults,
         facts=facts,
@@ -132,7 +116,7 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
-        running=running,
+        is_ending=is_ending,
     )
     listeners = _listeners(settings, environment)
     app_config = AppConfig(engine_version=VERSION, experimental=settings.experimental)
@@ -145,6 +129,7 @@ def build_parts(
         bus=bus,
         images=images,
         containers=containers,
+        networks=networks,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,
@@ -182,172 +167,15 @@ def build_parts(
     )
 
 
-def _containers(
-    settings: Settings,
-    *,
-    defaults: SpecDefaults,
-    facts: HostFacts,
-    engine_id: str,
-    current_settings: Callable[[], Settings],
-    containerd: Containerd,
-    store: Store,
-    bus: EventBus,
-    table: ContainerTable,
-    images: Images,
-    networks: Networks,
-    running: DynamicSupervisor,
-) -> tuple[Containers, Restorer]:
-    wanted = settings.containers
-    directory = settings.data_root / "containers"
-    disk = trio.CapacityLimiter(DISK_THREADS)
-    journal = Journal(store=store, events=bus)
-    runs = Runs(start_child=running.start_child)
-    terminals = Terminals(
-        containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
-    )
-    specs = SpecSource(
-        facts=facts,
-        defaults=defaults,
-        directory=directory,
-        dns=wanted.dns,
-        dns_search=wanted.dns_search,
-        dns_options=wanted.dns_options,
-        disk=disk,
-    )
-    stopper = Stopper(
-        containerd=containerd,
-        journal=journal,
-        runs=runs,
-        default_grace_s=wanted.stop_timeout_s,
-    )
-    execs = Execs(
-        containerd=containerd,
-        journal=journal,
-        runs=runs,
-        specs=specs,
-        directory=settings.exec_root / "io",
-    )
-
-    async def forget(container: Container) -> None:
-        execs.forget(container)
-        await terminals.forget(container)
-
-    remover = Remover(
-        table=table,
-        journal=journal,
-        runs=runs,
-        stopper=stopper,
-        root_filesystems=images,
-        forget=forget,
-        directory=directory,
-        disk=disk,
-    )
-    lives = Lives(
-        containerd=containerd,
-        journal=journal,
-        launcher=TaskLauncher(
-            containerd=containerd,
-            journal=journal,
-            networks=networks,
-            root_filesystems=images,
-            specs=specs,
-            runtimes=Runtimes(wanted.runtimes, systemd_cgroup=defaults.cgroup_driver == "systemd"),
-            engine_id=engine_id,
-            oom_kills=OomCounter(facts=facts, defaults=defaults).kills,
-            disk=disk,
-        ),
-        stopper=stopper,
-        runs=runs,
-        terminals=terminals,
-        auto_remove=remover.remove_stopped,
-        is_live_restore=lambda: current_settings().live_restore,
-    )
-    creator = Creator(
-        table=table,
-        journal=journal,
-        images=images,
-        networks=networks,
-        facts=facts,
-        defaults=defaults,
-        log_driver=wanted.log_driver,
-        log_options=dict(wanted.log_opts),
-        snapshotter=SNAPSHOTTER,
-        directory=directory,
-        disk=disk,
-    )
-    containers = Containers(
-        containerd=containerd,
-        table=table,
-        journal=journal,
-        runs=runs,
-        lives=lives,
-        creator=creator,
-        stopper=stopper,
-        remover=remover,
-        execs=execs,
-        terminals=terminals,
-    )
-    restorer = Restorer(
-        containerd=containerd,
-        table=table,
-        journal=journal,
-        runs=runs,
-        lives=lives,
-        remover=remover,
-        networks=networks,
-        terminals=terminals,
-        root_filesystems=images,
-        engine_id=engine_id,
-        directory=directory,
-        start=containers.start,
-        disk=disk,
-    )
-    return containers, restorer
-
-
 def _containerd_process(settings: Settings) -> Process | None:
     """Our own containerd, unless the address of another one is given."""
     if settings.containerd.address is not None:
         return None
-    level = "debug" if settings.log.debug else "info"
+    # It tells of every plugin and every shim at `info`.
+    level = "debug" if settings.log.debug else "warn"
     return Process(
         ProcessConfig(data_root=settings.data_root, exec_root=settings.exec_root, log_level=level)
     )
-
-
-def _spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
-    wanted = settings.containers
-    profile = wanted.seccomp_profile
-    if profile not in ("builtin", "unconfined"):
-        profile = Path(profile).read_text()
-    names = {"runc", "io.containerd.runc.v2", *(runtime.name for runtime in wanted.runtimes)}
-    return SpecDefaults(
-        runtimes=frozenset(names),
-        default_runtime=wanted.default_runtime,
-        init=wanted.init,
-        init_path=wanted.init_path or _init_path(),
-        seccomp_profile=profile,
-        apparmor_profile="",
-        no_new_privileges=wanted.no_new_privileges,
-        ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in wanted.ulimits),
-        cgroup_driver=wanted.cgroup_driver or _cgroup_driver(facts),
-        cgroup_parent=wanted.cgroup_parent,
-        shm_size_bytes=wanted.shm_size_bytes,
-        ipc_mode=wanted.ipc_mode,
-        cgroupns_mode=wanted.cgroupns_mode,
-        data_root=str(settings.data_root),
-    )
-
-
-def _cgroup_driver(facts: HostFacts) -> Literal["cgroupfs", "systemd"]:
-    """dockerd's choice: systemd where it manages a unified hierarchy."""
-    return "systemd" if facts.systemd and facts.cgroup.version == "2" else "cgroupfs"
-
-
-def _init_path() -> str:
-    """docker-init where Docker is installed, else Debian's static tini."""
-    found = (shutil.which(name) for name in ("docker-init", "tini-static", "tini"))
-    return next((path for path in found if path), "/usr/bin/tini-static")
 
 
 def _bridge(settings: Settings) -> BridgeConfig | None:
@@ -369,22 +197,12 @@ def _bridge(settings: Settings) -> BridgeConfig | None:
 def _listeners(settings: Settings, environment: Mapping[str, str]) -> Listeners:
     api = settings.api
     return Listeners(
-        [_host(address) for address in api.hosts],
+        api.hosts,
         group=api.group,
         tls=_tls(settings),
         tls_verify=api.tls.verify if api.tls else False,
         activated=ActivatedSockets.from_environ(environment, pid=os.getpid()),
     )
-
-
-def _host(address: HostAddress) -> Host:
-    match address.scheme:
-        case "unix":
-            return UnixHost(path=Path(address.address))
-        case "tcp":
-            return TcpHost(host=address.address, port=address.port)
-        case "fd":
-            return FdHost(name="" if address.address == "*" else address.address)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

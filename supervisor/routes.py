@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import platform
 
+from quart import Blueprint
+
 from services.api.app import build_routes
 from services.api.asgi import ASGIApp
 from services.api.components import Components
 from services.api.container_list import ContainerList
+from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
 from services.api.routes.exec import ExecRoutes
 from services.api.routes.images import ImageRoutes
+from services.api.routes.networks import NetworkRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
+from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, OpenHost
+from services.networks import Networks
 
 from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION, build_id
@@ -23,6 +29,13 @@ from .version import VERSION, build_id
 
 def build_routes_app(sources: RouteSources) -> ASGIApp:
     """The app behind the front: every operation that the engine offers, and 501 for the others."""
+    return build_routes(
+        [*served_blueprints(sources), unsupported_blueprint()], config=sources.app_config
+    )
+
+
+def served_blueprints(sources: RouteSources) -> list[Blueprint]:
+    """The routes of all operations that the engine offers."""
     containers = sources.containers
     listing = ContainerList(
         containers.table,
@@ -48,17 +61,29 @@ def build_routes_app(sources: RouteSources) -> ASGIApp:
         in_use=sources.in_use,
         snapshotter=SNAPSHOTTER,
     )
-    return build_routes(
-        [
-            system.blueprint(),
-            images.blueprint(),
-            ContainerRoutes(containers, listing).blueprint(),
-            ContainerStreamRoutes(containers).blueprint(),
-            ExecRoutes(containers).blueprint(),
-            absent_blueprint(),
-            unsupported_blueprint(),
-        ],
-        config=sources.app_config,
+    networks = NetworkRoutes(
+        sources.networks, bridge=lambda: _bridge(sources.networks), containers=containers.table
+    )
+    return [
+        system.blueprint(),
+        images.blueprint(),
+        ContainerRoutes(containers, listing).blueprint(),
+        ContainerStreamRoutes(containers).blueprint(),
+        ExecRoutes(containers).blueprint(),
+        networks.blueprint(),
+        absent_blueprint(),
+    ]
+
+
+def _bridge(networks: Networks) -> BridgeOnHost | None:
+    config = networks.bridge_config
+    if config is None:
+        return None
+    return BridgeOnHost(
+        name=config.name,
+        address=networks.bridge_address,
+        mtu=config.mtu,
+        masquerade=config.masquerade,
     )
 
 
@@ -90,8 +115,8 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         containerd_namespace=sources.containerd.namespace,
         firewall="nftables" if settings.network.firewall else "",
         open_hosts=tuple(
-            OpenHost(address=f"{host.address}:{host.port}", is_encrypted=tls is not None)
+            OpenHost(address=f"{host.host}:{host.port}", is_encrypted=tls is not None)
             for host in sources.hosts
-            if host.scheme == "tcp" and not (tls and tls.verify)
+            if isinstance(host, TcpHost) and not (tls and tls.verify)
         ),
     )

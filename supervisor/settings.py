@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from .hosts import HostAddress
+from services.api.hosts import Host
+
 from .values import Runtime, Ulimit
 
 
@@ -47,7 +48,7 @@ class TlsSettings:
 class ApiSettings:
     """Where and how the API is served."""
 
-    hosts: tuple[HostAddress, ...]  # at least one
+    hosts: tuple[Host, ...]  # at least one
     group: str = "docker"  # of the unix sockets; empty: none
     group_given: bool = False  # asked for by name: then it must exist
     tls: TlsSettings | None = None

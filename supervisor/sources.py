@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from services.api.hosts import Host
 from services.api.identity import AppConfig
 from services.containerd import Containerd
 from services.containers.containers import Containers
 from services.containers.spec import SpecDefaults
 from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
+from services.networks import Networks
 from services.system import HostFacts
 
-from .hosts import HostAddress
 from .settings import Settings
 
 SNAPSHOTTER: Final = "overlayfs"
@@ -34,7 +35,8 @@ class RouteSources:
     containerd: Containerd
     bus: EventBus
     images: Images
+    networks: Networks
     containers: Containers
     in_use: Callable[[ImageId], Sequence[ImageUse]]
-    hosts: tuple[HostAddress, ...]
+    hosts: tuple[Host, ...]
     app_config: AppConfig

@@ -8,21 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
+from unittest.mock import MagicMock
 
 from quart import Blueprint, Quart
 
-from services.api.routes.absent import absent_blueprint
-from services.api.routes.container_streams import ContainerStreamRoutes
-from services.api.routes.containers import ContainerRoutes
-from services.api.routes.exec import ExecRoutes
-from services.api.routes.images import ImageRoutes
-from services.api.routes.networks import NetworkRoutes
-from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.unsupported import LIMITS, UNSUPPORTED
 from services.api.version import CURRENT, MINIMUM
 from supervisor.options import OPTIONS, Option
+from supervisor.routes import served_blueprints
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "compatibility.md"
 PING: Final = (("GET", "/_ping"), ("HEAD", "/_ping"))
@@ -34,18 +29,7 @@ Operation = tuple[str, str]
 
 def served_operations() -> set[Operation]:
     """All operations that a route answers with something else than 501."""
-    nothing = cast(Any, None)  # only the rules are looked at
-    blueprints = (
-        ContainerRoutes(nothing, nothing).blueprint(),
-        ContainerStreamRoutes(nothing).blueprint(),
-        ExecRoutes(nothing).blueprint(),
-        ImageRoutes(nothing, snapshots=nothing, in_use=nothing, snapshotter="").blueprint(),
-        NetworkRoutes(nothing, bridge=nothing, containers=()).blueprint(),
-        SystemRoutes(
-            engine=nothing, components=nothing, containers=nothing, images=nothing, events=nothing
-        ).blueprint(),
-        absent_blueprint(),
-    )
+    blueprints = served_blueprints(MagicMock())  # only the rules are looked at
     return {*rules_of(*blueprints), *PING}
 
 

@@ -10,6 +10,8 @@ import pytest
 import trio
 import trio.testing
 
+pytest_plugins = ["tests.support.fixtures"]
+
 
 @pytest.fixture
 def mock_clock() -> trio.testing.MockClock:

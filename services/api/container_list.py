@@ -20,6 +20,8 @@ KNOWN_FILTERS: Final = frozenset(
     }
 )  # fmt: skip
 
+HEALTH_STATES: Final = frozenset({"none", "starting", "healthy", "unhealthy"})
+
 Filters = Mapping[str, tuple[str, ...]]
 Matcher = Callable[[Container, str], bool]
 ImageNames = Callable[[Container], frozenset[str]]
@@ -82,6 +84,12 @@ class ContainerList:
                 raise InvalidParameter(
                     f'invalid value for filter "status": invalid value "{value}"'
                 )
+        for value in filters.get("health", ()):
+            if value not in HEALTH_STATES:
+                raise InvalidParameter(f"unrecognized filter value for health: {value}")
+        for value in filters.get("is-task", ()):
+            if value.lower() not in ("true", "false", "0", "1"):
+                raise InvalidParameter(f"invalid filter 'is-task=[{value}]'")
         for value in filters.get("exited", ()):
             if not re.match(r"-?\d{1,9}\Z", value):
                 raise InvalidParameter(f"invalid filter 'exited={value}'")

@@ -55,38 +55,47 @@ Host = UnixHost | TcpHost | FdHost
 
 
 def parse_host(text: str, *, tls: bool = False) -> Host:
-    """Read one `--host`. Without a scheme it is TCP; what is left out is dockerd's default.
+    """dockerd's `-H`: `unix://path`, `tcp://host:port`, `fd://[name]`, `host:port`, or empty.
+
+    What is left out is filled in: the default socket, `localhost`, port 2375 or with TLS 2376. The
+    empty text is the default socket, with TLS the default TCP address.
 
     Raises:
-        InvalidHostError: no such scheme, or an address that is none.
+        InvalidHostError: with dockerd's sentence.
     """
-    text = text.strip()
-    scheme, found, rest = text.partition("://")
+    text = text.strip() or ("tcp://" if tls else "unix://")
+    scheme, found, address = text.partition("://")
     if not found:
-        scheme, rest = "tcp", text
+        scheme, address = "tcp", text
     match scheme:
         case "unix":
-            return UnixHost(path=Path(rest or DEFAULT_UNIX_PATH))
+            return UnixHost(path=_unix_path(address, text))
         case "tcp":
-            return _parse_tcp(text, rest, TLS_PORT if tls else PLAIN_PORT)
+            return _parse_tcp(address, text, TLS_PORT if tls else PLAIN_PORT)
         case "fd":
-            return FdHost(name="" if rest == "*" else rest)
-    raise InvalidHostError(f"invalid bind address format: {text}")
+            return FdHost(name="" if address == "*" else address)
+    raise InvalidHostError(f"invalid bind address ({text}): unsupported proto '{scheme}'")
 
 
-def _parse_tcp(text: str, rest: str, default_port: int) -> TcpHost:
-    address = rest.rstrip("/")
-    if "/" in address:
+def _unix_path(address: str, text: str) -> Path:
+    if "://" in address:
+        raise InvalidHostError(f"invalid bind address ({text}): invalid unix address: {address}")
+    return Path(address or DEFAULT_UNIX_PATH)
+
+
+def _parse_tcp(address: str, text: str, default_port: int) -> TcpHost:
+    if "/" in address.rstrip("/") or "@" in address:
         raise InvalidHostError(f"invalid bind address ({text}): should not contain a path element")
+    address = address.rstrip("/")
     if address.startswith("["):
-        host, closed, tail = address[1:].partition("]")
-        if not closed or (tail and not tail.startswith(":")):
-            raise InvalidHostError(f"invalid bind address ({text})")
-        port = tail[1:]
-    elif address.count(":") > 1:
-        raise InvalidHostError(f"invalid bind address ({text}): too many colons in address")
+        host, bracket, rest = address[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise InvalidHostError(f"invalid bind address ({text}): missing ']' in address")
+        port = rest[1:]
     else:
         host, _, port = address.partition(":")
+        if ":" in port:
+            raise InvalidHostError(f"invalid bind address ({text}): too many colons in address")
     if port and not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise InvalidHostError(f"invalid bind address ({text}): invalid port {port}")
+        raise InvalidHostError(f"invalid bind address ({text}): invalid port: {port}")
     return TcpHost(host=host or DEFAULT_TCP_HOST, port=int(port) if port else default_port)

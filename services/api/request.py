@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
-from typing import Any, Final, cast
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import quart
 from quart_trio.wrappers import TrioRequest
@@ -12,6 +13,9 @@ from services.api.asgi import EXTENSION, ConnectionExtension, Receive
 from services.api.query import Query, parse_query
 from services.api.version import ApiVersion
 from services.errors import InvalidParameter
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 VALUE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """The most that a body read whole (JSON) may have; streams have no limit."""
@@ -103,3 +107,18 @@ class EngineRequest(TrioRequest):
 def current_request() -> EngineRequest:
     """The request that the running handler answers."""
     return cast(EngineRequest, quart.request)
+
+
+def outlives_client(view: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """A view that changes something, and does so to the end though its client may leave.
+
+    dockerd does not tie such operations to the request either: Ctrl-C in `docker stop` stops the
+    waiting, not the stop.
+    """
+
+    @functools.wraps(view)
+    async def outliving(*args: P.args, **kwargs: P.kwargs) -> T:
+        current_request().ignore_hang_up()
+        return await view(*args, **kwargs)
+
+    return outliving

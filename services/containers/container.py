@@ -44,12 +44,14 @@ class Container:
     Attributes:
         definition, status: what is also on disk. Replaced only by the journal, after the write.
         revision: grows with every change, so that an encoded answer can be kept until then.
+        writing: the journal's, for the time of one write.
     """
 
     def __init__(self, definition: Definition, status: Status) -> None:
         self.definition = definition
         self.status = status
         self.revision = 0
+        self.writing = trio.Lock()
         self._turn = trio.Lock()
         self._turn_for = ""
         self._turn_since = 0.0

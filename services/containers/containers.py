@@ -269,20 +269,13 @@ class Containers:
     async def _end_old_run(self, container: Container) -> None:
         """What is left of the last run: a client that still reads its output loses the rest."""
         run = self._runs.get(container)
-        if run is None:
-            return
-        with trio.move_on_after(OLD_RUN_LIMIT_S):
-            await run.ended.wait()
-            return
-        run.cut_streams()
-        with trio.move_on_after(OLD_RUN_LIMIT_S):
-            await run.ended.wait()
-            return
-        raise Conflict(f"container {container.name} is still ending; try again")
+        if run is not None and not await run.end_within(OLD_RUN_LIMIT_S):
+            raise Conflict(f"container {container.name} is still ending; try again")
 
     async def _change_state(self, container: Container, event: LifeEvent) -> None:
-        status = msgspec.structs.replace(container.status, state=next_state(container.state, event))
-        await self._journal.set_status(container, status, container_event(container, event.value))
+        told = container_event(container, event.value)
+        state = next_state(container.state, event)
+        await self._journal.change_status(container, told, state=state)
 
 
 def _check_startable(container: Container) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,10 +22,11 @@ from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.model import State
 from services.containers.run import Runs
-from services.containers.start_errors import exit_code_of_failed_start, text_of_failed_start
+from services.containers.start_errors import exit_code_of_failed_exec, text_of_failed_start
 from services.containers.stdio import Stdio
 from services.errors import (
     Conflict,
+    DeadlineExceeded,
     EngineError,
     InvalidParameter,
     NotFound,
@@ -32,6 +34,7 @@ from services.errors import (
     single_error,
 )
 from services.events import Event
+from supervisor.otp import StopRequest, stop_request
 from supervisor.otp.channel import Outcome
 
 log = logger.bind(service="containers")
@@ -40,6 +43,9 @@ KEPT_AFTER_END: Final = 1000
 """Ended execs that can still be inspected, over all containers; the oldest is forgotten first."""
 
 LOST_EXIT_CODE: Final = 137
+
+START_LIMIT_S: Final = 15.0
+UNDO_LIMIT_S: Final = 5.0
 
 DRAIN_BEFORE_RECORD_S: Final = 3.0
 """How long an attached client that does not read can hold the exit code back."""
@@ -152,9 +158,11 @@ class Execs:
         try:
             await run.start_exec(exec_.id, lambda **started: self._live(exec_, **started))
         except EngineError as error:
-            exec_.exit_code = exit_code_of_failed_start(str(error))
+            exec_.exit_code = exit_code_of_failed_exec(str(error))
             exec_.ended.set()
             await exec_.stdio.close()
+            if isinstance(error, (Conflict, DeadlineExceeded, Unavailable)):
+                raise
             raise InvalidParameter(text_of_failed_start(str(error), "exec")) from error
 
     def check_startable(self, exec_: Exec) -> None:
@@ -175,12 +183,6 @@ class Execs:
             exec_.container.id, exec_.id, width=width, height=height
         )
 
-    def end_all(self, container: Container) -> None:
-        """The container's task is gone, and with it every exec of it."""
-        for exec_ in tuple(self.of(container)):
-            if exec_.was_started:
-                exec_.stdio.process_exited()
-
     def forget(self, container: Container) -> None:
         """The container is gone."""
         for exec_id in [e.id for e in self._execs.values() if e.container is container]:
@@ -190,35 +192,50 @@ class Execs:
         self, exec_: Exec, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """One exec under its container's supervisor: started once its process runs."""
+        request = stop_request()
         exited = Outcome[TaskExit | None]()
+        try:
+            with single_error():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(
+                        self._end_with_run, exec_, request, nursery.cancel_scope.cancel
+                    )
+                    await self._launch(exec_, nursery, exited)
+                    task_status.started()
+                    await self._see_exit(exec_, exited)
+                    await exec_.stdio.wait_drained()
+                    nursery.cancel_scope.cancel()
+        finally:
+            if exec_.is_running:  # nobody follows it any more
+                exec_.stdio.release()
+                self._set_ended(exec_, LOST_EXIT_CODE)
+        if exec_.ended.is_set():
+            with trio.CancelScope(shield=True):
+                await self._record_end(exec_)
 
-        async def announce() -> None:
-            await self._journal.tell(self._event(exec_, "exec_start", with_command=True))
-            task_status.started()
-
-        with single_error():
-            async with trio.open_nursery() as nursery:
-                await self._launch(exec_, nursery, exited)
-                async with trio.open_nursery() as announcing:
-                    announcing.start_soon(announce)
-                    await self._end(exec_, await exited.wait())
-                nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True):
-            await self._record_end(exec_)
-
-    async def _end(self, exec_: Exec, exit_: TaskExit | None) -> None:
+    async def _see_exit(self, exec_: Exec, exited: Outcome[TaskExit | None]) -> None:
+        exit_ = await exited.wait()
         exec_.stdio.process_exited()
         with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
             await exec_.stdio.wait_drained()
-        exec_.exit_code = LOST_EXIT_CODE if exit_ is None else exit_.code
-        exec_.is_running = False
+        self._set_ended(exec_, LOST_EXIT_CODE if exit_ is None else exit_.code)
+
+    def _set_ended(self, exec_: Exec, code: int) -> None:
+        exec_.exit_code, exec_.is_running = code, False
         exec_.ended.set()
-        await exec_.stdio.wait_drained()
+
+    async def _end_with_run(
+        self, exec_: Exec, request: StopRequest, leave: Callable[[], None]
+    ) -> None:
+        """The container has ended, and this exec with it; or it goes on without the daemon."""
+        await request.wait()
+        if exec_.container.state.has_task:
+            leave()
 
     async def _launch(
         self, exec_: Exec, nursery: trio.Nursery, exited: Outcome[TaskExit | None]
     ) -> None:
-        """Start the process; in `nursery` its pump and who waits for its end into `exited`."""
+        """Start the process; in `nursery` its pump, and who waits for its end into `exited`."""
 
         async def watch() -> None:
             exited.set(await self._wait_exit(exec_))
@@ -226,23 +243,28 @@ class Execs:
         container_id, paths = exec_.container.id, exec_.stdio.paths
         async with trio.open_nursery() as preparing:
             preparing.start_soon(nursery.start, exec_.stdio.pump)
+            # dockerd's order: before the start, or it might come after a quick one's exec_die.
+            preparing.start_soon(
+                self._journal.tell, self._event(exec_, "exec_start", with_command=True)
+            )
             process = await self._specs.exec_process(exec_.container, exec_.config)
         tasks = self._containerd.tasks
-        await tasks.exec(
-            container_id,
-            exec_.id,
-            process=process,
-            stdin=paths.stdin,
-            stdout=paths.stdout,
-            stderr=paths.stderr,
-            terminal=exec_.config.tty,
-        )
-        exec_.stdio.process_started()
-        nursery.start_soon(watch)  # asked for early, the end of a short process is told at once
         try:
-            exec_.pid = await tasks.start(container_id, exec_.id)
+            with _start_limit(exec_):
+                await tasks.exec(
+                    container_id,
+                    exec_.id,
+                    process=process,
+                    stdin=paths.stdin,
+                    stdout=paths.stdout,
+                    stderr=paths.stderr,
+                    terminal=exec_.config.tty,
+                )
+                exec_.stdio.process_started()
+                nursery.start_soon(watch)  # early: one call less between a short one's end and us
+                exec_.pid = await tasks.start(container_id, exec_.id)
         except BaseException:
-            with trio.move_on_after(10, shield=True):
+            with trio.move_on_after(UNDO_LIMIT_S, shield=True):
                 await self._delete_process(exec_)
             raise
         exec_.is_running = True
@@ -300,13 +322,25 @@ class Execs:
         with_command: bool = False,
     ) -> Event:
         if with_command:
-            action = f"{action}: {' '.join(exec_.config.cmd or ())}"
+            program, *arguments = exec_.config.cmd or [""]
+            action = f"{action}: {program} {' '.join(arguments)}"
         return container_event(exec_.container, action, {"execID": exec_.id, **(attributes or {})})
 
     def _forget_oldest(self) -> None:
         ended = [e.id for e in self._execs.values() if e.ended.is_set()]
         for exec_id in ended[: max(0, len(ended) - KEPT_AFTER_END)]:
             del self._execs[exec_id]
+
+
+@contextmanager
+def _start_limit(exec_: Exec) -> Iterator[None]:
+    with trio.move_on_after(START_LIMIT_S) as limit:
+        yield
+    if limit.cancelled_caught:
+        raise DeadlineExceeded(
+            f"container {exec_.container.name} did not start the command within "
+            f"{START_LIMIT_S:g} s; its shim may be stuck"
+        )
 
 
 def _check_running(container: Container) -> None:

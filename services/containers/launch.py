@@ -34,7 +34,7 @@ from services.containers.start_errors import (
     is_users_mistake,
     text_of_failed_start,
 )
-from services.errors import EngineError, InvalidParameter, NotFound, single_error
+from services.errors import Conflict, EngineError, InvalidParameter, NotFound, single_error
 from services.networks import Networks, Sandbox
 
 log = logger.bind(service="containers")
@@ -42,7 +42,10 @@ log = logger.bind(service="containers")
 OWNER_LABEL: Final = "io.wharfinger.engine"
 """On each containerd container of ours, with the engine's id: what a crash may have left."""
 
-CLEANUP_LIMIT_S: Final = 20.0
+ENDPOINTS_LABEL: Final = "io.wharfinger.endpoints"
+"""Where the run stands in the networks, as JSON: known again should its record not be written."""
+
+CLEANUP_LIMIT_S: Final = 10.0  # for each step
 
 
 class RootFilesystems(Protocol):
@@ -107,9 +110,10 @@ class TaskLauncher:
             await self._record_failure(container, error)
             raise _start_error(error) from error
 
-    async def clean_up(self, run: Run, endpoints: Mapping[str, EndpointSettings]) -> None:
+    async def clean_up(
+        self, container: Container, endpoints: Mapping[str, EndpointSettings]
+    ) -> None:
         """Give back all that an ended task held. Goes on past a failing step."""
-        container = run.container
         steps = (
             partial(self._delete_task, container),
             partial(self._delete_record, container),
@@ -135,11 +139,14 @@ class TaskLauncher:
         )
         with single_error():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._networks.connect, sandbox)
-                pid = await self._create_task(run, sandbox, undo)
+                has_namespace = trio.Event()
+                nursery.start_soon(self._networks.connect, sandbox, has_namespace.set)
+                pid = await self._create_task(run, sandbox, has_namespace, undo)
         return {sandbox.endpoint.network: _settings(container, sandbox)}, pid
 
-    async def _create_task(self, run: Run, sandbox: Sandbox, undo: AsyncExitStack) -> int:
+    async def _create_task(
+        self, run: Run, sandbox: Sandbox, has_namespace: trio.Event, undo: AsyncExitStack
+    ) -> int:
         container, paths = run.container, run.stdio.paths
         rootfs = await self._root_filesystems.rootfs_mounts(container.id)
         spec = await self._specs.container_spec(container, sandbox, rootfs)
@@ -152,11 +159,12 @@ class TaskLauncher:
             runtime_options=options,
             snapshotter=container.definition.snapshotter,
             snapshot_key=container.id,
-            labels={OWNER_LABEL: self._engine_id},
+            labels={OWNER_LABEL: self._engine_id, ENDPOINTS_LABEL: _label_of(sandbox)},
         )
         undo.push_async_callback(self._shielded, container, partial(self._delete_record, container))
-        await self._containerd.containers.create(record)
+        await self._create_record(record)
         undo.push_async_callback(self._shielded, container, partial(self._undo_task, container))
+        await has_namespace.wait()
         pid = await self._containerd.tasks.create(
             container.id,
             rootfs=rootfs,
@@ -168,6 +176,17 @@ class TaskLauncher:
         )
         run.stdio.process_started()
         return pid
+
+    async def _create_record(self, record: ContainerRecord) -> None:
+        """Anew if need be: containerd may have been away when the last run was cleaned up."""
+        try:
+            await self._containerd.containers.create(record)
+        except Conflict:
+            log.warning("what the last run left is taken away", container=record.id)
+            with trio.move_on_after(CLEANUP_LIMIT_S), suppress(NotFound):
+                await self._remove_task(record.id)
+                await self._containerd.containers.delete(record.id)
+            await self._containerd.containers.create(record)
 
     async def _reserve(self, container: Container) -> Sandbox:
         definition = container.definition
@@ -192,35 +211,30 @@ class TaskLauncher:
         endpoints: dict[str, EndpointSettings],
         now_ns: int,
     ) -> None:
-        status = msgspec.structs.replace(
-            container.status,
-            state=state,
-            pid=pid,
-            exit_code=0,
-            error="",
-            oom_killed=False,
-            started_at_ns=now_ns,
-            stopped_by_user=False,
-            runs=container.status.runs + 1,
-            networks=endpoints,
-        )
         # The task runs: whoever asked for it may have left, its record must be written.
-        with trio.CancelScope(shield=True), trio.fail_after(CLEANUP_LIMIT_S):
-            await self._journal.set_status(
+        with trio.CancelScope(shield=True):
+            await self._journal.change_status(
                 container,
-                status,
                 *network_events(container, endpoints, "connect", time_ns=now_ns),
                 container_event(container, "start", time_ns=now_ns),
+                state=state,
+                pid=pid,
+                exit_code=0,
+                error="",
+                oom_killed=False,
+                started_at_ns=now_ns,
+                stopped_by_user=False,
+                runs=container.status.runs + 1,
+                networks=endpoints,
             )
         log.info("container started", container=container.id, pid=pid)
 
     async def _record_failure(self, container: Container, error: EngineError) -> None:
-        status = msgspec.structs.replace(
-            container.status,
+        await self._journal.change_status(
+            container,
             error=str(_start_error(error)),
             exit_code=exit_code_of_failed_start(str(error)),
         )
-        await self._journal.set_status(container, status)
 
     async def _delete_task(self, container: Container) -> None:
         with suppress(NotFound):
@@ -228,10 +242,14 @@ class TaskLauncher:
 
     async def _undo_task(self, container: Container) -> None:
         """A task of a start that failed; its process may run already."""
+        await self._remove_task(container.id)
+
+    async def _remove_task(self, container_id: str) -> None:
         with suppress(EngineError):
-            await self._containerd.tasks.kill(container.id, SIGKILL)
-            await self._containerd.tasks.wait(container.id)
-        await self._delete_task(container)
+            await self._containerd.tasks.kill(container_id, SIGKILL)
+            await self._containerd.tasks.wait(container_id)
+        with suppress(NotFound):
+            await self._containerd.tasks.delete(container_id)
 
     async def _delete_record(self, container: Container) -> None:
         with suppress(NotFound):
@@ -272,6 +290,26 @@ def _settings(container: Container, sandbox: Sandbox) -> EndpointSettings:
         ip_prefix_len=endpoint.prefix_length,
         mac_address=endpoint.mac_address,
     )
+
+
+def _label_of(sandbox: Sandbox) -> str:
+    """What cannot be found out again; a label must be short."""
+    endpoint = sandbox.endpoint
+    settings = EndpointSettings(
+        network_id=endpoint.network_id,
+        endpoint_id=endpoint.endpoint_id,
+        gateway=endpoint.gateway,
+        ip_address=endpoint.address,
+        ip_prefix_len=endpoint.prefix_length,
+        mac_address=endpoint.mac_address,
+    )
+    return msgspec.json.encode({endpoint.network: settings}).decode()
+
+
+def endpoints_of(labels: Mapping[str, str]) -> dict[str, EndpointSettings]:
+    """What a launch wrote into the labels of the containerd container; {} if it did not."""
+    text = labels.get(ENDPOINTS_LABEL, "{}")
+    return msgspec.json.decode(text, type=dict[str, EndpointSettings])
 
 
 def _start_error(error: EngineError) -> EngineError:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import msgspec
 import trio
 from loguru import logger
 
@@ -19,7 +18,7 @@ from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
-from services.containers.model import ExitStatus, State, Status
+from services.containers.model import ExitStatus, State
 from services.containers.restart_policy import restart_delay_s, wants_restart
 from services.containers.run import Run, Runs
 from services.containers.terminals import Terminals
@@ -38,7 +37,7 @@ DRAIN_BEFORE_RECORD_S: Final = 3.0
 """An attached client that does not read must not keep the exit from being recorded; it goes on
 getting its output afterwards."""
 
-CLEANUP_LIMIT_S: Final = 30.0
+SLOW_READER_S: Final = 5.0
 
 
 class Launcher(Protocol):
@@ -47,8 +46,10 @@ class Launcher(Protocol):
     async def launch(self, run: Run) -> None:
         """From a definition to a started, recorded task; a failure leaves nothing behind."""
 
-    async def clean_up(self, run: Run, endpoints: Mapping[str, EndpointSettings]) -> None:
-        """Give back all that a task held that has ended."""
+    async def clean_up(
+        self, container: Container, endpoints: Mapping[str, EndpointSettings]
+    ) -> None:
+        """Give back all that a task held that has ended. Bounded; goes on past a failing step."""
 
     async def was_oom_killed(self, container: Container) -> bool:
         """Whether the kernel killed a process of its cgroup for want of memory."""
@@ -62,7 +63,11 @@ class Stopper(Protocol):
 
 
 class Lives:
-    """The life of each container under this daemon, from its launch or adoption to its end."""
+    """The life of each container under this daemon, from its launch or adoption to its end.
+
+    `outlives` is asked when a container's part is stopped: whether the container goes on without
+    us, as it does unless the daemon itself is ending (and then with live-restore).
+    """
 
     def __init__(
         self,
@@ -74,7 +79,7 @@ class Lives:
         runs: Runs,
         terminals: Terminals,
         auto_remove: Callable[[Container], Awaitable[None]],
-        is_live_restore: Callable[[], bool],
+        outlives: Callable[[], bool],
     ) -> None:
         self._containerd = containerd
         self._journal = journal
@@ -83,7 +88,7 @@ class Lives:
         self._runs = runs
         self._terminals = terminals
         self._auto_remove = auto_remove
-        self._is_live_restore = is_live_restore
+        self._outlives = outlives
 
     async def begin(self, container: Container) -> None:
         """Supervise a container: launch it unless it runs; return once it does.
@@ -91,21 +96,23 @@ class Lives:
         Raises:
             EngineError: it could not be started; who is attached to it is told the end.
         """
+        streams = self._terminals.streams(container)
         try:
-            await self._runs.start(container, self._terminals.streams(container), self.live)
+            await self._runs.start(container, streams, self.live)
         except BaseException:
-            with trio.CancelScope(shield=True):
-                await self._terminals.drop_streams(container)
+            # What runs keeps its pipes: whoever adopts it next goes on reading from them.
+            if not container.is_running:
+                with trio.CancelScope(shield=True):
+                    await self._terminals.drop_streams(container, streams)
             raise
 
     async def live(self, run: Run, task_status: trio.TaskStatus[None]) -> None:
-        """Launch the container unless it runs, then follow it until it is not to run any more."""
+        """Launch the container unless it runs, then follow it until it is not to run any more.
+
+        Run again after a failure it goes on where it was; it never launches a second task.
+        """
         container = run.container
-        if not container.is_running:
-            if run.was_launched:
-                # This child failed after the exit was recorded; what is left is to clean up.
-                await self._launcher.clean_up(run, container.status.networks)
-                return
+        if not run.was_launched and not container.is_running:
             await self._launcher.launch(run)
         run.was_launched = True
         task_status.started()
@@ -116,21 +123,28 @@ class Lives:
             await self._follow(run)
             nursery.cancel_scope.cancel()
         if container.definition.host_config.auto_remove and not container.is_running:
-            await self._auto_remove(container)
+            await self._remove(container)
 
     async def _follow(self, run: Run) -> None:
-        delay_s = 0.0
+        container, delay_s = run.container, 0.0
         while True:
-            if run.container.state is not State.RESTARTING:
-                await self._end_run(run, await self._wait_exit(run.container))
-            if run.container.state is not State.RESTARTING:
+            if container.state.has_task:
+                await self._see_exit(run)
+            if not run.is_cleaned_up:
+                await self._end_run(run)
+            if container.state is not State.RESTARTING:
                 return
-            delay_s = restart_delay_s(delay_s, ran_for_s=_ran_for_s(run.container))
-            await run.restart_pump(self._terminals.streams(run.container))
+            delay_s = restart_delay_s(delay_s, ran_for_s=_ran_for_s(container))
             with trio.move_on_after(delay_s):
                 await run.stop_wanted.wait()
-            if not await self._restart(run):
-                return
+            await self._restart(run)
+
+    async def _remove(self, container: Container) -> None:
+        """For --rm. Who removes it at the same time has it removed as well."""
+        try:
+            await self._auto_remove(container)
+        except EngineError as error:
+            log.error("container not removed", container=container.id, error=str(error))
 
     async def _wait_exit(self, container: Container) -> ExitStatus:
         """Block until the task has exited; an absent containerd is waited for, however long."""
@@ -158,84 +172,106 @@ class Lives:
             return True  # not known; asked again
         return True
 
-    async def _end_run(self, run: Run, exit_: ExitStatus) -> None:
-        """Record an exit and give back what the task held, even when the daemon is stopping."""
+    async def _see_exit(self, run: Run) -> None:
+        """Wait for the exit and record it, even when the daemon is stopping."""
         container = run.container
+        exit_ = await self._wait_exit(container)
         run.stdio.process_exited()
         with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
             await run.stdio.wait_drained()
-        with trio.CancelScope(shield=True), trio.fail_after(CLEANUP_LIMIT_S):
+        with trio.CancelScope(shield=True):
             oom = await self._launcher.was_oom_killed(container)
             async with container.turn("the end of its task"):
-                endpoints = container.status.networks
+                run.held = container.status.networks
                 await self._record_exit(run, exit_, oom_killed=oom)
+                # Who attaches from now on attaches to the next run.
+                self._terminals.retire_streams(container, run.stdio)
                 container.tell_exited(container.last_exit)
-                await self._launcher.clean_up(run, endpoints)
+                await self._clean_up(run)
+
+    async def _end_run(self, run: Run) -> None:
+        """Give back what is left of a run whose exit is recorded, or of a launch that failed."""
+        container = run.container
+        with trio.CancelScope(shield=True):
+            await self._clean_up(run)
+        run.stdio.process_exited()
+        if container.state is State.RESTARTING:
+            # A client that does not read must not keep its container from coming back.
+            with trio.move_on_after(SLOW_READER_S):
+                await run.stdio.wait_drained()
+            run.cut_streams()
         await run.finish_streams()
-        self._terminals.retire_streams(container)
+        self._terminals.retire_streams(container, run.stdio)
+        run.is_cleaned_up = True
+
+    async def _clean_up(self, run: Run) -> None:
+        if run.held is not None:
+            await self._launcher.clean_up(run.container, run.held)
+            run.held = None
 
     async def _record_exit(self, run: Run, exit_: ExitStatus, *, oom_killed: bool) -> None:
         container, status = run.container, run.container.status
-        comes_back = not run.stop_wanted.is_set() and wants_restart(
-            container.definition.host_config.restart_policy,
-            exit_code=exit_.code,
-            restart_count=status.restart_count,
-            stopped_by_user=status.stopped_by_user,
-        )
+        comes_back = not run.stop_wanted.is_set() and self._wants_restart(container, exit_.code)
         happening = LifeEvent.RESTART_DUE if comes_back else LifeEvent.EXITED
         ran_for_s = max(0, exit_.exited_at_ns - status.started_at_ns) // 10**9
         attributes = {"exitCode": str(exit_.code), "execDuration": str(ran_for_s)}
-        await self._journal.set_status(
+        await self._journal.change_status(
             container,
-            _changed(
-                container,
-                state=next_state(container.state, happening),
-                pid=0,
-                exit_code=exit_.code,
-                error=exit_.error,
-                oom_killed=oom_killed,
-                finished_at_ns=exit_.exited_at_ns,
-                networks={},
-            ),
             container_event(container, "die", attributes, time_ns=exit_.exited_at_ns),
             *network_events(container, status.networks, "disconnect", time_ns=exit_.exited_at_ns),
+            state=next_state(container.state, happening),
+            pid=0,
+            exit_code=exit_.code,
+            error=exit_.error,
+            oom_killed=oom_killed,
+            finished_at_ns=exit_.exited_at_ns,
+            networks={},
         )
         log.info("container exited", container=container.id, code=exit_.code, oom=oom_killed)
 
-    async def _restart(self, run: Run) -> bool:
-        """One more launch for the restart policy; False when it was called off."""
+    async def _restart(self, run: Run) -> None:
+        """One more launch for the restart policy, unless it was called off."""
         container = run.container
         async with container.turn("a restart by its policy"):
             if run.stop_wanted.is_set() or container.state is not State.RESTARTING:
-                if container.state is State.RESTARTING:
-                    gone = next_state(container.state, LifeEvent.GIVEN_UP)
-                    await self._journal.set_status(container, _changed(container, state=gone))
-                return False
+                await self._give_up(container)
+                return
+            await run.renew_streams(self._terminals.streams(container))
             count = container.status.restart_count + 1
             now_ns = time.time_ns()  # a launch that fails lasted no time
-            again = _changed(
+            await self._journal.change_status(
                 container, restart_count=count, started_at_ns=now_ns, finished_at_ns=now_ns
             )
-            await self._journal.set_status(container, again)
             try:
                 await self._launcher.launch(run)
             except EngineError as error:
                 log.error("restart failed", container=container.id, error=str(error))
-        return True
+                if not self._wants_restart(container, container.status.exit_code):
+                    await self._give_up(container)
+
+    def _wants_restart(self, container: Container, exit_code: int) -> bool:
+        return wants_restart(
+            container.definition.host_config.restart_policy,
+            exit_code=exit_code,
+            restart_count=container.status.restart_count,
+            stopped_by_user=container.status.stopped_by_user,
+        )
+
+    async def _give_up(self, container: Container) -> None:
+        if container.state is State.RESTARTING:
+            gone = next_state(container.state, LifeEvent.GIVEN_UP)
+            await self._journal.change_status(container, state=gone)
+            container.tell_exited(container.last_exit)
 
     async def _stop_with_daemon(
         self, run: Run, request: StopRequest, stop_following: Callable[[], None]
     ) -> None:
         """At the daemon's end the container is stopped, unless it is to outlive us."""
         await request.wait()
-        if self._is_live_restore() or run.container.state is State.RESTARTING:
+        if self._outlives() or run.container.state is State.RESTARTING:
             stop_following()  # what waits for its restart is started again by the next daemon
         else:
             await self._stopper.stop_for_shutdown(run)
-
-
-def _changed(container: Container, **changes: Any) -> Status:
-    return msgspec.structs.replace(container.status, **changes)
 
 
 def _ran_for_s(container: Container) -> float:

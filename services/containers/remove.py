@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
 import trio
 from loguru import logger
 
@@ -21,7 +20,7 @@ from services.errors import Conflict, EngineError
 
 log = logger.bind(service="containers")
 
-ENDED_LIMIT_S: Final = 30.0
+ENDED_LIMIT_S: Final = 10.0  # and as long again once nobody waits for slow clients
 
 
 class RootFilesystems(Protocol):
@@ -75,8 +74,7 @@ class Remover:
             await self._kill(container)
         if run := self._runs.get(container):
             # The run cleans up after its task; with --rm it removes the container itself.
-            with trio.move_on_after(ENDED_LIMIT_S):
-                await run.ended.wait()
+            await run.end_within(ENDED_LIMIT_S)
         if self._table.get(container.id) is container:
             await self.remove_stopped(container)
 
@@ -126,10 +124,9 @@ class Remover:
         state = next_state(container.state, event)
         if state is container.state:
             return
-        status = msgspec.structs.replace(
-            container.status, state=state, error=error or container.status.error
+        await self._journal.change_status(
+            container, state=state, error=error or container.status.error
         )
-        await self._journal.set_status(container, status)
 
 
 def remove_tree(path: Path) -> None:

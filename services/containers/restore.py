@@ -1,44 +1,54 @@
 """What a start of the daemon finds, and what it makes of it: containerd's word is the truth.
 
-on disk          containerd says      becomes
-any              task runs            running, adopted as it is
-running          task has exited      exited with its true code and time
-running          no task              exited 255
-not running      task never started   taken away
-removing         -                    the removal is finished
-no row           container of ours    killed and taken away
+on disk          containerd says        becomes
+any              task runs, is paused   running, paused; adopted as it is
+running          task has exited        exited with its true code and time
+not running      task has exited        taken away: its exit was recorded before
+any              task never started     taken away
+running          no task                exited 255
+removing         -                      the removal is finished
+no row           container of ours      killed and taken away
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-import msgspec
 import trio
 from loguru import logger
 
-from services.containerd import Containerd, EventEnvelope, TaskInfo, TaskOOMEvent, TaskStatus
+from services.containerd import (
+    Containerd,
+    ContainerRecord,
+    EventEnvelope,
+    TaskInfo,
+    TaskOOMEvent,
+    TaskStatus,
+)
 from services.containers.container import Container
 from services.containers.create import SNAPSHOT_OWNER_LABEL
-from services.containers.journal import Journal, container_event
-from services.containers.launch import OWNER_LABEL
+from services.containers.journal import Journal, container_event, network_events
+from services.containers.launch import OWNER_LABEL, endpoints_of
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.model import State
 from services.containers.remove import Remover, remove_tree
-from services.containers.restart_policy import starts_with_daemon
+from services.containers.restart_policy import starts_with_daemon, wants_restart
 from services.containers.run import Runs
+from services.containers.stdio import remove_old_streams
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
-from services.errors import DeadlineExceeded, EngineError, NotFound
+from services.errors import EngineError, NotFound, Unavailable
 from services.networks import Networks
 
 log = logger.bind(service="containers")
 
 LOOKUPS_AT_ONCE: Final = 16
+STARTS_AT_ONCE: Final = 16
 CLEANUP_LIMIT_S: Final = 20.0
 
 
@@ -69,6 +79,7 @@ class Restorer:
         root_filesystems: RootFilesystems,
         engine_id: str,
         directory: Path,
+        streams_directory: Path,
         start: Callable[[Container], Awaitable[None]],
         disk: trio.CapacityLimiter,
     ) -> None:
@@ -83,27 +94,28 @@ class Restorer:
         self._root_filesystems = root_filesystems
         self._engine_id = engine_id
         self._directory = directory
+        self._streams_directory = streams_directory
         self._start = start
         self._disk = disk
-        self._is_settled = False
+        self._is_loaded = False
+        self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
+        self._old_streams: list[str] = []  # an earlier daemon's, or those of its execs
+        self._settling = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load the containers, then settle each one. Started once the API may show them."""
-        if not len(self._table):
-            for container in await self._journal.load():
-                self._table.add(container)
+        if not self._is_loaded:
+            await self._load()
         for container in self._table:
-            for endpoint in container.status.networks.values():
-                self._networks.adopt(endpoint.ip_address)
+            self._adopt_addresses(container)
         task_status.started()
         await self.settle_all()
-        self._is_settled = True
         log.info("containers restored", count=len(self._table))
         await trio.sleep_forever()
 
     async def reconcile(self) -> None:
-        """Events may have been missed: compare again. The first time is `run`'s."""
-        if self._is_settled:
+        """Events may have been missed: compare again."""
+        if self._is_loaded:  # before, every container would look like nobody's
             await self.settle_all()
 
     async def task_event(self, event: EventEnvelope) -> None:
@@ -115,49 +127,91 @@ class Restorer:
 
     async def settle_all(self) -> None:
         """Compare all containers with containerd, take away what is nobody's, start what is due."""
-        await self._containerd.connection.wait_ready()
-        ours = f'labels."{OWNER_LABEL}"=={self._engine_id}'
-        known = {record.id for record in await self._containerd.containers.list(ours)}
-        limit = trio.CapacityLimiter(LOOKUPS_AT_ONCE)
+        due: list[Container] = []
+        async with self._settling:
+            await self._containerd.connection.wait_ready()
+            ours = f'labels."{OWNER_LABEL}"=={self._engine_id}'
+            records = {record.id: record for record in await self._containerd.containers.list(ours)}
+            limit = trio.CapacityLimiter(LOOKUPS_AT_ONCE)
+            async with trio.open_nursery() as nursery:
+                for container in self._table:
+                    record = records.get(container.id)
+                    nursery.start_soon(self._settle_one, container, record, limit, due)
+            await self._reclaim(set(records))
+        limit = trio.CapacityLimiter(STARTS_AT_ONCE)
         async with trio.open_nursery() as nursery:
-            for container in self._table:
-                nursery.start_soon(self._settle_one, container, container.id in known, limit)
-        await self._reclaim(known)
-        async with trio.open_nursery() as nursery:
-            for container in self._table:
-                if self._is_due(container):
-                    nursery.start_soon(self._start_one, container)
+            for container in due:
+                nursery.start_soon(self._start_one, container, limit)
+
+    async def _load(self) -> None:
+        list_names = partial(_names_in, self._streams_directory)
+        self._old_streams = await trio.to_thread.run_sync(list_names, limiter=self._disk)
+        for container in await self._journal.load():
+            self._table.add(container)
+            self._unsettled.add(container.id)
+        self._is_loaded = True
+
+    def _adopt_addresses(self, container: Container) -> None:
+        for endpoint in container.status.networks.values():
+            self._networks.adopt(endpoint.ip_address)
 
     async def _settle_one(
-        self, container: Container, has_record: bool, limit: trio.CapacityLimiter
+        self,
+        container: Container,
+        record: ContainerRecord | None,
+        limit: trio.CapacityLimiter,
+        due: list[Container],
     ) -> None:
         async with limit:
             try:
-                await self._settle(container, has_record)
+                is_due = await self._settle(container, record)
             except EngineError as error:
                 log.error("container not restored", container=container.id, error=str(error))
+                return
+        self._unsettled.discard(container.id)
+        if is_due:
+            due.append(container)
 
-    async def _settle(self, container: Container, has_record: bool) -> None:
+    async def _settle(self, container: Container, record: ContainerRecord | None) -> bool:
+        """Make one container true; whether its restart policy wants it to be started."""
+        at_start = container.id in self._unsettled
         if self._runs.get(container) is not None:
-            return  # its supervisor has it
+            return False  # its supervisor has it
         if container.state in (State.REMOVING, State.DEAD):
-            await self._remover.remove_stopped(container)
-            return
+            if at_start:
+                await self._remover.remove_stopped(container)
+            return False
         async with container.turn("its restoration"):
-            if self._runs.get(container) is None:
-                await self._compare(container, has_record)
-        if not container.is_running and container.definition.host_config.auto_remove:
+            if self._runs.get(container) is not None or not self._is_known(container):
+                return False
+            is_lost = await self._compare(container, record)
+        # One that is being made by `docker run --rm` at this moment has not run yet.
+        has_ended = container.state is State.EXITED or (at_start and not container.is_running)
+        if has_ended and container.definition.host_config.auto_remove:
             await self._remover.remove_stopped(container)
+            return False
+        return self._is_due(container, at_start=at_start) if at_start or is_lost else False
 
-    async def _compare(self, container: Container, has_record: bool) -> None:
-        """Make our record agree with containerd."""
-        task = await self._task_of(container) if has_record else None
-        if task is not None and task.status is TaskStatus.CREATED:
+    def _is_known(self, container: Container) -> bool:
+        return self._table.get(container.id) is container
+
+    async def _compare(self, container: Container, record: ContainerRecord | None) -> bool:
+        """Make our record agree with containerd; whether the container was lost."""
+        looks_alive = record is not None or container.is_running
+        task = await self._task_of(container) if looks_alive else None
+        if task is not None and (
+            task.status is TaskStatus.CREATED
+            or (task.status is TaskStatus.STOPPED and not container.state.has_task)
+        ):
             await self._take_away(container.id)
-        elif task is not None:
-            await self._adopt(container, task)
-        elif container.is_running:
+            task = None
+        if task is not None:
+            await self._adopt(container, task, record)
+            return False
+        was_running = container.is_running
+        if was_running:
             await self._record_lost(container)
+        return was_running
 
     async def _task_of(self, container: Container) -> TaskInfo | None:
         """None when containerd knows no task.
@@ -168,7 +222,9 @@ class Restorer:
             return await self._containerd.tasks.get(container.id)
         except NotFound:
             return None
-        except DeadlineExceeded:
+        except Unavailable:
+            raise
+        except EngineError:  # too late, or it is being buried: whoever follows it will see
             if not container.state.has_task:
                 raise
             return TaskInfo(
@@ -183,34 +239,55 @@ class Restorer:
                 terminal=container.definition.config.tty,
             )
 
-    async def _adopt(self, container: Container, task: TaskInfo) -> None:
+    async def _adopt(
+        self, container: Container, task: TaskInfo, record: ContainerRecord | None
+    ) -> None:
         """Follow a task that ran while we were away; of one that has ended the exit is heard."""
+        is_paused = task.status in (TaskStatus.PAUSED, TaskStatus.PAUSING)
+        state = State.PAUSED if is_paused else State.RUNNING
         if not container.state.has_task:
-            paused = task.status is TaskStatus.PAUSED
-            status = msgspec.structs.replace(
-                container.status,
-                state=State.PAUSED if paused else State.RUNNING,
-                pid=task.pid,
-                started_at_ns=container.status.started_at_ns or time.time_ns(),
-            )
-            await self._journal.set_status(container, status, container_event(container, "start"))
+            await self._record_start(container, task, state, record)
+        elif container.state is not state and task.status is not TaskStatus.STOPPED:
+            await self._journal.change_status(container, state=state)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
         log.info("container adopted", container=container.id, pid=task.pid)
+
+    async def _record_start(
+        self, container: Container, task: TaskInfo, state: State, record: ContainerRecord | None
+    ) -> None:
+        """The daemon was killed after the task was started and before that was recorded."""
+        endpoints = endpoints_of(record.labels) if record is not None else {}
+        now_ns = time.time_ns()
+        await self._journal.change_status(
+            container,
+            *network_events(container, endpoints, "connect", time_ns=now_ns),
+            container_event(container, "start", time_ns=now_ns),
+            state=state,
+            pid=task.pid,
+            exit_code=0,
+            error="",
+            oom_killed=False,
+            started_at_ns=now_ns,
+            stopped_by_user=False,
+            runs=container.status.runs + 1,
+            networks=endpoints,
+        )
+        self._adopt_addresses(container)
 
     async def _record_lost(self, container: Container) -> None:
         """It ran, and containerd knows nothing of it: the machine was restarted, most likely."""
         was_waiting = container.state is State.RESTARTING
         addresses = [e.ip_address for e in container.status.networks.values()]
         now_ns = time.time_ns()
-        status = msgspec.structs.replace(container.status, state=State.EXITED, pid=0, networks={})
+        changes: dict[str, Any] = {"state": State.EXITED, "pid": 0, "networks": {}}
         if was_waiting:
-            await self._journal.set_status(container, status)
+            await self._journal.change_status(container, **changes)
             return
-        status = msgspec.structs.replace(status, exit_code=UNKNOWN_EXIT_CODE, finished_at_ns=now_ns)
+        changes |= {"exit_code": UNKNOWN_EXIT_CODE, "finished_at_ns": now_ns}
         attributes = {"exitCode": str(UNKNOWN_EXIT_CODE)}
         event = container_event(container, "die", attributes, time_ns=now_ns)
-        await self._journal.set_status(container, status, event)
+        await self._journal.change_status(container, event, **changes)
         for address in addresses:
             await self._networks.release(container.id, address)
         log.warning("container was gone", container=container.id)
@@ -222,6 +299,7 @@ class Restorer:
             self._reclaim_snapshots,
             self._reclaim_directories,
             self._reclaim_namespaces,
+            self._reclaim_streams,
         ):
             try:
                 await step()
@@ -233,10 +311,14 @@ class Restorer:
             container = self._table.get(container_id)
             if container is None:
                 await self._take_away(container_id)
-            elif not container.is_running:
+            elif not self._is_alive(container):
                 async with container.turn("the reclaiming of its task"):
-                    if not container.is_running and self._runs.get(container) is None:
+                    if not self._is_alive(container):
                         await self._take_away(container_id)
+
+    def _is_alive(self, container: Container) -> bool:
+        """Whether it has something that must not be taken away; decided under its turn."""
+        return container.is_running or self._runs.get(container) is not None
 
     async def _reclaim_snapshots(self) -> None:
         for key in await self._root_filesystems.rootfs_keys(SNAPSHOT_OWNER_LABEL):
@@ -253,32 +335,59 @@ class Restorer:
                 log.info("directory reclaimed", container=name)
 
     async def _reclaim_namespaces(self) -> None:
-        living = {c.id for c in self._table if c.is_running or self._runs.get(c) is not None}
-        await self._networks.reclaim(living)
+        await self._drop_dead(await self._networks.held(), self._drop_namespace)
+
+    async def _drop_namespace(self, container_id: str) -> None:
+        await self._networks.release(container_id, "")
+        log.info("namespace reclaimed", container=container_id)
+
+    async def _reclaim_streams(self) -> None:
+        await self._drop_dead(self._old_streams, self._drop_streams)
+        self._old_streams = []
+
+    async def _drop_streams(self, name: str) -> None:
+        """FIFOs that an earlier daemon made. Output that is not in the log yet is kept for it."""
+        remove = partial(remove_old_streams, self._streams_directory / name)
+        await trio.to_thread.run_sync(remove, limiter=self._disk)
+
+    async def _drop_dead(
+        self, names: Sequence[str], drop: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Drop what belongs to containers that do not live, and to none that is being started."""
+        for name in names:
+            container = self._table.get(name)
+            if container is None:
+                await drop(name)
+            elif not self._is_alive(container):
+                async with container.turn("the reclaiming of what it left"):
+                    if not self._is_alive(container):
+                        await drop(name)
 
     async def _take_away(self, container_id: str) -> None:
         """Kill and delete a task and its containerd container; what is gone already is fine."""
         with trio.move_on_after(CLEANUP_LIMIT_S):
-            try:
+            with suppress(EngineError):  # nothing runs there
                 await self._containerd.tasks.kill(container_id, 9)
                 await self._containerd.tasks.wait(container_id)
-            except EngineError:
-                pass  # nothing runs there
             for delete in (self._containerd.tasks.delete, self._containerd.containers.delete):
                 try:
                     await delete(container_id)
                 except NotFound:
                     continue
+                except EngineError as error:
+                    log.error("task not reclaimed", container=container_id, error=str(error))
+                    return
             log.info("task reclaimed", container=container_id)
 
-    def _is_due(self, container: Container) -> bool:
-        """Whether its restart policy wants it now, at the start of the daemon."""
+    def _is_due(self, container: Container, *, at_start: bool) -> bool:
+        """Whether its restart policy wants it now. At the start of the daemon it wants more."""
         status = container.status
+        wanted = starts_with_daemon if at_start else wants_restart
         return (
             container.state is State.EXITED
             and status.started_at_ns > 0
             and self._runs.get(container) is None
-            and starts_with_daemon(
+            and wanted(
                 container.definition.host_config.restart_policy,
                 exit_code=status.exit_code,
                 restart_count=status.restart_count,
@@ -286,11 +395,12 @@ class Restorer:
             )
         )
 
-    async def _start_one(self, container: Container) -> None:
-        try:
-            await self._start(container)
-        except EngineError as error:
-            log.error("container not started again", container=container.id, error=str(error))
+    async def _start_one(self, container: Container, limit: trio.CapacityLimiter) -> None:
+        async with limit:
+            try:
+                await self._start(container)
+            except EngineError as error:
+                log.error("container not started again", container=container.id, error=str(error))
 
 
 def _names_in(directory: Path) -> list[str]:

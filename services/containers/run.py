@@ -2,8 +2,8 @@
 
     <container>          one_for_one; ends when `task` ends
     ├─ pump              moves the output to the log and to whoever is attached
-    ├─ task              launches or adopts the task, follows it to its exit, cleans up
-    └─ exec-...          one for each exec, temporary
+    ├─ execs             dynamic, one temporary child for each: none waits for another
+    └─ task              launches or adopts the task, follows it to its exit, cleans up
 
 `task` counts as started when the container runs: so starting this supervisor is starting the
 container, and a start that fails stops the pump again.
@@ -11,24 +11,36 @@ container, and a start that fails stops the pump again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import trio
 
+from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.stdio import Stdio
+from services.errors import Conflict, Unavailable
 from supervisor.otp import (
     INFINITY,
     AutoShutdown,
+    Backoff,
     ChildSpec,
     ChildType,
+    DynamicSupervisor,
     Intensity,
     Restart,
     StartFailed,
     Strategy,
     Supervisor,
+    SupervisorError,
+    TooManyRestarts,
 )
+
+# A full disk fails a part again and again; it must not bring down what is above.
+STEADY: Final = Backoff(first_s=0.05, cap_s=5.0)
+
+EXEC_END_S: Final = 5.0
+"""An exec whose container has ended hears of its own end in this time."""
 
 PUMP: Final = "pump"
 TASK: Final = "task"
@@ -41,6 +53,8 @@ class Run:
         stop_wanted: set when the container is not to come back; calls off a delayed restart.
         ended: set when every part has ended and nothing of the run is left.
         was_launched: its task was started or adopted; a part that begins anew launches no second.
+        held: what an ended task held of networks, until that was given back.
+        is_cleaned_up: nothing is left of the last launch.
     """
 
     def __init__(self, container: Container, stdio: Stdio) -> None:
@@ -50,11 +64,26 @@ class Run:
         self.ended = trio.Event()
         self.supervisor: Supervisor | None = None
         self.was_launched = False
+        self.held: Mapping[str, EndpointSettings] | None = None
+        self.is_cleaned_up = False
+        self._execs = DynamicSupervisor(name="execs")
         self._cut = trio.Event()
 
     def cut_streams(self) -> None:
         """The next start does not wait for a client that will not read the last run's output."""
         self._cut.set()
+
+    async def end_within(self, patience_s: float) -> bool:
+        """Wait until nothing is left of the run, twice: then without those who do not read.
+
+        False if it still has not ended.
+        """
+        for _ in range(2):
+            with trio.move_on_after(patience_s):
+                await self.ended.wait()
+                return True
+            self.cut_streams()
+        return False
 
     async def finish_streams(self) -> None:
         """Let the attached have the rest of an ended run's output, however slowly they read."""
@@ -71,19 +100,32 @@ class Run:
             await self.supervisor.terminate_child(PUMP)
         await self.stdio.close()
 
-    async def restart_pump(self, stdio: Stdio) -> None:
+    async def renew_streams(self, stdio: Stdio) -> None:
         """Fresh pipes for another launch under the same supervisor."""
         assert self.supervisor is not None
         await self.supervisor.terminate_child(PUMP)
-        self.stdio = stdio
+        self.stdio, self._cut, self.is_cleaned_up = stdio, trio.Event(), False
         await self.supervisor.restart_child(PUMP)
 
     async def start_exec(self, exec_id: str, start: Callable[..., Awaitable[object]]) -> None:
-        """Own one exec; return when it runs, raise what kept it from that."""
-        assert self.supervisor is not None
-        await self.supervisor.start_child(
-            ChildSpec(id=f"exec-{exec_id}", start=start, restart=Restart.TEMPORARY)
+        """Own one exec; return when it runs, raise what kept it from that.
+
+        Raises:
+            Conflict: the container is ending.
+        """
+        spec = ChildSpec(
+            id=f"exec-{exec_id}", start=start, restart=Restart.TEMPORARY, shutdown_s=EXEC_END_S
         )
+        try:
+            await self._execs.start_child(spec)
+        except SupervisorError as error:
+            raise Conflict(f"container {self.container.id} is not running") from error
+
+    async def run_execs(
+        self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """The supervised execs."""
+        await self._execs.run(task_status=task_status)
 
     async def pump(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The supervised pump of the present launch."""
@@ -125,10 +167,15 @@ class Runs:
                     restart=Restart.TRANSIENT,
                     type=ChildType.SUPERVISOR,
                     shutdown_s=INFINITY,
+                    backoff=STEADY,
                 )
             )
         except StartFailed as error:
             raise _first_cause(error) from error
+        except SupervisorError as error:
+            raise Unavailable(
+                f"container {container.name} cannot be started now: containers are being restored"
+            ) from error
         finally:
             if run.supervisor is None:
                 self._forget(run)
@@ -144,7 +191,13 @@ class Runs:
             self._runs[run.container.id] = run
         run.supervisor = Supervisor(
             [
-                ChildSpec(id=PUMP, start=run.pump, restart=Restart.TRANSIENT),
+                ChildSpec(id=PUMP, start=run.pump, restart=Restart.TRANSIENT, backoff=STEADY),
+                ChildSpec(
+                    id="execs",
+                    start=run.run_execs,
+                    type=ChildType.SUPERVISOR,
+                    shutdown_s=INFINITY,
+                ),
                 # At the daemon's end it stops the container, which takes the container's own time.
                 ChildSpec(
                     id=TASK,
@@ -152,6 +205,7 @@ class Runs:
                     restart=Restart.TRANSIENT,
                     significant=True,
                     shutdown_s=INFINITY,
+                    backoff=STEADY,
                 ),
             ],
             name=run.container.id[:12],
@@ -161,6 +215,9 @@ class Runs:
         )
         try:
             await run.supervisor.run(task_status=task_status)
+        except TooManyRestarts as error:
+            # An orderly end to OTP, after which nobody would follow the container any more.
+            raise RuntimeError(f"the parts of container {run.container.id} fail") from error
         finally:
             self._forget(run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final, Protocol
 
 from services.containerd import RuncOptions
@@ -31,8 +32,12 @@ class Runtime(Protocol):
 class Runtimes:
     """The runtimes that this daemon knows. Source: dockerd, --add-runtime and --default-runtime."""
 
-    def __init__(self, added: Iterable[Runtime], *, systemd_cgroup: bool) -> None:
+    def __init__(
+        self, added: Iterable[Runtime], *, state_directory: Path, systemd_cgroup: bool
+    ) -> None:
         self._added = {runtime.name: runtime for runtime in added}
+        # runc's own records. Its default is shared by all engines of the machine.
+        self._state_directory = str(state_directory)
         self._systemd_cgroup = systemd_cgroup
 
     def resolve(self, name: str) -> tuple[str, RuncOptions | None]:
@@ -42,12 +47,15 @@ class Runtimes:
             InvalidParameter: there is no such runtime.
         """
         if name in RUNC_NAMES:
-            return RUNC_V2, RuncOptions(systemd_cgroup=self._systemd_cgroup)
+            return RUNC_V2, self._options("")
         runtime = self._added.get(name)
         if runtime is None:
             raise InvalidParameter(f"unknown or invalid runtime name: {name}")
         if runtime.path:
-            return RUNC_V2, RuncOptions(
-                binary_name=runtime.path, systemd_cgroup=self._systemd_cgroup
-            )
+            return RUNC_V2, self._options(runtime.path)
         return runtime.type, None
+
+    def _options(self, binary: str) -> RuncOptions:
+        return RuncOptions(
+            binary_name=binary, root=self._state_directory, systemd_cgroup=self._systemd_cgroup
+        )

@@ -26,6 +26,7 @@ from services.containers.spec import (
     read_host_devices,
     resolve_user,
 )
+from services.errors import InvalidParameter
 from services.networks import Sandbox
 from services.system import HostFacts
 
@@ -127,6 +128,12 @@ class SpecSource:
             options=host.dns_options or self._dns_options,
             keeps_loopback=is_host,
         )
+        if not sandbox.endpoint.gateway and any(
+            "host-gateway" in e for e in host.extra_hosts or ()
+        ):
+            raise InvalidParameter(
+                "unable to derive the IP value for host-gateway: the container has no gateway"
+            )
         hosts = hosts_text(
             hostname=config.hostname,
             domainname=config.domainname,

@@ -28,6 +28,11 @@ def exit_code_of_failed_start(message: str) -> int:
     return next((code for words, code in _CODE_OF_WORDS if words in lowered), CANNOT_START)
 
 
+def exit_code_of_failed_exec(message: str) -> int:
+    """As a failed start's; 126 when the runtime was not even asked (an unknown user, say)."""
+    return exit_code_of_failed_start(message) if "OCI runtime" in message else CANNOT_INVOKE
+
+
 def is_users_mistake(message: str) -> bool:
     """Whether the command rather than the engine is at fault."""
     return exit_code_of_failed_start(message) != CANNOT_START

@@ -6,15 +6,16 @@ import math
 import os
 import signal as signals
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
-import msgspec
 import trio
 from loguru import logger
 
 from services.containerd import Containerd
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
+from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import State
 from services.containers.run import Run, Runs
 from services.containers.spec import parse_signal
@@ -24,6 +25,11 @@ log = logger.bind(service="containers")
 
 DEFAULT_STOP_GRACE_S: Final = 10.0
 """Docker's, when neither the container nor the request says otherwise."""
+
+SIGNAL_LIMIT_S: Final = 5.0
+"""How long a shim may take to pass a signal on: it does so in milliseconds, or it is stuck."""
+
+PAST_SHIM_LIMIT_S: Final = 2.0
 
 KILL_LIMIT_S: Final = 10.0
 """How long a killed container may take to be reported as exited (dockerd's figure)."""
@@ -82,22 +88,21 @@ class Stopper:
 
         Raises:
             Conflict: it does not run.
+            DeadlineExceeded: its shim does not answer, or no exit was reported.
         """
         number = parse_signal(signal) if signal else signals.SIGKILL
-        if not container.is_running or container.state is State.RESTARTING:
-            if container.state is State.RESTARTING:
-                await self._remember_stopped(container)
-                await self._call_off_restart(container)
-                return
-            raise Conflict(
-                f"cannot kill container: {container.id}: container {container.id} is not running"
-            )
+        if not container.is_running:
+            raise Conflict(f"container {container.id} is not running")
         if number in (signals.SIGKILL, stop_signal(container)):
             await self._remember_stopped(container)
+        if await self._call_off_restart(container):
+            return
         if number == signals.SIGKILL:
             await self._kill_and_wait(container)
-        else:
-            await self._signal(container, number)
+        elif not await self._signal(container, number):
+            raise DeadlineExceeded(
+                f"container {container.name} did not take the signal; its shim may be stuck"
+            )
 
     def grace_s(self, container: Container) -> float:
         """The container's own stop time-out; infinite for Docker's -1."""
@@ -109,8 +114,8 @@ class Stopper:
     async def _end(self, container: Container, number: int, grace_s: float) -> None:
         waiter = container.waiter("not-running")
         try:
-            with suppress(DeadlineExceeded):  # a shim that is stuck now may answer the kill
-                await self._signal(container, number)
+            # Not taken now: a shim that is stuck may answer the kill.
+            await self._signal(container, number)
             with trio.move_on_after(grace_s):
                 await waiter.wait()
                 return
@@ -121,12 +126,12 @@ class Stopper:
     async def _kill_and_wait(self, container: Container) -> None:
         waiter = container.waiter("not-running")
         try:
-            await self._signal(container, signals.SIGKILL)
-            with trio.move_on_after(KILL_LIMIT_S):
-                await waiter.wait()
-                return
-            _kill_process(container.status.pid)
-            with trio.move_on_after(2.0):
+            if await self._signal(container, signals.SIGKILL):
+                with trio.move_on_after(KILL_LIMIT_S):
+                    await waiter.wait()
+                    return
+            _kill_process(container.id, container.status.pid)
+            with trio.move_on_after(PAST_SHIM_LIMIT_S):
                 await waiter.wait()
                 return
         finally:
@@ -136,29 +141,43 @@ class Stopper:
             "its shim may be stuck"
         )
 
-    async def _signal(self, container: Container, number: int) -> None:
+    async def _signal(self, container: Container, number: int) -> bool:
+        """Send a signal; False when its shim did not take it in time."""
         paused = container.state is State.PAUSED
-        with suppress(NotFound):  # it exited by itself between our look and our signal
+        with trio.move_on_after(SIGNAL_LIMIT_S) as limit, suppress(NotFound, DeadlineExceeded):
             await self._containerd.tasks.kill(container.id, number)
             await self._journal.tell(container_event(container, "kill", {"signal": str(number)}))
             if paused:
                 await self._containerd.tasks.resume(container.id)  # a frozen process hears nothing
+        return not limit.cancelled_caught  # NotFound: it exited between our look and our signal
 
     async def _remember_stopped(self, container: Container) -> None:
         if run := self._runs.get(container):
             run.stop_wanted.set()
         if not container.status.stopped_by_user:
-            status = msgspec.structs.replace(container.status, stopped_by_user=True)
-            await self._journal.set_status(container, status)
+            await self._journal.change_status(container, stopped_by_user=True)
 
     async def _call_off_restart(self, container: Container) -> bool:
+        """Whether the container only waited for its restart, and now does not any more."""
         if container.state is not State.RESTARTING:
             return False
-        run = self._runs.get(container)
-        with trio.fail_after(KILL_LIMIT_S):
-            if run is not None:
-                await run.ended.wait()
-        return not container.is_running
+        waiter = container.waiter("not-running")
+        try:
+            # A launch that is under way has the turn: it is let through, and stopped afterwards.
+            async with container.turn("its stop"):
+                waits = container.status.state is State.RESTARTING
+                if waits and self._runs.get(container) is None:
+                    gone = next_state(container.state, LifeEvent.GIVEN_UP)
+                    await self._journal.change_status(container, state=gone)
+                    return True
+            if not waits:
+                return not container.is_running
+            with trio.move_on_after(KILL_LIMIT_S):
+                await waiter.wait()
+                return True
+        finally:
+            container.forget_waiter(waiter)
+        raise DeadlineExceeded(f"the restart of container {container.name} was not called off")
 
 
 def stop_signal(container: Container) -> int:
@@ -167,9 +186,8 @@ def stop_signal(container: Container) -> int:
     return parse_signal(configured) if isinstance(configured, str) and configured else 15
 
 
-def _kill_process(pid: int) -> None:
-    """Kill the container's first process past its shim."""
-    if pid <= 0:
-        return
-    with suppress(ProcessLookupError):
-        os.kill(pid, signals.SIGKILL)
+def _kill_process(container_id: str, pid: int) -> None:
+    """Kill the container's first process past its shim, if that pid is (still) its."""
+    with suppress(OSError):
+        if pid > 0 and container_id in Path(f"/proc/{pid}/cgroup").read_text():
+            os.kill(pid, signals.SIGKILL)

@@ -24,12 +24,16 @@ from services.containers.stdio import Lanes, Stdio
 
 
 class Terminals:
-    """Hands out the streams and the logs of containers."""
+    """Hands out the streams and the logs of containers.
+
+    Attributes:
+        directory: where the FIFOs lie, in a folder for each process.
+    """
 
     def __init__(self, *, containerd: Containerd, data_root: Path, exec_root: Path) -> None:
         self._containerd = containerd
         self._data_root = data_root
-        self._directory = exec_root / "io"
+        self.directory = exec_root / "io"
         self._streams: dict[str, Stdio] = {}
         self._logs: dict[str, JsonFileLog] = {}
         self._lanes = Lanes()
@@ -80,19 +84,21 @@ class Terminals:
             "LogPath": str(self.log_path(container)) if has_log else "",
         }
 
-    def retire_streams(self, container: Container) -> None:
-        """The run is over; who attaches from now on attaches to the next one."""
-        self._streams.pop(container.id, None)
+    def retire_streams(self, container: Container, streams: Stdio) -> None:
+        """The run of `streams` is over; who attaches from now on attaches to the next one."""
+        if self._streams.get(container.id) is streams:
+            del self._streams[container.id]
 
-    async def drop_streams(self, container: Container) -> None:
-        """The run did not come about: who is attached to it gets the end."""
-        streams = self._streams.pop(container.id, None)
-        if streams is not None:
-            await streams.close()
+    async def drop_streams(self, container: Container, streams: Stdio) -> None:
+        """The run of `streams` did not come about: who is attached to it gets the end."""
+        self.retire_streams(container, streams)
+        await streams.close()
 
     async def forget(self, container: Container) -> None:
         """The container is gone."""
-        await self.drop_streams(container)
+        streams = self._streams.get(container.id)
+        if streams is not None:
+            await self.drop_streams(container, streams)
         self._logs.pop(container.id, None)
 
     def _new_streams(self, container: Container) -> Stdio:
@@ -102,7 +108,7 @@ class Terminals:
             await self._containerd.tasks.close_io(container.id)
 
         return Stdio(
-            directory=self._directory / container.id,
+            directory=self.directory / container.id,
             tty=config.tty,
             stdin=config.open_stdin,
             stdin_once=config.stdin_once,

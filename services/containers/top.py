@@ -50,7 +50,8 @@ def select_processes(output: str, pids: frozenset[int]) -> tuple[list[str], list
         raise InvalidParameter("couldn't find PID field in ps output")
     at = titles.index("PID")
     rows = [line.split(maxsplit=len(titles) - 1) for line in lines[1:] if line.strip()]
-    return titles, [row for row in rows if row[at].isdigit() and int(row[at]) in pids]
+    rows = [row for row in rows if len(row) > at]  # a column may be empty
+    return titles, [row for row in rows if row[at].isdecimal() and int(row[at]) in pids]
 
 
 def _checked(arguments: str) -> list[str]:

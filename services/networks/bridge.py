@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 from services.networks.ipam import first_free_pool
-from services.networks.netns import drop_namespace, make_namespace
 from services.networks.rtnetlink import Batch, open_netlink
 
 LOOPBACK_INDEX: Final = 1
@@ -88,19 +87,17 @@ def ensure_bridge(config: BridgeConfig) -> Bridge:
     return Bridge(name=config.name, index=index, address=address)
 
 
-def attach(bridge: Bridge, netns: Path, attachment: Attachment) -> None:
-    """Make the namespace at `netns` and a veth pair from it into the bridge: all or nothing."""
-    inside = make_namespace(netns)
-    try:
-        with inside, open_netlink() as outside:
-            host_link = HOST_LINK_PREFIX + secrets.token_hex(4)
-            _make_links(attachment, inside, host_link)
-            batch = Batch()
-            batch.join_bridge(host_link, bridge.index)
-            batch.send(outside)
-    except BaseException:
-        drop_namespace(netns)  # the pair goes with it
-        raise
+def attach(bridge: Bridge, inside: socket.socket, attachment: Attachment) -> None:
+    """Make a veth pair from a namespace into the bridge. `inside` is a route socket of it.
+
+    What a failure leaves goes with the namespace.
+    """
+    with open_netlink() as outside:
+        host_link = HOST_LINK_PREFIX + secrets.token_hex(4)
+        _make_links(attachment, inside, host_link)
+        batch = Batch()
+        batch.join_bridge(host_link, bridge.index)
+        batch.send(outside)
 
 
 def mac_of(address: IPv4Address) -> bytes:

@@ -40,7 +40,8 @@ def make_namespace(path: Path) -> socket.socket:
 def drop_namespace(path: Path) -> None:
     """Let go of a namespace; the kernel reaps it and its links soon after. Gone already is fine."""
     with suppress(OSError):
-        _checked(_libc.umount2(os.fsencode(path), MNT_DETACH))
+        while True:  # a start that was cut short may have left one below another
+            _checked(_libc.umount2(os.fsencode(path), MNT_DETACH))
     path.unlink(missing_ok=True)
 
 

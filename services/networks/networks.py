@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Set
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
@@ -22,7 +22,7 @@ from services.errors import NotFound, NotSupported, Unavailable
 from services.networks.bridge import Attachment, Bridge, BridgeConfig, attach, ensure_bridge, mac_of
 from services.networks.firewall import install_table, remove_table
 from services.networks.ipam import AddressPool
-from services.networks.netns import drop_namespace, held_namespaces
+from services.networks.netns import drop_namespace, held_namespaces, make_namespace
 
 _T = TypeVar("_T")
 
@@ -87,9 +87,14 @@ class Networks:
         return "bridge" if self.has_bridge else "none"
 
     @property
-    def bridge_gateway(self) -> str:
-        """The bridge's own address, "" while it has none: what `host-gateway` stands for."""
-        return str(self._bridge.address.ip) if self._bridge else ""
+    def bridge_config(self) -> BridgeConfig | None:
+        """What was asked of the default bridge; None without one."""
+        return self._config
+
+    @property
+    def bridge_address(self) -> IPv4Interface | None:
+        """The bridge's own address with its subnet; None while it has none."""
+        return self._bridge.address if self._bridge else None
 
     def network_id(self, name: str) -> str:
         """The id of a predefined network: the same for the life of this engine."""
@@ -156,9 +161,16 @@ class Networks:
             container_id=container_id, endpoint=endpoint, netns=self._directory / container_id
         )
 
-    async def connect(self, sandbox: Sandbox) -> None:
-        """Make the namespace and its links. For `none` and `host` there is nothing to do."""
+    async def connect(
+        self, sandbox: Sandbox, has_namespace: Callable[[], None] = lambda: None
+    ) -> None:
+        """Make the namespace and its links. For `none` and `host` there is nothing to do.
+
+        `has_namespace` is called as soon as a task can join the namespace, before it has links.
+        What a failure leaves is the namespace, which `release` drops.
+        """
         if sandbox.netns is None:
+            has_namespace()
             return
         bridge, _ = await self._when_ready()
         endpoint = sandbox.endpoint
@@ -169,7 +181,10 @@ class Networks:
             mac=bytes.fromhex(endpoint.mac_address.replace(":", "")),
             mtu=self._config.mtu,
         )
-        await self._in_thread(partial(attach, bridge, sandbox.netns, attachment))
+        inside = await self._in_thread(partial(make_namespace, sandbox.netns))
+        with inside:
+            has_namespace()
+            await self._in_thread(partial(attach, bridge, inside, attachment))
 
     async def release(self, container_id: str, address: str) -> None:
         """Drop a container's namespace, if it has one, and let others have its address."""
@@ -185,14 +200,9 @@ class Networks:
         if self._pool is not None:
             self._pool.take_if_free(IPv4Address(address))
 
-    async def reclaim(self, living: Set[str]) -> list[str]:
-        """Drop the namespaces of containers that do not live any more; returns their ids."""
-        held = await self._in_thread(partial(held_namespaces, self._directory))
-        dead = [name for name in held if name not in living]
-        for name in dead:
-            await self._in_thread(partial(drop_namespace, self._directory / name))
-            log.info("namespace reclaimed", container=name)
-        return dead
+    async def held(self) -> list[str]:
+        """The ids of the containers that have a namespace here, alive or not."""
+        return await self._in_thread(partial(held_namespaces, self._directory))
 
     async def tear_down(self) -> None:
         """Remove our firewall table; the bridge stays, as dockerd's does."""

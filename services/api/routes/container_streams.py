@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from quart import Blueprint
 
@@ -101,16 +101,19 @@ class ContainerStreamRoutes:
     async def wait(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/wait (ContainerWait). The head is sent once we listen."""
         container = self._containers.find(ref)
-        # Registered before the head leaves: whoever has read it may start the container.
-        waiter = container.waiter(current_request().query.text("condition"))
-        return StreamResponse(_exit_of(container, waiter))
+        condition = current_request().query.text("condition")
+
+        @asynccontextmanager
+        async def parts() -> AsyncIterator[AsyncIterator[bytes]]:
+            # Entered before the head leaves: whoever has read it may start the container.
+            async with self._containers.waiter(container, condition) as waiter:
+                yield _exit_of(waiter)
+
+        return StreamResponse(parts())
 
 
-async def _exit_of(container: Container, waiter: ExitWaiter) -> AsyncIterator[bytes]:
-    try:
-        status = await waiter.wait()
-    finally:
-        container.forget_waiter(waiter)
+async def _exit_of(waiter: ExitWaiter) -> AsyncIterator[bytes]:
+    status = await waiter.wait()
     answer: dict[str, object] = {"StatusCode": status.code}
     if status.error:
         answer["Error"] = {"Message": status.error}

@@ -11,7 +11,7 @@ from quart import Blueprint
 
 from services.api.container_list import ContainerList
 from services.api.query import Query
-from services.api.request import current_request
+from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse
 from services.api.types.containers import CreateBody, inspect_to_wire
 from services.api.wire import encode, read_json
@@ -21,7 +21,7 @@ from services.containers import (
     list_processes,
 )
 from services.containers.config import ContainerConfig
-from services.errors import InvalidParameter, NotSupported
+from services.errors import Conflict, InvalidParameter, NotFound, NotSupported
 
 NO_CONTENT = 204
 CREATED = 201
@@ -53,7 +53,8 @@ class ContainerRoutes:
             (f"{one}/resize", self.resize, "POST"),
             (one, self.remove, "DELETE"),
         ):
-            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+            handler = view if method == "GET" else outlives_client(view)
+            blueprint.add_url_rule(rule, view.__name__, handler, methods=[method])
         return blueprint
 
     async def list(self) -> EngineResponse:
@@ -64,7 +65,7 @@ class ContainerRoutes:
         """POST /containers/create (ContainerCreate)."""
         query = current_request().query
         body = await read_json(CreateBody)
-        if body is None:
+        if body is None or _config_of(body) == ContainerConfig():
             raise InvalidParameter("config cannot be empty in order to create a container")
         created = await self._containers.create(
             CreateRequest(
@@ -83,7 +84,10 @@ class ContainerRoutes:
         container = self._containers.find(ref)
         execs = [exec_.id for exec_ in self._containers.execs.of(container)]
         places = self._containers.places(container)
-        return _json(encode(inspect_to_wire(container, places=places, execs=execs)))
+        wire = inspect_to_wire(
+            container, places=places, execs=execs, version=current_request().api_version
+        )
+        return _json(encode(wire))
 
     async def top(self, ref: str) -> EngineResponse:
         """GET /containers/{id}/top (ContainerTop)."""
@@ -91,6 +95,7 @@ class ContainerRoutes:
         pids = await self._containers.process_ids(container)
         arguments = current_request().query.text("ps_args") or "-ef"
         titles, processes = await list_processes(pids, arguments)
+        await self._containers.tell(container, "top")
         return _json(encode({"Titles": titles, "Processes": processes}))
 
     async def start(self, ref: str) -> EngineResponse:
@@ -117,7 +122,10 @@ class ContainerRoutes:
     async def kill(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/kill (ContainerKill)."""
         signal = current_request().query.text("signal")
-        await self._containers.kill(self._containers.find(ref), signal)
+        try:
+            await self._containers.kill(self._containers.find(ref), signal)
+        except (Conflict, NotFound) as error:
+            raise type(error)(f"cannot kill container: {ref}: {error}") from error
         return _empty()
 
     async def pause(self, ref: str) -> EngineResponse:

@@ -8,7 +8,7 @@ import trio
 from quart import Blueprint
 
 from services.api.hijack import MULTIPLEXED_STREAM, RAW_STREAM, HijackedStream
-from services.api.request import current_request
+from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse, HijackResponse
 from services.api.routes.container_streams import MULTIPLEXED_SINCE
 from services.api.routes.containers import terminal_size
@@ -40,7 +40,7 @@ class ExecRoutes:
         """The routes, without version prefix."""
         blueprint = Blueprint("exec", __name__)
         for rule, view, method in (
-            ("/containers/<ref>/exec", self.create, "POST"),
+            ("/containers/<ref>/exec", outlives_client(self.create), "POST"),
             ("/exec/<exec_id>/start", self.start, "POST"),
             ("/exec/<exec_id>/resize", self.resize, "POST"),
             ("/exec/<exec_id>/json", self.inspect, "GET"),
@@ -66,6 +66,7 @@ class ExecRoutes:
         if body.console_size:
             exec_.console_size = body.console_size
         if body.detach:
+            current_request().ignore_hang_up()
             await self._containers.execs.start(exec_)
             return EngineResponse(b"")
         return self._hijacked(exec_)

@@ -11,7 +11,7 @@ from services.api.image_filters import image_filters
 from services.api.load_progress import LoadAnswer
 from services.api.ports import ImageStore, SnapshotSizes
 from services.api.query import Query
-from services.api.request import current_request
+from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.images import (
     UNKNOWN,
@@ -58,8 +58,8 @@ class ImageRoutes:
             ("/images/load", self.load, "POST"),
             (f"{one}/json", self.inspect, "GET"),
             (f"{one}/history", self.history, "GET"),
-            (f"{one}/tag", self.tag, "POST"),
-            (one, self.remove, "DELETE"),
+            (f"{one}/tag", outlives_client(self.tag), "POST"),
+            (one, outlives_client(self.remove), "DELETE"),
         ):
             blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
         return blueprint

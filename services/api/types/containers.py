@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from services.api.types.times import human_duration, rfc3339_nano
+from services.api.version import CURRENT, ApiVersion
 from services.containers import Container, MountPoint, State
 from services.containers.config import (
     ContainerConfig,
@@ -15,6 +16,8 @@ from services.containers.config import (
     HostConfig,
     NetworkingConfig,
 )
+
+ONE_NETWORK_BELOW: Final = ApiVersion(1, 52)
 
 
 class CreateBody(ContainerConfig, frozen=True, kw_only=True):
@@ -54,7 +57,7 @@ def summary_to_wire(container: Container, *, status: str, image: str) -> dict[st
         "Image": image,
         "ImageID": definition.image_id,
         "ImageManifestDescriptor": _descriptor(container),
-        "Command": " ".join([definition.path, *definition.args]),
+        "Command": _command_line(definition.path, definition.args),
         "Created": definition.created_at_ns // 10**9,
         "Ports": [],
         "Labels": definition.config.labels,
@@ -67,8 +70,19 @@ def summary_to_wire(container: Container, *, status: str, image: str) -> dict[st
     }
 
 
+def _command_line(path: str, args: list[str]) -> str:
+    """dockerd's: an argument with a space in it stands in quotes."""
+    return " ".join(
+        [path, *(f"'{argument}'" if " " in argument else argument for argument in args)]
+    )
+
+
 def inspect_to_wire(
-    container: Container, *, places: dict[str, str], execs: list[str]
+    container: Container,
+    *,
+    places: dict[str, str],
+    execs: list[str],
+    version: ApiVersion = CURRENT,
 ) -> dict[str, Any]:
     """The answer of GET /containers/{id}/json. `places` are the paths of the container's files."""
     definition, status = container.definition, container.status
@@ -95,7 +109,7 @@ def inspect_to_wire(
         "Storage": {"RootFS": {"Snapshot": {"Name": definition.snapshotter}}},
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
         "Config": definition.config,
-        "NetworkSettings": _network_settings(container),
+        "NetworkSettings": _network_settings(container, version),
     }
 
 
@@ -162,9 +176,10 @@ def _descriptor(container: Container) -> dict[str, Any] | None:
     return wire
 
 
-def _network_settings(container: Container) -> dict[str, Any]:
+def _network_settings(container: Container, version: ApiVersion) -> dict[str, Any]:
+    """Schema NetworkSettings."""
     present = container.status.networks.get(container.definition.host_config.network_mode)
-    return {
+    wire: dict[str, Any] = {
         "SandboxID": present.endpoint_id if present else "",
         "SandboxKey": f"/proc/{container.status.pid}/ns/net" if present else "",
         "Ports": {},
@@ -172,4 +187,27 @@ def _network_settings(container: Container) -> dict[str, Any]:
             name: msgspec.structs.replace(settings)
             for name, settings in endpoints(container).items()
         },
+    }
+    if version < ONE_NETWORK_BELOW:
+        wire |= _default_network(container.status.networks.get("bridge") or EndpointSettings())
+    return wire
+
+
+def _default_network(bridge: EndpointSettings) -> dict[str, Any]:
+    """The default bridge's endpoint once more: scripts read `.NetworkSettings.IPAddress`."""
+    return {
+        "Bridge": "",
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
+        "EndpointID": bridge.endpoint_id,
+        "Gateway": bridge.gateway,
+        "GlobalIPv6Address": bridge.global_ipv6_address,
+        "GlobalIPv6PrefixLen": bridge.global_ipv6_prefix_len,
+        "IPAddress": bridge.ip_address,
+        "IPPrefixLen": bridge.ip_prefix_len,
+        "IPv6Gateway": bridge.ipv6_gateway,
+        "MacAddress": bridge.mac_address,
     }

@@ -19,7 +19,9 @@ def rfc3339_nano(at_ns: int) -> str:
     if at_ns == 0:
         return NEVER
     seconds, fraction = divmod(at_ns, 10**9)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    moment = time.gmtime(seconds)
+    # libc's %Y does not pad: images that say nothing of their age are of the year 1.
+    text = f"{moment.tm_year:04}-" + time.strftime("%m-%dT%H:%M:%S", moment)
     return f"{text}.{fraction:09d}".rstrip("0").rstrip(".") + "Z"
 
 

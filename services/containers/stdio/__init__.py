@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from services.containers.stdio.fifos import StdioPaths
+from services.containers.stdio.fifos import StdioPaths, remove_old_streams
 from services.containers.stdio.hub import AttachedStreams
 from services.containers.stdio.lanes import Lanes
 from services.containers.stdio.spool import LogWriter
 from services.containers.stdio.stdio import Stdio
 from services.containers.stdio.streams import Stream
 
-__all__ = ["AttachedStreams", "Lanes", "LogWriter", "Stdio", "StdioPaths", "Stream"]
+__all__ = [
+    "AttachedStreams",
+    "Lanes",
+    "LogWriter",
+    "Stdio",
+    "StdioPaths",
+    "Stream",
+    "remove_old_streams",
+]

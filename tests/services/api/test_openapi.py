@@ -48,6 +48,14 @@ def test_go_s_empty_lists_and_maps_may_be_null() -> None:
             definition.validate_as(schema, value)
 
 
+def test_an_exec_without_an_exit_code() -> None:
+    """dockerd's null is allowed for, a text is not."""
+    definition = require_definition()
+    definition.validate("ExecInspect", 200, {"ExitCode": None})
+    with pytest.raises(jsonschema.ValidationError):
+        definition.validate("ExecInspect", 200, {"ExitCode": "0"})
+
+
 def test_unknown_answers_are_refused() -> None:
     """An operation or status that the definition lacks is an error of the test."""
     definition = require_definition()

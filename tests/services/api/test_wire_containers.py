@@ -14,6 +14,7 @@ from services.api.types.containers import (
     status_text,
     summary_to_wire,
 )
+from services.api.version import ApiVersion
 from services.containers import Container, State
 from services.containers.config import (
     ContainerConfig,
@@ -162,6 +163,13 @@ def test_an_inspection_tells_addresses_of_the_present_run_only() -> None:
         encoded(one)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] for one in (wire, asked)
     )
     assert (of_run, of_exited) == ("172.17.0.2", "")
+
+
+def test_scripts_find_the_address_in_older_versions() -> None:
+    """Below 1.52 the default bridge's endpoint stands beside the networks, too."""
+    for version, address in ((ApiVersion(1, 51), "172.17.0.2"), (ApiVersion(1, 52), None)):
+        wire = inspect_to_wire(VARIANTS["running"], places=PLACES, execs=[], version=version)
+        assert wire["NetworkSettings"].get("IPAddress") == address
 
 
 def test_a_summary_names_the_container_with_a_slash() -> None:

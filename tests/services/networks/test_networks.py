@@ -68,8 +68,10 @@ async def test_a_container_on_the_bridge_gets_address_route_and_reaches_the_gate
         nursery.cancel_scope.cancel()
 
 
-async def test_namespaces_of_the_dead_are_reclaimed(bridge: BridgeConfig, tmp_path: Path) -> None:
-    """After a kill -9 the directory tells what there was; only the living keep theirs."""
+async def test_namespaces_of_an_earlier_life_are_found(
+    bridge: BridgeConfig, tmp_path: Path
+) -> None:
+    """After a kill -9 the directory tells what there was, to be dropped or kept."""
     before = build(bridge, tmp_path)
     async with trio.open_nursery() as nursery:
         await nursery.start(before.run)
@@ -79,8 +81,9 @@ async def test_namespaces_of_the_dead_are_reclaimed(bridge: BridgeConfig, tmp_pa
     after = build(bridge, tmp_path)
     async with trio.open_nursery() as nursery:
         await nursery.start(after.run)
-        assert await after.reclaim({"alive"}) == ["dead"]
-        assert await after.reclaim({"alive"}) == []
+        assert await after.held() == ["alive", "dead"]
+        await after.release("dead", "")
+        assert await after.held() == ["alive"]
         await after.release("alive", "")
         nursery.cancel_scope.cancel()
     with trio.fail_after(5):

@@ -1,0 +1,223 @@
+"""The containers service: its parts, each made once and handed what it needs of the others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import trio
+
+from services.containerd import Containerd
+from services.containers import Container, ContainerTable
+from services.containers.config import Ulimit
+from services.containers.containers import Containers
+from services.containers.create import Creator
+from services.containers.exec import Execs
+from services.containers.journal import Journal
+from services.containers.launch import TaskLauncher
+from services.containers.life import Lives
+from services.containers.oom import OomCounter
+from services.containers.remove import Remover
+from services.containers.restore import Restorer
+from services.containers.run import Runs
+from services.containers.running import Running
+from services.containers.runtimes import Runtimes
+from services.containers.spec import SpecDefaults
+from services.containers.spec_source import SpecSource
+from services.containers.stop import Stopper
+from services.containers.terminals import Terminals
+from services.events import EventBus
+from services.images import Images
+from services.networks import Networks
+from services.store import Store
+from services.system import HostFacts
+
+from .otp import DynamicSupervisor, Intensity
+from .settings import Settings
+from .sources import SNAPSHOTTER
+
+DISK_THREADS: Final = 8
+
+
+def build_containers(
+    settings: Settings,
+    *,
+    defaults: SpecDefaults,
+    facts: HostFacts,
+    engine_id: str,
+    current_settings: Callable[[], Settings],
+    containerd: Containerd,
+    store: Store,
+    bus: EventBus,
+    table: ContainerTable,
+    images: Images,
+    networks: Networks,
+    is_ending: Callable[[], bool],
+) -> tuple[Containers, Running, Restorer]:
+    """The operations on containers, their supervisor, and what brings them back at the start.
+
+    `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
+    """
+    wanted = settings.containers
+    directory = settings.data_root / "containers"
+    disk = trio.CapacityLimiter(DISK_THREADS)
+    journal = Journal(store=store, events=bus)
+    # Ends of containers are no failures; only a supervisor that keeps failing counts here.
+    supervisor = DynamicSupervisor(
+        name="running", intensity=Intensity(max_restarts=100, window_s=10)
+    )
+    runs = Runs(start_child=supervisor.start_child)
+    terminals = Terminals(
+        containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
+    )
+    specs = SpecSource(
+        facts=facts,
+        defaults=defaults,
+        directory=directory,
+        dns=wanted.dns,
+        dns_search=wanted.dns_search,
+        dns_options=wanted.dns_options,
+        disk=disk,
+    )
+    stopper = Stopper(
+        containerd=containerd,
+        journal=journal,
+        runs=runs,
+        default_grace_s=wanted.stop_timeout_s,
+    )
+    running = Running(
+        supervisor=supervisor,
+        table=table,
+        stopper=stopper,
+        shutdown_timeout_s=lambda: current_settings().shutdown_timeout_s,
+    )
+    execs = Execs(
+        containerd=containerd,
+        journal=journal,
+        runs=runs,
+        specs=specs,
+        directory=terminals.directory,
+    )
+
+    async def forget(container: Container) -> None:
+        execs.forget(container)
+        await terminals.forget(container)
+
+    remover = Remover(
+        table=table,
+        journal=journal,
+        runs=runs,
+        stopper=stopper,
+        root_filesystems=images,
+        forget=forget,
+        directory=directory,
+        disk=disk,
+    )
+    lives = Lives(
+        containerd=containerd,
+        journal=journal,
+        launcher=TaskLauncher(
+            containerd=containerd,
+            journal=journal,
+            networks=networks,
+            root_filesystems=images,
+            specs=specs,
+            runtimes=Runtimes(
+                wanted.runtimes,
+                state_directory=settings.exec_root / "runc",
+                systemd_cgroup=defaults.cgroup_driver == "systemd",
+            ),
+            engine_id=engine_id,
+            oom_kills=OomCounter(facts=facts, defaults=defaults).kills,
+            disk=disk,
+        ),
+        stopper=stopper,
+        runs=runs,
+        terminals=terminals,
+        auto_remove=remover.remove_stopped,
+        outlives=lambda: current_settings().live_restore or not is_ending(),
+    )
+    creator = Creator(
+        table=table,
+        journal=journal,
+        images=images,
+        networks=networks,
+        facts=facts,
+        defaults=defaults,
+        log_driver=wanted.log_driver,
+        log_options=dict(wanted.log_opts),
+        snapshotter=SNAPSHOTTER,
+        directory=directory,
+        disk=disk,
+    )
+    containers = Containers(
+        containerd=containerd,
+        table=table,
+        journal=journal,
+        runs=runs,
+        lives=lives,
+        creator=creator,
+        stopper=stopper,
+        remover=remover,
+        execs=execs,
+        terminals=terminals,
+    )
+    restorer = Restorer(
+        containerd=containerd,
+        table=table,
+        journal=journal,
+        runs=runs,
+        lives=lives,
+        remover=remover,
+        networks=networks,
+        terminals=terminals,
+        root_filesystems=images,
+        engine_id=engine_id,
+        directory=directory,
+        streams_directory=terminals.directory,
+        start=containers.start,
+        disk=disk,
+    )
+    return containers, running, restorer
+
+
+def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
+    """What containers get when nobody says otherwise.
+
+    Raises:
+        OSError: the seccomp profile cannot be read.
+    """
+    wanted = settings.containers
+    profile = wanted.seccomp_profile
+    if profile not in ("builtin", "unconfined"):
+        profile = Path(profile).read_text()
+    names = {"runc", "io.containerd.runc.v2", *(runtime.name for runtime in wanted.runtimes)}
+    return SpecDefaults(
+        runtimes=frozenset(names),
+        default_runtime=wanted.default_runtime,
+        init=wanted.init,
+        init_path=wanted.init_path or _init_path(),
+        seccomp_profile=profile,
+        apparmor_profile="",
+        no_new_privileges=wanted.no_new_privileges,
+        ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in wanted.ulimits),
+        cgroup_driver=wanted.cgroup_driver or _cgroup_driver(facts),
+        cgroup_parent=wanted.cgroup_parent,
+        shm_size_bytes=wanted.shm_size_bytes,
+        ipc_mode=wanted.ipc_mode,
+        cgroupns_mode=wanted.cgroupns_mode,
+        data_root=str(settings.data_root),
+    )
+
+
+def _cgroup_driver(facts: HostFacts) -> Literal["cgroupfs", "systemd"]:
+    """dockerd's choice: systemd where it manages a unified hierarchy."""
+    return "systemd" if facts.systemd and facts.cgroup.version == "2" else "cgroupfs"
+
+
+def _init_path() -> str:
+    """docker-init where Docker is installed, else Debian's static tini."""
+    found = (shutil.which(name) for name in ("docker-init", "tini-static", "tini"))
+    return next((path for path in found if path), "/usr/bin/tini-static")

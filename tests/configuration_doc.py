@@ -1,0 +1,214 @@
+"""Writes docs/configuration.md from the engine's own table of options.
+
+`scripts/gen-docs` calls it. What cannot be read from the table stands in the few mappings below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from supervisor.options import IGNORED_KEYS, OPTIONS, REFUSED_KEYS, Kind, Option
+from tests.compatibility_doc import flag_text
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "configuration.md"
+
+IN_FILE: Final[Mapping[Kind, str]] = MappingProxyType(
+    {
+        Kind.STRING: "string",
+        Kind.LIST: "list of strings",
+        Kind.LABELS: "list of `key=value`",
+        Kind.DOMAINS: "list of strings",
+        Kind.IPS: "list of addresses, or one",
+        Kind.HOSTS: "list of strings",
+        Kind.INT: "number",
+        Kind.BOOL: "true or false",
+        Kind.BYTES: "number, or string with a unit",
+        Kind.IP: "string",
+        Kind.MAP: "object of strings",
+        Kind.MAPMAP: "object",
+        Kind.ULIMITS: "object, see below",
+        Kind.RUNTIMES: "object, see below",
+        Kind.POOLS: "list",
+        Kind.NRI: "object",
+    }
+)
+
+# Where a reload finds what a flag decides, as `settings.RELOADABLE` names it.
+FIELD_OF_RELOADABLE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "debug": "log.debug",
+        "label": "labels",
+        "live-restore": "live_restore",
+        "log-level": "log.level",
+        "shutdown-timeout": "shutdown_timeout_s",
+    }
+)
+
+# What the short help text leaves open.
+REMARKS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "data-root": "A relative path is made absolute.",
+        "default-runtime": "`runc`, or the name of one that `--add-runtime` registered.",
+        "exec-opt": "`native.cgroupdriver=cgroupfs` or `=systemd`; nothing else is taken.",
+        "exec-root": "Keep it on tmpfs. Its path may have 74 bytes.",
+        "feature": "Kept, and without effect so far.",
+        "group": "A missing group `docker` is a warning, any other missing group an error.",
+        "ip-forward-no-drop": "Without effect: the policy of the FORWARD chain is never changed.",
+        "ip6tables": "Without effect so far: containers have no IPv6.",
+        "log-driver": "`json-file` or `none`; others are refused.",
+        "log-level": "Also `panic` and `trace`. `--debug` means at least `debug`.",
+        "metrics-addr": "`host:port`. Empty: no metrics server.",
+        "shutdown-timeout": "-1: as long as it takes.",
+        "storage-driver": "`overlayfs` or empty; others are refused.",
+        "tlscacert": "Default: `ca.pem` in `$DOCKER_CERT_PATH`, `$DOCKER_CONFIG` or `~/.docker`.",
+        "tlscert": "Default: `cert.pem` there.",
+        "tlskey": "Default: `key.pem` there.",
+        "userland-proxy": "Without effect so far: ports cannot be published.",
+    }
+)
+
+_HEAD: Final = """\
+# Configuration
+
+Wharfinger takes dockerd's flags and reads `daemon.json` with dockerd's keys. This page is written
+from the engine's own table of options by `scripts/gen-docs`, and a test keeps it so.
+
+    sudo scripts/run --debug --label rack=7
+    sudo scripts/run --validate --config-file daemon.json
+
+`--help` prints the flags, `--version` the version, `--validate` checks flags and file and ends.
+Whatever is wrong with them is one message on standard error and exit status 1.
+
+## The rules
+
+- The file is `/etc/wharfinger/daemon.json` unless `--config-file` says otherwise. The default file
+  may be missing; one that was asked for may not.
+- An option stands in one place: given both as a flag and in the file it is an error. The exception
+  is `--add-runtime`, to which both places add.
+- A key that no option has, and a value of the wrong type, are errors.
+- A switch is given as `--icc` or `--icc=false`, never as `--icc false`. A flag of the type `list`,
+  `map` or `ulimit` may be given several times.
+- An option that cannot take effect yet is refused with a sentence. Its default may be given.
+- Sizes take `k`, `m`, `g`, `t`, `p`, powers of 1024. In `log-opts` they are powers of 1000, as in
+  dockerd.
+
+A file:
+
+    {
+      "hosts": ["unix:///run/wharfinger/docker.sock", "tcp://127.0.0.1:2376"],
+      "tlsverify": true,
+      "tlscacert": "/etc/wharfinger/ca.pem",
+      "tlscert": "/etc/wharfinger/cert.pem",
+      "tlskey": "/etc/wharfinger/key.pem",
+      "live-restore": true,
+      "labels": ["rack=7"],
+      "log-opts": {"max-size": "10m", "max-file": "3"},
+      "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 4096}},
+      "runtimes": {"crun": {"path": "/usr/bin/crun"}}
+    }
+
+A runtime has either a `path`, with `runtimeArgs` if need be, or a `runtimeType`, which is
+containerd's name of a shim. The name `runc` is taken.
+
+## Where to listen
+
+`--host` may be given several times.
+
+| `--host` | |
+| --- | --- |
+| `unix:///path` | a socket, mode 0660, of the group that `--group` names |
+| `tcp://host:port` | port 2375 if left out, with TLS 2376; `host:port` is the same |
+| `fd://`, `fd://name` | what systemd passed: all sockets, or those with this name |
+| none | `unix:///var/run/docker.sock`; with TLS `tcp://localhost:2376` |
+
+## Reloading
+
+SIGHUP reads the file again. The settings marked below change at once. Any other that differs is
+named in the log and waits for a restart of the daemon. A key that was taken out of the file goes
+back to its default. A file that cannot be used changes nothing: the log says why.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([_HEAD, *_working(), *_refused(), *_keys()])
+
+
+def _working() -> Iterator[str]:
+    yield "## Options that work"
+    yield ""
+    yield "*Reload* marks what SIGHUP changes."
+    yield ""
+    yield "| Flag | Key | In the file | Default | |"
+    yield "| --- | --- | --- | --- | --- |"
+    for option in _sorted(is_refused=False):
+        key = f"`{option.key}`" if option.key else "flag only"
+        kind = _kind(option) if option.key else ""
+        yield f"| `{flag_text(option)}` | {key} | {kind} | {_default(option)} | {_remark(option)} |"
+    yield ""
+
+
+def _refused() -> Iterator[str]:
+    yield "## Options that are refused"
+    yield ""
+    yield "They are known, so that a typing error is told from a part that is missing."
+    yield ""
+    yield "| Flag | Key | Only value | Why |"
+    yield "| --- | --- | --- | --- |"
+    for option in _sorted(is_refused=True):
+        key = f"`{option.key}`" if option.key else "flag only"
+        yield f"| `{flag_text(option)}` | {key} | {_default(option)} | {option.refused} |"
+    yield ""
+
+
+def _keys() -> Iterator[str]:
+    yield "## Keys without a flag"
+    yield ""
+    yield "| Key | |"
+    yield "| --- | --- |"
+    yield "| `proxies` | object; holds the keys of the proxies, which are refused for now |"
+    yield "| `host-gateway-ip` | an older name of `host-gateway-ips` |"
+    for key, sentence in REFUSED_KEYS.items():
+        yield f"| `{key}` | refused: {sentence} |"
+    for key in sorted(IGNORED_KEYS):
+        yield f"| `{key}` | read over, as dockerd does |"
+    yield ""
+
+
+def _sorted(*, is_refused: bool) -> list[Option]:
+    chosen = [option for option in OPTIONS.values() if bool(option.refused) is is_refused]
+    return sorted(chosen, key=lambda option: option.flag)
+
+
+def _kind(option: Option) -> str:
+    if option.flag == "feature":  # the one map whose values are booleans
+        return "object of true or false"
+    return IN_FILE[option.kind]
+
+
+def _default(option: Option) -> str:
+    if option.flag == "host":
+        return "see above"
+    if isinstance(option.default, bool):
+        return f"`{str(option.default).lower()}`"
+    if option.default in ("", None, ()):
+        return "none"
+    if option.kind is Kind.INT and not option.default:
+        return "0"
+    return f"`{option.default}`"
+
+
+def _remark(option: Option) -> str:
+    sentences = [
+        f"{option.help}.",
+        REMARKS.get(option.flag, ""),
+        "*Reload.*" if option.flag in FIELD_OF_RELOADABLE else "",
+    ]
+    return " ".join(filter(None, sentences)).replace("|", "\\|")  # a bar would end the cell
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

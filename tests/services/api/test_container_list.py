@@ -1,0 +1,197 @@
+"""Which containers a list shows, in which order, and that it is encoded once."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from services.api.container_list import ContainerList
+from services.api.query import parse_query
+from services.containers import Container, ContainerTable, State
+from services.containers.config import ContainerConfig
+from services.containers.model import Status
+from services.errors import InvalidParameter, NotFound
+from tests.services.api.containers import (
+    BIND,
+    BORN_NS,
+    SECOND_NS,
+    container,
+    container_id,
+    exited,
+    running,
+)
+from tests.services.api.openapi import require_definition
+
+
+def born(seconds: int) -> int:
+    return BORN_NS + seconds * SECOND_NS
+
+
+def everything() -> list[Container]:
+    """One of each, the oldest first."""
+    return [
+        container("1", "web", created_at_ns=born(1), status=running(), mounts=[BIND]),
+        container(
+            "2", "db-1", created_at_ns=born(2), status=running(state=State.PAUSED),
+            config=ContainerConfig(labels={"tier": "back", "x": ""}),
+        ),
+        container(
+            "3", "db-2", created_at_ns=born(3), status=exited(0),
+            config=ContainerConfig(labels={"tier": "front"}, exposed_ports={"80/tcp": {}}),
+        ),
+        container("4", "job", created_at_ns=born(4), status=exited(137)),
+        container("5", "new", created_at_ns=born(5)),
+        container(
+            "6", "again", created_at_ns=born(6), status=exited(1, state=State.RESTARTING)
+        ),
+    ]  # fmt: skip
+
+
+def listing(containers: list[Container] | None = None) -> ContainerList:
+    table = ContainerTable()
+    for one in everything() if containers is None else containers:
+        table.add(one)
+    return ContainerList(
+        table,
+        image_name=lambda _: "busybox",
+        image_names=lambda one: frozenset({"busybox", one.definition.image_id}),
+    )
+
+
+def names(query: str = "", **filters: object) -> list[str]:
+    """The names that an answer holds."""
+    if filters:
+        query = f"{query}&filters={quote(json.dumps(filters))}"
+    wire = json.loads(listing().answer(parse_query(query.encode())))
+    return [one["Names"][0].removeprefix("/") for one in wire]
+
+
+ALL = ["again", "new", "job", "db-2", "db-1", "web"]
+
+
+def test_the_running_ones_newest_first() -> None:
+    """Paused and restarting ones count as running."""
+    assert names() == ["again", "db-1", "web"]
+
+
+def test_all() -> None:
+    """In whatever state."""
+    assert names("all=1") == ALL
+
+
+@pytest.mark.parametrize(("limit", "count"), [("1", 1), ("3", 3), ("0", 3), ("-1", 3), ("99", 6)])
+def test_a_limit_is_of_all(limit: str, count: int) -> None:
+    """The newest, in whatever state; none or a negative one is no limit, and means the running."""
+    assert len(names(f"limit={limit}")) == count
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"id": ["3"]}, ["db-2"]),
+        ({"id": [container_id("3"), "4"]}, ["job", "db-2"]),
+        ({"name": ["db"]}, ["db-2", "db-1"]),
+        ({"name": ["^/db-1$"]}, ["db-1"]),
+        ({"name": ["^db-1$", "web"]}, ["db-1", "web"]),
+        ({"status": ["exited"]}, ["job", "db-2"]),
+        ({"status": ["running", "created"]}, ["new", "web"]),
+        ({"status": ["paused"]}, ["db-1"]),
+        ({"exited": ["137"]}, ["job"]),
+        ({"exited": ["0", "137"]}, ["job", "db-2"]),
+        ({"label": ["tier"]}, ["db-2", "db-1"]),
+        ({"label": ["tier=back"]}, ["db-1"]),
+        ({"label": ["tier", "x"]}, ["db-1"]),
+        ({"label": ["x="]}, ["db-1"]),
+        ({"label": ["tier="]}, []),
+        ({"ancestor": ["busybox"]}, ALL),
+        ({"ancestor": ["debian"]}, []),
+        ({"network": ["bridge"]}, ALL),
+        ({"network": ["333"]}, ["db-1", "web"]),
+        ({"network": ["host"]}, []),
+        ({"volume": ["/data"]}, ["web"]),
+        ({"expose": ["80"]}, ["db-2"]),
+        ({"expose": ["80/tcp"]}, ["db-2"]),
+        ({"expose": ["80/udp"]}, []),
+        ({"publish": ["80"]}, []),
+        ({"health": ["none"]}, ALL),
+        ({"health": ["healthy"]}, []),
+        ({"is-task": ["false"]}, ALL),
+        ({"is-task": ["true"]}, []),
+        ({"before": ["job"]}, ["db-2", "db-1", "web"]),
+        ({"since": ["job"]}, ["again", "new"]),
+        ({"since": ["db-1"], "before": [container_id("5")]}, ["job", "db-2"]),
+        ({"name": ["db"], "status": ["exited"]}, ["db-2"]),
+        ({"name": []}, ALL),
+        ({"name": {"web": True}}, ["web"]),
+    ],
+)
+def test_filters(filters: dict[str, object], found: list[str]) -> None:
+    """Each filter of the API; several filters all hold, of one filter's values any."""
+    assert names("all=1", **filters) == found
+
+
+def test_filters_of_state_show_what_does_not_run() -> None:
+    """Without `all`."""
+    assert names(status=["exited"]) == ["job", "db-2"]
+    assert names(exited=["137"]) == ["job"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "error"),
+    [
+        ({"nope": ["1"]}, InvalidParameter),
+        ({"status": ["sleeping"]}, InvalidParameter),
+        ({"exited": ["x"]}, InvalidParameter),
+        ({"name": ["("]}, InvalidParameter),
+        ({"before": ["nobody"]}, NotFound),
+        ({"since": ["nobody"]}, NotFound),
+    ],
+)
+def test_bad_filters(filters: dict[str, object], error: type[Exception]) -> None:
+    """Unknown names, impossible values, containers that are not there."""
+    with pytest.raises(error):
+        names("all=1", **filters)
+
+
+def test_nothing() -> None:
+    """An empty list, not null."""
+    assert listing([]).answer(parse_query(b"all=1")) == b"[]\n"
+
+
+def test_the_answer_fits_the_definition() -> None:
+    """All states together."""
+    wire = json.loads(listing().answer(parse_query(b"all=1")))
+    require_definition().validate("ContainerList", 200, wire)
+
+
+def test_an_answer_follows_every_change() -> None:
+    """What is kept encoded is left when the container, its image's name or its age changes."""
+    one = container("1")
+    image = "busybox"
+    table = ContainerTable()
+    table.add(one)
+    made = ContainerList(table, image_name=lambda _: image, image_names=lambda _: frozenset())
+
+    def answer() -> dict[str, object]:
+        wire: list[dict[str, object]] = json.loads(made.answer(parse_query(b"all=1")))
+        return wire[0]
+
+    assert (answer()["State"], answer()["Image"]) == ("created", "busybox")
+    image = "renamed"
+    assert answer()["Image"] == "renamed"
+    one.replace(status=Status(state=State.DEAD))
+    assert (answer()["State"], answer()["Status"]) == ("dead", "Dead")
+
+
+def test_what_is_gone_is_forgotten() -> None:
+    """The kept answers do not outgrow the containers."""
+    table = ContainerTable()
+    made = ContainerList(table, image_name=lambda _: "", image_names=lambda _: frozenset())
+    for number in range(200):
+        one = container(f"{number:03}", f"name-{number}")
+        table.add(one)
+        made.answer(parse_query(b"all=1"))
+        table.remove(one)
+    assert len(made._encoded) <= 20

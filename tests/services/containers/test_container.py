@@ -1,0 +1,108 @@
+"""The live handle: whose turn it is, and who waits for what."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+
+from services.containers.container import TURN_LIMIT_S, Container
+from services.containers.model import ExitStatus, State
+from services.errors import DeadlineExceeded, InvalidParameter
+from tests.services.containers.support import container, exit_of
+
+TaskStatus = trio.TaskStatus[None]
+
+
+async def hold(subject: Container, operation: str, *, task_status: TaskStatus) -> None:
+    async with subject.turn(operation):
+        task_status.started()
+        await trio.sleep(100)
+
+
+async def test_operations_take_turns_in_the_order_of_their_coming(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Nobody overtakes, whoever is slow."""
+    subject = container()
+    order: list[str] = []
+
+    async def operate(name: str) -> None:
+        async with subject.turn(name):
+            order.append(name)
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        for name in ("a", "b", "c"):
+            nursery.start_soon(operate, name)
+            await trio.testing.wait_all_tasks_blocked()
+    assert order == ["a", "b", "c"]
+    assert trio.current_time() == 3
+
+
+async def test_a_turn_that_does_not_come_is_refused_by_name(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The error says which operation holds the container, and for how long."""
+    subject = container()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(hold, subject, "its start"))
+        with pytest.raises(DeadlineExceeded, match=r"web is busy: its start has been .* for 40 s"):
+            async with subject.turn("its stop"):
+                pytest.fail("two turns at once")
+        assert trio.current_time() == TURN_LIMIT_S
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("state", [State.CREATED, State.EXITED, State.DEAD])
+async def test_not_running_is_answered_at_once(state: State) -> None:
+    """With the code of the last run; 0 if there was none."""
+    waiter = container(state).waiter("not-running")
+    assert (await waiter.wait()).code == 0
+
+
+@pytest.mark.parametrize("condition", ["", "not-running", "next-exit"])
+async def test_a_waiter_hears_the_exit_after_its_registration(condition: str) -> None:
+    """Registered is enough: the wait may begin after the exit."""
+    subject = container(State.RUNNING)
+    waiter = subject.waiter(condition)
+    exit_of(subject, 3)
+    assert (await waiter.wait()).code == 3
+
+
+async def test_next_exit_does_not_count_the_last_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A stopped container's next exit is yet to come."""
+    subject = container(State.EXITED)
+    waiter = subject.waiter("next-exit")
+    with trio.move_on_after(10) as scope:
+        await waiter.wait()
+    assert scope.cancelled_caught
+
+
+async def test_removal_wakes_everybody_and_tells_no_error() -> None:
+    """Who waits for an exit of a container that is gone would wait for ever."""
+    subject = container(State.EXITED)
+    waiters = [subject.waiter("removed"), subject.waiter("next-exit")]
+    subject.tell_exited(ExitStatus(code=1, exited_at_ns=1))
+    late = subject.waiter("next-exit")
+    subject.tell_removed()
+    for waiter in (waiters[0], late):
+        status = await waiter.wait()
+        assert status.error == ""
+
+
+def test_an_unknown_condition_is_refused() -> None:
+    """With the condition in the text."""
+    with pytest.raises(InvalidParameter, match='invalid condition: "asleep"'):
+        container().waiter("asleep")
+
+
+def test_a_forgotten_waiter_is_not_kept() -> None:
+    """A client that left must not grow the list."""
+    subject = container(State.RUNNING)
+    subject.forget_waiter(subject.waiter("next-exit"))
+    assert not subject._next_exit

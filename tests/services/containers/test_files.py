@@ -1,0 +1,110 @@
+"""The files that the engine writes for a container."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
+
+LOCALHOST = "127.0.0.1\tlocalhost\n"
+
+
+def hosts(
+    *, address: str = "172.17.0.2", extra: tuple[str, ...] = (), domainname: str = ""
+) -> list[str]:
+    text = hosts_text(
+        hostname="h", domainname=domainname, address=address, extra=extra, host_gateway="172.17.0.1"
+    )
+    assert text.startswith(LOCALHOST)
+    assert text.endswith("\n")
+    return text.splitlines()
+
+
+def test_hosts() -> None:
+    """The container's own address comes with its names."""
+    assert hosts()[-1] == "172.17.0.2\th"
+    assert hosts(domainname="example.org")[-1] == "172.17.0.2\th.example.org h"
+
+
+def test_without_an_address_there_is_no_line_for_it() -> None:
+    """For `--network none` and `host`."""
+    assert not any("h" in line.split()[1:] for line in hosts(address=""))
+
+
+@pytest.mark.parametrize(
+    ("extra", "line"),
+    [
+        ("db:10.0.0.1", "10.0.0.1\tdb"),
+        ("db=10.0.0.1", "10.0.0.1\tdb"),
+        ("db:fd00::1", "fd00::1\tdb"),
+        ("host.docker.internal:host-gateway", "172.17.0.1\thost.docker.internal"),
+    ],
+)
+def test_extra_hosts(extra: str, line: str) -> None:
+    """Both separators; IPv6 addresses hold the older one."""
+    assert line in hosts(extra=(extra,))
+
+
+def resolv(
+    host: str,
+    *,
+    servers: tuple[str, ...] = (),
+    searches: tuple[str, ...] = (),
+    options: tuple[str, ...] = (),
+    keeps_loopback: bool = False,
+) -> list[str]:
+    return resolv_conf_text(
+        host, servers=servers, searches=searches, options=options, keeps_loopback=keeps_loopback
+    ).splitlines()
+
+
+HOST = (
+    "# by hand\nnameserver 10.0.0.1 # first\nnameserver 127.0.0.53\n;x\n"
+    "domain old.example\nsearch a.example b.example\noptions ndots:2\n"
+)
+
+
+def test_the_hosts_resolvers_are_taken_over() -> None:
+    """Without those on its loopback; the last of `domain` and `search` counts."""
+    assert resolv(HOST) == [
+        "nameserver 10.0.0.1",
+        "search a.example b.example",
+        "options ndots:2",
+    ]
+
+
+def test_in_the_hosts_network_the_loopback_can_be_reached() -> None:
+    """All of the host's resolvers stay."""
+    assert "nameserver 127.0.0.53" in resolv(HOST, keeps_loopback=True)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "nameserver 127.0.0.53\n", "nameserver ::1\n", "nameserver\n"]
+)
+def test_without_a_resolver_there_are_public_ones(host: str) -> None:
+    """dockerd's choice."""
+    assert resolv(host) == ["nameserver 8.8.8.8", "nameserver 8.8.4.4"]
+
+
+def test_what_was_asked_for_wins() -> None:
+    """Each kind for itself."""
+    assert resolv(HOST, servers=("9.9.9.9",), searches=("x",), options=("debug",)) == [
+        "nameserver 9.9.9.9",
+        "search x",
+        "options debug",
+    ]
+    assert resolv(HOST, searches=(".",)) == ["nameserver 10.0.0.1", "options ndots:2"]
+
+
+def test_written_in_place(tmp_path: Path) -> None:
+    """A file that is bind mounted stays the same file; everyone may read it."""
+    write_files(tmp_path, hostname="a", hosts="x\n", resolv_conf="y\n")
+    inode = (tmp_path / "hosts").stat().st_ino
+    found = write_files(tmp_path, hostname="b", hosts="z\n", resolv_conf="y\n")
+    assert found == files_in(tmp_path)
+    assert Path(found.hostname).read_text() == "b\n"
+    assert Path(found.hosts).read_text() == "z\n"
+    assert (tmp_path / "hosts").stat().st_ino == inode
+    assert (tmp_path / "hosts").stat().st_mode & 0o777 == 0o644

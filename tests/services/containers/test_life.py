@@ -1,0 +1,238 @@
+"""The life of a container under the daemon: what an exit leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import msgspec
+import trio
+import trio.testing
+
+from services.containerd import TaskExit
+from services.containers.config import EndpointSettings
+from services.containers.container import Container
+from services.containers.life import LOST_SHIM_EXIT_CODE, UNKNOWN_EXIT_CODE, Lives
+from services.containers.model import State
+from services.containers.run import Run
+from services.errors import EngineError
+from tests.services.containers.support import FakeContainerd, FakeTasks, MemoryJournal, container
+
+
+@dataclass
+class FakeLauncher:
+    """Starts by setting the state; counts."""
+
+    launches: list[float] = field(default_factory=list)
+    cleaned: list[dict[str, EndpointSettings]] = field(default_factory=list)
+    fails: int = 0
+    oom: bool = False
+
+    async def launch(self, run: Run) -> None:
+        self.launches.append(trio.current_time())
+        if self.fails:
+            self.fails -= 1
+            raise EngineError("no")
+        changed = {"state": State.RUNNING, "started_at_ns": int(trio.current_time() * 1e9) + 1}
+        status = msgspec.structs.replace(run.container.status, **changed)
+        run.container.replace(status=status)
+
+    async def clean_up(
+        self, container: Container, endpoints: Mapping[str, EndpointSettings]
+    ) -> None:
+        self.cleaned.append(dict(endpoints))
+
+    async def was_oom_killed(self, container: Container) -> bool:
+        return self.oom
+
+
+class FakeStdio:
+    """Drained as soon as the process has exited."""
+
+    def process_exited(self) -> None: ...
+    def release(self) -> None: ...
+    async def wait_drained(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+class FakeTerminals:
+    """One fresh stream object for each run."""
+
+    def streams(self, container: Container) -> FakeStdio:
+        return FakeStdio()
+
+    def retire_streams(self, container: Container, streams: object) -> None: ...
+    async def drop_streams(self, container: Container, streams: object) -> None: ...
+
+
+class OneRun(Run):
+    """A run without a supervisor: its pump needs none."""
+
+    async def renew_streams(self, stdio: Any) -> None:
+        self.stdio = stdio
+
+
+class Scene:
+    """One container and all that its life touches."""
+
+    def __init__(self, subject: Container, tasks: FakeTasks) -> None:
+        self.container = subject
+        self.journal = MemoryJournal()
+        self.launcher = FakeLauncher()
+        self.containerd = FakeContainerd(tasks=tasks)
+        self.removed: list[str] = []
+        self.run = OneRun(subject, cast(Any, FakeStdio()))
+
+    async def live(self) -> None:
+        async def remove(container: Container) -> None:
+            self.removed.append(container.id)
+
+        lives = Lives(
+            containerd=cast(Any, self.containerd),
+            journal=cast(Any, self.journal),
+            launcher=self.launcher,
+            stopper=cast(Any, None),
+            runs=cast(Any, None),
+            terminals=cast(Any, FakeTerminals()),
+            auto_remove=remove,
+            outlives=lambda: False,
+        )
+        await lives.live(self.run, trio.TASK_STATUS_IGNORED)
+
+
+def exits(*codes: int) -> FakeTasks:
+    return FakeTasks(exits=[TaskExit(code=code, exited_at_ns=10**9) for code in codes])
+
+
+async def test_an_exit_is_recorded_told_and_cleaned_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Code and time are containerd's; the run's addresses go to the clean-up."""
+    subject = container(State.RUNNING)
+    address = EndpointSettings(ip_address="10.0.0.2", network_id="n")
+    subject.replace(status=msgspec.structs.replace(subject.status, networks={"bridge": address}))
+    scene = Scene(subject, exits(3))
+    waiter = subject.waiter("next-exit")
+    await scene.live()
+    assert (await waiter.wait()).code == 3
+    assert (subject.state, subject.status.exit_code) == (State.EXITED, 3)
+    assert subject.status.finished_at_ns == 10**9
+    assert subject.status.networks == {}
+    assert scene.launcher.cleaned == [{"bridge": address}]
+    assert scene.journal.actions == ["die", "disconnect"]
+
+
+async def test_what_runs_is_adopted_what_does_not_is_launched(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A running container is never launched a second time."""
+    for state, launches in ((State.RUNNING, 0), (State.CREATED, 1), (State.EXITED, 1)):
+        scene = Scene(container(state), exits(0))
+        await scene.live()
+        assert len(scene.launcher.launches) == launches
+
+
+async def test_a_part_that_begins_anew_after_the_exit_launches_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A crash in the clean-up must not bring the container back to life; what is held is freed."""
+    scene = Scene(container(State.EXITED), exits(0))
+    scene.run.was_launched = True
+    scene.run.held = {}
+    await scene.live()
+    assert scene.launcher.launches == []
+    assert scene.launcher.cleaned == [{}]
+
+
+async def test_an_absent_containerd_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    """Its restart costs no exit code."""
+    tasks = exits(5)
+    tasks.unavailable = 3
+    scene = Scene(container(State.RUNNING), tasks)
+    await scene.live()
+    assert scene.container.status.exit_code == 5
+    assert scene.containerd.connection.waits == 3
+
+
+async def test_a_task_that_nobody_knows_ended_with_255(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """dockerd's code for what was gone."""
+    scene = Scene(container(State.RUNNING), FakeTasks())
+    await scene.live()
+    assert scene.container.status.exit_code == UNKNOWN_EXIT_CODE
+
+
+async def test_a_lost_shim_counts_as_killed(autojump_clock: trio.testing.MockClock) -> None:
+    """containerd kills what it leaves behind."""
+
+    class Broken(FakeTasks):
+        async def wait(self, container_id: str) -> TaskExit:
+            raise EngineError("ttrpc: closed")
+
+    scene = Scene(container(State.RUNNING), Broken())
+    await scene.live()
+    assert scene.container.status.exit_code == LOST_SHIM_EXIT_CODE
+
+
+async def test_the_policy_restarts_with_growing_delays_until_it_gives_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """on-failure:2 is two restarts, 100 ms and 200 ms after the exits."""
+    subject = container(State.RUNNING, restart="on-failure")
+    host = subject.definition.host_config
+    policy = msgspec.structs.replace(host.restart_policy, maximum_retry_count=2)
+    subject.definition = msgspec.structs.replace(
+        subject.definition, host_config=msgspec.structs.replace(host, restart_policy=policy)
+    )
+    scene = Scene(subject, exits(7, 7, 7))
+    await scene.live()
+    assert subject.state is State.EXITED
+    assert subject.status.restart_count == 2
+    gaps = [round(at - 1.0 * (n + 1), 3) for n, at in enumerate(scene.launcher.launches)]
+    assert gaps == [0.1, 0.3]
+
+
+async def test_a_restart_that_fails_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:
+    """A launch that did not come about lasted no time, so the delay grows."""
+    subject = container(State.RUNNING, restart="always")
+    scene = Scene(subject, exits(1))
+    scene.launcher.fails = 2
+    with trio.move_on_after(60):
+        await scene.live()
+    assert len(scene.launcher.launches) >= 3
+
+
+async def test_a_stop_calls_a_delayed_restart_off(autojump_clock: trio.testing.MockClock) -> None:
+    """It overtakes the delay, and the container stays exited."""
+    subject = container(State.RUNNING, restart="always")
+    scene = Scene(subject, exits(1))
+
+    async def stop_while_waiting() -> None:
+        while subject.state is not State.RESTARTING:
+            await trio.sleep(0.01)
+        scene.run.stop_wanted.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop_while_waiting)
+        await scene.live()
+    assert subject.state is State.EXITED
+    assert scene.launcher.launches == []
+
+
+async def test_an_ephemeral_container_is_removed_at_its_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """--rm."""
+    scene = Scene(container(State.RUNNING, auto_remove=True), exits(0))
+    await scene.live()
+    assert scene.removed == [scene.container.id]
+
+
+async def test_an_oom_kill_is_told_apart(autojump_clock: trio.testing.MockClock) -> None:
+    """From any other SIGKILL, by the kernel's count."""
+    scene = Scene(container(State.RUNNING), exits(137))
+    scene.launcher.oom = True
+    await scene.live()
+    assert scene.container.status.oom_killed

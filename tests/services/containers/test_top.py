@@ -1,0 +1,65 @@
+"""The host's ps, cut down to a container's processes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from services.containers.top import list_processes, select_processes
+from services.errors import InvalidParameter
+
+EF = """UID          PID    PPID  C STIME TTY          TIME CMD
+root           1       0  0 12:00 ?        00:00:01 /sbin/init  splash
+root          42       1  0 12:00 ?        00:00:00 sleep 1000
+
+root         142       1  0 12:00 ?        00:00:00 sh -c echo  42
+"""
+
+
+def test_only_the_containers_processes() -> None:
+    """By the PID column alone; the last column keeps its blanks."""
+    titles, rows = select_processes(EF, frozenset({42, 142}))
+    assert titles == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+    assert [(row[1], row[-1]) for row in rows] == [("42", "sleep 1000"), ("142", "sh -c echo  42")]
+
+
+def test_the_pid_column_may_stand_anywhere() -> None:
+    """As the arguments want it."""
+    assert select_processes("COMMAND PID\nsh 7\nps 8\n", frozenset({8})) == (
+        ["COMMAND", "PID"],
+        [["ps", "8"]],
+    )
+
+
+@pytest.mark.parametrize("output", ["", "\n", "CMD\nsh\n", "PPID CMD\n1 sh\n"])
+def test_without_a_pid_column(output: str) -> None:
+    """dockerd's refusal."""
+    with pytest.raises(InvalidParameter, match="couldn't find PID field in ps output"):
+        select_processes(output, frozenset({1}))
+
+
+@pytest.mark.parametrize("output", ["CMD PID\nsh\n", "A B PID\nx\n"])
+def test_a_row_that_is_cut_short_is_left_out(output: str) -> None:
+    """A row without a PID is no reason to fail."""
+    assert select_processes(output, frozenset({1}))[1] == []
+
+
+async def test_ourselves() -> None:
+    """The real ps, by our own id."""
+    titles, rows = await list_processes([os.getpid()], "-ef")
+    assert rows[0][titles.index("PID")] == str(os.getpid())
+    assert len(rows) == 1
+
+
+@pytest.mark.parametrize("arguments", ["-ef; reboot", "$(x)", "'", "-o `x`"])
+async def test_dangerous_arguments(arguments: str) -> None:
+    """Refused before anything runs."""
+    with pytest.raises(InvalidParameter, match="invalid ps arguments"):
+        await list_processes([1], arguments)
+
+
+async def test_arguments_that_ps_does_not_know() -> None:
+    """ps's own words."""
+    with pytest.raises(InvalidParameter, match="error running ps"):
+        await list_processes([1], "--nope")

@@ -1,0 +1,121 @@
+"""The real daemon with a back door for tests: `python -m tests.support.crashing SOCKET [flags]`.
+
+One JSON object a line on the socket, one a line back. `{"do": "tree"}` answers with every child as
+`[path, state, restarts]`; `{"do": "crash", "path": p}` throws an exception into the child's own
+task, wherever that waits, and answers once that incarnation has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn, cast
+
+import trio
+from trio import socket as trio_socket
+
+from supervisor import daemon
+from supervisor.__main__ import main
+from supervisor.otp import Supervisor
+from supervisor.otp.child import Child
+
+LIMIT_S = 20.0
+AGAIN_S = 3.0
+
+
+class Injected(Exception):
+    """The fault. Nothing in the product knows it."""
+
+
+class Door:
+    """Serves the control socket while the daemon runs."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.root: Supervisor | None = None
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        with trio_socket.socket(trio_socket.AF_UNIX) as listening:
+            await listening.bind(self._path)
+            listening.listen()
+            listener = trio.SocketListener(listening)
+            await trio.serve_listeners(self._serve, [listener])
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            received = b""
+            while piece := await stream.receive_some():
+                received += piece
+                if received.endswith(b"\n"):
+                    answer = await self._answer(json.loads(received))
+                    received = b""
+                    await stream.send_all(json.dumps(answer).encode() + b"\n")
+
+    async def _answer(self, request: dict[str, Any]) -> object:
+        assert self.root is not None
+        if request["do"] == "tree":
+            return [
+                [node.path, node.state.value, node.restarts] for node in self.root.tree().walk()
+            ]
+        try:
+            with trio.fail_after(LIMIT_S):
+                await _crash(_find(self.root, request["path"]))
+        except (LookupError, trio.TooSlowError) as error:
+            return {"error": repr(error)}
+        return {}
+
+
+def _children(root: Supervisor) -> Iterator[Child]:
+    for child in tuple(root._children.values()):
+        yield child
+        if child.nested is not None:
+            yield from _children(cast("Supervisor", child.nested))
+
+
+def _find(root: Supervisor, path: str) -> Child:
+    found = [child for child in _children(root) if child.path == path]
+    if not found:
+        raise LookupError(path)
+    return found[0]
+
+
+async def _crash(child: Child) -> None:
+    task = child.task
+    while task is not None and child.task is task:
+        if task._abort_func is not None:
+            task._attempt_abort(_raise)  # a cancellation's way in, with an exception of ours
+            # It may be at work in a thread, and have missed that.
+            with trio.move_on_after(AGAIN_S):
+                while child.task is task:
+                    await trio.sleep(0.002)
+        await trio.sleep(0.002)
+
+
+def _raise() -> NoReturn:
+    raise Injected("thrown by a test")
+
+
+def install(door: Door) -> None:
+    """Let the daemon that is started next have the door."""
+    build, run = daemon.root_tree, daemon.Daemon.run
+
+    def root_tree(*args: Any, **kwargs: Any) -> Supervisor:
+        door.root = build(*args, **kwargs)
+        return door.root
+
+    async def run_beside_door(self: daemon.Daemon) -> int:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(door.run)
+            status = await run(self)
+            nursery.cancel_scope.cancel()
+        return status
+
+    daemon.root_tree = root_tree
+    daemon.Daemon.run = run_beside_door  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    install(Door(sys.argv.pop(1)))
+    main()

@@ -1,0 +1,141 @@
+"""What a daemon can leave on the host: finding it, and taking it away."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+SETTLE_S: Final = 5.0
+CGROUPS: Final = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """A bridge of one's own, with a subnet that (most likely) nobody else has."""
+
+    name: str
+    address: str  # its own; the subnet is a /24
+
+    @classmethod
+    def make(cls) -> Bridge:
+        """Make one on the host; the daemon is to find and use it."""
+        number = secrets.token_bytes(3)
+        bridge = cls(name=f"wf{number.hex()}", address=f"10.{192 + number[0] % 62}.{number[1]}.1")
+        _run("ip", "link", "add", bridge.name, "type", "bridge")
+        _run("ip", "address", "add", f"{bridge.address}/24", "dev", bridge.name)
+        return bridge
+
+    @property
+    def table(self) -> str:
+        """The firewall table of a daemon that uses it."""
+        return f"wharfinger-{self.name}"
+
+    def links(self) -> list[str]:
+        """The host's ends of the containers on it."""
+        with suppress(FileNotFoundError):
+            return sorted(os.listdir(f"/sys/class/net/{self.name}/brif"))
+        return []
+
+    def remove(self) -> None:
+        """Take it away, and the firewall table with it."""
+        for link in self.links():
+            _try("ip", "link", "delete", link)
+        _try("ip", "link", "delete", self.name)
+        _try("nft", "delete", "table", "ip", self.table)
+
+
+class Leftovers:
+    """What is there on the host because of the daemon whose folder this is."""
+
+    def __init__(self, folder: Path, bridge: Bridge) -> None:
+        self._folder = folder
+        self._bridge = bridge
+
+    def find(self, container_ids: Set[str]) -> list[str]:
+        """What is left some seconds after a daemon without containers has ended, one line each."""
+        deadline = time.monotonic() + SETTLE_S
+        while (found := self._now(container_ids)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
+    def _now(self, container_ids: Set[str]) -> list[str]:
+        return [
+            *(f"left running: {pid} {_command(pid)}" for pid in self._processes()),
+            *(f"left mounted: {mount}" for mount in self._mounts()),
+            *(f"left on the bridge: {link}" for link in self._bridge.links()),
+            *(f"left in cgroups: {path}" for path in _cgroups_of(container_ids)),
+            *(f"left on disk: {path}" for path in self._files()),
+        ]
+
+    def _processes(self) -> Iterator[int]:
+        """Those that have our folder in their arguments, and those that run in our containers."""
+        namespace = os.readlink("/proc/self/ns/mnt")
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+                continue
+            with suppress(OSError):
+                is_ours = os.fsencode(f"{self._folder}/") in (entry / "cmdline").read_bytes()
+                is_inside = os.readlink(entry / "ns" / "mnt") != namespace and (
+                    f"{self._folder}/" in (entry / "mountinfo").read_text()
+                )
+                if is_ours or is_inside:
+                    yield int(entry.name)
+
+    def _mounts(self) -> list[str]:
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        return [mount for mount in mounts if mount.startswith(f"{self._folder}/")]
+
+    def _files(self) -> Iterator[Path]:
+        """Sockets, pidfiles, namespaces, fifos, bundles and containers' folders."""
+        exec_root, data_root = self._folder / "exec", self._folder / "data"
+        yield from (path for path in (self._folder / "d.sock", self._folder / "pid") if _is(path))
+        for pattern in ("netns/*", "io/*", "containerd/daemon/io.containerd.runtime.v2.task/*/*"):
+            yield from exec_root.glob(pattern)
+        yield from (data_root / "containers").glob("*")
+
+    def sweep(self) -> None:
+        """Take away whatever there is, in whatever state."""
+        deadline = time.monotonic() + SETTLE_S
+        while left := list(self._processes()):
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        for mount in reversed(self._mounts()):
+            _try("umount", "--lazy", mount)
+        self._bridge.remove()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _is(path: Path) -> bool:
+    return os.path.lexists(path)
+
+
+def _command(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()[:200]
+    return ""
+
+
+def _cgroups_of(container_ids: Set[str]) -> Iterator[Path]:
+    for folder in [*CGROUPS.glob("docker"), *CGROUPS.glob("*/docker")]:
+        yield from (path for path in folder.iterdir() if path.name in container_ids)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _try(*command: str) -> None:
+    subprocess.run(command, check=False, capture_output=True)
