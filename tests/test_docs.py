@@ -18,7 +18,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 SOURCE = re.compile(r"`((?:services|supervisor|protos|tests|scripts)/[\w./-]+)`")
-COMMAND = re.compile(r"(?:^|[\s`])(scripts/[\w-]+)")
+COMMAND = re.compile(r"(?:^|[\s`])(scripts/[\w.-]*\w)")
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 

@@ -36,11 +36,12 @@ from services.containerd import (
 )
 from services.containers.container import Container
 from services.containers.create import SNAPSHOT_OWNER_LABEL
+from services.containers.files import remove_tree
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.launch import OWNER_LABEL, endpoints_of
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.model import State
-from services.containers.remove import Remover, remove_tree
+from services.containers.remove import Remover
 from services.containers.restart_policy import starts_with_daemon, wants_restart
 from services.containers.run import Runs
 from services.containers.table import ContainerTable

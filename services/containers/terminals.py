@@ -6,7 +6,6 @@ soon as somebody asks for them.
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import trio
 
 from services.containerd import Containerd
 from services.containers.container import Container
-from services.containers.files import files_in
+from services.containers.files import files_in, remove_tree
 from services.containers.launch import container_directory
 from services.containers.logs import (
     JsonFileLog,
@@ -102,8 +101,8 @@ class Terminals:
         if streams is not None:
             await self.drop_streams(container, streams)
         self._logs.pop(container.id, None)
-        # An earlier daemon may have left its pipes.
-        remove = partial(shutil.rmtree, self.directory / container.id, ignore_errors=True)
+        # With what was never logged, such as the start of a spool that a failed launch left.
+        remove = partial(remove_tree, self.directory / container.id)
         await trio.to_thread.run_sync(remove, limiter=self._lanes.quiet)
 
     def _new_streams(self, container: Container) -> Stdio:

@@ -23,6 +23,7 @@ import pytest
 
 from tests.support.http import Answer, request
 from tests.support.leftovers import Bridge, Leftovers
+from tests.support.terminal import Terminal, on_terminal
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -145,7 +146,12 @@ class Daemon:
         ]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=hear_interrupts,
             )
         self._wait_answering()
 
@@ -224,6 +230,7 @@ class Daemon:
                 env=self.environment(),
                 timeout=limit_s,
                 check=False,
+                preexec_fn=hear_interrupts,
             )
         except subprocess.TimeoutExpired as late:
             raise AssertionError(
@@ -242,6 +249,7 @@ class Daemon:
         `streams` are Popen's; all three are pipes unless they say otherwise.
         """
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        pipes["preexec_fn"] = hear_interrupts
         command = [binary, *args]
         process: subprocess.Popen[bytes]
         with subprocess.Popen(command, env=self.environment(), **(pipes | streams)) as process:
@@ -249,6 +257,15 @@ class Daemon:
                 yield process
             finally:
                 process.kill()
+
+    @contextmanager
+    def docker_on_terminal(
+        self, *args: str, binary: str = "docker", rows: int = 24, columns: int = 80
+    ) -> Iterator[Terminal]:
+        """A docker CLI on a terminal of its own."""
+        environment = self.environment() | {"TERM": "xterm"}
+        with on_terminal([binary, *args], environment, rows=rows, columns=columns) as terminal:
+            yield terminal
 
     def client(self, **options: Any) -> DockerClient:
         """A docker-py client, closed with the daemon."""
@@ -318,6 +335,11 @@ class Daemon:
         past = f"/events?since=1&until={time.time():.6f}"
         events = self.http("GET", past).json_lines()
         return frozenset(e["Actor"]["ID"] for e in events if e["Type"] == "container")
+
+
+def hear_interrupts() -> None:
+    """In a child, before its exec: the workers of parallel runs ignore SIGINT, and so would it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(

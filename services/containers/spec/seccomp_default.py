@@ -97,14 +97,11 @@ _HARMLESS: Final = (
 # Reading another process: before 4.8 a tracer could step over the filter itself.
 _TRACING: Final = ("process_vm_readv", "process_vm_writev", "ptrace")
 
-# Address families, the numbers of linux/socket.h. Left out are those that the kernel dropped (12,
-# 19, 20, 23, 25, 34, 37), AF_ALG (38: the kernel's cryptography, a wide surface for little use)
-# and AF_VSOCK (40: reaches the hypervisor past network namespaces).
-_FAMILIES_BELOW: Final = 12
-_FAMILIES_ABOVE: Final = (
-    13, 14, 15, 16, 17, 18, 21, 22, 24, 26, 27, 28, 29, 30, 31, 32, 33, 35, 36, 39, 41, 42, 43,
-    44, 45,
-)  # fmt: skip
+# Address families, the numbers of linux/socket.h: all but AF_ALG (38: the kernel's cryptography, a
+# wide surface for little use) and AF_VSOCK (40: reaches the hypervisor past network namespaces).
+# Ranges, as in Docker's profile: each rule costs every start and every exec a fifth of a
+# millisecond, for runc compiles them for three architectures.
+_FAMILIES: Final = (("SCMP_CMP_LT", 38), ("SCMP_CMP_EQ", 39), ("SCMP_CMP_GT", 40))
 
 # Execution domains: Linux, Linux with 32-bit addresses reported as such, and "ask only".
 _PERSONALITIES: Final = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
@@ -181,13 +178,9 @@ _CLONING: Final = (
 DEFAULT_RULES: Final[tuple[Rule, ...]] = (
     Rule(names=_HARMLESS),
     Rule(names=_TRACING, min_kernel=(4, 8)),
-    Rule(
-        names=("socket",),
-        args=(Argument(index=0, op="SCMP_CMP_LT", value=_FAMILIES_BELOW),),
-    ),
     *(
-        Rule(names=("socket",), args=(Argument(index=0, op="SCMP_CMP_EQ", value=family),))
-        for family in _FAMILIES_ABOVE
+        Rule(names=("socket",), args=(Argument(index=0, op=op, value=family),))
+        for op, family in _FAMILIES
     ),
     *(
         Rule(names=("personality",), args=(Argument(index=0, op="SCMP_CMP_EQ", value=domain),))
