@@ -194,6 +194,7 @@ class Execs:
         """One exec under its container's supervisor: started once its process runs."""
         request = stop_request()
         exited = Outcome[TaskExit | None]()
+        has_ended = False
         try:
             with single_error():
                 async with trio.open_nursery() as nursery:
@@ -203,14 +204,15 @@ class Execs:
                     await self._launch(exec_, nursery, exited)
                     task_status.started()
                     await self._see_exit(exec_, exited)
+                    has_ended = True
                     await exec_.stdio.wait_drained()
                     nursery.cancel_scope.cancel()
         finally:
-            if exec_.is_running:  # nobody follows it any more, nor will the next daemon
+            if not exec_.ended.is_set():  # nobody follows it any more, nor will the next daemon
                 self._set_ended(exec_, LOST_EXIT_CODE)
                 with trio.CancelScope(shield=True):
                     await exec_.stdio.close()
-        if exec_.ended.is_set():
+        if has_ended:
             with trio.CancelScope(shield=True):
                 await self._record_end(exec_)
 

@@ -20,7 +20,7 @@ from tests.support.http import request
 pytestmark = [pytest.mark.engine, pytest.mark.serial]
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
-LENGTH_S = float(os.environ.get("CHAOS_LENGTH_S", "45"))
+LENGTH_S = float(os.environ.get("CHAOS_LENGTH_S", "30"))
 WORKERS = 4
 SCRIPTS = {"short": ("exit 3", 3), "long": ("sleep 1000", 137), "chatty": ("seq 1 200; exit 4", 4)}
 
