@@ -26,6 +26,7 @@ from services.containers.model import State
 from services.containers.names import checked_name
 from services.containers.remove import Remover
 from services.containers.run import Runs
+from services.containers.stats import Statistics
 from services.containers.stdio import AttachedStreams
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
@@ -69,6 +70,7 @@ class Containers:
         remover: Remover,
         execs: Execs,
         terminals: Terminals,
+        statistics: Statistics,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -80,6 +82,7 @@ class Containers:
         self._remover = remover
         self.execs = execs
         self.terminals = terminals
+        self.statistics = statistics
 
     def count_states(self) -> dict[str, int]:
         """How many containers are running, paused and stopped; restarting ones count as running."""

@@ -88,7 +88,7 @@ def _streams_are_whole(daemon: CrashableDaemon, opened: dict[str, subprocess.Pop
     time.sleep(0.2)
     seen = {}
     for name in ("events", "logs", "attach"):
-        opened[name].terminate()
+        opened[name].kill()
         seen[name], _ = opened[name].communicate(timeout=10)
     assert seen["events"].count(b"rename") == 2
     for name in ("logs", "attach"):
