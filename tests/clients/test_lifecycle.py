@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,13 @@ def test_kill_sends_any_signal(daemon: Daemon) -> None:
     """By name, with or without SIG, or by number."""
     start(daemon, "sh", "-c", "trap 'echo usr' USR1; echo up; while :; do sleep 0.05; done")
     wait_until(lambda: daemon.docker("logs", "box").text == "up", "it is up")
+
+    def heard(times: int) -> bool:
+        return daemon.docker("logs", "box").text.count("usr") == times
+
     for number, name in enumerate(("USR1", "SIGUSR1", "10"), start=1):
         daemon.docker("kill", "-s", name, "box")
-        wait_until(lambda n=number: daemon.docker("logs", "box").text.count("usr") == n, "heard")
+        wait_until(partial(heard, number), "heard")
     daemon.docker("kill", "box")
     assert state(daemon, "ExitCode") == "137"
 
@@ -198,7 +203,7 @@ def test_events_of_a_life(daemon: Daemon) -> None:
     since = time.time()
     for command, code in SCENARIO:
         daemon.docker(*command, code=code)
-    path = f"/events?since={since:.6f}&until={time.time():.6f}"
+    path = f"/v1.41/events?since={since:.6f}&until={time.time():.6f}"
     events = daemon.http("GET", path).json_lines()
     told = [f"{event['Type']} {event['Action']}".strip() for event in events]
     signals = [e["Actor"]["Attributes"].get("signal") for e in events if e["Action"] == "kill"]
