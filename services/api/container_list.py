@@ -10,6 +10,7 @@ import msgspec
 
 from services.api.query import Query
 from services.api.types.containers import now_ns, status_text, summary_to_wire
+from services.api.version import CURRENT, ApiVersion
 from services.containers import Container, ContainerTable, State
 from services.errors import InvalidParameter
 
@@ -41,7 +42,7 @@ class ContainerList:
         self._table = table
         self._image_name = image_name
         self._image_names = image_names
-        self._encoded: dict[str, tuple[int, str, str, bytes]] = {}
+        self._encoded: dict[str, tuple[tuple[int, str, str, ApiVersion], bytes]] = {}
         self._matchers: dict[str, Matcher] = {
             "id": lambda c, v: c.id.startswith(v),
             "name": _has_name,
@@ -57,7 +58,7 @@ class ContainerList:
             "isolation": lambda _, v: v in ("", "default"),
         }
 
-    def answer(self, query: Query) -> bytes:
+    def answer(self, query: Query, version: ApiVersion = CURRENT) -> bytes:
         """The whole JSON answer.
 
         Raises:
@@ -73,7 +74,7 @@ class ContainerList:
         if limit > 0:
             chosen = chosen[:limit]
         now = now_ns()
-        return b"[" + b",".join([self._encode(c, now) for c in chosen]) + b"]\n"
+        return b"[" + b",".join([self._encode(c, now, version) for c in chosen]) + b"]\n"
 
     def _check(self, filters: Filters) -> None:
         for name in filters:
@@ -116,15 +117,16 @@ class ContainerList:
                     return False
         return True
 
-    def _encode(self, container: Container, now: int) -> bytes:
+    def _encode(self, container: Container, now: int, version: ApiVersion) -> bytes:
         status, image = status_text(container, now), self._image_name(container)
         kept = self._encoded.get(container.id)
-        if kept is not None and kept[:3] == (container.revision, status, image):
-            return kept[3]
-        wire = summary_to_wire(container, status=status, image=image)
+        key = (container.revision, status, image, version)
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        wire = summary_to_wire(container, status=status, image=image, version=version)
         data = msgspec.json.encode(wire)
         self._forget_removed()
-        self._encoded[container.id] = (container.revision, status, image, data)
+        self._encoded[container.id] = (key, data)
         return data
 
     def _forget_removed(self) -> None:

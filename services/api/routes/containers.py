@@ -59,7 +59,8 @@ class ContainerRoutes:
 
     async def list(self) -> EngineResponse:
         """GET /containers/json (ContainerList)."""
-        return _json(self._listing.answer(current_request().query))
+        request = current_request()
+        return _json(self._listing.answer(request.query, request.api_version))
 
     async def create(self) -> EngineResponse:
         """POST /containers/create (ContainerCreate)."""
