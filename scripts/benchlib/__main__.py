@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .bench import FULL, QUICK, Bench, Scale, running_bench
+from .bench import FULL, QUICK, Scale, running_bench
 from .engines import REPOSITORY, EngineFailed, otp_figures
 from .lines import LINES
 from .report import document, save, table
@@ -49,18 +49,18 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(names: Sequence[str], scale: Scale) -> tuple[list[Result], dict[str, str]]:
+    results: list[Result] = []
     with running_bench(scale) as bench:
-        results = [result for name in names if (result := _one(bench, name)) is not None]
-        return results, bench.skipped
-
-
-def _one(bench: Bench, name: str) -> Result | None:
-    print(f"measuring {name} ...", file=sys.stderr)
-    try:
-        return LINES[name](bench)
-    except EngineFailed as error:  # the other lines are still worth having
-        bench.skipped[name] = str(error)
-        return None
+        for name in names:
+            print(f"measuring {name} ...", file=sys.stderr)
+            try:
+                results.append(LINES[name](bench))
+            except EngineFailed as error:  # the other lines are still worth having
+                bench.skipped[name] = str(error)
+            except KeyboardInterrupt:  # and so is what was measured until now
+                bench.skipped[name] = "interrupted"
+                break
+    return results, bench.skipped
 
 
 def _parser() -> argparse.ArgumentParser:
