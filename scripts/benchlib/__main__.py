@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .bench import FULL, QUICK, Scale, running_bench
 from .engines import REPOSITORY, EngineFailed, otp_figures
+from .http import HttpError
 from .lines import LINES
 from .report import document, save, table
 from .results import Result
@@ -55,7 +56,8 @@ def _measure(names: Sequence[str], scale: Scale) -> tuple[list[Result], dict[str
             print(f"measuring {name} ...", file=sys.stderr)
             try:
                 results.append(LINES[name](bench))
-            except EngineFailed as error:  # the other lines are still worth having
+                print(table(results[-1:]), file=sys.stderr)
+            except (EngineFailed, HttpError) as error:  # the other lines are still worth having
                 bench.skipped[name] = str(error)
             except KeyboardInterrupt:  # and so is what was measured until now
                 bench.skipped[name] = "interrupted"

@@ -206,9 +206,10 @@ class Execs:
                     await exec_.stdio.wait_drained()
                     nursery.cancel_scope.cancel()
         finally:
-            if exec_.is_running:  # nobody follows it any more
-                exec_.stdio.release()
+            if exec_.is_running:  # nobody follows it any more, nor will the next daemon
                 self._set_ended(exec_, LOST_EXIT_CODE)
+                with trio.CancelScope(shield=True):
+                    await exec_.stdio.close()
         if exec_.ended.is_set():
             with trio.CancelScope(shield=True):
                 await self._record_end(exec_)
@@ -243,7 +244,7 @@ class Execs:
         container_id, paths = exec_.container.id, exec_.stdio.paths
         async with trio.open_nursery() as preparing:
             preparing.start_soon(nursery.start, exec_.stdio.pump)
-            # dockerd's order: before the start, or it might come after a quick one's exec_die.
+            # dockerd's order: before the start, never after a quick one's exec_die.
             preparing.start_soon(
                 self._journal.tell, self._event(exec_, "exec_start", with_command=True)
             )
@@ -261,7 +262,8 @@ class Execs:
                     terminal=exec_.config.tty,
                 )
                 exec_.stdio.process_started()
-                nursery.start_soon(watch)  # early: one call less between a short one's end and us
+                # Asked for early, the end of a short process is told at once.
+                nursery.start_soon(watch)
                 exec_.pid = await tasks.start(container_id, exec_.id)
         except BaseException:
             with trio.move_on_after(UNDO_LIMIT_S, shield=True):

