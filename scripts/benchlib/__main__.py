@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ OTP = "otp"
 def main(argv: Sequence[str]) -> int:
     """Measure, print, save. Exit status 2 when this machine cannot, else 0: an aim is no test."""
     options = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends in good order, like Ctrl-C
     if options.list:
         print("\n".join((*LINES, OTP)))
         return 0
