@@ -1,255 +1,584 @@
-"""What no decent client sends: dockerd's status and words, nothing changed, nothing leaked."""
+"""What clients get wrong, or try on purpose: dockerd's status and words, and nothing changed.
+
+Over raw HTTP. The texts are dockerd's; where versions of it differ, the newer one's.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import pytest
 
 from tests.support.daemon import Daemon
-from tests.support.http import send_raw
+from tests.support.http import Answer, send_raw
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
-JSON = {"Content-Type": "application/json"}
-CREATE = "/containers/create"
+JSON: Final = {"Content-Type": "application/json"}
+CREATE: Final = "/containers/create"
+BUSYBOX: Final = {"Image": "busybox", "HostConfig": {"NetworkMode": "none"}}
+NOT_FOUND: Final = "page not found"
+BAD_NAME: Final = "Invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+NO_JSON: Final = "invalid JSON: json: cannot unmarshal "
+TOO_OLD: Final = (
+    "client version {} is too old. Minimum supported API version is 1.24, "
+    "please upgrade your client to a newer version"
+)
+TOO_NEW: Final = "client version {} is too new. Maximum supported API version is 1.56"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A daemon with containers that no bad request may touch."""
+
+    daemon: Daemon
+    created: str  # the id of one that never ran, named "still"
+    running: str  # of one that runs, named "going"
+    ambiguous: str  # with what two ids begin
+
+    def answer(
+        self, request: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """The answer to "METHOD /path", which must tell nothing about our insides."""
+        method, _, target = request.partition(" ")
+        answer = self.daemon.http(method, target, body, headers)
+        for secret in (b"Traceback", b".py", b"services.", str(self.daemon.folder).encode()):
+            assert secret not in answer.body
+        return answer
+
+    def refusal(
+        self, request: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Status and message; in the message the ids are "<created>" and "<running>"."""
+        answer = self.answer(request, body, headers)
+        assert answer.headers["content-type"] == "application/json"
+        assert set(answer.json()) == {"message"}
+        text = answer.message
+        for name in ("created", "running"):
+            text = text.replace(getattr(self, name), f"<{name}>")
+        return answer.status, text
+
+    def state(self) -> Any:
+        """What there is."""
+        containers = self.daemon.http("GET", "/containers/json?all=1").json()
+        images = self.daemon.http("GET", "/images/json").json()
+        info = self.daemon.http("GET", "/info").json()
+        return (
+            sorted((one["Id"], one["Names"], one["State"]) for one in containers),
+            sorted((one["Id"], one["RepoTags"]) for one in images),
+            {name: number for name, number in info.items() if name.startswith("Containers")},
+            info["Images"],
+        )
 
 
 @pytest.fixture(scope="module")
-def made(shared_daemon: Daemon) -> Iterator[Daemon]:
-    """The daemon with `still` (created) and `runs` (running)."""
-    for name in ("still", "runs"):
-        command = ("--name", name, "--network", "none", "busybox", "sleep", "1000")
-        shared_daemon.docker("create", *command)
-    shared_daemon.docker("start", "runs")
-    yield shared_daemon
+def stage(shared_daemon: Daemon) -> Iterator[Stage]:
+    """One stage for all of the module; afterwards all on it is as it was, and the log is clean."""
+    since = shared_daemon.log_file.stat().st_size
     shared_daemon.remove_containers()
 
+    def create(name: str) -> str:
+        answer = shared_daemon.http(
+            "POST", f"{CREATE}?name={name}", {**BUSYBOX, "Cmd": ["sleep", "1000"]}
+        )
+        assert answer.status == 201, answer
+        return str(answer.json()["Id"])
 
-@pytest.fixture
-def pair(made: Daemon) -> Iterator[Daemon]:
-    """The same; after the test they must be as before, and the log without a traceback."""
-    before, since = snapshot(made), made.log_file.stat().st_size
-    yield made
-    assert snapshot(made) == before
-    assert "Traceback" not in made.log_text(since=since)
-
-
-def snapshot(daemon: Daemon) -> list[Any]:
-    """The containers without what a clock changes."""
-    containers = daemon.http("GET", "/containers/json?all=1").json()
-    return [{k: v for k, v in one.items() if k != "Status"} for one in containers]
-
-
-def body_of(**changes: object) -> dict[str, object]:
-    """A create request that would succeed, but for the changes."""
-    return {"Image": "busybox", "Cmd": ["true"], **changes}
-
-
-def host_of(**changes: object) -> dict[str, object]:
-    """As `body_of`, with the changes in HostConfig."""
-    return body_of(HostConfig=changes)
-
-
-MALFORMED = [
-    (b"{", "invalid JSON: unexpected EOF"),
-    (b"", "config cannot be empty in order to create a container"),
-    (b"null", "config cannot be empty in order to create a container"),
-    (b"{}", "config cannot be empty in order to create a container"),
-    (b"[]", "cannot unmarshal array into Go value"),
-    (b'"x"', "cannot unmarshal string into Go value"),
-    (b'{"Image":"busybox"} {}', "unexpected content after JSON"),
-    (b'{"Image":5}', "cannot unmarshal number into Go struct field"),
-    (b'{"Image":"busybox","Env":"A=1"}', "Env of type []string"),
-    (b'{"Image":"busybox","Tty":"yes"}', "Tty of type bool"),
-    (b'{"Image":"busybox","HostConfig":{"Memory":"1g"}}', "HostConfig.Memory of type int64"),
-    (b'{"Image":"busybox","Labels":["a"]}', "Labels of type map[string]string"),
-    (b'{"Image":"busybox","Cmd":["a"' + b"," * 10, "invalid JSON: invalid character"),
-    (b"[" * 100_000, "invalid JSON: "),
-    (b'{"Image":"\xff"', "invalid JSON: "),
-]
+    created, running = create("still"), create("going")
+    assert shared_daemon.http("POST", f"/containers/{running}/start").status == 204
+    starts = {created[0], running[0]}
+    ambiguous = created[0] if len(starts) == 1 else ""
+    for number in range(16):  # at the latest then two of them begin alike
+        if not ambiguous:
+            start = create(f"more-{number}")[0]
+            ambiguous = start if start in starts else ""
+            starts.add(start)
+    stage = Stage(daemon=shared_daemon, created=created, running=running, ambiguous=ambiguous)
+    before = stage.state()
+    yield stage
+    assert stage.state() == before
+    log = shared_daemon.log_text(since=since)
+    shared_daemon.remove_containers()
+    assert "Traceback" not in log, log
+    assert "request failed" not in log, log
 
 
-@pytest.mark.parametrize(("body", "words"), MALFORMED, ids=range(len(MALFORMED)))
-def test_malformed_bodies(pair: Daemon, body: bytes, words: str) -> None:
-    """400 with Go's words for what stands where."""
-    answer = pair.http("POST", CREATE, body, JSON)
-    assert (answer.status, words in answer.message) == (400, True), answer
+def raw(**fields: Any) -> dict[str, Any]:
+    """A body that would be a good one but for `fields`."""
+    return {**BUSYBOX, **fields}
 
 
-REFUSED = [
-    ("", body_of(Image="nosuch"), 404, "No such image: nosuch:latest"),
-    ("", body_of(Image="UPPER"), 400, "must be lowercase"),
-    ("", body_of(Image="a b"), 400, "invalid reference format"),
-    ("", body_of(Cmd=[], Entrypoint=[""]), 400, "no command specified"),
-    ("", body_of(WorkingDir="rel"), 400, "working directory 'rel' is invalid"),
-    ("", body_of(StopSignal="SIGNOPE"), 400, "invalid signal: SIGNOPE"),
-    ("", body_of(Env=["=x"]), 400, "invalid environment variable: =x"),
-    ("", host_of(Memory=1), 400, "Minimum memory limit allowed is 6MB"),
-    ("", host_of(RestartPolicy={"Name": "x"}), 400, "invalid restart policy: unknown policy 'x'"),
-    ("", host_of(Binds=["/a:rel"]), 400, "mount path must be absolute"),
-    ("", host_of(Binds=["/tmp:/"]), 400, "destination can't be '/'"),
-    ("", host_of(CapAdd=["NOPE"]), 400, "invalid CapAdd: unknown capability: "),
-    ("", host_of(OomScoreAdj=5000), 400, "range for oom score adj is [-1000, 1000]"),
-    ("", host_of(Runtime="nope"), 400, "unknown or invalid runtime name: nope"),
-    ("", host_of(PidMode="bogus"), 400, "invalid PID mode: bogus"),
-    ("?name=a%20b", body_of(), 400, "Invalid container name (a b), only [a-zA-Z0-9]"),
-    ("?name=-x", body_of(), 400, "Invalid container name (-x)"),
-    ("?name=x", body_of(), 400, "Invalid container name (x)"),
-    ("?name=../../etc/x", body_of(), 400, "Invalid container name (../../etc/x)"),
-    ("?name=still", body_of(), 409, 'The container name "/still" is already in use by container'),
-    ("?name=/still", body_of(), 409, 'The container name "/still" is already in use by container'),
-    ("?name=%zz", body_of(), 400, "invalid URL escape"),
-]
+def filters(**values: Any) -> str:
+    """A `filters` parameter."""
+    text = json.dumps({name.replace("_", "-"): value for name, value in values.items()})
+    return "filters=" + "".join(f"%{byte:02x}" for byte in text.encode())
+
+
+def case_id(value: object) -> str:
+    """A short name for a case."""
+    return value[:60] if isinstance(value, str) else ""
+
+
+# ── bodies ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("query", "body", "status", "words"), REFUSED, ids=[entry[3][:40] for entry in REFUSED]
+    ("body", "message"),
+    [
+        (b"{", "invalid JSON: unexpected EOF"),
+        (b"{]", "invalid JSON: invalid character ']' looking for beginning of object key string"),
+        (b"\xff\xfe", "invalid JSON: invalid character 'ÿ' looking for beginning of value"),
+        (b" \n", "invalid JSON: got EOF while reading request body"),
+        (b"[" * 100_000, "invalid JSON: invalid character '[' exceeded max depth"),
+        (b'{"Image":"busybox"} x', "unexpected content after JSON"),
+        (b'{"Image":"busybox"}{}', "unexpected content after JSON"),
+        (b"[]", NO_JSON + "array into Go value of type CreateBody"),
+        (b'"x"', NO_JSON + "string into Go value of type CreateBody"),
+        (b"5", NO_JSON + "number into Go value of type CreateBody"),
+        (b"null", "config cannot be empty in order to create a container"),
+        (b"{}", "config cannot be empty in order to create a container"),
+        (b"", "config cannot be empty in order to create a container"),
+    ],
+    ids=case_id,
 )
-def test_refused_settings(
-    pair: Daemon, query: str, body: dict[str, object], status: int, words: str
+def test_bodies_that_are_no_settings(stage: Stage, body: bytes, message: str) -> None:
+    """What is no JSON, no object, or nothing."""
+    assert stage.refusal(f"POST {CREATE}", body, JSON) == (400, message)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"Image": 5}, "number into Go struct field CreateBody.Image of type string"),
+        ({"Cmd": {}}, "object into Go struct field CreateBody.Cmd of type []string"),
+        ({"Cmd": [5]}, "number into Go struct field CreateBody.Cmd of type string"),
+        ({"Env": "A=b"}, "string into Go struct field CreateBody.Env of type []string"),
+        ({"Tty": "yes"}, "string into Go struct field CreateBody.Tty of type bool"),
+        ({"Tty": 1}, "number into Go struct field CreateBody.Tty of type bool"),
+        (
+            {"Labels": ["a"]},
+            "array into Go struct field CreateBody.Labels of type map[string]string",
+        ),
+        ({"HostConfig": []}, "array into Go struct field CreateBody.HostConfig of type HostConfig"),
+        (
+            {"HostConfig": {"Memory": "1g"}},
+            "string into Go struct field HostConfig.HostConfig.Memory of type int64",
+        ),
+        (
+            {"HostConfig": {"Memory": 1.5}},
+            "number 1.5 into Go struct field HostConfig.HostConfig.Memory of type int64",
+        ),
+        (
+            {"HostConfig": {"Memory": 1e99}},
+            "number 1e99 into Go struct field HostConfig.HostConfig.Memory of type int64",
+        ),
+        (
+            {"HostConfig": {"Memory": 2**63}},
+            f"number {2**63} into Go struct field HostConfig.HostConfig.Memory of type int64",
+        ),
+    ],
+    ids=str,
+)
+def test_values_of_the_wrong_type(stage: Stage, fields: dict[str, Any], message: str) -> None:
+    """Go's words for what stands there and what should."""
+    assert stage.refusal(f"POST {CREATE}", raw(**fields)) == (400, NO_JSON + message)
+
+
+@pytest.mark.parametrize("value", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_another_content_type(stage: Stage, value: str) -> None:
+    """A body has to call itself JSON."""
+    headers = {"Content-Type": value} if value else {}
+    for request in (f"POST {CREATE}", "POST /containers/going/exec"):
+        assert stage.refusal(request, json.dumps(BUSYBOX).encode(), headers) == (
+            400,
+            f"unsupported Content-Type header ({value}): must be 'application/json'",
+        )
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"Image": "nosuch"}, 404, "No such image: nosuch:latest"),
+        ({"Image": "nosuch:tag"}, 404, "No such image: nosuch:tag"),
+        ({"Image": "sha256:" + "0" * 64}, 404, "No such image: sha256:" + "0" * 64),
+        ({"Image": "a b"}, 400, "invalid reference format"),
+        ({"Image": "x@sha256:abc"}, 400, "invalid reference format"),
+        ({"Image": "x" * 300}, 400, "repository name must not be more than 255 characters"),
+        (
+            {"Image": "UPPER"},
+            400,
+            "invalid reference format: repository name (library/UPPER) must be lowercase",
+        ),
+    ],
+    ids=str,
+)
+def test_images_that_are_not_here(
+    stage: Stage, fields: dict[str, Any], status: int, message: str
 ) -> None:
-    """Nothing is made of a request that cannot be met."""
-    answer = pair.http("POST", CREATE + query, body)
-    assert (answer.status, words in answer.message) == (status, True), answer
+    """Missing is 404, malformed 400."""
+    assert stage.refusal(f"POST {CREATE}", raw(**fields)) == (status, message)
 
 
-OPERATIONS = [
-    ("GET", "/json", None),
-    ("POST", "/start", None),
-    ("POST", "/stop", None),
-    ("POST", "/restart", None),
-    ("POST", "/kill", None),
-    ("POST", "/wait", None),
-    ("POST", "/attach?stdout=1&stream=1", None),
-    ("GET", "/logs?stdout=1", None),
-    ("POST", "/rename?name=other", None),
-    ("POST", "/pause", None),
-    ("POST", "/unpause", None),
-    ("POST", "/resize?h=1&w=1", None),
-    ("GET", "/top", None),
-    ("DELETE", "", None),
-    ("POST", "/exec", {"Cmd": ["a"]}),
+@pytest.mark.parametrize(
+    ("query", "status", "message"),
+    [
+        ("name=a%20b", 400, BAD_NAME.format("a b")),
+        ("name=-x", 400, BAD_NAME.format("-x")),
+        ("name=x", 400, BAD_NAME.format("x")),
+        ("name=a%2Fb", 400, BAD_NAME.format("a/b")),
+        ("name=..", 400, BAD_NAME.format("..")),
+        ("name=%00", 400, BAD_NAME.format("\0")),
+        ("name=ok%0a", 400, BAD_NAME.format("ok\n")),
+        ("name=a%zz", 400, 'invalid URL escape "%zz"'),
+        ("name=a;b", 400, "invalid semicolon separator in query"),
+        (
+            "name=still",
+            409,
+            'Conflict. The container name "/still" is already in use by container "<created>".'
+            " You have to remove (or rename) that container to be able to reuse that name.",
+        ),
+    ],
+)
+def test_names_that_cannot_be_had(stage: Stage, query: str, status: int, message: str) -> None:
+    """Invalid ones, and one that is in use."""
+    assert stage.refusal(f"POST {CREATE}?{query}", BUSYBOX) == (status, message)
+
+
+# ── references ───────────────────────────────────────────────────────────────────────────────
+
+ON_A_CONTAINER = [
+    "GET /containers/{}/json",
+    "GET /containers/{}/logs?stdout=1",
+    "GET /containers/{}/top",
+    "POST /containers/{}/start",
+    "POST /containers/{}/stop",
+    "POST /containers/{}/restart",
+    "POST /containers/{}/pause",
+    "POST /containers/{}/unpause",
+    "POST /containers/{}/wait",
+    "POST /containers/{}/attach",
+    "POST /containers/{}/rename?name=other",
+    "POST /containers/{}/resize?h=1&w=1",
+    "POST /containers/{}/exec",
+    "DELETE /containers/{}",
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "body"), OPERATIONS, ids=lambda value: str(value))
-@pytest.mark.parametrize("ref", ["nosuch", "..", "%2e%2e", "%00", "a%2f..%2fb", "%20", "%ff"])
-def test_unknown_containers(pair: Daemon, method: str, path: str, body: object, ref: str) -> None:
-    """404, whatever stands where the name should; a path that leads elsewhere is not followed."""
-    answer = pair.http(method, f"/containers/{ref}{path}", body)
-    assert answer.status in ({404} if ref == "nosuch" else {301, 400, 404, 405}), answer
-    if ref == "nosuch":
-        assert answer.message.endswith("No such container: nosuch")
-
-
-def test_an_ambiguous_id(pair: Daemon) -> None:
-    """A prefix of two ids names neither of them."""
-    ids = pair.container_ids()
-    while len({container_id[0] for container_id in ids}) == len(ids):  # at most 17 in all
-        made = pair.http("POST", CREATE, body_of(HostConfig={"NetworkMode": "none"})).json()["Id"]
-        ids.append(made)
-    initials = [container_id[0] for container_id in ids]
-    shared = next(initial for initial in initials if initials.count(initial) > 1)
-    answer = pair.http("GET", f"/containers/{shared}/json")
-    for container_id in ids[2:]:
-        pair.http("DELETE", f"/containers/{container_id}")
-    assert answer.status == 400
-    assert f"multiple IDs found with provided prefix: {shared}" in answer.message.lower().replace(
-        "ids", "IDs"
+@pytest.mark.parametrize("request_", ON_A_CONTAINER)
+def test_unknown_and_ambiguous_containers(stage: Stage, request_: str) -> None:
+    """404 for what nobody is called, 400 for what several are."""
+    body = {"Cmd": ["true"]} if request_.endswith("exec") else None
+    for ref, shown in (("nosuch", "nosuch"), ("f" * 64, "f" * 64), ("a%2fb", "a/b")):
+        expected = (404, f"No such container: {shown}")
+        assert stage.refusal(request_.format(ref), body) == expected
+    assert stage.refusal(request_.format(stage.ambiguous), body) == (
+        400,
+        f"multiple IDs found with provided prefix: {stage.ambiguous}",
     )
 
 
-STATES = [
-    ("POST", "/containers/still/kill", 409, "cannot kill container: still: container "),
-    ("POST", "/containers/runs/kill?signal=NOPE", 400, "invalid signal: NOPE"),
-    ("POST", "/containers/runs/stop?t=x", 400, 'strconv.Atoi: parsing "x": invalid syntax'),
-    ("POST", "/containers/still/pause", 409, " is not running"),
-    ("POST", "/containers/runs/unpause", 409, " is not paused"),
-    ("POST", "/containers/still/rename", 400, "Neither old nor new names may be empty"),
-    ("POST", "/containers/still/rename?name=runs", 409, 'name "/runs" is already in use'),
-    ("POST", "/containers/still/rename?name=still", 400, "same name as its current name"),
-    ("POST", "/containers/still/resize?h=1&w=1", 409, " is not running"),
-    ("POST", "/containers/runs/resize?h=x&w=1", 400, "invalid syntax"),
-    ("GET", "/containers/still/top", 409, " is not running"),
-    ("GET", "/containers/runs/top?ps_args=-o%20args", 400, "couldn't find PID field in ps output"),
-    ("GET", "/containers/runs/logs", 400, "you must choose at least one stream"),
-    ("GET", "/containers/runs/logs?stdout=1&since=x", 400, 'invalid value for "since"'),
-    ("DELETE", "/containers/runs", 409, 'cannot remove container "/runs": container is running'),
-    ("POST", "/containers/runs/wait?condition=bogus", 400, 'invalid condition: "bogus"'),
-    ("POST", "/containers/runs/attach?detachKeys=bogus", 400, "Invalid detach keys (bogus)"),
-    ("GET", "/containers/json?filters=x", 400, "invalid filter"),
-    ("GET", "/containers/json?filters=%7B%22bogus%22%3A%5B%22x%22%5D%7D", 400, "invalid filter"),
-    ("GET", "/containers/json?limit=x", 400, 'strconv.Atoi: parsing "x": invalid syntax'),
-    ("GET", "/images/nosuch/json", 404, "No such image: nosuch:latest"),
-    ("DELETE", "/images/nosuch", 404, "No such image: nosuch:latest"),
-    ("DELETE", "/images/busybox", 409, "conflict: unable to delete busybox:latest"),
-    ("GET", "/exec/nosuch/json", 404, "No such exec instance: nosuch"),
-    ("GET", "/events?since=x", 400, 'invalid value for "since"'),
-    ("GET", "/nosuch", 404, "page not found"),
-    ("GET", "/v1.99/version", 400, "client version 1.99 is too new"),
-    ("GET", "/v1.11/version", 400, "client version 1.11 is too old"),
-    ("GET", "/vx/version", 404, "page not found"),
-    ("PUT", "/containers/json", 404, "page not found"),
-]
-
-
 @pytest.mark.parametrize(
-    ("method", "path", "status", "words"),
-    STATES,
-    ids=[f"{entry[0]} {entry[1]}" for entry in STATES],
-)
-def test_refused_operations(pair: Daemon, method: str, path: str, status: int, words: str) -> None:
-    """The state, the name or the query forbids it: said so, and nothing done."""
-    answer = pair.http(method, path)
-    assert (answer.status, words in answer.message) == (status, True), answer
-
-
-def test_an_upload_that_is_no_archive(pair: Daemon) -> None:
-    """load has answered its head by then: the error is in the stream."""
-    for data, words in ((b"garbage", "invalid tar"), (b"", "unrecognized image format")):
-        answer = pair.http("POST", "/images/load", data, {"Content-Type": "application/x-tar"})
-        assert answer.status == 200
-        assert words in answer.json_lines()[-1]["error"]
-    assert len(pair.http("GET", "/images/json").json()) == 1
-
-
-@pytest.mark.parametrize(
-    ("head", "status"),
+    ("request_", "body", "status", "message"),
     [
-        (b"GET /" + b"a" * 2_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", {400, 414, 431}),
-        (b"GET /_ping HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 2_000_000 + b"\r\n\r\n", {400, 431}),
-        (b"GET /_ping HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 300_000 + b"\r\n", {400, 431}),
-        (b"nonsense\r\n\r\n", {400}),
-        (b"GET /_ping HTTP/9.9\r\n\r\n", {400, 505}),
-        (b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", {400}),
+        ("POST /containers/nosuch/kill", None, 404,
+         "cannot kill container: nosuch: No such container: nosuch"),
+        ("GET /containers/nosuch/logs", None, 400,
+         "Bad parameters: you must choose at least one stream"),
+        ("GET /exec/nosuch/json", None, 404, "No such exec instance: nosuch"),
+        ("POST /exec/nosuch/start", {}, 404, "No such exec instance: nosuch"),
+        ("POST /exec/nosuch/resize?h=1&w=1", None, 404, "No such exec instance: nosuch"),
+        ("GET /images/nosuch/json", None, 404, "No such image: nosuch:latest"),
+        ("GET /images/nosuch/history", None, 404, "No such image: nosuch:latest"),
+        ("DELETE /images/nosuch", None, 404, "No such image: nosuch:latest"),
+        ("POST /images/nosuch/tag?repo=x&tag=y", None, 404, "No such image: nosuch:latest"),
+        ("GET /networks/nosuch", None, 404, "network nosuch not found"),
+        ("GET /volumes/nosuch", None, 404, "get nosuch: no such volume"),
     ],
-    ids=["target", "header", "headers", "nonsense", "version", "length"],
+    ids=case_id,
+)  # fmt: skip
+def test_other_things_that_are_not_here(
+    stage: Stage, request_: str, body: object, status: int, message: str
+) -> None:
+    """Each kind has its words."""
+    assert stage.refusal(request_, body) == (status, message)
+
+
+# ── parameters ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ("POST /containers/going/stop?t=abc", 'strconv.Atoi: parsing "abc": invalid syntax'),
+        ("POST /containers/going/stop?t=1.5", 'strconv.Atoi: parsing "1.5": invalid syntax'),
+        ("POST /containers/going/restart?t=1x", 'strconv.Atoi: parsing "1x": invalid syntax'),
+        ("POST /containers/going/stop?signal=BOGUS", "invalid signal: BOGUS"),
+        ("POST /containers/going/kill?signal=BOGUS", "invalid signal: BOGUS"),
+        ("POST /containers/going/kill?signal=0", "invalid signal: 0"),
+        ("POST /containers/going/kill?signal=99", "invalid signal: 99"),
+        ("POST /containers/going/kill?signal=-1", "invalid signal: -1"),
+        ("POST /containers/going/resize?h=a&w=1", 'invalid resize height "a": invalid syntax'),
+        ("POST /containers/going/resize?w=1", 'invalid resize height "": invalid syntax'),
+        ("POST /containers/going/resize?h=1&w=+2", 'invalid resize width " 2": invalid syntax'),
+        ("POST /containers/going/resize?h=-1&w=1",
+         'invalid resize height "-1": value out of range'),
+        ("POST /containers/going/resize?h=1&w=4294967296",
+         'invalid resize width "4294967296": value out of range'),
+        ("POST /exec/nosuch/resize?h=x&w=1", 'invalid resize height "x": invalid syntax'),
+        ("POST /containers/still/wait?condition=bogus", 'invalid condition: "bogus"'),
+        ("POST /containers/going/attach?stdout=1&detachKeys=bogus",
+         "Invalid detach keys (bogus) provided"),
+        ("POST /containers/still/rename", "Neither old nor new names may be empty"),
+        ("POST /containers/still/rename?name=still",
+         "Renaming a container with the same name as its current name"),
+        ("POST /containers/still/rename?name=a%20b",
+         "Error when allocating new name: " + BAD_NAME.format("/a b")),
+        ("GET /containers/going/logs", "Bad parameters: you must choose at least one stream"),
+        ("GET /containers/going/logs?stdout=1&since=abc",
+         'invalid value for "since": "abc" is not a Unix time stamp'),
+        ("GET /containers/going/logs?stdout=1&until=1.x",
+         'invalid value for "until": "1.x" is not a Unix time stamp'),
+        ("GET /events?since=abc", 'invalid value for "since": "abc" is not a Unix time stamp'),
+        ("GET /events?since=20&until=10",
+         "`since` time (20) cannot be after `until` time (10)"),
+        ("GET /containers/json?limit=abc", 'strconv.Atoi: parsing "abc": invalid syntax'),
+        ("GET /containers/json?all=1&x=%zz", 'invalid URL escape "%zz"'),
+        ("GET /containers/json?a;b", "invalid semicolon separator in query"),
+        ("POST /images/busybox/tag", "invalid reference format"),
+        ("POST /images/busybox/tag?repo=x&tag=a%20b", "invalid reference format"),
+        ("POST /images/busybox/tag?repo=UP",
+         "invalid reference format: repository name (library/UP) must be lowercase"),
+        ("GET /images/UPPER/json",
+         "invalid reference format: repository name (library/UPPER) must be lowercase"),
+    ],
+)  # fmt: skip
+def test_parameters_with_bad_values(stage: Stage, request_: str, message: str) -> None:
+    """400, and the value is named."""
+    assert stage.refusal(request_) == (400, message)
+
+
+@pytest.mark.parametrize(
+    "path", ["/containers/json", "/images/json", "/networks", "/events", "/volumes", "/plugins"]
 )
-def test_heads_that_are_too_much(pair: Daemon, head: bytes, status: set[int]) -> None:
-    """Refused by what has been read so far; the daemon answers the next one."""
-    answer = send_raw(pair.socket, head)
-    assert int(answer.split(b" ", 2)[1]) in status
-    assert pair.http("GET", "/_ping").body == b"OK"
+@pytest.mark.parametrize(
+    "text", ["x", "[]", "5", '{"name":"x"}', '{"name":[5]}', '{"name":{"a":1}}']
+)
+def test_filters_that_are_none(stage: Stage, path: str, text: str) -> None:
+    """`filters` has to be a map of lists or of sets."""
+    escaped = "".join(f"%{byte:02x}" for byte in text.encode())
+    assert stage.refusal(f"GET {path}?until=1&filters={escaped}") == (400, "invalid filter")
 
 
-def test_a_body_that_is_too_long(pair: Daemon) -> None:
-    """A JSON body has a limit, and memory is not filled up to find out."""
-    before_kb = pair.memory_kb("VmHWM")
-    body = b'{"Image":"' + b"a" * (64 * 1024 * 1024) + b'"}'
-    try:
-        answer = pair.http("POST", CREATE, body, JSON)
-    except OSError:  # it closed while we still sent
-        pass
-    else:
-        assert answer.status == 400
-    assert pair.memory_kb("VmHWM") - before_kb < 60 * 1024
+@pytest.mark.parametrize(
+    ("path", "query", "status", "message"),
+    [
+        ("/containers/json", filters(nosuch=["a"]), 400, "invalid filter 'nosuch'"),
+        ("/containers/json", filters(status=["bogus"]), 400,
+         'invalid value for filter "status": invalid value "bogus"'),
+        ("/containers/json", filters(exited=["x"]), 400, "invalid filter 'exited=x'"),
+        ("/containers/json", filters(is_task=["x"]), 400, "invalid filter 'is-task=[x]'"),
+        ("/containers/json", filters(health=["x"]), 400, "unrecognized filter value for health: x"),
+        ("/containers/json", filters(before=["nosuch"]), 404, "No such container: nosuch"),
+        ("/images/json", filters(nosuch=["a"]), 400, "invalid filter 'nosuch'"),
+        ("/images/json", filters(dangling=["x"]), 400, "invalid filter 'dangling=[x]'"),
+        ("/networks", filters(nosuch=["a"]), 400, "invalid filter 'nosuch'"),
+    ],
+)  # fmt: skip
+def test_filters_with_bad_values(
+    stage: Stage, path: str, query: str, status: int, message: str
+) -> None:
+    """Unknown filters, and values that a filter does not know."""
+    assert stage.refusal(f"GET {path}?{query}") == (status, message)
 
 
-def test_errors_are_json_and_bare(pair: Daemon) -> None:
-    """One member, the message: no traceback, no path of the engine's own code."""
-    answer = pair.http("GET", "/containers/nosuch/json")
-    assert json.loads(answer.body) == {"message": "No such container: nosuch"}
-    assert answer.headers["content-type"] == "application/json"
+# ── states ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("request_", "body", "status", "message"),
+    [
+        ("POST /containers/still/kill", None, 409,
+         "cannot kill container: still: container <created> is not running"),
+        ("POST /containers/still/pause", None, 409, "container <created> is not running"),
+        ("POST /containers/going/unpause", None, 409, "container <running> is not paused"),
+        ("GET /containers/still/top", None, 409, "container <created> is not running"),
+        ("POST /containers/still/resize?h=1&w=1", None, 409, "container <created> is not running"),
+        ("POST /containers/still/exec", {"Cmd": ["x"]}, 409, "container <created> is not running"),
+        ("DELETE /containers/going", None, 409,
+         'cannot remove container "/going": container is running: '
+         "stop the container before removing or force remove"),
+        ("POST /containers/still/rename?name=going", None, 409,
+         'Error when allocating new name: Conflict. The container name "/going" is already in use '
+         'by container "<running>". You have to remove (or rename) that container to be able to '
+         "reuse that name."),
+        ("POST /containers/going/exec", {}, 400, "No exec command specified"),
+        ("POST /containers/going/exec", {"Cmd": []}, 400, "No exec command specified"),
+        ("POST /containers/going/exec", {"Cmd": 5}, 400,
+         NO_JSON + "number into Go struct field ExecConfig.Cmd of type []string"),
+        ("POST /containers/going/exec", {"Cmd": ["x"], "DetachKeys": "bogus"}, 400,
+         "Invalid detach keys (bogus) provided"),
+    ],
+)  # fmt: skip
+def test_what_the_state_forbids(
+    stage: Stage, request_: str, body: object, status: int, message: str
+) -> None:
+    """409 and the container's id, or why the settings are none."""
+    assert stage.refusal(request_, body) == (status, message)
+
+
+def test_what_is_so_already(stage: Stage) -> None:
+    """Not an error, and no body."""
+    for request in ("POST /containers/still/stop", "POST /containers/going/start"):
+        answer = stage.answer(request)
+        assert (answer.status, answer.body) == (304, b"")
+
+
+def test_an_image_in_use(stage: Stage) -> None:
+    """The image stays, and the message names a container that needs it."""
+    status, message = stage.refusal("DELETE /images/busybox")
+    assert status == 409
+    assert message.startswith(
+        "conflict: unable to delete busybox:latest (must be forced) - container "
+    )
+
+
+@pytest.mark.parametrize("body", [b"not a tar", b"", b"\0" * 10240, b"x" * 100_000])
+def test_archives_that_are_none(stage: Stage, body: bytes) -> None:
+    """A load that fails says so in its stream."""
+    answer = stage.answer("POST /images/load", body, {"Content-Type": "application/x-tar"})
+    assert answer.status == 200
+    (line,) = answer.json_lines()
+    assert line["error"] == line["errorDetail"]["message"]
+
+
+# ── paths, versions, methods ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        *("GET /", "GET /nosuch", "GET /containers", "GET /containers/", "GET /v1.41"),
+        *("POST /_ping", "PUT /containers/json", "POST /containers/json", "GET /v1.41/"),
+        "GET /containers/create",
+        *("DELETE /info", "PATCH /version", "GET /vx/info", "GET /v/info", "GET /json"),
+        *("GET /containers/going/nosuch", "GET /containers/a%0d%0aX-Evil:%201/json",
+          "DELETE /exec/nosuch", "GET /etc/passwd"),
+    ],
+)  # fmt: skip
+def test_unknown_pages(stage: Stage, request_: str) -> None:
+    """Unknown paths, and known ones by the wrong method, are all the same 404."""
+    assert stage.refusal(request_) == (404, NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("request_", "target"),
+    [
+        ("GET //containers/json", "/containers/json"),
+        ("GET /containers//json?all=1", "/containers/json?all=1"),
+        ("GET /containers/./json", "/containers/json"),
+        ("GET /containers/../info", "/info"),
+        ("GET /containers/%2e%2e/info", "/info"),
+        ("GET /containers/x%2f..%2f..%2finfo", "/info"),
+        ("GET /containers/%2Fgoing/json", "/containers/going/json"),
+        ("GET /images/..%2f..%2fetc/json", "/etc/json"),
+        ("GET /exec/..%2f..%2fx/json", "/x/json"),
+        ("GET /../../etc/passwd", "/etc/passwd"),
+        ("GET /containers/%2e%2e%2f%2e%2e%2fetc%2fpasswd/json", "/etc/passwd/json"),
+        ("DELETE /containers/..", "/"),
+        ("POST /containers/going/../still/start", "/containers/still/start"),
+        ("GET /v1.41//info", "/v1.41/info"),
+    ],
+)
+def test_paths_that_are_not_clean(stage: Stage, request_: str, target: str) -> None:
+    """The client is sent to the clean path; nothing is done meanwhile."""
+    answer = stage.answer(request_)
+    assert (answer.status, answer.headers["location"], answer.body) == (301, target, b"")
+
+
+@pytest.mark.parametrize(
+    ("ref", "shown"),
+    [
+        ("%00", "\0"),
+        ("going%00", "going\0"),
+        ("%ff", "�"),
+        ("a" * 5000, "a" * 5000),
+        ("%252e%252e", "%2e%2e"),
+        ("%E2%80%AE", "\u202e"),
+    ],
+    ids=case_id,
+)
+def test_strange_references(stage: Stage, ref: str, shown: str) -> None:
+    """Decoded once, taken for a name that nobody has."""
+    expected = (404, f"No such container: {shown}")
+    assert stage.refusal(f"GET /containers/{ref}/json") == expected
+    assert stage.refusal(f"POST /containers/{ref}/start") == expected
+    assert stage.refusal(f"DELETE /containers/{ref}") == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        *((version, TOO_OLD) for version in ("0", "1", "1.0", "1.23", "1.9", "0.99")),
+        *((version, TOO_NEW) for version in ("1.57", "1.99", "2.0", "99999999999999999999.1")),
+    ],
+)
+def test_versions_out_of_range(stage: Stage, version: str, message: str) -> None:
+    """Refused wherever they are asked for, with what would be in range."""
+    for page in ("info", "containers/json", "_ping", "version"):
+        expected = (400, message.format(version))
+        assert stage.refusal(f"GET /v{version}/{page}") == expected
+
+
+# ── sizes and framing ────────────────────────────────────────────────────────────────────────
+
+
+def test_a_huge_head(stage: Stage) -> None:
+    """Refused before it has come in whole."""
+    head = b"GET /info HTTP/1.1\r\nHost: docker\r\nX-Long: " + b"x" * 2_000_000 + b"\r\n\r\n"
+    answer = send_raw(stage.daemon.socket, head)
+    # The connection is closed with bytes unread, which may take the answer with it.
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    head = b"GET /info HTTP/1.1\r\nHost: docker\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n"
+    answer = send_raw(stage.daemon.socket, head)
+    assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+
+
+def test_a_huge_body(stage: Stage) -> None:
+    """JSON is held in memory, and therefore bounded."""
+    body = json.dumps(raw(Cmd=["x" * 17_000_000])).encode()
+    assert stage.refusal(f"POST {CREATE}", body, JSON) == (
+        400,
+        "request body larger than 16777216 bytes",
+    )
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET /info\r\n\r\n",
+        b"GET /info HTTP/1.1\r\n\r\n",
+        b"GET /containers/%zz/json HTTP/1.1\r\nHost: docker\r\n\r\n",
+        b"GET /containers/\0/json HTTP/1.1\r\nHost: docker\r\n\r\n",
+        b"GET /info HTTP/1.1\r\nHost: docker\r\nBad Header: x\r\n\r\n",
+        b"POST /containers/create HTTP/1.1\r\nHost: docker\r\nContent-Length: -5\r\n\r\n",
+        b"POST /containers/create HTTP/1.1\r\nHost: docker\r\nContent-Length: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+)
+def test_what_is_no_request(stage: Stage, head: bytes) -> None:
+    """400 and the end of the connection."""
+    answer = send_raw(stage.daemon.socket, head)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request")
+    assert b"Connection: close" in answer
+
+
+def test_a_body_that_stops_short(stage: Stage) -> None:
+    """A client that leaves in the middle of its body has asked for nothing."""
+    head = b"POST /containers/create HTTP/1.1\r\nHost: docker\r\nContent-Length: 500\r\n"
+    head += b"Content-Type: application/json\r\n\r\n"
+    answer = send_raw(stage.daemon.socket, head + b'{"Image":"busybox"')
+    assert b" 201 " not in answer
