@@ -30,6 +30,7 @@ from services.containers.spec_source import SpecSource
 from services.containers.stats import KernelFiles, Statistics
 from services.containers.stop import Stopper
 from services.containers.terminals import Terminals
+from services.containers.update import Updater
 from services.events import EventBus
 from services.images import Images
 from services.networks import Networks
@@ -167,6 +168,7 @@ def build_containers(
         execs=execs,
         terminals=terminals,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
+        updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
     )
     restorer = Restorer(
         containerd=containerd,

@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from services.containerd import Containerd
+from services.containers.config import HostConfig
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig, Execs
@@ -31,6 +32,7 @@ from services.containers.stdio import AttachedStreams
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
+from services.containers.update import Updater
 from services.errors import (
     Conflict,
     DeadlineExceeded,
@@ -71,6 +73,7 @@ class Containers:
         execs: Execs,
         terminals: Terminals,
         statistics: Statistics,
+        updater: Updater,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -83,6 +86,7 @@ class Containers:
         self.execs = execs
         self.terminals = terminals
         self.statistics = statistics
+        self._updater = updater
 
     def count_states(self) -> dict[str, int]:
         """How many containers are running, paused and stopped; restarting ones count as running."""
@@ -197,6 +201,10 @@ class Containers:
                 self.table.release_name(name, container.id)
                 raise
             self.table.release_name(old, container.id)
+
+    async def update(self, container: Container, wanted: HostConfig) -> list[str]:
+        """As `Updater.update`."""
+        return await self._updater.update(container, wanted)
 
     async def remove(self, container: Container, *, force: bool = False) -> None:
         """As `Remover.remove`; its streams, log and execs are forgotten."""

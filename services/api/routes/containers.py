@@ -20,7 +20,7 @@ from services.containers import (
     CreateRequest,
     list_processes,
 )
-from services.containers.config import ContainerConfig
+from services.containers.config import ContainerConfig, HostConfig
 from services.errors import Conflict, InvalidParameter, NotFound, NotSupported
 
 NO_CONTENT = 204
@@ -50,6 +50,7 @@ class ContainerRoutes:
             (f"{one}/pause", self.pause, "POST"),
             (f"{one}/unpause", self.unpause, "POST"),
             (f"{one}/rename", self.rename, "POST"),
+            (f"{one}/update", self.update, "POST"),
             (f"{one}/resize", self.resize, "POST"),
             (one, self.remove, "DELETE"),
         ):
@@ -143,6 +144,12 @@ class ContainerRoutes:
         name = current_request().query.text("name")
         await self._containers.rename(self._containers.find(ref), name)
         return _empty()
+
+    async def update(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/update (ContainerUpdate)."""
+        wanted = await read_json(HostConfig) or HostConfig()
+        warnings = await self._containers.update(self._containers.find(ref), wanted)
+        return _json(encode({"Warnings": warnings or None}))
 
     async def resize(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/resize (ContainerResize)."""
