@@ -138,12 +138,14 @@ class Containers:
         self, container: Container, *, signal: str = "", grace_s: float | None = None
     ) -> None:
         """As `Stopper.stop`."""
+        await container.settle()
         await self._stopper.stop(container, signal=signal, grace_s=grace_s)
 
     async def restart(
         self, container: Container, *, signal: str = "", grace_s: float | None = None
     ) -> None:
         """Stop a container if it runs, and start it."""
+        await container.settle()
         if container.is_running:
             with suppress(NotModified):  # it ended by itself in the meantime
                 await self._stopper.stop(container, signal=signal, grace_s=grace_s)
@@ -152,6 +154,7 @@ class Containers:
 
     async def kill(self, container: Container, signal: str = "") -> None:
         """As `Stopper.kill`."""
+        await container.settle()
         await self._stopper.kill(container, signal)
 
     async def pause(self, container: Container) -> None:
@@ -208,6 +211,7 @@ class Containers:
 
     async def remove(self, container: Container, *, force: bool = False) -> None:
         """As `Remover.remove`; its streams, log and execs are forgotten."""
+        await container.settle()
         await self._remover.remove(container, force=force)
 
     async def resize(self, container: Container, *, width: int, height: int) -> None:
@@ -216,6 +220,7 @@ class Containers:
         Raises:
             Conflict: it does not run.
         """
+        await container.settle()
         if not container.state.has_task:
             raise Conflict(f"container {container.id} is not running")
         await self._containerd.tasks.resize_pty(container.id, width=width, height=height)
@@ -228,6 +233,7 @@ class Containers:
         Raises:
             Conflict: it does not run.
         """
+        await container.settle()
         if not container.state.has_task:
             raise Conflict(f"container {container.id} is not running")
         return [process.pid for process in await self._containerd.tasks.pids(container.id)]
@@ -275,6 +281,7 @@ class Containers:
 
     async def create_exec(self, container: Container, config: ExecConfig) -> Exec:
         """As `Execs.create`."""
+        await container.settle()
         return await self.execs.create(container, config)
 
     async def _end_old_run(self, container: Container) -> None:

@@ -193,13 +193,13 @@ class Execs:
     ) -> None:
         """One exec under its container's supervisor: started once its process runs."""
         request = stop_request()
+        exited = Outcome[TaskExit | None]()
         try:
             with single_error():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(
                         self._end_with_run, exec_, request, nursery.cancel_scope.cancel
                     )
-                    exited = Outcome[TaskExit | None]()
                     await self._launch(exec_, nursery, exited)
                     task_status.started()
                     await self._see_exit(exec_, exited)

@@ -235,7 +235,7 @@ def test_init_reaps_and_passes_signals_on(daemon: Daemon) -> None:
     text = in_busybox(
         daemon, *NONE, "--init", command="cat /proc/1/cmdline | tr '\\0' ' '; echo $$"
     )
-    assert re.match(r"/sbin/docker-init -- sh -c .*\n\d+$", text)
+    assert re.match(r"/sbin/docker-init -- sh -c .*\s\d+$", text)
     daemon.docker("run", "-d", "--name", "init", "--init", *NONE, "busybox", "sleep", "100")
     daemon.docker("stop", "-t", "20", "init")
     assert daemon.docker("wait", "init").text == "143"

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, wait_until
 
 AT_ONCE = 8
 
@@ -77,6 +77,11 @@ def state(daemon: Daemon, name: str) -> dict[str, Any]:
     """Its State."""
     found: dict[str, Any] = inspect(daemon, name)["State"]
     return found
+
+
+def wait_exited(daemon: Daemon, name: str) -> None:
+    """Wait until the API shows it as exited."""
+    wait_until(lambda: state(daemon, name)["Status"] == "exited", f"the exit of {name} is known")
 
 
 def facts(daemon: Daemon, name: str) -> Facts:

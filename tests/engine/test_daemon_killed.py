@@ -19,6 +19,7 @@ from tests.engine.many import (
     run,
     run_many,
     state,
+    wait_exited,
 )
 from tests.support.daemon import Daemon, wait_until
 
@@ -49,7 +50,7 @@ def test_twenty_containers_outlive_it(fresh_daemon: Daemon) -> None:
     daemon.start()
 
     for name in LEAVERS:
-        wait_until(lambda name=name: state(daemon, name)["Status"] == "exited", "exits are known")
+        wait_exited(daemon, name)
     wait_until(lambda: len(daemon.container_ids()) == 18, "--rm is obeyed")
     assert all_facts(daemon, COUNTERS + STAYING) == before
     assert daemon.containerd_pid == containerd

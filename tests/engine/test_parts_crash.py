@@ -80,9 +80,7 @@ def crash_alone(daemon: CrashableDaemon, path: str) -> None:
     assert (facts(daemon, "one"), facts(daemon, "two"), daemon.containerd_pid) == unharmed
 
 
-def _streams_are_whole(
-    daemon: CrashableDaemon, opened: dict[str, subprocess.Popen[bytes]]
-) -> None:
+def _streams_are_whole(daemon: CrashableDaemon, opened: dict[str, subprocess.Popen[bytes]]) -> None:
     out, _ = opened["exec"].communicate(b"ping", timeout=10)
     assert out == b"ping"
     daemon.docker("rename", "two", "second")
@@ -90,7 +88,7 @@ def _streams_are_whole(
     time.sleep(0.2)
     seen = {}
     for name in ("events", "logs", "attach"):
-        opened[name].terminate()
+        opened[name].kill()
         seen[name], _ = opened[name].communicate(timeout=10)
     assert seen["events"].count(b"rename") == 2
     for name in ("logs", "attach"):
