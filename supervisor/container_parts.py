@@ -20,11 +20,13 @@ from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.oom import OomCounter
+from services.containers.prune import Pruner
 from services.containers.remove import Remover
 from services.containers.restore import Restorer
 from services.containers.run import Runs
 from services.containers.running import Running
 from services.containers.runtimes import Runtimes
+from services.containers.sizes import Sizes
 from services.containers.spec import SpecDefaults
 from services.containers.spec_source import SpecSource
 from services.containers.stats import KernelFiles, Statistics
@@ -156,6 +158,7 @@ def build_containers(
         directory=directory,
         disk=disk,
     )
+    sizes = Sizes(containerd.snapshots)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -169,6 +172,13 @@ def build_containers(
         terminals=terminals,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
+        sizes=sizes,
+        pruner=Pruner(
+            table=table,
+            journal=journal,
+            written_bytes=sizes.written_bytes,
+            remove=remover.remove,
+        ),
     )
     restorer = Restorer(
         containerd=containerd,

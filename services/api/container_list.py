@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from services.api.query import Query
 from services.api.types.containers import now_ns, status_text, summary_to_wire
 from services.containers import Container, ContainerTable, State
+from services.containers.sizes import Size
 from services.errors import InvalidParameter
 
 KNOWN_FILTERS: Final = frozenset(
@@ -21,6 +23,8 @@ KNOWN_FILTERS: Final = frozenset(
 )  # fmt: skip
 
 HEALTH_STATES: Final = frozenset({"none", "starting", "healthy", "unhealthy"})
+
+NO_SIZES: Final[Mapping[str, Size]] = MappingProxyType({})
 
 Filters = Mapping[str, tuple[str, ...]]
 Matcher = Callable[[Container, str], bool]
@@ -58,7 +62,11 @@ class ContainerList:
         }
 
     def answer(self, query: Query) -> bytes:
-        """The whole JSON answer.
+        """As `choose` and `encode`."""
+        return self.encode(self.choose(query))
+
+    def choose(self, query: Query) -> list[Container]:
+        """The containers that a request asks for, newest first.
 
         Raises:
             InvalidParameter: an unknown filter or an impossible value.
@@ -70,10 +78,13 @@ class ContainerList:
         show_all = query.boolean("all") or limit > 0 or "status" in filters or "exited" in filters
         chosen = [c for c in self._newest_first(filters) if show_all or c.is_running]
         chosen = [c for c in chosen if self._matches(c, filters)]
-        if limit > 0:
-            chosen = chosen[:limit]
+        return chosen[:limit] if limit > 0 else chosen
+
+    def encode(self, chosen: Iterable[Container], sizes: Mapping[str, Size] = NO_SIZES) -> bytes:
+        """The whole JSON answer; `sizes` by container id, of those that have one to show."""
         now = now_ns()
-        return b"[" + b",".join([self._encode(c, now) for c in chosen]) + b"]\n"
+        parts = [self._encode(container, now, sizes.get(container.id)) for container in chosen]
+        return b"[" + b",".join(parts) + b"]\n"
 
     def _check(self, filters: Filters) -> None:
         for name in filters:
@@ -116,7 +127,15 @@ class ContainerList:
                     return False
         return True
 
-    def _encode(self, container: Container, now: int) -> bytes:
+    def _encode(self, container: Container, now: int, size: Size | None) -> bytes:
+        data = self._encoded_since(container, now)
+        if size is None:
+            return data
+        members = b',"SizeRw":%d,"SizeRootFs":%d}' % (size.written_bytes, size.total_bytes)
+        return data[:-1] + members
+
+    def _encoded_since(self, container: Container, now: int) -> bytes:
+        """The element without a size, encoded again only when it is not what it was."""
         status, image = status_text(container, now), self._image_name(container)
         kept = self._encoded.get(container.id)
         if kept is not None and kept[:3] == (container.revision, status, image):

@@ -25,8 +25,10 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.logs import Extent, LogReader
 from services.containers.model import State
 from services.containers.names import checked_name
+from services.containers.prune import Pruner
 from services.containers.remove import Remover
 from services.containers.run import Runs
+from services.containers.sizes import Sizes
 from services.containers.stats import Statistics
 from services.containers.stdio import AttachedStreams
 from services.containers.stop import Stopper
@@ -74,6 +76,8 @@ class Containers:
         terminals: Terminals,
         statistics: Statistics,
         updater: Updater,
+        sizes: Sizes,
+        pruner: Pruner,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -86,6 +90,8 @@ class Containers:
         self.execs = execs
         self.terminals = terminals
         self.statistics = statistics
+        self.sizes = sizes
+        self.pruner = pruner
         self._updater = updater
 
     def count_states(self) -> dict[str, int]:

@@ -6,10 +6,12 @@ attach, logs and wait, whose answers are streams, are in `container_streams`.
 from __future__ import annotations
 
 import math
+import time
 
 from quart import Blueprint
 
 from services.api.container_list import ContainerList
+from services.api.prune_filters import prune_filters
 from services.api.query import Query
 from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse
@@ -41,6 +43,7 @@ class ContainerRoutes:
         for rule, view, method in (
             ("/containers/json", self.list, "GET"),
             ("/containers/create", self.create, "POST"),
+            ("/containers/prune", self.prune, "POST"),
             (f"{one}/json", self.inspect, "GET"),
             (f"{one}/top", self.top, "GET"),
             (f"{one}/start", self.start, "POST"),
@@ -60,7 +63,10 @@ class ContainerRoutes:
 
     async def list(self) -> EngineResponse:
         """GET /containers/json (ContainerList)."""
-        return _json(self._listing.answer(current_request().query))
+        query = current_request().query
+        chosen = self._listing.choose(query)
+        sizes = await self._containers.sizes.of_all(chosen) if query.boolean("size") else {}
+        return _json(self._listing.encode(chosen, sizes))
 
     async def create(self) -> EngineResponse:
         """POST /containers/create (ContainerCreate)."""
@@ -80,13 +86,26 @@ class ContainerRoutes:
         answer = {"Id": created.container.id, "Warnings": created.warnings}
         return _json(encode(answer), CREATED)
 
+    async def prune(self) -> EngineResponse:
+        """POST /containers/prune (ContainerPrune)."""
+        filters = prune_filters(current_request().query.filters(), time.time_ns())
+        pruned = await self._containers.pruner.prune(filters)
+        answer = {
+            "ContainersDeleted": pruned.container_ids or None,
+            "SpaceReclaimed": pruned.reclaimed_bytes,
+        }
+        return _json(encode(answer))
+
     async def inspect(self, ref: str) -> EngineResponse:
         """GET /containers/{id}/json (ContainerInspect)."""
+        request = current_request()
         container = self._containers.find(ref)
+        wants_size = request.query.boolean("size")
+        size = await self._containers.sizes.of(container) if wants_size else None
         execs = [exec_.id for exec_ in self._containers.execs.of(container)]
         places = self._containers.places(container)
         wire = inspect_to_wire(
-            container, places=places, execs=execs, version=current_request().api_version
+            container, places=places, execs=execs, size=size, version=request.api_version
         )
         return _json(encode(wire))
 
