@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -12,6 +13,7 @@ from services.api.query import Query
 from services.api.types.containers import now_ns, status_text, summary_to_wire
 from services.api.version import CURRENT, ApiVersion
 from services.containers import Container, ContainerTable, State
+from services.containers.sizes import Size
 from services.errors import InvalidParameter
 
 KNOWN_FILTERS: Final = frozenset(
@@ -22,6 +24,8 @@ KNOWN_FILTERS: Final = frozenset(
 )  # fmt: skip
 
 HEALTH_STATES: Final = frozenset({"none", "starting", "healthy", "unhealthy"})
+
+NO_SIZES: Final[Mapping[str, Size]] = MappingProxyType({})
 
 Filters = Mapping[str, tuple[str, ...]]
 Matcher = Callable[[Container, str], bool]
@@ -59,7 +63,11 @@ class ContainerList:
         }
 
     def answer(self, query: Query, version: ApiVersion = CURRENT) -> bytes:
-        """The whole JSON answer.
+        """As `choose` and `encode`."""
+        return self.encode(self.choose(query), version=version)
+
+    def choose(self, query: Query) -> list[Container]:
+        """The containers that a request asks for, newest first.
 
         Raises:
             InvalidParameter: an unknown filter or an impossible value.
@@ -71,10 +79,21 @@ class ContainerList:
         show_all = query.boolean("all") or limit > 0 or "status" in filters or "exited" in filters
         chosen = [c for c in self._newest_first(filters) if show_all or c.is_running]
         chosen = [c for c in chosen if self._matches(c, filters)]
-        if limit > 0:
-            chosen = chosen[:limit]
+        return chosen[:limit] if limit > 0 else chosen
+
+    def encode(
+        self,
+        chosen: Iterable[Container],
+        sizes: Mapping[str, Size] = NO_SIZES,
+        *,
+        version: ApiVersion = CURRENT,
+    ) -> bytes:
+        """The whole JSON answer; `sizes` by container id, of those that have one to show."""
         now = now_ns()
-        return b"[" + b",".join([self._encode(c, now, version) for c in chosen]) + b"]\n"
+        parts = [
+            self._encode(container, now, version, sizes.get(container.id)) for container in chosen
+        ]
+        return b"[" + b",".join(parts) + b"]\n"
 
     def _check(self, filters: Filters) -> None:
         for name in filters:
@@ -117,7 +136,17 @@ class ContainerList:
                     return False
         return True
 
-    def _encode(self, container: Container, now: int, version: ApiVersion) -> bytes:
+    def _encode(
+        self, container: Container, now: int, version: ApiVersion, size: Size | None
+    ) -> bytes:
+        data = self._encoded_since(container, now, version)
+        if size is None:
+            return data
+        members = b',"SizeRw":%d,"SizeRootFs":%d}' % (size.written_bytes, size.total_bytes)
+        return data[:-1] + members
+
+    def _encoded_since(self, container: Container, now: int, version: ApiVersion) -> bytes:
+        """The element without a size, encoded again only when it is not what it was."""
         status, image = status_text(container, now), self._image_name(container)
         kept = self._encoded.get(container.id)
         key = (container.revision, status, image, version)

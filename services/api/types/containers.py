@@ -16,6 +16,7 @@ from services.containers.config import (
     HostConfig,
     NetworkingConfig,
 )
+from services.containers.sizes import Size
 
 ONE_NETWORK_BELOW: Final = ApiVersion(1, 52)
 MANIFEST_SINCE: Final = ApiVersion(1, 48)
@@ -93,6 +94,7 @@ def inspect_to_wire(
     *,
     places: dict[str, str],
     execs: list[str],
+    size: Size | None = None,
     version: ApiVersion = CURRENT,
 ) -> dict[str, Any]:
     """The answer of GET /containers/{id}/json. `places` are the paths of the container's files."""
@@ -118,6 +120,7 @@ def inspect_to_wire(
         "HostConfig": host_config_to_wire(container),
         "GraphDriver": {"Name": definition.snapshotter, "Data": {}},
         "Storage": {"RootFS": {"Snapshot": {"Name": definition.snapshotter}}},
+        **({"SizeRw": size.written_bytes, "SizeRootFs": size.total_bytes} if size else {}),
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
         "Config": definition.config,
         "NetworkSettings": _network_settings(container, version),
