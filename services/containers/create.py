@@ -20,7 +20,7 @@ import msgspec
 import trio
 
 from services.containerd import Mount
-from services.containers.config import ContainerConfig, HealthConfig, HostConfig, NetworkingConfig
+from services.containers.config import ContainerConfig, HostConfig, NetworkingConfig
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.logs import parse_json_file_options
@@ -259,11 +259,9 @@ def _manifest(image: Image) -> ImageDescriptor | None:
 
 def _refuse_unsupported(config: ContainerConfig, host: HostConfig, network_mode: str) -> None:
     """What would be left out silently is refused instead."""
-    has_health = isinstance(config.healthcheck, HealthConfig) and bool(config.healthcheck.test)
     refused = (
         (network_mode.startswith("container:"), "joining another container's network"),
         (bool(host.port_bindings) or host.publish_all_ports, "publishing ports"),
-        (has_health and not _is_no_health_check(config), "health checks"),
         (bool(host.links), "links"),
         (bool(host.volumes_from), "volumes of other containers"),
         (bool(config.volumes), "anonymous volumes"),
@@ -273,10 +271,6 @@ def _refuse_unsupported(config: ContainerConfig, host: HostConfig, network_mode:
     for is_asked_for, what in refused:
         if is_asked_for:
             raise NotSupported(f"not supported yet: {what}")
-
-
-def _is_no_health_check(config: ContainerConfig) -> bool:
-    return isinstance(config.healthcheck, HealthConfig) and config.healthcheck.test == ["NONE"]
 
 
 def _refuse_volumes(mounts: list[MountPoint]) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from signal import SIGKILL
 from typing import Final, Protocol
 
 import trio
@@ -21,6 +23,7 @@ from services.containers.config import Wire
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.model import State
+from services.containers.process_family import kill_family
 from services.containers.run import Runs
 from services.containers.start_errors import exit_code_of_failed_exec, text_of_failed_start
 from services.containers.stdio import Stdio
@@ -45,6 +48,8 @@ LOST_EXIT_CODE: Final = 137
 
 START_LIMIT_S: Final = 15.0
 UNDO_LIMIT_S: Final = 5.0
+KILL_LIMIT_S: Final = 3.0
+KILL_ROUNDS: Final = 5
 
 DRAIN_BEFORE_RECORD_S: Final = 3.0
 """How long an attached client that does not read can hold the exit code back."""
@@ -68,7 +73,10 @@ class ExecConfig(Wire, frozen=True, kw_only=True):
 
 
 class Exec:
-    """One exec. `exit_code` is None until it has ended; `pid` 0 until it runs."""
+    """One exec. `exit_code` is None until it has ended; `pid` 0 until it runs.
+
+    Who sets `unwanted` has it killed with all that it started, also if it is only starting.
+    """
 
     def __init__(self, container: Container, config: ExecConfig, stdio: Stdio) -> None:
         self.id = secrets.token_hex(32)
@@ -80,6 +88,7 @@ class Exec:
         self.is_running = False
         self.was_started = False
         self.ended = trio.Event()
+        self.unwanted = trio.Event()
         self.console_size = config.console_size
 
 
@@ -108,6 +117,7 @@ class Execs:
         self._specs = specs
         self._directory = directory
         self._execs: OrderedDict[str, Exec] = OrderedDict()
+        self._killers = trio.CapacityLimiter(2)  # threads
 
     def find(self, exec_id: str) -> Exec:
         """The exec with this id.
@@ -187,6 +197,10 @@ class Execs:
         for exec_id in [e.id for e in self._execs.values() if e.container is container]:
             del self._execs[exec_id]
 
+    def forget_one(self, exec_: Exec) -> None:
+        """Nobody will ask for this one any more."""
+        self._execs.pop(exec_.id, None)
+
     async def _live(
         self, exec_: Exec, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -201,6 +215,7 @@ class Execs:
                     )
                     await self._launch(exec_)
                     task_status.started()
+                    nursery.start_soon(self._kill_unwanted, exec_)
                     await self._see_exit(exec_)
                     await exec_.stdio.wait_drained()
                     nursery.cancel_scope.cancel()
@@ -229,7 +244,24 @@ class Execs:
         """The container has ended, and this exec with it; or it goes on without the daemon."""
         await request.wait()
         if exec_.container.state.has_task:
+            if exec_.unwanted.is_set():
+                await self._kill(exec_)
             leave()
+
+    async def _kill_unwanted(self, exec_: Exec) -> None:
+        await exec_.unwanted.wait()
+        await self._kill(exec_)
+
+    async def _kill(self, exec_: Exec) -> None:
+        """Kill an exec with all that it started: containerd alone would kill its first process."""
+        tasks, container_id = self._containerd.tasks, exec_.container.id
+        with trio.move_on_after(KILL_LIMIT_S, shield=True), suppress(EngineError):
+            for _ in range(KILL_ROUNDS):  # what was forked while we looked is found by the next
+                pids = [process.pid for process in await tasks.pids(container_id)]
+                kill = partial(kill_family, exec_.pid, pids)
+                if not await trio.to_thread.run_sync(kill, limiter=self._killers):
+                    return
+            await tasks.kill(container_id, SIGKILL, exec_id=exec_.id, all=True)
 
     async def _launch(self, exec_: Exec) -> None:
         container_id, paths = exec_.container.id, exec_.stdio.paths

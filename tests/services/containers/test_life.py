@@ -94,6 +94,7 @@ class Scene:
             launcher=self.launcher,
             stopper=cast(Any, None),
             runs=cast(Any, None),
+            health=cast(Any, None),
             terminals=cast(Any, FakeTerminals()),
             auto_remove=remove,
             outlives=lambda: False,
