@@ -11,6 +11,7 @@ import trio
 
 from services.containerd import Containerd
 from services.containers import Container, ContainerTable
+from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
 from services.containers.create import Creator
@@ -27,6 +28,7 @@ from services.containers.running import Running
 from services.containers.runtimes import Runtimes
 from services.containers.spec import SpecDefaults
 from services.containers.spec_source import SpecSource
+from services.containers.stats import KernelFiles, Statistics
 from services.containers.stop import Stopper
 from services.containers.terminals import Terminals
 from services.events import EventBus
@@ -64,6 +66,7 @@ def build_containers(
     wanted = settings.containers
     directory = settings.data_root / "containers"
     disk = trio.CapacityLimiter(DISK_THREADS)
+    cgroups = CgroupFiles(facts=facts, defaults=defaults)
     journal = Journal(store=store, events=bus)
     # Ends of containers are no failures; only a supervisor that keeps failing counts here.
     supervisor = DynamicSupervisor(
@@ -131,7 +134,7 @@ def build_containers(
                 systemd_cgroup=defaults.cgroup_driver == "systemd",
             ),
             engine_id=engine_id,
-            oom_kills=OomCounter(facts=facts, defaults=defaults).kills,
+            oom_kills=OomCounter(cgroups).kills,
             disk=disk,
         ),
         stopper=stopper,
@@ -165,6 +168,7 @@ def build_containers(
         remover=remover,
         execs=execs,
         terminals=terminals,
+        statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
     )
     restorer = Restorer(
         containerd=containerd,

@@ -83,14 +83,10 @@ def root_tree(parts: Parts, reports: TreeReports, *, serve_api_wait: Outcome[Non
 
 
 def _reports_tree(parts: Parts, reports: TreeReports) -> Supervisor:
-    return Supervisor(
-        [
-            ChildSpec(id="log", start=ReportLog(reports).run),
-            ChildSpec(id="counts", start=parts.supervision_metrics.run),
-        ],
-        name="reports",
-        intensity=OFTEN,
-    )
+    children = [ChildSpec(id="log", start=ReportLog(reports).run)]
+    if parts.metrics is not None:
+        children.append(ChildSpec(id="counts", start=parts.metrics.supervision.run))
+    return Supervisor(children, name="reports", intensity=OFTEN)
 
 
 def _containerd_tree(parts: Parts) -> Supervisor:
@@ -167,7 +163,7 @@ def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:
         ),
     ]
     if parts.metrics is not None:
-        children.insert(0, ChildSpec(id="metrics", start=parts.metrics.run))
+        children.insert(0, ChildSpec(id="metrics", start=parts.metrics.server.run))
     return Supervisor(
         children,
         name="faces",

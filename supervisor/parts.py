@@ -10,9 +10,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
-
-from prometheus_client import CollectorRegistry, ProcessCollector
+from typing import TYPE_CHECKING, Final
 
 from services.api.asgi import ASGIApp
 from services.api.fast import FastRoutes
@@ -31,17 +29,19 @@ from services.containers.running import Running
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
-from services.metrics import EngineFacts, EngineMetrics, MetricsServer, SupervisionMetrics
-from services.metrics.supervision import ReportSource
 from services.networks import BridgeConfig, Networks
 from services.store import Store
 from services.system import HostFacts
 
 from .container_parts import build_containers, spec_defaults
 from .otp import stop_request
+from .reports import TreeReports
 from .settings import Settings
 from .sources import SNAPSHOTTER, RouteSources
-from .version import VERSION, build_id
+from .version import VERSION
+
+if TYPE_CHECKING:
+    from .metrics_parts import MetricsParts
 
 API_DRAIN_S: Final = 5.0
 
@@ -64,8 +64,7 @@ class Parts:
     containers: Containers
     routes: DeferredApp
     api_servers: tuple[ApiServer, ...]
-    metrics: MetricsServer | None
-    supervision_metrics: SupervisionMetrics
+    metrics: MetricsParts | None
 
 
 def build_parts(
@@ -74,7 +73,7 @@ def build_parts(
     facts: HostFacts,
     engine_id: str,
     current_settings: Callable[[], Settings],
-    reports: ReportSource,
+    reports: TreeReports,
     environment: Mapping[str, str],
     is_ending: Callable[[], bool],
 ) -> Parts:
@@ -136,7 +135,6 @@ def build_parts(
     )
     routes = DeferredApp(partial(_build_routes, sources))
     front = Front(routes, FastRoutes(app_config))
-    supervision_metrics = SupervisionMetrics(reports)
     return Parts(
         engine_id=engine_id,
         listeners=listeners,
@@ -156,8 +154,14 @@ def build_parts(
         restorer=restorer,
         containers=containers,
         routes=routes,
-        metrics=_metrics(settings, facts, engine_id, containers, bus, supervision_metrics),
-        supervision_metrics=supervision_metrics,
+        metrics=_metrics(
+            settings,
+            facts=facts,
+            engine_id=engine_id,
+            containers=containers,
+            events=bus,
+            reports=reports,
+        ),
         api_servers=tuple(
             ApiServer(
                 front, listener, config=ServerConfig(drain_s=API_DRAIN_S), stop_request=stop_request
@@ -231,29 +235,23 @@ def _build_routes(sources: RouteSources) -> ASGIApp:
 
 def _metrics(
     settings: Settings,
+    *,
     facts: HostFacts,
     engine_id: str,
     containers: Containers,
-    bus: EventBus,
-    supervision: SupervisionMetrics,
-) -> MetricsServer | None:
+    events: EventBus,
+    reports: TreeReports,
+) -> MetricsParts | None:
     if not settings.metrics_address:
         return None
-    registry = CollectorRegistry()
-    engine = EngineFacts(
-        version=VERSION,
-        commit=build_id(),
-        architecture=facts.architecture,
-        graphdriver=SNAPSHOTTER,
-        kernel=facts.kernel_version,
-        os=facts.operating_system,
-        os_type="linux",
-        os_version=facts.os_version,
-        daemon_id=engine_id,
-        cpus=facts.ncpu,
-        memory_bytes=facts.memory_total_bytes,
+    # Imported when asked for: the Prometheus client brings an HTTP server and a mail library.
+    from .metrics_parts import build_metrics
+
+    return build_metrics(
+        settings,
+        facts=facts,
+        engine_id=engine_id,
+        containers=containers,
+        events=events,
+        reports=reports,
     )
-    registry.register(EngineMetrics(engine, containers=containers, events=bus))
-    registry.register(supervision)
-    ProcessCollector(registry=registry)
-    return MetricsServer(settings.metrics_address, registry)

@@ -32,7 +32,8 @@ class SignalTrap:
         is only counted; the third ends the process at once with status 128 + its number.
     SIGHUP: calls `reload`, once more for all that come while one is running. Its ConfigError is
         logged: the settings stay as they were.
-    SIGQUIT: writes what every task and thread does to a file in `stacks_folder`, and goes on.
+    SIGQUIT, SIGUSR1 (dockerd's): writes what every task and thread does to a file in
+        `stacks_folder`, and goes on.
     SIGPIPE: ignored; a write to a reader that has gone fails with an error instead.
     """
 
@@ -55,11 +56,11 @@ class SignalTrap:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ready once the signals are caught. In the main thread only: Python catches them there."""
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+        ending, dumping = (signal.SIGTERM, signal.SIGINT), (signal.SIGQUIT, signal.SIGUSR1)
         # One slot each: whoever is busy is asked once more, however often the signal came.
         ask_reload, reloads = trio.open_memory_channel[None](1)
         ask_dump, dumps = trio.open_memory_channel[None](1)
-        with trio.open_signal_receiver(*caught) as signals:
+        with trio.open_signal_receiver(*ending, *dumping, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._follow_reloads, reloads)
                 nursery.start_soon(self._follow_dumps, dumps)
@@ -70,7 +71,7 @@ class SignalTrap:
                         case signal.SIGHUP:
                             with suppress(trio.WouldBlock):
                                 ask_reload.send_nowait(None)
-                        case signal.SIGQUIT:
+                        case signal.SIGQUIT | signal.SIGUSR1:
                             with suppress(trio.WouldBlock):
                                 ask_dump.send_nowait(None)
                         case _:

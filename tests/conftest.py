@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import signal
 from typing import Any
 
 import pytest
@@ -11,6 +12,15 @@ import trio
 import trio.testing
 
 pytest_plugins = ["tests.support.fixtures"]
+
+
+def pytest_configure() -> None:
+    """A shell that runs us in the background has SIGINT ignored, and so have our children.
+
+    Clients under test are interrupted by it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def _aim(result: Result, who: str, aim: float) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
     return f"{value:.{digits}f}"
 
 

@@ -1,29 +1,20 @@
 """The API server: one supervised child per listener, over a dup() of its socket.
 
 It owns its connections and nothing that must outlive it: the listening socket stays with
-`Listeners`, so that a restart costs no client a refused connection. hypercorn's TCPServer is the
-base of each connection; `Http1Connection` serves HTTP/1.1, hypercorn HTTP/2 and websockets.
+`Listeners`, so that a restart costs no client a refused connection. `Http1Connection` serves
+HTTP/1.1; HTTP/2 and websockets are handed over to hypercorn.
 """
 
 from __future__ import annotations
 
-import math
 import socket
 import ssl
-import sys
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import LifespanState
-from hypercorn.utils import parse_socket_addr
 from loguru import logger
 
 from services.api.asgi import ASGIApp, Scope
@@ -32,6 +23,9 @@ from services.api.http1 import End, Http1Connection
 from services.api.passthrough import ReplayedStream, ReplayedTLSStream
 from services.api.transport import LINGER_S, PlainTransport, TLSTransport, Transport, linger
 from services.api.watch import HangUpWatch
+
+if TYPE_CHECKING:
+    from services.api.handover import Handover
 
 HANDSHAKE_BUDGET_S: Final = 10.0
 
@@ -122,13 +116,11 @@ class _Serving:
         self, app: ASGIApp, tls: ssl.SSLContext | None, drain: Drain, active: HangUpWatch
     ) -> None:
         self.app = app
-        self.wrapped_app = ASGIWrapper(app)  # type: ignore[arg-type]  # hypercorn's typed dicts
         self.tls = tls
         self.drain = drain
         self.active = active
-        self.context = WorkerContext(None)
-        self.config = hypercorn_config()
         self.open: set[Connection] = set()
+        self._handover: Handover | None = None
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """One accepted connection, to its end. Whatever goes wrong in it stays in it."""
@@ -148,25 +140,29 @@ class _Serving:
             stream.socket.close()
             self.open.discard(connection)
 
+    async def hand_over(self, stream: ReplayedStream, *, once: bool) -> None:
+        """As `Handover.serve`."""
+        from services.api.handover import Handover  # see there
+
+        if self._handover is None:
+            self._handover = Handover(self.app)
+            if self.drain.is_begun:
+                await self._handover.begin_drain()
+        await self._handover.serve(stream, once=once)
+
     async def begin_drain(self) -> None:
         """Tell every connection, and hypercorn's, that the server ends."""
         self.drain.begin()
-        await self.context.terminated.set()
+        if self._handover is not None:
+            await self._handover.begin_drain()
         for connection in tuple(self.open):
             connection.begin_drain()
 
 
-class Connection(TCPServer):
-    """hypercorn's TCP server with HTTP/1.1 taken out of its hands."""
+class Connection:
+    """One accepted connection: whose it is shows in its first bytes."""
 
     def __init__(self, serving: _Serving, stream: trio.SocketStream) -> None:
-        super().__init__(
-            serving.wrapped_app,
-            serving.config,
-            serving.context,
-            LifespanState(),
-            stream,  # type: ignore[arg-type]  # hypercorn takes both kinds, and says so at run time only
-        )
         self._serving = serving
         self._plain = stream
         self._http1: Http1Connection | None = None
@@ -236,36 +232,22 @@ class Connection(TCPServer):
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "scheme": "http" if self._serving.tls is None else "https",
             "root_path": "",
-            "client": parse_socket_addr(sock.family, sock.getpeername()),
-            "server": parse_socket_addr(sock.family, sock.getsockname()),
+            "client": _host_and_port(sock.family, sock.getpeername()),
+            "server": _host_and_port(sock.family, sock.getsockname()),
         }
 
     async def _pass_through(self, stream: ReplayedStream, end: End) -> None:
-        if end is End.WEBSOCKET:
-            self.config = _one_request(self.config)
-        self.stream = stream  # type: ignore[assignment]  # it has what hypercorn calls
-        await super().run()
+        await self._serving.hand_over(stream, once=end is End.WEBSOCKET)
+
+
+def _host_and_port(family: int, address: Any) -> tuple[str, int] | None:
+    """As ASGI has them; a unix socket's are not told."""
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    host, port, *_ = address
+    return host, port
 
 
 _PLAIN_ON_TLS: Final = (
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 )
-
-
-def hypercorn_config() -> Config:
-    """hypercorn's settings for what passes through to it, without the limits that cut streams."""
-    config = Config()
-    config.include_server_header = False
-    config.accesslog = None
-    config.errorlog = None
-    config.keep_alive_timeout = math.inf
-    config.keep_alive_max_requests = sys.maxsize
-    config.read_timeout = None
-    return config
-
-
-def _one_request(config: Config) -> Config:
-    """For a websocket that its handler refused: hypercorn must not go on to serve HTTP/1.1 here."""
-    config = copy(config)
-    config.keep_alive_max_requests = 0
-    return config

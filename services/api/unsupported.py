@@ -33,7 +33,6 @@ UNSUPPORTED: Final = (
         "GET /containers/{id}/changes",
     ),
     *_table("exporting a container is not supported yet", "GET /containers/{id}/export"),
-    *_table("resource statistics are not supported yet", "GET /containers/{id}/stats"),
     *_table("changing a container's limits is not supported yet", "POST /containers/{id}/update"),
     *_table(
         "attaching over a websocket is not supported yet: attach over HTTP",

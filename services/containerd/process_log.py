@@ -89,7 +89,9 @@ def write_line(line: bytes) -> None:
     except msgspec.DecodeError:
         text = line.decode(errors="replace")
         found = _TEXT_LEVEL.search(text)
-        log.log(LEVELS.get(found[1], "ERROR") if found else "ERROR", "{}", text)
+        level = LEVELS.get(found[1], "ERROR") if found else "ERROR"
+        # Shims tell of each start at `info`, whatever containerd's own level is.
+        log.log("DEBUG" if level == "INFO" else level, "{}", text)
         return
     level = LEVELS.get(str(record.pop("level", "")), "INFO")
     message = record.pop("msg", "")

@@ -115,6 +115,19 @@ class Container:
         finally:
             self._turn.release()
 
+    async def settle(self) -> None:
+        """Wait for a start that is under way, so that what follows sees whether it runs.
+
+        A client that has read the first output takes the container for running, and the record
+        of the start may not be written yet. dockerd's lock on the container does the same.
+
+        Raises:
+            DeadlineExceeded: as `turn`.
+        """
+        if self.state in (State.CREATED, State.EXITED) and self._turn.locked():
+            async with self.turn("this"):
+                pass
+
     def replace(
         self, *, definition: Definition | None = None, status: Status | None = None
     ) -> None:

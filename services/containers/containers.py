@@ -26,6 +26,7 @@ from services.containers.model import State
 from services.containers.names import checked_name
 from services.containers.remove import Remover
 from services.containers.run import Runs
+from services.containers.stats import Statistics
 from services.containers.stdio import AttachedStreams
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
@@ -69,6 +70,7 @@ class Containers:
         remover: Remover,
         execs: Execs,
         terminals: Terminals,
+        statistics: Statistics,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -80,6 +82,7 @@ class Containers:
         self._remover = remover
         self.execs = execs
         self.terminals = terminals
+        self.statistics = statistics
 
     def count_states(self) -> dict[str, int]:
         """How many containers are running, paused and stopped; restarting ones count as running."""
@@ -131,12 +134,14 @@ class Containers:
         self, container: Container, *, signal: str = "", grace_s: float | None = None
     ) -> None:
         """As `Stopper.stop`."""
+        await container.settle()
         await self._stopper.stop(container, signal=signal, grace_s=grace_s)
 
     async def restart(
         self, container: Container, *, signal: str = "", grace_s: float | None = None
     ) -> None:
         """Stop a container if it runs, and start it."""
+        await container.settle()
         if container.is_running:
             with suppress(NotModified):  # it ended by itself in the meantime
                 await self._stopper.stop(container, signal=signal, grace_s=grace_s)
@@ -145,6 +150,7 @@ class Containers:
 
     async def kill(self, container: Container, signal: str = "") -> None:
         """As `Stopper.kill`."""
+        await container.settle()
         await self._stopper.kill(container, signal)
 
     async def pause(self, container: Container) -> None:
@@ -197,6 +203,7 @@ class Containers:
 
     async def remove(self, container: Container, *, force: bool = False) -> None:
         """As `Remover.remove`; its streams, log and execs are forgotten."""
+        await container.settle()
         await self._remover.remove(container, force=force)
 
     async def resize(self, container: Container, *, width: int, height: int) -> None:
@@ -205,6 +212,7 @@ class Containers:
         Raises:
             Conflict: it does not run.
         """
+        await container.settle()
         if not container.state.has_task:
             raise Conflict(f"container {container.id} is not running")
         await self._containerd.tasks.resize_pty(container.id, width=width, height=height)
@@ -217,6 +225,7 @@ class Containers:
         Raises:
             Conflict: it does not run.
         """
+        await container.settle()
         if not container.state.has_task:
             raise Conflict(f"container {container.id} is not running")
         return [process.pid for process in await self._containerd.tasks.pids(container.id)]
@@ -264,6 +273,7 @@ class Containers:
 
     async def create_exec(self, container: Container, config: ExecConfig) -> Exec:
         """As `Execs.create`."""
+        await container.settle()
         return await self.execs.create(container, config)
 
     async def _end_old_run(self, container: Container) -> None:

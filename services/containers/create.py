@@ -23,7 +23,7 @@ from services.containerd import Mount
 from services.containers.config import ContainerConfig, HostConfig, NetworkingConfig
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
-from services.containers.logs import parse_json_file_options
+from services.containers.logs import check_json_file_options, parse_json_file_options
 from services.containers.merge import command_of, merge_image_config
 from services.containers.model import (
     SHORT_ID,
@@ -211,7 +211,8 @@ class Creator:
         inherited = self._log_options if driver == self._log_driver else {}
         options = {**inherited, **host.log_config.config}
         if driver == "json-file":
-            parse_json_file_options(options)
+            check_json_file_options(options)
+            parse_json_file_options(options)  # a log that cannot be written is no container
         return driver, options
 
     async def _make(self, definition: Definition, image: Image) -> Container:

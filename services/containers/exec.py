@@ -38,6 +38,7 @@ from services.errors import (
 )
 from services.events import Event
 from supervisor.otp import StopRequest, stop_request
+from supervisor.otp.channel import Outcome
 
 log = logger.bind(service="containers")
 
@@ -206,29 +207,34 @@ class Execs:
     ) -> None:
         """One exec under its container's supervisor: started once its process runs."""
         request = stop_request()
+        exited = Outcome[TaskExit | None]()
         try:
             with single_error():
                 async with trio.open_nursery() as nursery:
-                    await nursery.start(exec_.stdio.pump)
                     nursery.start_soon(
                         self._end_with_run, exec_, request, nursery.cancel_scope.cancel
                     )
-                    await self._launch(exec_)
+                    await self._launch(exec_, nursery, exited)
                     task_status.started()
+<<<<<<< HEAD
                     nursery.start_soon(self._kill_unwanted, exec_)
                     await self._see_exit(exec_)
+=======
+                    await self._see_exit(exec_, exited)
+>>>>>>> main
                     await exec_.stdio.wait_drained()
                     nursery.cancel_scope.cancel()
         finally:
-            if exec_.is_running:  # nobody follows it any more
-                exec_.stdio.release()
+            if exec_.is_running:  # nobody follows it any more, nor will the next daemon
                 self._set_ended(exec_, LOST_EXIT_CODE)
+                with trio.CancelScope(shield=True):
+                    await exec_.stdio.close()
         if exec_.ended.is_set():
             with trio.CancelScope(shield=True):
                 await self._record_end(exec_)
 
-    async def _see_exit(self, exec_: Exec) -> None:
-        exit_ = await self._wait_exit(exec_)
+    async def _see_exit(self, exec_: Exec, exited: Outcome[TaskExit | None]) -> None:
+        exit_ = await exited.wait()
         exec_.stdio.process_exited()
         with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
             await exec_.stdio.wait_drained()
@@ -248,6 +254,7 @@ class Execs:
                 await self._kill(exec_)
             leave()
 
+<<<<<<< HEAD
     async def _kill_unwanted(self, exec_: Exec) -> None:
         await exec_.unwanted.wait()
         await self._kill(exec_)
@@ -264,10 +271,24 @@ class Execs:
             await tasks.kill(container_id, SIGKILL, exec_id=exec_.id, all=True)
 
     async def _launch(self, exec_: Exec) -> None:
+=======
+    async def _launch(
+        self, exec_: Exec, nursery: trio.Nursery, exited: Outcome[TaskExit | None]
+    ) -> None:
+        """Start the process; in `nursery` its pump, and who waits for its end into `exited`."""
+
+        async def watch() -> None:
+            exited.set(await self._wait_exit(exec_))
+
+>>>>>>> main
         container_id, paths = exec_.container.id, exec_.stdio.paths
-        process = await self._specs.exec_process(exec_.container, exec_.config)
-        # dockerd's order: before the start, so that it never comes after a quick one's exec_die.
-        await self._journal.tell(self._event(exec_, "exec_start", with_command=True))
+        async with trio.open_nursery() as preparing:
+            preparing.start_soon(nursery.start, exec_.stdio.pump)
+            # dockerd's order: before the start, never after a quick one's exec_die.
+            preparing.start_soon(
+                self._journal.tell, self._event(exec_, "exec_start", with_command=True)
+            )
+            process = await self._specs.exec_process(exec_.container, exec_.config)
         tasks = self._containerd.tasks
         try:
             with _start_limit(exec_):
@@ -281,6 +302,8 @@ class Execs:
                     terminal=exec_.config.tty,
                 )
                 exec_.stdio.process_started()
+                # Asked for early, the end of a short process is told at once.
+                nursery.start_soon(watch)
                 exec_.pid = await tasks.start(container_id, exec_.id)
         except BaseException:
             with trio.move_on_after(UNDO_LIMIT_S, shield=True):

@@ -6,6 +6,7 @@ The texts are pure functions; `write_files` blocks.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -99,3 +100,11 @@ def files_in(directory: Path) -> NetworkFiles:
         hosts=str(directory / "hosts"),
         resolv_conf=str(directory / "resolv.conf"),
     )
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all in it; gone already is fine. Blocks."""
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return

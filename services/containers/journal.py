@@ -82,28 +82,20 @@ class Journal:
             change=lambda db: db.execute("INSERT INTO containers VALUES (?, ?, ?, ?)", row),
         )
 
-    async def set_status(self, container: Container, status: Status, *events: Event) -> None:
-        """Replace the status, on disk and then in memory. For who has the container's turn."""
-        async with container.writing:
-            await self._write_status(container, status, *events)
-
     async def change_status(self, container: Container, *events: Event, **changes: Any) -> None:
-        """Replace some fields of the status as it is when the earlier changes have been written.
+        """Replace some fields of the status, on disk and then in memory.
 
-        Safe beside other changes: a stop that is asked for just as the container exits must not
-        write back that it runs.
+        The rest is as it stands once earlier changes have been written: a stop that is asked for
+        just as the container exits must not write back that it runs.
         """
         async with container.writing:
             status = msgspec.structs.replace(container.status, **changes)
-            await self._write_status(container, status, *events)
-
-    async def _write_status(self, container: Container, status: Status, *events: Event) -> None:
-        row = (_encode(status), container.id)
-        await self._events.commit(
-            *events,
-            change=lambda db: db.execute("UPDATE containers SET status = ? WHERE id = ?", row),
-        )
-        container.replace(status=status)
+            row = (_encode(status), container.id)
+            await self._events.commit(
+                *events,
+                change=lambda db: db.execute("UPDATE containers SET status = ? WHERE id = ?", row),
+            )
+            container.replace(status=status)
 
     async def set_definition(
         self, container: Container, definition: Definition, *events: Event

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -11,6 +10,7 @@ import trio
 from loguru import logger
 
 from services.containers.container import Container
+from services.containers.files import remove_tree
 from services.containers.journal import Journal, container_event
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.run import Runs
@@ -127,11 +127,3 @@ class Remover:
         await self._journal.change_status(
             container, state=state, error=error or container.status.error
         )
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory and all in it; gone already is fine. Blocks."""
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return

@@ -28,18 +28,20 @@ from services.containerd import (
     EventEnvelope,
     TaskInfo,
     TaskOOMEvent,
+    TaskPausedEvent,
+    TaskResumedEvent,
     TaskStatus,
 )
 from services.containers.container import Container
 from services.containers.create import SNAPSHOT_OWNER_LABEL
+from services.containers.files import remove_tree
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.launch import OWNER_LABEL, endpoints_of
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.model import State
-from services.containers.remove import Remover, remove_tree
+from services.containers.remove import Remover
 from services.containers.restart_policy import starts_with_daemon, wants_restart
 from services.containers.run import Runs
-from services.containers.stdio import remove_old_streams
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.errors import EngineError, NotFound, Unavailable
@@ -49,6 +51,7 @@ log = logger.bind(service="containers")
 
 LOOKUPS_AT_ONCE: Final = 16
 STARTS_AT_ONCE: Final = 16
+FREEZES_LIMIT: Final = 1000
 CLEANUP_LIMIT_S: Final = 20.0
 
 
@@ -101,6 +104,7 @@ class Restorer:
         self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
         self._old_streams: list[str] = []  # an earlier daemon's, or those of its execs
         self._settling = trio.Lock()
+        self._freezes: trio.MemorySendChannel[Container] | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load the containers, then settle each one. Started once the API may show them."""
@@ -109,9 +113,10 @@ class Restorer:
         for container in self._table:
             self._adopt_addresses(container)
         task_status.started()
-        await self.settle_all()
-        log.info("containers restored", count=len(self._table))
-        await trio.sleep_forever()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._follow_freezes)
+            await self.settle_all()
+            log.info("containers restored", count=len(self._table))
 
     async def reconcile(self) -> None:
         """Events may have been missed: compare again."""
@@ -120,10 +125,43 @@ class Restorer:
 
     async def task_event(self, event: EventEnvelope) -> None:
         """One of containerd's events; exits are heard from the task itself."""
-        if isinstance(event.event, TaskOOMEvent):
-            container = self._table.get(event.event.container_id)
-            if container is not None:
+        happened = event.event
+        if isinstance(happened, (TaskOOMEvent, TaskPausedEvent, TaskResumedEvent)):
+            container = self._table.get(happened.container_id)
+            if container is None:
+                return
+            if isinstance(happened, TaskOOMEvent):
                 await self._journal.tell(container_event(container, "oom"))
+            elif self._freezes is not None:
+                with suppress(trio.WouldBlock):  # the next reconciliation sees it
+                    self._freezes.send_nowait(container)
+
+    async def _follow_freezes(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """A pause that was given up may still come to pass, and others can pause our tasks."""
+        self._freezes, containers = trio.open_memory_channel[Container](FREEZES_LIMIT)
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            async for container in containers:
+                nursery.start_soon(self._check_freeze, container)
+
+    async def _check_freeze(self, container: Container) -> None:
+        try:
+            async with container.turn("a look at its state"):
+                task = await self._task_of(container) if container.state.has_task else None
+                if task is not None and container.state.has_task:
+                    await self._correct_freeze(container, task)
+        except EngineError as error:
+            log.warning("state not looked at", container=container.id, error=str(error))
+
+    async def _correct_freeze(self, container: Container, task: TaskInfo) -> None:
+        frozen = {TaskStatus.PAUSED: State.PAUSED, TaskStatus.RUNNING: State.RUNNING}
+        state = frozen.get(task.status, container.state)
+        if state is not container.state:
+            action = "pause" if state is State.PAUSED else "unpause"
+            event = container_event(container, action)
+            await self._journal.change_status(container, event, state=state)
 
     async def settle_all(self) -> None:
         """Compare all containers with containerd, take away what is nobody's, start what is due."""
@@ -247,8 +285,8 @@ class Restorer:
         state = State.PAUSED if is_paused else State.RUNNING
         if not container.state.has_task:
             await self._record_start(container, task, state, record)
-        elif container.state is not state and task.status is not TaskStatus.STOPPED:
-            await self._journal.change_status(container, state=state)
+        else:
+            await self._correct_freeze(container, task)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
         log.info("container adopted", container=container.id, pid=task.pid)
@@ -346,8 +384,16 @@ class Restorer:
         self._old_streams = []
 
     async def _drop_streams(self, name: str) -> None:
-        """FIFOs that an earlier daemon made. Output that is not in the log yet is kept for it."""
-        remove = partial(remove_old_streams, self._streams_directory / name)
+        """What an earlier daemon had not logged of a process's output is logged."""
+        container = self._table.get(name)
+        if container is not None:
+            streams = self._terminals.streams(container)
+            self._terminals.retire_streams(container, streams)
+            streams.process_exited()
+            with trio.move_on_after(CLEANUP_LIMIT_S):
+                await streams.pump()
+            await streams.close()
+        remove = partial(remove_tree, self._streams_directory / name)
         await trio.to_thread.run_sync(remove, limiter=self._disk)
 
     async def _drop_dead(

@@ -19,7 +19,14 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import State
 from services.containers.run import Run, Runs
 from services.containers.spec import parse_signal
-from services.errors import Conflict, DeadlineExceeded, EngineError, NotFound, NotModified
+from services.errors import (
+    Conflict,
+    DeadlineExceeded,
+    EngineError,
+    NotFound,
+    NotModified,
+    Unavailable,
+)
 
 log = logger.bind(service="containers")
 
@@ -148,8 +155,17 @@ class Stopper:
             await self._containerd.tasks.kill(container.id, number)
             await self._journal.tell(container_event(container, "kill", {"signal": str(number)}))
             if paused:
-                await self._containerd.tasks.resume(container.id)  # a frozen process hears nothing
+                await self._thaw(container)
         return not limit.cancelled_caught  # NotFound: it exited between our look and our signal
+
+    async def _thaw(self, container: Container) -> None:
+        """A frozen process hears nothing; SIGKILL may have ended it all the same."""
+        try:
+            await self._containerd.tasks.resume(container.id)
+        except (Unavailable, DeadlineExceeded):
+            raise
+        except EngineError as error:
+            log.info("container not thawed", container=container.id, error=str(error))
 
     async def _remember_stopped(self, container: Container) -> None:
         if run := self._runs.get(container):

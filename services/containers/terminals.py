@@ -6,13 +6,14 @@ soon as somebody asks for them.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from services.containerd import Containerd
 from services.containers.container import Container
-from services.containers.files import files_in
+from services.containers.files import files_in, remove_tree
 from services.containers.launch import container_directory
 from services.containers.logs import (
     JsonFileLog,
@@ -100,6 +101,9 @@ class Terminals:
         if streams is not None:
             await self.drop_streams(container, streams)
         self._logs.pop(container.id, None)
+        # With what was never logged, such as the start of a spool that a failed launch left.
+        remove = partial(remove_tree, self.directory / container.id)
+        await trio.to_thread.run_sync(remove, limiter=self._lanes.quiet)
 
     def _new_streams(self, container: Container) -> Stdio:
         config = container.definition.config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterable
 from typing import Final
 
@@ -22,12 +23,14 @@ async def list_processes(pids: Iterable[int], arguments: str) -> tuple[list[str]
         InvalidParameter: ps does not know the arguments, or they leave the PID column out.
         EngineError: ps is missing or did not answer in time.
     """
-    words = _checked(arguments)
+    words, wanted = _checked(arguments), frozenset(pids)
+    # Without it, ps leaves out what has another terminal. Not every option of ps goes with it.
+    selection = f"-q{','.join(map(str, sorted(wanted)))}"
     try:
         with trio.fail_after(PS_LIMIT_S):
-            done = await trio.run_process(
-                ["ps", *words], capture_stdout=True, capture_stderr=True, check=False
-            )
+            done = await _ps(*words, selection)
+            if done.returncode != 0:
+                done = await _ps(*words)
     except FileNotFoundError:
         raise EngineError("ps is not installed on the host") from None
     except trio.TooSlowError:
@@ -35,7 +38,13 @@ async def list_processes(pids: Iterable[int], arguments: str) -> tuple[list[str]
     if done.returncode != 0:
         text = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
         raise InvalidParameter(f"error running ps: {text}")
-    return select_processes(done.stdout.decode(errors="replace"), frozenset(pids))
+    return select_processes(done.stdout.decode(errors="replace"), wanted)
+
+
+async def _ps(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return await trio.run_process(
+        ["ps", *arguments], capture_stdout=True, capture_stderr=True, check=False
+    )
 
 
 def select_processes(output: str, pids: frozenset[int]) -> tuple[list[str], list[list[str]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -103,11 +103,12 @@ class Images:
         while True:
             try:
                 await self._leases.remove_leftovers()
-                await self._index.current()  # so that the first question need not wait for it
             except EngineError as error:
                 _log.warning("unfinished work not cleared away", error=str(error))
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
+            with suppress(EngineError):  # who asks is told
+                await self._index.current()  # so that the first question need not wait for it
             await trio.sleep(TIDY_EVERY_S)
 
     async def load(self, body: Body, report: LoadSink) -> None:

@@ -43,11 +43,6 @@ async def install_table(table: str, *, bridge: str, subnet: IPv4Network, masquer
     await _nft(_RULES.format(table=table, bridge=bridge, masquerade=rule))
 
 
-async def remove_table(table: str) -> None:
-    """Remove our table. Gone already is fine."""
-    await _nft(f"add table ip {table}\ndelete table ip {table}\n")
-
-
 async def _nft(script: str) -> None:
     try:
         with trio.fail_after(COMMAND_LIMIT_S):

@@ -20,7 +20,7 @@ from loguru import logger
 
 from services.errors import NotFound, NotSupported, Unavailable
 from services.networks.bridge import Attachment, Bridge, BridgeConfig, attach, ensure_bridge, mac_of
-from services.networks.firewall import install_table, remove_table
+from services.networks.firewall import install_table
 from services.networks.ipam import AddressPool
 from services.networks.netns import drop_namespace, held_namespaces, make_namespace
 
@@ -203,11 +203,6 @@ class Networks:
     async def held(self) -> list[str]:
         """The ids of the containers that have a namespace here, alive or not."""
         return await self._in_thread(partial(held_namespaces, self._directory))
-
-    async def tear_down(self) -> None:
-        """Remove our firewall table; the bridge stays, as dockerd's does."""
-        if self._config is not None and self._config.firewall:
-            await remove_table(self._table)
 
     @property
     def _table(self) -> str:

@@ -25,9 +25,11 @@ class ThreadFairness(trio.abc.Instrument):
 
     def before_io_wait(self, timeout: float) -> None:
         """Called by trio before each poll; a timeout of 0 means that tasks are ready to run."""
-        now = time.monotonic()
-        if timeout > 0:
-            self._waited_at = now
-        elif now - self._waited_at > BUSY_S:
+        if timeout == 0 and time.monotonic() - self._waited_at > BUSY_S:
             time.sleep(PAUSE_S)
+            self._waited_at = time.monotonic()
+
+    def after_io_wait(self, timeout: float) -> None:
+        """Called after each poll: the loop has not been busy while it waited."""
+        if timeout > 0:
             self._waited_at = time.monotonic()

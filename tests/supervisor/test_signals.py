@@ -139,9 +139,12 @@ def test_a_reload_that_is_refused_is_told_and_the_next_one_tried(child: Child) -
     assert child.finish() == 0
 
 
-def test_sigquit_writes_every_tasks_stack_and_goes_on(child: Child, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGUSR1])
+def test_every_tasks_stack_is_written_and_the_engine_goes_on(
+    child: Child, tmp_path: Path, number: signal.Signals
+) -> None:
     """A file for root only, with tasks by name, their own lines, and the threads."""
-    child.process.send_signal(signal.SIGQUIT)
+    child.process.send_signal(number)
     child.expect("stacks written")
     (path,) = tmp_path.glob("task-stacks-*.log")
     assert path.stat().st_mode & 0o777 == 0o600

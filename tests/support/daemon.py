@@ -146,7 +146,12 @@ class Daemon:
         ]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=hear_interrupts,
             )
         self._wait_answering()
 
@@ -225,6 +230,7 @@ class Daemon:
                 env=self.environment(),
                 timeout=limit_s,
                 check=False,
+                preexec_fn=hear_interrupts,
             )
         except subprocess.TimeoutExpired as late:
             raise AssertionError(
@@ -243,6 +249,7 @@ class Daemon:
         `streams` are Popen's; all three are pipes unless they say otherwise.
         """
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        pipes["preexec_fn"] = hear_interrupts
         command = [binary, *args]
         process: subprocess.Popen[bytes]
         with subprocess.Popen(command, env=self.environment(), **(pipes | streams)) as process:
@@ -328,6 +335,11 @@ class Daemon:
         past = f"/events?since=1&until={time.time():.6f}"
         events = self.http("GET", past).json_lines()
         return frozenset(e["Actor"]["ID"] for e in events if e["Type"] == "container")
+
+
+def hear_interrupts() -> None:
+    """In a child, before its exec: the workers of parallel runs ignore SIGINT, and so would it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(

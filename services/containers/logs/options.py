@@ -13,13 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from services.errors import InvalidParameter
+from services.errors import InvalidParameter, NotSupported
 
 DEFAULT_MAX_BYTES: Final = 20 * 1000 * 1000
 DEFAULT_MAX_FILES: Final = 5
+# Of every driver: how the log is written. Only dockerd's default, which waits for the disk.
+MODE: Final = "mode"
 _KNOWN: Final = frozenset(
-    {"max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"}
-)
+    {
+        MODE, "max-buffer-size", "max-file", "max-size", "compress", "labels", "labels-regex",
+        "env", "env-regex", "tag",
+    }
+)  # fmt: skip
 _SIZE: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?) ?(?P<unit>[kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -40,10 +45,16 @@ def check_json_file_options(config: Mapping[str, str]) -> None:
 
     Raises:
         InvalidParameter: an unknown option, in dockerd's words.
+        NotSupported: the non-blocking mode.
     """
     for key in config:
         if key not in _KNOWN:
             raise InvalidParameter(f"unknown log opt '{key}' for json-file log driver")
+    mode = config.get(MODE, "blocking")
+    if mode == "non-blocking":
+        raise NotSupported("log mode non-blocking is not supported yet; use blocking")
+    if mode != "blocking":
+        raise InvalidParameter(f"logger: logging mode not supported: {mode}")
 
 
 def parse_json_file_options(config: Mapping[str, str]) -> JsonFileOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.containers.stdio.fifos import StdioPaths, remove_old_streams
+from services.containers.stdio.fifos import StdioPaths
 from services.containers.stdio.hub import AttachedStreams
 from services.containers.stdio.lanes import Lanes
 from services.containers.stdio.spool import LogWriter
@@ -16,5 +16,4 @@ __all__ = [
     "Stdio",
     "StdioPaths",
     "Stream",
-    "remove_old_streams",
 ]

@@ -69,13 +69,6 @@ def remove_fifos(directory: Path) -> None:
         fifo_path(directory, stream).unlink(missing_ok=True)
 
 
-def remove_old_streams(directory: Path) -> None:
-    """Remove the FIFOs of a process that is gone, and their folder unless a spool is in it."""
-    remove_fifos(directory)
-    with suppress(OSError):  # output that waits to be logged; the next `prepare` adopts it
-        directory.rmdir()
-
-
 def fifo_path(directory: Path, stream: Stream) -> Path:
     """Where the FIFO of `stream` stands."""
     return directory / stream.label

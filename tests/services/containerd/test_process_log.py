@@ -39,7 +39,7 @@ def logged() -> Iterator[Lines]:
         (b'{"level":"warning","msg":"w"}', "WARNING", "w", {}),
         (b'{"level":"fatal","msg":"f"}', "CRITICAL", "f", {}),
         (b'{"level":"new","msg":"n"}', "INFO", "n", {}),
-        (b'time="x" level=info msg="shim"', "INFO", 'time="x" level=info msg="shim"', {}),
+        (b'time="x" level=info msg="shim"', "DEBUG", 'time="x" level=info msg="shim"', {}),
         (b"panic: \xff {}", "ERROR", "panic: \ufffd {}", {}),
         (b"[1]", "ERROR", "[1]", {}),
     ],

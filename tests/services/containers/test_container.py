@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from services.containers.container import TURN_LIMIT_S, Container
-from services.containers.model import ExitStatus, State
+from services.containers.model import ExitStatus, State, Status
 from services.errors import DeadlineExceeded, InvalidParameter
 from tests.services.containers.support import container, exit_of
 
@@ -54,6 +54,20 @@ async def test_a_turn_that_does_not_come_is_refused_by_name(
                 pytest.fail("two turns at once")
         assert trio.current_time() == TURN_LIMIT_S
         nursery.cancel_scope.cancel()
+
+
+async def test_who_settles_waits_for_a_start_under_way(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A start that has not been recorded yet is waited for; what runs is not."""
+    subject = container()
+    async with trio.open_nursery() as nursery, subject.turn("its start"):
+        nursery.start_soon(subject.settle)
+        await trio.sleep(3)
+        assert len(nursery.child_tasks) == 1
+        subject.replace(status=Status(state=State.RUNNING))
+        await subject.settle()
+    assert trio.current_time() == 3
 
 
 @pytest.mark.parametrize("state", [State.CREATED, State.EXITED, State.DEAD])

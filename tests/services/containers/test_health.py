@@ -11,7 +11,7 @@ import msgspec
 import trio
 import trio.testing
 
-from services.containerd import TaskInfo, TaskStatus
+from services.containerd import TaskStatus
 from services.containers.config import HealthConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
@@ -79,11 +79,10 @@ class FakeExec:
 
 
 class Scene:
-    """One container, its watcher, and what the probes are to do: `default` once the plan is empty."""
+    """One container, its watcher, and what the probes are to do; without a plan they succeed."""
 
     def __init__(self, subject: Container, nursery: trio.Nursery, *plans: Plan) -> None:
         self.container, self.plans = subject, list(plans)
-        self.default = Plan()
         self.journal = MemoryJournal()
         self.nursery = nursery
         self.started: list[float] = []
@@ -103,7 +102,7 @@ class Scene:
     # what the watcher needs of execs and tasks
 
     async def create(self, container: Container, config: ExecConfig) -> FakeExec:
-        self.execs.append(FakeExec(self.plans.pop(0) if self.plans else self.default, config))
+        self.execs.append(FakeExec(self.plans.pop(0) if self.plans else Plan(), config))
         self.started.append(trio.current_time())
         return self.execs[-1]
 
@@ -120,10 +119,10 @@ class Scene:
     def tasks(self) -> Scene:
         return self
 
-    async def get(self, id: str) -> TaskInfo:
+    async def get(self, id: str) -> _Info:
         if self.task_status is None:
             raise NotFound("no running task found")
-        return cast(Any, _Info(self.task_status))
+        return _Info(self.task_status)
 
     # what tests look at and do
 
@@ -131,6 +130,9 @@ class Scene:
     def health(self) -> Health:
         assert self.container.health is not None
         return self.container.health
+
+    def is_(self, status: HealthStatus) -> bool:
+        return self.health.status is status
 
     def become(self, state: State, **changes: Any) -> None:
         status = msgspec.structs.replace(self.container.status, state=state, **changes)
@@ -177,11 +179,11 @@ async def test_only_a_container_with_a_check_is_watched() -> None:
 async def test_probes_are_an_interval_apart(autojump_clock: Clock) -> None:
     """From the end of one to the start of the next; the first comes an interval after the start."""
     async with watched(subject()) as scene:
-        assert scene.health.status is HealthStatus.STARTING
+        assert scene.is_(HealthStatus.STARTING)
         assert scene.journal.actions == []
         await trio.sleep(35)
         assert [round(at - scene.started[0], 3) for at in scene.started] == [0, 10.25, 20.5]
-        assert scene.health.status is HealthStatus.HEALTHY
+        assert scene.is_(HealthStatus.HEALTHY)
         assert scene.journal.actions == ["health_status: healthy"]
         assert len(scene.forgotten) == 3
         config = scene.execs[0].config
@@ -251,7 +253,7 @@ async def test_failures_while_it_starts_do_not_count(autojump_clock: Clock) -> N
         assert len(scene.started) == 5
         assert (scene.health.status, scene.health.failing_streak) == (HealthStatus.STARTING, 0)
         await trio.sleep(25)
-        assert scene.health.status is HealthStatus.UNHEALTHY
+        assert scene.is_(HealthStatus.UNHEALTHY)
 
 
 async def test_the_start_period_ends_with_the_first_success(autojump_clock: Clock) -> None:
@@ -261,20 +263,20 @@ async def test_the_start_period_ends_with_the_first_success(autojump_clock: Cloc
         await trio.sleep(5)
         assert len(scene.started) == 1
         await trio.sleep(10)
-        assert scene.health.status is HealthStatus.UNHEALTHY
+        assert scene.is_(HealthStatus.UNHEALTHY)
 
 
 async def test_the_start_period_counts_from_the_containers_start(autojump_clock: Clock) -> None:
     """Also for an engine that adopts it later."""
     await trio.sleep(100)
-    checked = subject(start_period=50 * S, retries=1)
+    checked = subject(start_period=50 * S, start_interval=4 * S, retries=1)
     changed = msgspec.structs.replace(checked.status, started_at_ns=now_ns() - 45 * S)
     checked.replace(status=changed)
     async with watched(checked, Plan(code=1), Plan(code=1)) as scene:
         await trio.sleep(5.5)
         assert (scene.health.status, len(scene.started)) == (HealthStatus.STARTING, 1)
         await trio.sleep(11)
-        assert scene.health.status is HealthStatus.UNHEALTHY
+        assert scene.is_(HealthStatus.UNHEALTHY)
 
 
 async def test_a_paused_container_is_not_probed(autojump_clock: Clock) -> None:
@@ -285,13 +287,13 @@ async def test_a_paused_container_is_not_probed(autojump_clock: Clock) -> None:
         await trio.sleep(300)
         assert scene.execs[1].unwanted.is_set()
         assert len(scene.execs) == 2
-        assert scene.health.status is HealthStatus.UNHEALTHY
+        assert scene.is_(HealthStatus.UNHEALTHY)
         assert len(scene.health.log) == 1
         scene.become(State.RUNNING)
         await trio.sleep(9)
-        assert scene.health.status is HealthStatus.UNHEALTHY
+        assert scene.is_(HealthStatus.UNHEALTHY)
         await trio.sleep(2)
-        assert scene.health.status is HealthStatus.HEALTHY
+        assert scene.is_(HealthStatus.HEALTHY)
         assert scene.journal.actions == ["health_status: healthy"] * 2
 
 
@@ -318,7 +320,7 @@ async def test_a_quick_restart_is_not_missed(autojump_clock: Clock) -> None:
         scene.become(State.RUNNING, started_at_ns=now_ns())
         await trio.testing.wait_all_tasks_blocked()
         assert scene.execs[0].unwanted.is_set()
-        assert scene.health.status is HealthStatus.STARTING
+        assert scene.is_(HealthStatus.STARTING)
         assert scene.health.run_at_ns == now_ns()
         assert scene.health.log == ()
 
@@ -336,7 +338,7 @@ async def test_a_probe_that_dies_with_its_container_says_nothing(autojump_clock:
                 assert scene.journal.actions == []
             scene.become(State.EXITED)
             await trio.sleep(1)
-            assert scene.health.status is HealthStatus.UNHEALTHY
+            assert scene.is_(HealthStatus.UNHEALTHY)
 
 
 async def test_no_task_is_no_failure(autojump_clock: Clock) -> None:
@@ -356,7 +358,7 @@ async def test_a_watch_that_begins_anew_goes_on(autojump_clock: Clock) -> None:
     assert checked.health is not None
     assert checked.health.status is HealthStatus.HEALTHY
     async with watched(checked, Plan()) as scene:
-        assert scene.health.status is HealthStatus.HEALTHY
+        assert scene.is_(HealthStatus.HEALTHY)
         assert len(scene.health.log) == 1
 
 

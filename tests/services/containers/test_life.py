@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -70,7 +70,7 @@ class OneRun(Run):
     """A run without a supervisor: its pump needs none."""
 
     async def renew_streams(self, stdio: Any) -> None:
-        self.stdio = stdio
+        self.stdio, self.is_cleaned_up = stdio, False
 
 
 class Scene:
@@ -82,12 +82,13 @@ class Scene:
         self.launcher = FakeLauncher()
         self.containerd = FakeContainerd(tasks=tasks)
         self.removed: list[str] = []
+        self.remove: Callable[[Container], Awaitable[None]] = self._note_removed
         self.run = OneRun(subject, cast(Any, FakeStdio()))
 
-    async def live(self) -> None:
-        async def remove(container: Container) -> None:
-            self.removed.append(container.id)
+    async def _note_removed(self, container: Container) -> None:
+        self.removed.append(container.id)
 
+    async def live(self) -> None:
         lives = Lives(
             containerd=cast(Any, self.containerd),
             journal=cast(Any, self.journal),
@@ -96,7 +97,7 @@ class Scene:
             runs=cast(Any, None),
             health=cast(Any, None),
             terminals=cast(Any, FakeTerminals()),
-            auto_remove=remove,
+            auto_remove=self.remove,
             outlives=lambda: False,
         )
         await lives.live(self.run, trio.TASK_STATUS_IGNORED)
@@ -144,6 +145,20 @@ async def test_a_part_that_begins_anew_after_the_exit_launches_nothing(
     await scene.live()
     assert scene.launcher.launches == []
     assert scene.launcher.cleaned == [{}]
+
+
+async def test_a_removal_that_fails_does_not_bring_it_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """--rm that cannot be obeyed is told in the log; the part ends, and is not tried again."""
+
+    async def fail(container: Container) -> None:
+        raise EngineError("busy")
+
+    scene = Scene(container(State.RUNNING, auto_remove=True), exits(0))
+    scene.remove = fail
+    await scene.live()
+    assert scene.launcher.launches == []
 
 
 async def test_an_absent_containerd_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import signal
 
 import pytest
 
@@ -30,6 +32,21 @@ def test_the_pid_column_may_stand_anywhere() -> None:
         ["COMMAND", "PID"],
         [["ps", "8"]],
     )
+
+
+async def test_a_process_on_a_terminal_of_its_own() -> None:
+    """Bare column options show it too, though ps itself has another terminal or none."""
+    pid, master = pty.fork()
+    if pid == 0:
+        signal.pause()
+    try:
+        titles, rows = await list_processes([pid], "-o pid,tty")
+        assert titles == ["PID", "TT"]
+        assert [row[0] for row in rows] == [str(pid)]
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(master)
 
 
 @pytest.mark.parametrize("output", ["", "\n", "CMD\nsh\n", "PPID CMD\n1 sh\n"])

@@ -64,7 +64,6 @@ async def test_a_container_on_the_bridge_gets_address_route_and_reaches_the_gate
         assert done.returncode == 0, done.stdout + done.stderr
         await networks.release("c1", sandbox.endpoint.address)
         assert not sandbox.netns.exists()
-        await networks.tear_down()
         nursery.cancel_scope.cancel()
 
 

@@ -1,0 +1,58 @@
+"""The Prometheus face's parts, made only when it has an address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from services.containers import Containers
+from services.events import EventBus
+from services.metrics import EngineFacts, EngineMetrics, MetricsServer, SupervisionMetrics
+from services.system import HostFacts
+
+from .reports import TreeReports
+from .settings import Settings
+from .sources import SNAPSHOTTER
+from .version import VERSION, build_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsParts:
+    """The server, and who counts what the tree goes through."""
+
+    server: MetricsServer
+    supervision: SupervisionMetrics
+
+
+def build_metrics(
+    settings: Settings,
+    *,
+    facts: HostFacts,
+    engine_id: str,
+    containers: Containers,
+    events: EventBus,
+    reports: TreeReports,
+) -> MetricsParts:
+    """Make them; `settings.metrics_address` must not be empty."""
+    registry = CollectorRegistry()
+    engine = EngineFacts(
+        version=VERSION,
+        commit=build_id(),
+        architecture=facts.architecture,
+        graphdriver=SNAPSHOTTER,
+        kernel=facts.kernel_version,
+        os=facts.operating_system,
+        os_type="linux",
+        os_version=facts.os_version,
+        daemon_id=engine_id,
+        cpus=facts.ncpu,
+        memory_bytes=facts.memory_total_bytes,
+    )
+    registry.register(EngineMetrics(engine, containers=containers, events=events))
+    supervision = SupervisionMetrics(reports)
+    registry.register(supervision)
+    ProcessCollector(registry=registry)
+    return MetricsParts(
+        server=MetricsServer(settings.metrics_address, registry), supervision=supervision
+    )

@@ -1,0 +1,147 @@
+"""`docker logs`, `docker attach` without a terminal, `docker wait`."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+
+import pytest
+
+from tests.support.daemon import Daemon, wait_until
+
+pytestmark = [pytest.mark.engine, pytest.mark.clients]
+
+NONE = ("--network", "none")
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"
+
+
+def start(daemon: Daemon, script: str, *options: str) -> str:
+    """A detached container `box` that runs a shell script; its id."""
+    command = ("busybox", "sh", "-c", script)
+    return daemon.docker("run", "-d", "--name", "box", *NONE, *options, *command).text
+
+
+def test_both_streams_come_back(daemon: Daemon) -> None:
+    """Each on its own side, in order, after the end too."""
+    start(daemon, "echo a; echo b >&2; echo c")
+    daemon.docker("wait", "box")
+    ran = daemon.docker("logs", "box")
+    assert (ran.out, ran.err) == (b"a\nc\n", b"b\n")
+
+
+def test_tail_and_time_stamps(daemon: Daemon) -> None:
+    """The last n lines; -t puts the time of each before it."""
+    start(daemon, "for i in 1 2 3 4 5; do echo $i; done")
+    daemon.docker("wait", "box")
+    assert daemon.docker("logs", "--tail", "2", "box").text == "4\n5"
+    assert daemon.docker("logs", "--tail", "0", "box").text == ""
+    assert daemon.docker("logs", "-n", "all", "box").text == "1\n2\n3\n4\n5"
+    stamped = daemon.docker("logs", "-t", "--tail", "1", "box").text
+    assert re.fullmatch(rf"{STAMP} 5", stamped)
+
+
+def test_since_and_until(daemon: Daemon) -> None:
+    """Spans of time and time stamps cut at both ends."""
+    start(daemon, "echo early; sleep 1.2; echo late")
+    daemon.docker("wait", "box")
+    stamps = [line.split()[0] for line in daemon.docker("logs", "-t", "box").text.splitlines()]
+    assert daemon.docker("logs", "--since", stamps[1], "box").text == "late"
+    assert daemon.docker("logs", "--until", stamps[0], "box").text == "early"
+    assert daemon.docker("logs", "--since", "1h", "box").text == "early\nlate"
+    assert daemon.docker("logs", "--until", "1h", "box").text == ""
+
+
+def test_follow_ends_with_the_container(daemon: Daemon) -> None:
+    """-f shows what is there, then what comes, and ends with it."""
+    start(daemon, "echo one; while ! [ -e /go ]; do sleep 0.05; done; echo two")
+    with daemon.docker_process("logs", "-f", "box") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"one\n"
+        daemon.docker("exec", "box", "touch", "/go")
+        out, _ = process.communicate(timeout=20)
+        assert (out, process.returncode) == (b"two\n", 0)
+
+
+def test_follow_survives_its_interruption(daemon: Daemon) -> None:
+    """Ctrl-C ends the client, not the container."""
+    start(daemon, "echo one; sleep 100")
+    with daemon.docker_process("logs", "-f", "box") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"one\n"
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+    assert daemon.docker("inspect", "box", "-f", "{{.State.Running}}").text == "true"
+
+
+def test_logs_go_with_the_none_driver(daemon: Daemon) -> None:
+    """What is not kept cannot be read."""
+    start(daemon, "echo x", "--log-driver", "none")
+    ran = daemon.docker("logs", "box", code=1)
+    assert "configured logging driver does not support reading" in ran.error_text
+
+
+def test_attach_shows_what_comes(daemon: Daemon) -> None:
+    """attach starts at now, carries both streams, and ends with the container's status."""
+    script = "trap 'echo out; echo err >&2; exit 6' TERM; echo up; while :; do sleep 0.05; done"
+    start(daemon, script)
+    wait_until(lambda: daemon.docker("logs", "box").text == "up", "it is up")
+    with daemon.docker_process("attach", "box") as process:
+        wait_until(lambda: attached(daemon) == 1, "the client is attached")
+        daemon.docker("kill", "-s", "TERM", "box")
+        out, err = process.communicate(timeout=20)
+        assert (out, err, process.returncode) == (b"out\n", b"err\n", 6)
+
+
+def attached(daemon: Daemon) -> int:
+    """How many clients have attached to `box`."""
+    box = daemon.http("GET", "/containers/box/json").json()["Id"]
+    path = f"/events?since=1&until={time.time():.6f}"
+    events = daemon.http("GET", path).json_lines()
+    return sum(e["Action"] == "attach" and e["Actor"]["ID"] == box for e in events)
+
+
+def test_two_attached_see_the_same(daemon: Daemon) -> None:
+    """Every attached client gets everything."""
+    daemon.docker("create", "-i", "--name", "box", *NONE, "busybox", "cat")
+    with daemon.docker_process("start", "-ai", "box") as first:
+        wait_until(lambda: daemon.docker("ps", "-q").text, "it runs")
+        with daemon.docker_process("attach", "--no-stdin", "box") as second:
+            wait_until(lambda: attached(daemon) == 2, "both are attached")
+            assert first.stdin is not None
+            assert first.stdout is not None
+            assert second.stdout is not None
+            first.stdin.write(b"ping\n")
+            first.stdin.flush()
+            assert first.stdout.readline() == b"ping\n"
+            first.stdin.write(b"pong\n")
+            first.stdin.close()
+            assert first.stdout.read() == b"pong\n"
+            assert second.stdout.read() == b"ping\npong\n"
+
+
+def test_wait_gives_the_status(daemon: Daemon) -> None:
+    """At once for one that has ended, else when it ends; several in order."""
+    start(daemon, "while ! [ -e /go ]; do sleep 0.05; done; exit 4")
+    daemon.docker("run", "--name", "over", *NONE, "busybox", "sh", "-c", "exit 2", code=2)
+    with daemon.docker_process("wait", "box", "over") as process:
+        daemon.docker("exec", "box", "touch", "/go")
+        out, _ = process.communicate(timeout=20)
+        assert out == b"4\n2\n"
+
+
+def test_wait_answers_its_head_at_once(daemon: Daemon) -> None:
+    """docker run relies on it: the head says that the wait is registered, before any exit."""
+    import http.client
+    import socket
+
+    start(daemon, "sleep 100")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(20)
+        sock.connect(str(daemon.socket))
+        sock.sendall(b"POST /containers/box/wait?condition=next-exit HTTP/1.1\r\nHost: x\r\n\r\n")
+        response = http.client.HTTPResponse(sock, method="POST")
+        response.begin()
+        assert response.status == 200
+        daemon.docker("kill", "box")
+        assert response.read() == b'{"StatusCode":137}\n'
