@@ -9,10 +9,8 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGKILL
 from typing import Final, Protocol
 
 import trio
@@ -21,9 +19,9 @@ from loguru import logger
 from services.containerd import Containerd, TaskExit
 from services.containers.config import Wire
 from services.containers.container import Container
+from services.containers.exec_kill import ExecKiller
 from services.containers.journal import Journal, container_event
 from services.containers.model import State
-from services.containers.process_family import kill_family
 from services.containers.run import Runs
 from services.containers.start_errors import exit_code_of_failed_exec, text_of_failed_start
 from services.containers.stdio import Stdio
@@ -49,8 +47,6 @@ LOST_EXIT_CODE: Final = 137
 
 START_LIMIT_S: Final = 15.0
 UNDO_LIMIT_S: Final = 5.0
-KILL_LIMIT_S: Final = 3.0
-KILL_ROUNDS: Final = 5
 
 DRAIN_BEFORE_RECORD_S: Final = 3.0
 """How long an attached client that does not read can hold the exit code back."""
@@ -118,7 +114,7 @@ class Execs:
         self._specs = specs
         self._directory = directory
         self._execs: OrderedDict[str, Exec] = OrderedDict()
-        self._killers = trio.CapacityLimiter(2)  # threads
+        self._killer = ExecKiller(containerd)
 
     def find(self, exec_id: str) -> Exec:
         """The exec with this id.
@@ -216,12 +212,8 @@ class Execs:
                     )
                     await self._launch(exec_, nursery, exited)
                     task_status.started()
-<<<<<<< HEAD
                     nursery.start_soon(self._kill_unwanted, exec_)
-                    await self._see_exit(exec_)
-=======
                     await self._see_exit(exec_, exited)
->>>>>>> main
                     await exec_.stdio.wait_drained()
                     nursery.cancel_scope.cancel()
         finally:
@@ -254,24 +246,13 @@ class Execs:
                 await self._kill(exec_)
             leave()
 
-<<<<<<< HEAD
     async def _kill_unwanted(self, exec_: Exec) -> None:
         await exec_.unwanted.wait()
         await self._kill(exec_)
 
     async def _kill(self, exec_: Exec) -> None:
-        """Kill an exec with all that it started: containerd alone would kill its first process."""
-        tasks, container_id = self._containerd.tasks, exec_.container.id
-        with trio.move_on_after(KILL_LIMIT_S, shield=True), suppress(EngineError):
-            for _ in range(KILL_ROUNDS):  # what was forked while we looked is found by the next
-                pids = [process.pid for process in await tasks.pids(container_id)]
-                kill = partial(kill_family, exec_.pid, pids)
-                if not await trio.to_thread.run_sync(kill, limiter=self._killers):
-                    return
-            await tasks.kill(container_id, SIGKILL, exec_id=exec_.id, all=True)
+        await self._killer.kill(exec_.container.id, exec_.id, exec_.pid)
 
-    async def _launch(self, exec_: Exec) -> None:
-=======
     async def _launch(
         self, exec_: Exec, nursery: trio.Nursery, exited: Outcome[TaskExit | None]
     ) -> None:
@@ -280,7 +261,6 @@ class Execs:
         async def watch() -> None:
             exited.set(await self._wait_exit(exec_))
 
->>>>>>> main
         container_id, paths = exec_.container.id, exec_.stdio.paths
         async with trio.open_nursery() as preparing:
             preparing.start_soon(nursery.start, exec_.stdio.pump)
