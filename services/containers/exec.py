@@ -72,7 +72,8 @@ class ExecConfig(Wire, frozen=True, kw_only=True):
 class Exec:
     """One exec. `exit_code` is None until it has ended; `pid` 0 until it runs.
 
-    Who sets `unwanted` has it killed with all that it started, also if it is only starting.
+    Who sets `unwanted` has it killed with all that it started, also if it is only starting. One
+    that does not outlive the engine is killed when its container goes on without the engine.
     """
 
     def __init__(self, container: Container, config: ExecConfig, stdio: Stdio) -> None:
@@ -86,6 +87,7 @@ class Exec:
         self.was_started = False
         self.ended = trio.Event()
         self.unwanted = trio.Event()
+        self.outlives_engine = True
         self.console_size = config.console_size
 
 
@@ -242,7 +244,7 @@ class Execs:
         """The container has ended, and this exec with it; or it goes on without the daemon."""
         await request.wait()
         if exec_.container.state.has_task:
-            if exec_.unwanted.is_set():
+            if exec_.unwanted.is_set() or not exec_.outlives_engine:
                 await self._kill(exec_)
             leave()
 

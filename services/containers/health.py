@@ -212,6 +212,7 @@ class _Probe:
     async def _run_exec(self) -> tuple[int, str]:
         config = ExecConfig(attach_stdout=True, attach_stderr=True, cmd=list(self._check.command))
         exec_ = self._exec = await self._execs.create(self._container, config)
+        exec_.outlives_engine = False  # the next engine would not know whose it is
         head = OutputHead()
         has_ended = False
         async with exec_.stdio.attach(stdin=False, stdout=True, stderr=True) as streams:
