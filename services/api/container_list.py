@@ -10,7 +10,12 @@ from typing import Final
 import msgspec
 
 from services.api.query import Query
-from services.api.types.containers import now_ns, status_text, summary_to_wire
+from services.api.types.containers import (
+    health_status,
+    now_ns,
+    status_text,
+    summary_to_wire,
+)
 from services.api.version import CURRENT, ApiVersion
 from services.containers import Container, ContainerTable, State
 from services.containers.sizes import Size
@@ -55,7 +60,7 @@ class ContainerList:
             "ancestor": lambda c, v: v in self._image_names(c),
             "network": _has_network,
             "volume": _has_volume,
-            "health": lambda _, v: v == "none",
+            "health": lambda c, v: v == health_status(c),
             "is-task": lambda _, v: v.lower() in ("false", "0"),
             "publish": lambda _c, _v: False,
             "expose": _exposes,
