@@ -42,6 +42,7 @@ from services.containers.spec import (
     parse_mounts,
     validate,
 )
+from services.containers.spec.mounts import clean_path
 from services.containers.table import ContainerTable
 from services.errors import EngineError, InvalidParameter, NotSupported, single_error
 from services.images import Image
@@ -172,7 +173,7 @@ class Creator:
             raise InvalidParameter("no command specified")
         driver, options = self._log_settings(host)
         mounts = list(parse_mounts(host, data_root=self._defaults.data_root))
-        _refuse_volumes(mounts)
+        _refuse_volumes(request.config, host, mounts)
         await trio.to_thread.run_sync(partial(check_bind_sources, mounts), limiter=self._disk)
         definition = Definition(
             id=container_id,
@@ -267,7 +268,6 @@ def _refuse_unsupported(config: ContainerConfig, host: HostConfig, network_mode:
         (has_health and not _is_no_health_check(config), "health checks"),
         (bool(host.links), "links"),
         (bool(host.volumes_from), "volumes of other containers"),
-        (bool(config.volumes), "anonymous volumes"),
         (host.pid_mode.startswith("container:"), "joining another container's processes"),
         (host.ipc_mode.startswith(("container:", "shareable")), f"IPC mode {host.ipc_mode}"),
     )
@@ -280,7 +280,12 @@ def _is_no_health_check(config: ContainerConfig) -> bool:
     return isinstance(config.healthcheck, HealthConfig) and config.healthcheck.test == ["NONE"]
 
 
-def _refuse_volumes(mounts: list[MountPoint]) -> None:
+def _refuse_volumes(config: ContainerConfig, host: HostConfig, mounts: list[MountPoint]) -> None:
+    # docker-py names the destination of every bind in `Volumes` too: no volume is made there.
+    tmpfs = () if host.tmpfs is msgspec.UNSET else host.tmpfs or ()
+    taken = {*(mount.destination for mount in mounts), *map(clean_path, tmpfs)}
+    if any(clean_path(path) not in taken for path in config.volumes or ()):
+        raise NotSupported("not supported yet: anonymous volumes")
     for mount in mounts:
         if mount.type not in ("bind", "tmpfs"):
             raise NotSupported(
