@@ -16,6 +16,7 @@ from services.containers.config import Ulimit
 from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.exec import Execs
+from services.containers.health import HealthWatcher
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
@@ -141,6 +142,7 @@ def build_containers(
         ),
         stopper=stopper,
         runs=runs,
+        health=HealthWatcher(containerd=containerd, journal=journal, execs=execs),
         terminals=terminals,
         auto_remove=remover.remove_stopped,
         outlives=lambda: current_settings().live_restore or not is_ending(),

@@ -127,7 +127,7 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: volumes, published ports, health checks, the network of another container, "
+            "not yet: volumes, published ports, the network of another container, "
             "several networks, log drivers other than json-file and none"
         ),
         ("DELETE", "/containers/{}"): "not yet: links",

@@ -194,14 +194,13 @@ class Containers:
         """
         if not name:
             raise InvalidParameter("Neither old nor new names may be empty")
-        name = checked_name(name)
         async with container.turn("its renaming"):
             old = container.name
-            if name == old:
+            if name.removeprefix("/") == old:
                 raise InvalidParameter(
                     "Renaming a container with the same name as its current name"
                 )
-            self.table.reserve_name(name, container.id)
+            name = self._reserve_new_name(container, name)
             try:
                 definition = msgspec.structs.replace(container.definition, name=name)
                 event = container_event(container, "rename", {"oldName": f"/{old}", "name": name})
@@ -210,6 +209,15 @@ class Containers:
                 self.table.release_name(name, container.id)
                 raise
             self.table.release_name(old, container.id)
+
+    def _reserve_new_name(self, container: Container, name: str) -> str:
+        """The name without its slash; refusals say what for, as dockerd's do."""
+        try:
+            name = checked_name(f"/{name.removeprefix('/')}")
+            self.table.reserve_name(name, container.id)
+        except (InvalidParameter, Conflict) as error:
+            raise type(error)(f"Error when allocating new name: {error}") from error
+        return name
 
     async def update(self, container: Container, wanted: HostConfig) -> list[str]:
         """As `Updater.update`."""

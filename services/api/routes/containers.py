@@ -6,6 +6,7 @@ attach, logs and wait, whose answers are streams, are in `container_streams`.
 from __future__ import annotations
 
 import math
+import re
 import time
 
 from quart import Blueprint
@@ -27,6 +28,7 @@ from services.errors import Conflict, InvalidParameter, NotFound, NotSupported
 
 NO_CONTENT = 204
 CREATED = 201
+_WHOLE_NUMBER = re.compile(r"-?[0-9]+\Z")
 
 
 class ContainerRoutes:
@@ -39,7 +41,7 @@ class ContainerRoutes:
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
         blueprint = Blueprint("containers", __name__)
-        one = "/containers/<ref>"
+        one = "/containers/<path:ref>"  # a slash only makes a name that nobody has
         for rule, view, method in (
             ("/containers/json", self.list, "GET"),
             ("/containers/create", self.create, "POST"),
@@ -63,10 +65,11 @@ class ContainerRoutes:
 
     async def list(self) -> EngineResponse:
         """GET /containers/json (ContainerList)."""
-        query = current_request().query
+        request = current_request()
+        query = request.query
         chosen = self._listing.choose(query)
         sizes = await self._containers.sizes.of_all(chosen) if query.boolean("size") else {}
-        return _json(self._listing.encode(chosen, sizes))
+        return _json(self._listing.encode(chosen, sizes, version=request.api_version))
 
     async def create(self) -> EngineResponse:
         """POST /containers/create (ContainerCreate)."""
@@ -195,8 +198,10 @@ def terminal_size(query: Query) -> tuple[int, int]:
     sizes = []
     for name, what in (("h", "height"), ("w", "width")):
         text = query.text(name)
-        if not (text.isascii() and text.isdigit() and int(text) < 2**32):
+        if not _WHOLE_NUMBER.match(text):
             raise InvalidParameter(f'invalid resize {what} "{text}": invalid syntax')
+        if len(text) > 10 or not 0 <= int(text) < 2**32:
+            raise InvalidParameter(f'invalid resize {what} "{text}": value out of range')
         sizes.append(int(text))
     return sizes[0], sizes[1]
 

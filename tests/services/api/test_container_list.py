@@ -10,7 +10,8 @@ import pytest
 from services.api.container_list import ContainerList
 from services.api.query import parse_query
 from services.containers import Container, ContainerTable, State
-from services.containers.config import ContainerConfig
+from services.containers.config import ContainerConfig, HealthConfig
+from services.containers.health_rules import Health, HealthStatus
 from services.containers.model import Status
 from services.containers.sizes import Size
 from services.errors import InvalidParameter, NotFound
@@ -184,6 +185,22 @@ def test_an_answer_follows_every_change() -> None:
     assert answer()["Image"] == "renamed"
     one.replace(status=Status(state=State.DEAD))
     assert (answer()["State"], answer()["Status"]) == ("dead", "Dead")
+
+
+def test_the_list_follows_the_health() -> None:
+    """A change of health alone is one, and each state of it can be asked for."""
+    check = ContainerConfig(healthcheck=HealthConfig(test=["CMD", "true"]))
+    one = container("1", "web", config=check, status=running())
+    made = listing([one, container("2", "plain", status=running())])
+
+    def found(health: str) -> list[object]:
+        wire = json.loads(made.answer(parse_query(f'filters={{"health":["{health}"]}}'.encode())))
+        return [summary["Health"]["Status"] for summary in wire]
+
+    for status in HealthStatus:
+        one.set_health(Health(status=status))
+        assert found(status) == [status.value]
+    assert found("none") == ["none"]
 
 
 def test_what_is_gone_is_forgotten() -> None:
