@@ -3,7 +3,8 @@
 The kernel is told first and the record is written after it, before the answer. Killed between the
 two, the container runs within limits that no client was told of, and the record has the old ones:
 the next start of the container follows the record, and the same call repeated sets both.
-The other order could leave a record of limits that the kernel refuses.
+The other order could leave a record of limits that the kernel refuses. What cannot be recorded
+because the disk refuses is answered with an error, and leaves the same as a kill.
 """
 
 from __future__ import annotations
@@ -15,12 +16,18 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import msgspec
+import trio
 
 from services.containers.config import HostConfig
 from services.containers.container import Container
 from services.containers.journal import container_event
 from services.containers.model import Definition, State
-from services.containers.spec import check_resources, check_restart_policy, container_resources
+from services.containers.spec import (
+    check_resources,
+    check_restart_policy,
+    container_resources,
+    kernel_cpu_shares,
+)
 from services.errors import Conflict, EngineError, NotFound
 from services.events import Event
 from services.system import HostFacts
@@ -87,16 +94,17 @@ class Updater:
             if has_limits(wanted):
                 # Together they must be possible too, or the container could not start any more.
                 check_resources(host, self.facts)
-                await self._tell_kernel(container, host)
-            definition = msgspec.structs.replace(container.definition, host_config=host)
-            event = container_event(container, "update")
-            await self.journal.set_definition(container, definition, event)
+            # Once the kernel knows, the record must follow: whoever asked for it may have left.
+            with trio.CancelScope(shield=True):
+                if has_limits(wanted) and container.state.has_task:
+                    await self._tell_kernel(container, host)
+                definition = msgspec.structs.replace(container.definition, host_config=host)
+                event = container_event(container, "update")
+                await self.journal.set_definition(container, definition, event)
         return warnings
 
     async def _tell_kernel(self, container: Container, host: HostConfig) -> None:
         """All limits and not only the new ones: the runtime forgets those that it is not told."""
-        if not container.state.has_task:
-            return
         resources = container_resources(msgspec.structs.replace(host, **_FIXED_FOR_LIFE))
         try:
             with suppress(NotFound):  # it has ended just now; its next start has the limits
@@ -113,6 +121,8 @@ def has_limits(wanted: HostConfig) -> bool:
 def merged(present: HostConfig, wanted: HostConfig) -> HostConfig:
     """`present` with what `wanted` sets."""
     changes = _changes(wanted)
+    if "cpu_shares" in changes:
+        changes["cpu_shares"] = kernel_cpu_shares(wanted.cpu_shares)
     if wanted.restart_policy.name:
         changes["restart_policy"] = wanted.restart_policy
     return msgspec.structs.replace(present, **changes)

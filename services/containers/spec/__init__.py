@@ -5,7 +5,7 @@ which block: call those in a thread.
 """
 
 from services.containers.spec.account_files import read_account_files, read_account_files_in
-from services.containers.spec.adapt import adapt_host_config
+from services.containers.spec.adapt import adapt_host_config, kernel_cpu_shares
 from services.containers.spec.bind_sources import (
     check_bind_sources,
     check_propagation,
@@ -53,6 +53,7 @@ __all__ = [
     "check_resources",
     "check_restart_policy",
     "container_resources",
+    "kernel_cpu_shares",
     "make_bind_sources",
     "normalized_working_dir",
     "parse_bind",

@@ -36,8 +36,7 @@ def adapt_host_config(host: HostConfig, facts: HostFacts, defaults: SpecDefaults
         "network_mode": host.network_mode or "default",
         "security_opt": _security_options(host),
     }
-    if host.cpu_shares > 0:
-        changes["cpu_shares"] = min(max(host.cpu_shares, MIN_CPU_SHARES), MAX_CPU_SHARES)
+    changes["cpu_shares"] = kernel_cpu_shares(host.cpu_shares)
     if host.oom_kill_disable is None:
         changes["oom_kill_disable"] = False
     if host.memory_swappiness == -1:
@@ -48,6 +47,11 @@ def adapt_host_config(host: HostConfig, facts: HostFacts, defaults: SpecDefaults
         if host.readonly_paths is None:
             changes["readonly_paths"] = list(READONLY_PATHS)
     return msgspec.structs.replace(host, **changes)
+
+
+def kernel_cpu_shares(shares: int) -> int:
+    """The nearest share that the kernel takes. 0 is its default; less is refused elsewhere."""
+    return min(max(shares, MIN_CPU_SHARES), MAX_CPU_SHARES) if shares > 0 else shares
 
 
 def _cgroupns_mode(host: HostConfig, facts: HostFacts, defaults: SpecDefaults) -> str:

@@ -172,6 +172,12 @@ def test_what_a_container_has_already_can_forbid(
     assert found is None if words is None else words in str(found)
 
 
+@pytest.mark.parametrize(("wanted", "held"), [(1, 2), (2, 2), (2**20, 262_144)])
+def test_shares_are_those_that_the_kernel_takes(wanted: int, held: int) -> None:
+    """As at create. dockerd records others, and the container cannot be started again."""
+    assert merged(HostConfig(), HostConfig(cpu_shares=wanted)).cpu_shares == held
+
+
 def test_a_merge_takes_what_is_set_and_nothing_else() -> None:
     """What cannot be changed stays, whatever the request says."""
     present = HostConfig(memory=1, cpuset_cpus="0", privileged=True, binds=["/a:/b"])
