@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.services.images.archives import TestImage, busybox_layer, oci_members, tar_of
 from tests.support.daemon import Daemon, image_archive, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
@@ -372,3 +373,13 @@ def test_docker_py_attaches(daemon: Daemon) -> None:
         received += piece
     sock.close()
     box.remove(force=True)
+
+
+def test_an_oci_layout_is_loaded(daemon: Daemon) -> None:
+    """The other kind of archive, as buildx and skopeo write it."""
+    image = TestImage(layers=[busybox_layer()], tags=["layout:v1"])
+    ran = daemon.docker("load", stdin=tar_of(oci_members(image)))
+    assert "layout:v1" in ran.text
+    shown = daemon.docker("image", "inspect", "layout:v1", "-f", "{{json .Config.Env}}").text
+    assert json.loads(shown) == ["PATH=/bin"]
+    daemon.docker("rmi", "layout:v1")
