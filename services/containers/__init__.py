@@ -8,6 +8,7 @@ from services.containers.create import Created as Created
 from services.containers.create import CreateRequest as CreateRequest
 from services.containers.exec import Exec as Exec
 from services.containers.exec import ExecConfig as ExecConfig
+from services.containers.health_rules import Health as Health
 from services.containers.model import ContainerId as ContainerId
 from services.containers.model import ExitStatus as ExitStatus
 from services.containers.model import State as State

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 import trio
 
+from services.containers.health_rules import Health, health_check_of, unseen_health
 from services.containers.model import ContainerId, Definition, ExitStatus, State, Status
 from services.errors import DeadlineExceeded, InvalidParameter
 
@@ -43,6 +44,8 @@ class Container:
 
     Attributes:
         definition, status: what is also on disk. Replaced only by the journal, after the write.
+        health: None without a health check and before the first start. In memory only: another
+            engine begins anew, as dockerd does with what it finds running.
         revision: grows with every change, so that an encoded answer can be kept until then.
         writing: the journal's, for the time of one write.
     """
@@ -50,8 +53,10 @@ class Container:
     def __init__(self, definition: Definition, status: Status) -> None:
         self.definition = definition
         self.status = status
+        self.health = _unseen_health(definition, status)
         self.revision = 0
         self.writing = trio.Lock()
+        self._changed = trio.Event()
         self._turn = trio.Lock()
         self._turn_for = ""
         self._turn_since = 0.0
@@ -129,7 +134,21 @@ class Container:
         """Take over values that are on disk."""
         self.definition = definition or self.definition
         self.status = status or self.status
+        self._tell_changed()
+
+    def set_health(self, health: Health) -> None:
+        """Take over what the probes say."""
+        self.health = health
+        self._tell_changed()
+
+    async def wait_changed(self) -> None:
+        """Block until the next change of definition, status or health."""
+        await self._changed.wait()
+
+    def _tell_changed(self) -> None:
         self.revision += 1
+        self._changed.set()
+        self._changed = trio.Event()
 
     def waiter(self, condition: str) -> ExitWaiter:
         """Register for `not-running`, `next-exit` or `removed` (Engine API, ContainerWait).
@@ -170,3 +189,9 @@ class Container:
         self._next_exit, self._removed = set(), set()
         for waiter in waiters:
             waiter.set(last)
+
+
+def _unseen_health(definition: Definition, status: Status) -> Health | None:
+    if status.runs == 0 or health_check_of(definition.config) is None:
+        return None
+    return unseen_health(is_running=status.state.has_task)

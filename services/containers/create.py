@@ -20,7 +20,7 @@ import msgspec
 import trio
 
 from services.containerd import Mount
-from services.containers.config import ContainerConfig, HealthConfig, HostConfig, NetworkingConfig
+from services.containers.config import ContainerConfig, HostConfig, NetworkingConfig
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.logs import check_json_file_options, parse_json_file_options
@@ -164,7 +164,7 @@ class Creator:
         host = adapt_host_config(request.host_config, self._facts, self._defaults)
         mode = host.network_mode
         mode = self._networks.default_mode if mode in ("", "default") else mode
-        _refuse_unsupported(request.config, host, mode)
+        _refuse_unsupported(host, mode)
         host = msgspec.structs.replace(host, network_mode=mode)
         host, warnings = validate(config, host, self._facts, self._defaults)
         config = self._with_hostname(config, host, container_id)
@@ -259,13 +259,11 @@ def _manifest(image: Image) -> ImageDescriptor | None:
     )
 
 
-def _refuse_unsupported(config: ContainerConfig, host: HostConfig, network_mode: str) -> None:
+def _refuse_unsupported(host: HostConfig, network_mode: str) -> None:
     """What would be left out silently is refused instead."""
-    has_health = isinstance(config.healthcheck, HealthConfig) and bool(config.healthcheck.test)
     refused = (
         (network_mode.startswith("container:"), "joining another container's network"),
         (bool(host.port_bindings) or host.publish_all_ports, "publishing ports"),
-        (has_health and not _is_no_health_check(config), "health checks"),
         (bool(host.links), "links"),
         (bool(host.volumes_from), "volumes of other containers"),
         (host.pid_mode.startswith("container:"), "joining another container's processes"),
@@ -274,10 +272,6 @@ def _refuse_unsupported(config: ContainerConfig, host: HostConfig, network_mode:
     for is_asked_for, what in refused:
         if is_asked_for:
             raise NotSupported(f"not supported yet: {what}")
-
-
-def _is_no_health_check(config: ContainerConfig) -> bool:
-    return isinstance(config.healthcheck, HealthConfig) and config.healthcheck.test == ["NONE"]
 
 
 def _refuse_volumes(config: ContainerConfig, host: HostConfig, mounts: list[MountPoint]) -> None:

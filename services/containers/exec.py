@@ -19,6 +19,7 @@ from loguru import logger
 from services.containerd import Containerd, TaskExit
 from services.containers.config import Wire
 from services.containers.container import Container
+from services.containers.exec_kill import ExecKiller
 from services.containers.journal import Journal, container_event
 from services.containers.model import State
 from services.containers.run import Runs
@@ -69,7 +70,11 @@ class ExecConfig(Wire, frozen=True, kw_only=True):
 
 
 class Exec:
-    """One exec. `exit_code` is None until it has ended; `pid` 0 until it runs."""
+    """One exec. `exit_code` is None until it has ended; `pid` 0 until it runs.
+
+    Who sets `unwanted` has it killed with all that it started, also if it is only starting. One
+    that does not outlive the engine is killed when its container goes on without the engine.
+    """
 
     def __init__(self, container: Container, config: ExecConfig, stdio: Stdio) -> None:
         self.id = secrets.token_hex(32)
@@ -81,7 +86,10 @@ class Exec:
         self.is_running = False
         self.was_started = False
         self.ended = trio.Event()
+        self.unwanted = trio.Event()
+        self.outlives_engine = True
         self.console_size = config.console_size
+        self.turns = trio.CapacityLimiter(1)  # its run's, once it is started
 
 
 class ProcessSpecs(Protocol):
@@ -109,6 +117,7 @@ class Execs:
         self._specs = specs
         self._directory = directory
         self._execs: OrderedDict[str, Exec] = OrderedDict()
+        self._killer = ExecKiller(containerd)
 
     def find(self, exec_id: str) -> Exec:
         """The exec with this id.
@@ -156,6 +165,7 @@ class Execs:
             raise Conflict(f"container {exec_.container.id} is not running")
         exec_.was_started = True
         try:
+            exec_.turns = run.exec_turns
             await run.start_exec(exec_.id, lambda **started: self._live(exec_, **started))
         except EngineError as error:
             exec_.exit_code = exit_code_of_failed_exec(str(error))
@@ -188,12 +198,17 @@ class Execs:
         for exec_id in [e.id for e in self._execs.values() if e.container is container]:
             del self._execs[exec_id]
 
+    def forget_one(self, exec_: Exec) -> None:
+        """Nobody will ask for this one any more."""
+        self._execs.pop(exec_.id, None)
+
     async def _live(
         self, exec_: Exec, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """One exec under its container's supervisor: started once its process runs."""
         request = stop_request()
         exited = Outcome[TaskExit | None]()
+        has_ended = False
         try:
             with single_error():
                 async with trio.open_nursery() as nursery:
@@ -202,15 +217,17 @@ class Execs:
                     )
                     await self._launch(exec_, nursery, exited)
                     task_status.started()
+                    nursery.start_soon(self._kill_unwanted, exec_)
                     await self._see_exit(exec_, exited)
+                    has_ended = True
                     await exec_.stdio.wait_drained()
                     nursery.cancel_scope.cancel()
         finally:
-            if exec_.is_running:  # nobody follows it any more, nor will the next daemon
+            if not exec_.ended.is_set():  # nobody follows it any more, nor will the next daemon
                 self._set_ended(exec_, LOST_EXIT_CODE)
                 with trio.CancelScope(shield=True):
                     await exec_.stdio.close()
-        if exec_.ended.is_set():
+        if has_ended:
             with trio.CancelScope(shield=True):
                 await self._record_end(exec_)
 
@@ -231,7 +248,16 @@ class Execs:
         """The container has ended, and this exec with it; or it goes on without the daemon."""
         await request.wait()
         if exec_.container.state.has_task:
+            if exec_.unwanted.is_set() or not exec_.outlives_engine:
+                await self._kill(exec_)
             leave()
+
+    async def _kill_unwanted(self, exec_: Exec) -> None:
+        await exec_.unwanted.wait()
+        await self._kill(exec_)
+
+    async def _kill(self, exec_: Exec) -> None:
+        await self._killer.kill(exec_.container.id, exec_.id, exec_.pid)
 
     async def _launch(
         self, exec_: Exec, nursery: trio.Nursery, exited: Outcome[TaskExit | None]
@@ -252,19 +278,20 @@ class Execs:
         tasks = self._containerd.tasks
         try:
             with _start_limit(exec_):
-                await tasks.exec(
-                    container_id,
-                    exec_.id,
-                    process=process,
-                    stdin=paths.stdin,
-                    stdout=paths.stdout,
-                    stderr=paths.stderr,
-                    terminal=exec_.config.tty,
-                )
-                exec_.stdio.process_started()
-                # Asked for early, the end of a short process is told at once.
-                nursery.start_soon(watch)
-                exec_.pid = await tasks.start(container_id, exec_.id)
+                async with exec_.turns:
+                    await tasks.exec(
+                        container_id,
+                        exec_.id,
+                        process=process,
+                        stdin=paths.stdin,
+                        stdout=paths.stdout,
+                        stderr=paths.stderr,
+                        terminal=exec_.config.tty,
+                    )
+                    exec_.stdio.process_started()
+                    # Asked for early, the end of a short process is told at once.
+                    nursery.start_soon(watch)
+                    exec_.pid = await tasks.start(container_id, exec_.id)
         except BaseException:
             with trio.move_on_after(UNDO_LIMIT_S, shield=True):
                 await self._delete_process(exec_)

@@ -20,7 +20,7 @@ from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import ExitStatus, State
 from services.containers.restart_policy import restart_delay_s, wants_restart
-from services.containers.run import Run, Runs
+from services.containers.run import Run, Runs, Watch
 from services.containers.terminals import Terminals
 from services.errors import EngineError, NotFound, Unavailable
 from supervisor.otp import StopRequest, stop_request
@@ -62,6 +62,13 @@ class Stopper(Protocol):
         """Signal, wait the container's own grace, kill. Not remembered as the user's wish."""
 
 
+class HealthWatch(Protocol):
+    """Probes the containers that have a health check."""
+
+    def watch_of(self, container: Container) -> Watch | None:
+        """What probes this one, if anything does."""
+
+
 class Lives:
     """The life of each container under this daemon, from its launch or adoption to its end.
 
@@ -77,6 +84,7 @@ class Lives:
         launcher: Launcher,
         stopper: Stopper,
         runs: Runs,
+        health: HealthWatch,
         terminals: Terminals,
         auto_remove: Callable[[Container], Awaitable[None]],
         outlives: Callable[[], bool],
@@ -86,6 +94,7 @@ class Lives:
         self._launcher = launcher
         self._stopper = stopper
         self._runs = runs
+        self._health = health
         self._terminals = terminals
         self._auto_remove = auto_remove
         self._outlives = outlives
@@ -98,7 +107,8 @@ class Lives:
         """
         streams = self._terminals.streams(container)
         try:
-            await self._runs.start(container, streams, self.live)
+            watch = self._health.watch_of(container)
+            await self._runs.start(container, streams, self.live, watch)
         except BaseException:
             # What runs keeps its pipes: whoever adopts it next goes on reading from them.
             if not container.is_running:

@@ -2,6 +2,7 @@
 
     <container>          one_for_one; ends when `task` ends
     ├─ pump              moves the output to the log and to whoever is attached
+    ├─ health            probes the container; only where it has a health check
     ├─ execs             dynamic, one temporary child for each: none waits for another
     └─ task              launches or adopts the task, follows it to its exit, cleans up
 
@@ -12,6 +13,7 @@ container, and a start that fails stops the pump again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 import trio
@@ -44,6 +46,7 @@ EXEC_END_S: Final = 5.0
 
 PUMP: Final = "pump"
 TASK: Final = "task"
+HEALTH: Final = "health"
 
 
 class Run:
@@ -55,6 +58,7 @@ class Run:
         was_launched: its task was started or adopted; a part that begins anew launches no second.
         held: what an ended task held of networks, until that was given back.
         is_cleaned_up: nothing is left of the last launch.
+        exec_turns: who may ask the shim to start an exec now.
     """
 
     def __init__(self, container: Container, stdio: Stdio) -> None:
@@ -66,6 +70,8 @@ class Run:
         self.was_launched = False
         self.held: Mapping[str, EndpointSettings] | None = None
         self.is_cleaned_up = False
+        # containerd 1.6's shim may lock up, for good, when it starts many execs at once.
+        self.exec_turns = trio.CapacityLimiter(1)
         self._execs = DynamicSupervisor(name="execs")
         self._cut = trio.Event()
 
@@ -137,6 +143,10 @@ TaskLife = Callable[[Run, trio.TaskStatus[None]], Awaitable[None]]
 """Launch or adopt the task of a run and follow it to its end. Reports started when it runs."""
 
 
+Watch = Callable[[Container], Awaitable[None]]
+"""Probe a container whenever it runs; never returns."""
+
+
 class Runs:
     """The runs of all running containers, each supervised below one dynamic supervisor."""
 
@@ -148,15 +158,20 @@ class Runs:
         """The run of a container, until the last of its parts has ended."""
         return self._runs.get(container.id)
 
-    async def start(self, container: Container, stdio: Stdio, life: TaskLife) -> None:
-        """Supervise a container's parts; return when its task runs, or raise why it does not."""
+    async def start(
+        self, container: Container, stdio: Stdio, life: TaskLife, watch: Watch | None = None
+    ) -> None:
+        """Supervise a container's parts; return when its task runs, or raise why it does not.
+
+        `watch` is None where there is nothing to probe.
+        """
         run = Run(container, stdio)
         self._runs[container.id] = run
 
         async def supervise(
             *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED
         ) -> None:
-            await self._supervise(run, life, task_status)
+            await self._supervise(run, life, watch, task_status)
 
         try:
             await self._start_child(
@@ -181,7 +196,11 @@ class Runs:
                 self._forget(run)
 
     async def _supervise(
-        self, run: Run, life: TaskLife, task_status: trio.TaskStatus[object]
+        self,
+        run: Run,
+        life: TaskLife,
+        watch: Watch | None,
+        task_status: trio.TaskStatus[object],
     ) -> None:
         async def task(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
             await life(run, task_status)
@@ -192,6 +211,8 @@ class Runs:
         run.supervisor = Supervisor(
             [
                 ChildSpec(id=PUMP, start=run.pump, restart=Restart.TRANSIENT, backoff=STEADY),
+                # Ends after the execs: a probe that is being started ends with them.
+                *_health_child(run, watch),
                 ChildSpec(
                     id="execs",
                     start=run.run_execs,
@@ -225,6 +246,13 @@ class Runs:
         run.ended.set()
         if self._runs.get(run.container.id) is run:
             del self._runs[run.container.id]
+
+
+def _health_child(run: Run, watch: Watch | None) -> list[ChildSpec]:
+    if watch is None:
+        return []
+    start = partial(watch, run.container)
+    return [ChildSpec(id=HEALTH, start=start, restart=Restart.TRANSIENT, backoff=STEADY)]
 
 
 def _first_cause(error: BaseException) -> BaseException:

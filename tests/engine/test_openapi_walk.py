@@ -294,7 +294,7 @@ def test_what_a_load_tells(stage: Stage, quiet: str) -> None:
 
 # ── errors ───────────────────────────────────────────────────────────────────────────────────
 
-ERRORS: Final[tuple[tuple[str, object, int], ...]] = (
+ERRORS: Final[tuple[tuple[Any, ...], ...]] = (
     ("GET /nosuch", None, 404),
     ("GET /containers/nosuch/json", None, 404),
     ("GET /containers/json?filters=x", None, 400),

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import time
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
 from services.api.types.times import human_duration, rfc3339_nano
 from services.api.version import CURRENT, ApiVersion
-from services.containers import Container, MountPoint, State
+from services.containers import Container, Health, MountPoint, State
 from services.containers.config import (
     ContainerConfig,
     EndpointSettings,
     HostConfig,
     NetworkingConfig,
 )
+from services.containers.sizes import Size
 
 ONE_NETWORK_BELOW: Final = ApiVersion(1, 52)
+MANIFEST_SINCE: Final = ApiVersion(1, 48)
+SUMMARY_SINCE: Final = (
+    ("ImageManifestDescriptor", MANIFEST_SINCE),
+    ("Health", ApiVersion(1, 52)),
+)
+
+
+_HEALTH_TEXTS: Final = MappingProxyType(
+    {
+        "none": "",
+        "starting": " (health: starting)",
+        "healthy": " (healthy)",
+        "unhealthy": " (unhealthy)",
+    }
+)
 
 
 class CreateBody(ContainerConfig, frozen=True, kw_only=True):
@@ -33,7 +50,8 @@ def status_text(container: Container, now_ns: int) -> str:
     since_exit = human_duration((now_ns - status.finished_at_ns) / 1e9)
     match status.state:
         case State.RUNNING:
-            return f"Up {human_duration((now_ns - status.started_at_ns) / 1e9)}"
+            since_start = human_duration((now_ns - status.started_at_ns) / 1e9)
+            return f"Up {since_start}{_HEALTH_TEXTS[health_status(container)]}"
         case State.PAUSED:
             return f"Up {human_duration((now_ns - status.started_at_ns) / 1e9)} (Paused)"
         case State.RESTARTING:
@@ -48,10 +66,17 @@ def status_text(container: Container, now_ns: int) -> str:
             return "Created"
 
 
-def summary_to_wire(container: Container, *, status: str, image: str) -> dict[str, Any]:
+def health_status(container: Container) -> str:
+    """`Health.Status`; "none" without a health check."""
+    return container.health.status.value if container.health else "none"
+
+
+def summary_to_wire(
+    container: Container, *, status: str, image: str, version: ApiVersion = CURRENT
+) -> dict[str, Any]:
     """One element of GET /containers/json. `image` is what the image is called now."""
     definition = container.definition
-    return {
+    wire = {
         "Id": container.id,
         "Names": [f"/{definition.name}"],
         "Image": image,
@@ -64,10 +89,17 @@ def summary_to_wire(container: Container, *, status: str, image: str) -> dict[st
         "State": container.state.value,
         "Status": status,
         "HostConfig": {"NetworkMode": definition.host_config.network_mode},
-        "Health": {"Status": "none", "FailingStreak": 0},
+        "Health": {
+            "Status": health_status(container),
+            "FailingStreak": container.health.failing_streak if container.health else 0,
+        },
         "NetworkSettings": {"Networks": endpoints(container)},
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
     }
+    for member, since in SUMMARY_SINCE:
+        if version < since:
+            del wire[member]
+    return wire
 
 
 def _command_line(path: str, args: list[str]) -> str:
@@ -82,11 +114,12 @@ def inspect_to_wire(
     *,
     places: dict[str, str],
     execs: list[str],
+    size: Size | None = None,
     version: ApiVersion = CURRENT,
 ) -> dict[str, Any]:
     """The answer of GET /containers/{id}/json. `places` are the paths of the container's files."""
     definition, status = container.definition, container.status
-    descriptor = _descriptor(container)
+    descriptor = _descriptor(container) if version >= MANIFEST_SINCE else None
     return {
         "Id": container.id,
         "Created": rfc3339_nano(definition.created_at_ns),
@@ -107,6 +140,7 @@ def inspect_to_wire(
         "HostConfig": host_config_to_wire(container),
         "GraphDriver": {"Name": definition.snapshotter, "Data": {}},
         "Storage": {"RootFS": {"Snapshot": {"Name": definition.snapshotter}}},
+        **({"SizeRw": size.written_bytes, "SizeRootFs": size.total_bytes} if size else {}),
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
         "Config": definition.config,
         "NetworkSettings": _network_settings(container, version),
@@ -138,6 +172,24 @@ def state_to_wire(container: Container) -> dict[str, Any]:
         "Error": status.error,
         "StartedAt": rfc3339_nano(status.started_at_ns),
         "FinishedAt": rfc3339_nano(status.finished_at_ns),
+        **({"Health": health_to_wire(container.health)} if container.health else {}),
+    }
+
+
+def health_to_wire(health: Health) -> dict[str, Any]:
+    """Schema Health."""
+    return {
+        "Status": health.status.value,
+        "FailingStreak": health.failing_streak,
+        "Log": [
+            {
+                "Start": rfc3339_nano(result.started_at_ns),
+                "End": rfc3339_nano(result.ended_at_ns),
+                "ExitCode": result.exit_code,
+                "Output": result.output,
+            }
+            for result in health.log
+        ],
     }
 
 

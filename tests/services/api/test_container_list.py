@@ -10,8 +10,10 @@ import pytest
 from services.api.container_list import ContainerList
 from services.api.query import parse_query
 from services.containers import Container, ContainerTable, State
-from services.containers.config import ContainerConfig
+from services.containers.config import ContainerConfig, HealthConfig
+from services.containers.health_rules import Health, HealthStatus
 from services.containers.model import Status
+from services.containers.sizes import Size
 from services.errors import InvalidParameter, NotFound
 from tests.services.api.containers import (
     BIND,
@@ -185,6 +187,22 @@ def test_an_answer_follows_every_change() -> None:
     assert (answer()["State"], answer()["Status"]) == ("dead", "Dead")
 
 
+def test_the_list_follows_the_health() -> None:
+    """A change of health alone is one, and each state of it can be asked for."""
+    check = ContainerConfig(healthcheck=HealthConfig(test=["CMD", "true"]))
+    one = container("1", "web", config=check, status=running())
+    made = listing([one, container("2", "plain", status=running())])
+
+    def found(health: str) -> list[object]:
+        wire = json.loads(made.answer(parse_query(f'filters={{"health":["{health}"]}}'.encode())))
+        return [summary["Health"]["Status"] for summary in wire]
+
+    for status in HealthStatus:
+        one.set_health(Health(status=status))
+        assert found(status) == [status.value]
+    assert found("none") == ["none"]
+
+
 def test_what_is_gone_is_forgotten() -> None:
     """The kept answers do not outgrow the containers."""
     table = ContainerTable()
@@ -195,3 +213,14 @@ def test_what_is_gone_is_forgotten() -> None:
         made.answer(parse_query(b"all=1"))
         table.remove(one)
     assert len(made._encoded) <= 20
+
+
+def test_a_size_is_shown_where_there_is_one() -> None:
+    """And not kept: the same list without sizes has none."""
+    made = listing()
+    chosen = made.choose(parse_query(b"all=1"))
+    sized = json.loads(made.encode(chosen, {chosen[0].id: Size(written_bytes=1, total_bytes=3)}))
+    plain = json.loads(made.encode(chosen))
+    assert (sized[0]["SizeRw"], sized[0]["SizeRootFs"]) == (1, 3)
+    assert sized[1:] == plain[1:]
+    assert "SizeRw" not in plain[0]

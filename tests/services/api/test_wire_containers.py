@@ -26,6 +26,7 @@ from services.containers.config import (
     Mount,
     RestartPolicy,
 )
+from services.containers.health_rules import Health, HealthStatus, ProbeResult
 from services.containers.model import Status
 from services.containers.spec import MountPoint
 from tests.services.api.containers import (
@@ -61,7 +62,27 @@ FULL_HOST = filled(HostConfig(
     cgroupns_mode="private", isolation="", memory_swappiness=10, pids_limit=5,
 ))  # fmt: skip
 
+CHECKED = ContainerConfig(
+    image="busybox", cmd=["sh"], healthcheck=HealthConfig(test=["CMD", "true"])
+)
+RESULT = ProbeResult(
+    started_at_ns=BORN_NS, ended_at_ns=BORN_NS + SECOND_NS // 2, exit_code=-1, output="late"
+)
+
+
+def in_health(health: HealthStatus, state: State = State.RUNNING) -> Container:
+    """A container with a health check, in its first run."""
+    one = container(config=CHECKED, status=running(state=state))
+    one.set_health(Health(status=health, failing_streak=2, log=(RESULT,)))
+    return one
+
+
 VARIANTS: dict[str, Container] = {
+    "starting": in_health(HealthStatus.STARTING),
+    "healthy": in_health(HealthStatus.HEALTHY),
+    "unhealthy": in_health(HealthStatus.UNHEALTHY),
+    "paused-with-check": in_health(HealthStatus.UNHEALTHY, State.PAUSED),
+    "created-with-check": container(config=CHECKED),
     "created": container(),
     "created-with-everything": container(config=FULL, host_config=FULL_HOST, mounts=[BIND]),
     "created-without-image": container(image_manifest=None),
@@ -117,6 +138,11 @@ def test_an_inspection_fits_the_definition(variant: str, execs: list[str]) -> No
     [
         ("created", "Created"),
         ("running", "Up 2 minutes"),
+        ("starting", "Up 2 minutes (health: starting)"),
+        ("healthy", "Up 2 minutes (healthy)"),
+        ("unhealthy", "Up 2 minutes (unhealthy)"),
+        ("paused-with-check", "Up 2 minutes (Paused)"),
+        ("created-with-check", "Created"),
         ("paused", "Up 2 minutes (Paused)"),
         ("restarting", "Restarting (1) About a minute ago"),
         ("exited", "Exited (137) About a minute ago"),
@@ -147,6 +173,30 @@ def test_dockers_booleans(state: State, true: set[str]) -> None:
     booleans = ("Running", "Paused", "Restarting", "Dead", "OOMKilled")
     assert {name for name in booleans if wire[name]} == true
     assert wire["Status"] == state.value
+
+
+def test_health_is_shown_once_there_is_some() -> None:
+    """Not before the first start, and not without a check."""
+    assert state_to_wire(VARIANTS["unhealthy"])["Health"] == {
+        "Status": "unhealthy",
+        "FailingStreak": 2,
+        "Log": [
+            {
+                "Start": "2023-11-14T22:13:20Z",
+                "End": "2023-11-14T22:13:20.5Z",
+                "ExitCode": -1,
+                "Output": "late",
+            }
+        ],
+    }
+    for variant in ("created-with-check", "running"):
+        assert "Health" not in state_to_wire(VARIANTS[variant])
+    for variant, health in (
+        ("healthy", {"Status": "healthy", "FailingStreak": 2}),
+        ("created-with-check", {"Status": "none", "FailingStreak": 0}),
+    ):
+        wire = summary_to_wire(VARIANTS[variant], status="", image="")
+        assert wire["Health"] == health
 
 
 def test_times_of_what_never_happened() -> None:

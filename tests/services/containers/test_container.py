@@ -8,10 +8,12 @@ import pytest
 import trio
 import trio.testing
 
+from services.containers.config import HealthConfig
 from services.containers.container import TURN_LIMIT_S, Container
+from services.containers.health_rules import Health, HealthStatus
 from services.containers.model import ExitStatus, State, Status
 from services.errors import DeadlineExceeded, InvalidParameter
-from tests.services.containers.support import container, exit_of
+from tests.services.containers.support import container, definition, exit_of
 
 TaskStatus = trio.TaskStatus[None]
 
@@ -120,3 +122,37 @@ def test_a_forgotten_waiter_is_not_kept() -> None:
     subject = container(State.RUNNING)
     subject.forget_waiter(subject.waiter("next-exit"))
     assert not subject._next_exit
+
+
+async def test_every_change_wakes_who_waits_for_one() -> None:
+    """Of the status as well as of the health; the change is there when the waiter wakes."""
+    subject = container(State.RUNNING)
+    seen: list[object] = []
+
+    async def follow() -> None:
+        while len(seen) < 2:
+            await subject.wait_changed()
+            seen.append(subject.health or subject.state)
+
+    health = Health(status=HealthStatus.HEALTHY)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow)
+        await trio.testing.wait_all_tasks_blocked()
+        subject.replace(status=Status(state=State.PAUSED))
+        await trio.testing.wait_all_tasks_blocked()
+        subject.set_health(health)
+    assert seen == [State.PAUSED, health]
+
+
+def test_health_of_what_an_earlier_engine_ran() -> None:
+    """Unknown: a running one begins anew, an ended one is unhealthy, a new one has none."""
+    checked = definition(healthcheck=HealthConfig(test=["CMD", "true"]))
+    for status, expected in (
+        (Status(state=State.RUNNING, runs=1), HealthStatus.STARTING),
+        (Status(state=State.EXITED, runs=1), HealthStatus.UNHEALTHY),
+    ):
+        health = Container(checked, status).health
+        assert health is not None
+        assert health.status is expected
+    assert Container(checked, Status()).health is None
+    assert Container(definition(), Status(state=State.EXITED, runs=1)).health is None

@@ -95,6 +95,7 @@ class Scene:
             launcher=self.launcher,
             stopper=cast(Any, None),
             runs=cast(Any, None),
+            health=cast(Any, None),
             terminals=cast(Any, FakeTerminals()),
             auto_remove=self.remove,
             outlives=lambda: False,
