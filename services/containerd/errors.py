@@ -29,6 +29,14 @@ class AlreadyExists(Conflict):
     """An object of that name is there; for content, named by its digest, as good as done."""
 
 
+class ShimGone(NotFound):
+    """The task's shim has closed its socket: it ends, and the task with it or before it."""
+
+
+SHIM_CLOSED: Final = "ttrpc: closed"
+"""containerd passes this on as an unknown error, from the moment the shim hangs up until it has
+noticed: a call on a task that has just exited may fall in between."""
+
 # A status that is absent says nothing about what a caller could do: EngineError, 500.
 FROM_GRPC: Final[Mapping[Status, type[EngineError]]] = MappingProxyType(
     {
@@ -58,7 +66,7 @@ def containerd_errors(what: str) -> Iterator[None]:
     try:
         yield
     except GRPCError as error:
-        raise FROM_GRPC.get(error.status, EngineError)(f"{what}: {error.message}") from error
+        raise _class_of(error)(f"{what}: {error.message}") from error
     except (
         StreamTerminatedError,
         ProtocolError,
@@ -67,3 +75,9 @@ def containerd_errors(what: str) -> Iterator[None]:
         asyncio.CancelledError,
     ) as error:
         raise Unavailable(f"{what}: the connection to containerd was lost") from error
+
+
+def _class_of(error: GRPCError) -> type[EngineError]:
+    if error.status is Status.UNKNOWN and SHIM_CLOSED in (error.message or ""):
+        return ShimGone
+    return FROM_GRPC.get(error.status, EngineError)

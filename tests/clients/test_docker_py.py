@@ -90,8 +90,9 @@ def test_live_events(client: Any) -> None:
 # ── images ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_images(client: Any) -> None:
+def test_images(fresh_daemon: Daemon) -> None:
     """load, list, get, tag, remove."""
+    client = fresh_daemon.client()
     (loaded,) = client.images.load(image_archive().read_bytes())
     assert [image.id for image in client.images.list()] == [loaded.id]
     image = client.images.get("busybox")
@@ -288,7 +289,7 @@ def test_lists(client: Any) -> None:
 
 def test_logs(client: Any) -> None:
     """Whole, one side of them, the end of them, by time, with time stamps."""
-    container = run(client, "echo a; sleep 0.01; echo b; sleep 0.01; echo e >&2", detach=True)
+    container = run(client, "echo a; sleep 0.5; echo b; sleep 0.1; echo e >&2", detach=True)
     container.wait()
     assert container.logs() == b"a\nb\ne\n"
     assert container.logs(stderr=False) == b"a\nb\n"
@@ -298,8 +299,8 @@ def test_logs(client: Any) -> None:
     stamps = [line.split()[0].decode() for line in lines]
     assert stamps == sorted(stamps)
     first = datetime.datetime.fromisoformat(f"{stamps[0][:26].rstrip('Z')}+00:00")
-    assert container.logs(since=first.timestamp() + 0.005) == b"b\ne\n"
-    assert container.logs(until=first.timestamp() + 0.005) == b"a\n"
+    assert container.logs(since=first.timestamp() + 0.2) == b"b\ne\n"
+    assert container.logs(until=first.timestamp() + 0.2) == b"a\n"
     assert container.logs(since=int(time.time()) + 60) == b""
 
 

@@ -239,8 +239,9 @@ def test_events_follow_and_filter(daemon: Daemon) -> None:
     assert event["Actor"]["Attributes"]["exitCode"] == "5"
 
 
-def test_images_come_and_go(daemon: Daemon, tmp_path: Path) -> None:
+def test_images_come_and_go(fresh_daemon: Daemon, tmp_path: Path) -> None:
     """load, tag, images, inspect, history, rmi, with both kinds of archives."""
+    daemon = fresh_daemon
     archive = str(image_archive())
     assert "Loaded image: busybox:latest" in daemon.docker("load", "-i", archive).text
     daemon.docker("tag", "busybox", "mine:v1")
@@ -255,8 +256,9 @@ def test_images_come_and_go(daemon: Daemon, tmp_path: Path) -> None:
     assert "No such image" in daemon.docker("rmi", "mine:v1", code=1).error_text
 
 
-def test_an_image_in_use_stays(daemon: Daemon) -> None:
+def test_an_image_in_use_stays(fresh_daemon: Daemon) -> None:
     """rmi refuses what a container needs, and says which one."""
+    daemon = fresh_daemon
     container_id = start(daemon)
     refused = daemon.docker("rmi", "busybox", code=1).error_text
     assert "conflict: unable to delete busybox:latest" in refused
@@ -267,7 +269,8 @@ def test_info_and_version(daemon: Daemon) -> None:
     """The human commands work, and tell the truth."""
     start(daemon)
     info = json.loads(daemon.docker("info", "--format", "{{json .}}").text)
-    assert (info["Containers"], info["ContainersRunning"], info["Images"]) == (1, 1, 1)
+    assert (info["Containers"], info["ContainersRunning"]) == (1, 1)
+    assert info["Images"] >= 1
     assert info["DockerRootDir"] == str(daemon.data_root)
     assert "Server Version" in daemon.docker("info").text
     version = json.loads(daemon.docker("version", "--format", "{{json .Server}}").text)

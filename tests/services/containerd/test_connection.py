@@ -21,7 +21,7 @@ from services.containerd.connection import (
     probe,
     retry_delay_s,
 )
-from services.containerd.errors import FROM_GRPC, AlreadyExists, containerd_errors
+from services.containerd.errors import FROM_GRPC, AlreadyExists, ShimGone, containerd_errors
 from services.containerd.tasks import Tasks
 from services.errors import Conflict, EngineError, NotFound, Unavailable
 
@@ -106,6 +106,13 @@ def test_every_status_becomes_an_error_of_ours(status: Status) -> None:
         raise GRPCError(status, "the reason")
     assert type(caught.value) is FROM_GRPC.get(status, EngineError)
     assert isinstance(caught.value.__cause__, GRPCError)
+
+
+def test_a_shim_that_has_hung_up_has_no_task() -> None:
+    """A call on a task that has just exited finds its shim's socket closed: it is not there."""
+    with pytest.raises(ShimGone) as caught, containerd_errors("tasks.kill x"):
+        raise GRPCError(Status.UNKNOWN, "ttrpc: closed: unknown")
+    assert isinstance(caught.value, NotFound)
 
 
 def test_the_statuses_that_callers_act_on() -> None:
