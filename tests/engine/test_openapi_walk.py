@@ -294,11 +294,7 @@ def test_what_a_load_tells(stage: Stage, quiet: str) -> None:
 
 # ── errors ───────────────────────────────────────────────────────────────────────────────────
 
-<<<<<<< HEAD
-ERRORS: Final[tuple[tuple[str, object, int], ...]] = (
-=======
 ERRORS: Final[tuple[tuple[Any, ...], ...]] = (
->>>>>>> walk
     ("GET /nosuch", None, 404),
     ("GET /containers/nosuch/json", None, 404),
     ("GET /containers/json?filters=x", None, 400),
