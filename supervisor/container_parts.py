@@ -21,16 +21,19 @@ from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.oom import OomCounter
+from services.containers.prune import Pruner
 from services.containers.remove import Remover
 from services.containers.restore import Restorer
 from services.containers.run import Runs
 from services.containers.running import Running
 from services.containers.runtimes import Runtimes
+from services.containers.sizes import Sizes
 from services.containers.spec import SpecDefaults
 from services.containers.spec_source import SpecSource
 from services.containers.stats import KernelFiles, Statistics
 from services.containers.stop import Stopper
 from services.containers.terminals import Terminals
+from services.containers.update import Updater
 from services.events import EventBus
 from services.images import Images
 from services.networks import Networks
@@ -157,6 +160,7 @@ def build_containers(
         directory=directory,
         disk=disk,
     )
+    sizes = Sizes(containerd.snapshots)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -169,6 +173,14 @@ def build_containers(
         execs=execs,
         terminals=terminals,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
+        updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
+        sizes=sizes,
+        pruner=Pruner(
+            table=table,
+            journal=journal,
+            written_bytes=sizes.written_bytes,
+            remove=remover.remove,
+        ),
     )
     restorer = Restorer(
         containerd=containerd,

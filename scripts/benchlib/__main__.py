@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .bench import FULL, QUICK, Bench, Scale, running_bench
+from .bench import FULL, QUICK, Scale, running_bench
 from .engines import REPOSITORY, EngineFailed, otp_figures
+from .http import HttpError
 from .lines import LINES
 from .report import document, save, table
 from .results import Result
@@ -23,6 +25,7 @@ OTP = "otp"
 def main(argv: Sequence[str]) -> int:
     """Measure, print, save. Exit status 2 when this machine cannot, else 0: an aim is no test."""
     options = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends in good order, like Ctrl-C
     if options.list:
         print("\n".join((*LINES, OTP)))
         return 0
@@ -49,18 +52,19 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(names: Sequence[str], scale: Scale) -> tuple[list[Result], dict[str, str]]:
+    results: list[Result] = []
     with running_bench(scale) as bench:
-        results = [result for name in names if (result := _one(bench, name)) is not None]
-        return results, bench.skipped
-
-
-def _one(bench: Bench, name: str) -> Result | None:
-    print(f"measuring {name} ...", file=sys.stderr)
-    try:
-        return LINES[name](bench)
-    except EngineFailed as error:  # the other lines are still worth having
-        bench.skipped[name] = str(error)
-        return None
+        for name in names:
+            print(f"measuring {name} ...", file=sys.stderr)
+            try:
+                results.append(LINES[name](bench))
+                print(table(results[-1:]), file=sys.stderr)
+            except (EngineFailed, HttpError) as error:  # the other lines are still worth having
+                bench.skipped[name] = str(error)
+            except KeyboardInterrupt:  # and so is what was measured until now
+                bench.skipped[name] = "interrupted"
+                break
+    return results, bench.skipped
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -37,7 +37,7 @@ class Scale:
     many: int
     stream_bytes: int
     layer_bytes: int
-    requests: int
+    requests_s: float  # how long requests are counted
 
 
 FULL: Final = Scale(
@@ -47,7 +47,7 @@ FULL: Final = Scale(
     many=1000,
     stream_bytes=200_000_000,
     layer_bytes=100_000_000,
-    requests=2000,
+    requests_s=1.0,
 )
 QUICK: Final = Scale(
     rounds=3,
@@ -56,7 +56,7 @@ QUICK: Final = Scale(
     many=50,
     stream_bytes=20_000_000,
     layer_bytes=10_000_000,
-    requests=200,
+    requests_s=0.2,
 )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -15,7 +16,9 @@ from services.api.types.containers import (
     status_text,
     summary_to_wire,
 )
+from services.api.version import CURRENT, ApiVersion
 from services.containers import Container, ContainerTable, State
+from services.containers.sizes import Size
 from services.errors import InvalidParameter
 
 KNOWN_FILTERS: Final = frozenset(
@@ -26,6 +29,8 @@ KNOWN_FILTERS: Final = frozenset(
 )  # fmt: skip
 
 HEALTH_STATES: Final = frozenset({"none", "starting", "healthy", "unhealthy"})
+
+NO_SIZES: Final[Mapping[str, Size]] = MappingProxyType({})
 
 Filters = Mapping[str, tuple[str, ...]]
 Matcher = Callable[[Container, str], bool]
@@ -46,7 +51,7 @@ class ContainerList:
         self._table = table
         self._image_name = image_name
         self._image_names = image_names
-        self._encoded: dict[str, tuple[int, str, str, bytes]] = {}
+        self._encoded: dict[str, tuple[tuple[int, str, str, ApiVersion], bytes]] = {}
         self._matchers: dict[str, Matcher] = {
             "id": lambda c, v: c.id.startswith(v),
             "name": _has_name,
@@ -62,8 +67,12 @@ class ContainerList:
             "isolation": lambda _, v: v in ("", "default"),
         }
 
-    def answer(self, query: Query) -> bytes:
-        """The whole JSON answer.
+    def answer(self, query: Query, version: ApiVersion = CURRENT) -> bytes:
+        """As `choose` and `encode`."""
+        return self.encode(self.choose(query), version=version)
+
+    def choose(self, query: Query) -> list[Container]:
+        """The containers that a request asks for, newest first.
 
         Raises:
             InvalidParameter: an unknown filter or an impossible value.
@@ -75,10 +84,21 @@ class ContainerList:
         show_all = query.boolean("all") or limit > 0 or "status" in filters or "exited" in filters
         chosen = [c for c in self._newest_first(filters) if show_all or c.is_running]
         chosen = [c for c in chosen if self._matches(c, filters)]
-        if limit > 0:
-            chosen = chosen[:limit]
+        return chosen[:limit] if limit > 0 else chosen
+
+    def encode(
+        self,
+        chosen: Iterable[Container],
+        sizes: Mapping[str, Size] = NO_SIZES,
+        *,
+        version: ApiVersion = CURRENT,
+    ) -> bytes:
+        """The whole JSON answer; `sizes` by container id, of those that have one to show."""
         now = now_ns()
-        return b"[" + b",".join([self._encode(c, now) for c in chosen]) + b"]\n"
+        parts = [
+            self._encode(container, now, version, sizes.get(container.id)) for container in chosen
+        ]
+        return b"[" + b",".join(parts) + b"]\n"
 
     def _check(self, filters: Filters) -> None:
         for name in filters:
@@ -121,15 +141,26 @@ class ContainerList:
                     return False
         return True
 
-    def _encode(self, container: Container, now: int) -> bytes:
+    def _encode(
+        self, container: Container, now: int, version: ApiVersion, size: Size | None
+    ) -> bytes:
+        data = self._encoded_since(container, now, version)
+        if size is None:
+            return data
+        members = b',"SizeRw":%d,"SizeRootFs":%d}' % (size.written_bytes, size.total_bytes)
+        return data[:-1] + members
+
+    def _encoded_since(self, container: Container, now: int, version: ApiVersion) -> bytes:
+        """The element without a size, encoded again only when it is not what it was."""
         status, image = status_text(container, now), self._image_name(container)
         kept = self._encoded.get(container.id)
-        if kept is not None and kept[:3] == (container.revision, status, image):
-            return kept[3]
-        wire = summary_to_wire(container, status=status, image=image)
+        key = (container.revision, status, image, version)
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        wire = summary_to_wire(container, status=status, image=image, version=version)
         data = msgspec.json.encode(wire)
         self._forget_removed()
-        self._encoded[container.id] = (container.revision, status, image, data)
+        self._encoded[container.id] = (key, data)
         return data
 
     def _forget_removed(self) -> None:

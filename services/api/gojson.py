@@ -85,7 +85,7 @@ class _Scanner:
             if byte in b"{[":
                 stack.append(byte + 2)  # '{' + 2 is '}', '[' + 2 is ']'
                 if len(stack) > _MAX_DEPTH:
-                    raise JsonSyntaxError("exceeded max depth")
+                    self._fail(byte, "exceeded max depth")
                 if self._opened_nonempty(byte):
                     continue
                 stack.pop()

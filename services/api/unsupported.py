@@ -33,7 +33,6 @@ UNSUPPORTED: Final = (
         "GET /containers/{id}/changes",
     ),
     *_table("exporting a container is not supported yet", "GET /containers/{id}/export"),
-    *_table("changing a container's limits is not supported yet", "POST /containers/{id}/update"),
     *_table(
         "attaching over a websocket is not supported yet: attach over HTTP",
         "GET /containers/{id}/attach/ws",
@@ -44,7 +43,6 @@ UNSUPPORTED: Final = (
         "GET /containers/{id}/archive",
         "PUT /containers/{id}/archive",
     ),
-    *_table("pruning containers is not supported yet", "POST /containers/prune"),
     *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
     *_table("build sessions are not supported yet", "POST /session"),
     *_table(
@@ -132,8 +130,6 @@ LIMITS: Final = MappingProxyType(
             "not yet: volumes, published ports, the network of another container, "
             "several networks, log drivers other than json-file and none"
         ),
-        ("GET", "/containers/json"): "without sizes",
-        ("GET", "/containers/{}/json"): "without sizes",
         ("DELETE", "/containers/{}"): "not yet: links",
         ("GET", "/images/json"): "without `identity`",
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",

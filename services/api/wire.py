@@ -243,7 +243,8 @@ def _found(value: Any, wanted: str = "") -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):
-        return f"number {value}" if wanted == "int64" else "number"
+        # Go shows the number as it was sent, and hardly anybody sends the sign that Python adds.
+        return f"number {value}".replace("e+", "e") if wanted == "int64" else "number"
     if isinstance(value, str):
         return "string"
     return "array" if isinstance(value, list) else "object"

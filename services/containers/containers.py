@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from services.containerd import Containerd
+from services.containers.config import HostConfig
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig, Execs
@@ -24,13 +25,16 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.logs import Extent, LogReader
 from services.containers.model import State
 from services.containers.names import checked_name
+from services.containers.prune import Pruner
 from services.containers.remove import Remover
 from services.containers.run import Runs
+from services.containers.sizes import Sizes
 from services.containers.stats import Statistics
 from services.containers.stdio import AttachedStreams
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
+from services.containers.update import Updater
 from services.errors import (
     Conflict,
     DeadlineExceeded,
@@ -71,6 +75,9 @@ class Containers:
         execs: Execs,
         terminals: Terminals,
         statistics: Statistics,
+        updater: Updater,
+        sizes: Sizes,
+        pruner: Pruner,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -83,6 +90,9 @@ class Containers:
         self.execs = execs
         self.terminals = terminals
         self.statistics = statistics
+        self.sizes = sizes
+        self.pruner = pruner
+        self._updater = updater
 
     def count_states(self) -> dict[str, int]:
         """How many containers are running, paused and stopped; restarting ones count as running."""
@@ -184,14 +194,13 @@ class Containers:
         """
         if not name:
             raise InvalidParameter("Neither old nor new names may be empty")
-        name = checked_name(name)
         async with container.turn("its renaming"):
             old = container.name
-            if name == old:
+            if name.removeprefix("/") == old:
                 raise InvalidParameter(
                     "Renaming a container with the same name as its current name"
                 )
-            self.table.reserve_name(name, container.id)
+            name = self._reserve_new_name(container, name)
             try:
                 definition = msgspec.structs.replace(container.definition, name=name)
                 event = container_event(container, "rename", {"oldName": f"/{old}", "name": name})
@@ -200,6 +209,19 @@ class Containers:
                 self.table.release_name(name, container.id)
                 raise
             self.table.release_name(old, container.id)
+
+    def _reserve_new_name(self, container: Container, name: str) -> str:
+        """The name without its slash; refusals say what for, as dockerd's do."""
+        try:
+            name = checked_name(f"/{name.removeprefix('/')}")
+            self.table.reserve_name(name, container.id)
+        except (InvalidParameter, Conflict) as error:
+            raise type(error)(f"Error when allocating new name: {error}") from error
+        return name
+
+    async def update(self, container: Container, wanted: HostConfig) -> list[str]:
+        """As `Updater.update`."""
+        return await self._updater.update(container, wanted)
 
     async def remove(self, container: Container, *, force: bool = False) -> None:
         """As `Remover.remove`; its streams, log and execs are forgotten."""

@@ -42,6 +42,7 @@ from services.containers.spec import (
     parse_mounts,
     validate,
 )
+from services.containers.spec.mounts import clean_path
 from services.containers.table import ContainerTable
 from services.errors import EngineError, InvalidParameter, NotSupported, single_error
 from services.images import Image
@@ -163,7 +164,7 @@ class Creator:
         host = adapt_host_config(request.host_config, self._facts, self._defaults)
         mode = host.network_mode
         mode = self._networks.default_mode if mode in ("", "default") else mode
-        _refuse_unsupported(request.config, host, mode)
+        _refuse_unsupported(host, mode)
         host = msgspec.structs.replace(host, network_mode=mode)
         host, warnings = validate(config, host, self._facts, self._defaults)
         config = self._with_hostname(config, host, container_id)
@@ -172,7 +173,7 @@ class Creator:
             raise InvalidParameter("no command specified")
         driver, options = self._log_settings(host)
         mounts = list(parse_mounts(host, data_root=self._defaults.data_root))
-        _refuse_volumes(mounts)
+        _refuse_volumes(request.config, host, mounts)
         await trio.to_thread.run_sync(partial(check_bind_sources, mounts), limiter=self._disk)
         definition = Definition(
             id=container_id,
@@ -258,14 +259,13 @@ def _manifest(image: Image) -> ImageDescriptor | None:
     )
 
 
-def _refuse_unsupported(config: ContainerConfig, host: HostConfig, network_mode: str) -> None:
+def _refuse_unsupported(host: HostConfig, network_mode: str) -> None:
     """What would be left out silently is refused instead."""
     refused = (
         (network_mode.startswith("container:"), "joining another container's network"),
         (bool(host.port_bindings) or host.publish_all_ports, "publishing ports"),
         (bool(host.links), "links"),
         (bool(host.volumes_from), "volumes of other containers"),
-        (bool(config.volumes), "anonymous volumes"),
         (host.pid_mode.startswith("container:"), "joining another container's processes"),
         (host.ipc_mode.startswith(("container:", "shareable")), f"IPC mode {host.ipc_mode}"),
     )
@@ -274,7 +274,12 @@ def _refuse_unsupported(config: ContainerConfig, host: HostConfig, network_mode:
             raise NotSupported(f"not supported yet: {what}")
 
 
-def _refuse_volumes(mounts: list[MountPoint]) -> None:
+def _refuse_volumes(config: ContainerConfig, host: HostConfig, mounts: list[MountPoint]) -> None:
+    # docker-py names the destination of every bind in `Volumes` too: no volume is made there.
+    tmpfs = () if host.tmpfs is msgspec.UNSET else host.tmpfs or ()
+    taken = {*(mount.destination for mount in mounts), *map(clean_path, tmpfs)}
+    if any(clean_path(path) not in taken for path in config.volumes or ()):
+        raise NotSupported("not supported yet: anonymous volumes")
     for mount in mounts:
         if mount.type not in ("bind", "tmpfs"):
             raise NotSupported(

@@ -89,6 +89,7 @@ class Exec:
         self.unwanted = trio.Event()
         self.outlives_engine = True
         self.console_size = config.console_size
+        self.turns = trio.CapacityLimiter(1)  # its run's, once it is started
 
 
 class ProcessSpecs(Protocol):
@@ -164,6 +165,7 @@ class Execs:
             raise Conflict(f"container {exec_.container.id} is not running")
         exec_.was_started = True
         try:
+            exec_.turns = run.exec_turns
             await run.start_exec(exec_.id, lambda **started: self._live(exec_, **started))
         except EngineError as error:
             exec_.exit_code = exit_code_of_failed_exec(str(error))
@@ -206,6 +208,7 @@ class Execs:
         """One exec under its container's supervisor: started once its process runs."""
         request = stop_request()
         exited = Outcome[TaskExit | None]()
+        has_ended = False
         try:
             with single_error():
                 async with trio.open_nursery() as nursery:
@@ -216,14 +219,15 @@ class Execs:
                     task_status.started()
                     nursery.start_soon(self._kill_unwanted, exec_)
                     await self._see_exit(exec_, exited)
+                    has_ended = True
                     await exec_.stdio.wait_drained()
                     nursery.cancel_scope.cancel()
         finally:
-            if exec_.is_running:  # nobody follows it any more, nor will the next daemon
+            if not exec_.ended.is_set():  # nobody follows it any more, nor will the next daemon
                 self._set_ended(exec_, LOST_EXIT_CODE)
                 with trio.CancelScope(shield=True):
                     await exec_.stdio.close()
-        if exec_.ended.is_set():
+        if has_ended:
             with trio.CancelScope(shield=True):
                 await self._record_end(exec_)
 
@@ -274,19 +278,20 @@ class Execs:
         tasks = self._containerd.tasks
         try:
             with _start_limit(exec_):
-                await tasks.exec(
-                    container_id,
-                    exec_.id,
-                    process=process,
-                    stdin=paths.stdin,
-                    stdout=paths.stdout,
-                    stderr=paths.stderr,
-                    terminal=exec_.config.tty,
-                )
-                exec_.stdio.process_started()
-                # Asked for early, the end of a short process is told at once.
-                nursery.start_soon(watch)
-                exec_.pid = await tasks.start(container_id, exec_.id)
+                async with exec_.turns:
+                    await tasks.exec(
+                        container_id,
+                        exec_.id,
+                        process=process,
+                        stdin=paths.stdin,
+                        stdout=paths.stdout,
+                        stderr=paths.stderr,
+                        terminal=exec_.config.tty,
+                    )
+                    exec_.stdio.process_started()
+                    # Asked for early, the end of a short process is told at once.
+                    nursery.start_soon(watch)
+                    exec_.pid = await tasks.start(container_id, exec_.id)
         except BaseException:
             with trio.move_on_after(UNDO_LIMIT_S, shield=True):
                 await self._delete_process(exec_)

@@ -31,6 +31,8 @@ from services.containerd import (
     TaskPausedEvent,
     TaskResumedEvent,
     TaskStatus,
+    end_shim,
+    find_shims,
 )
 from services.containers.container import Container
 from services.containers.create import SNAPSHOT_OWNER_LABEL
@@ -334,6 +336,7 @@ class Restorer:
         """Take away what no row names: half-made containers, half-made starts, namespaces."""
         for step in (
             partial(self._reclaim_tasks, known),
+            self._reclaim_shims,
             self._reclaim_snapshots,
             self._reclaim_directories,
             self._reclaim_namespaces,
@@ -357,6 +360,22 @@ class Restorer:
     def _is_alive(self, container: Container) -> bool:
         """Whether it has something that must not be taken away; decided under its turn."""
         return container.is_running or self._runs.get(container) is not None
+
+    async def _reclaim_shims(self) -> None:
+        """Those that containerd has forgotten; it has no record of what they were made for."""
+        address, namespace = self._containerd.address, self._containerd.namespace
+        find = partial(find_shims, address, namespace)
+        shims = await trio.to_thread.run_sync(find, limiter=self._disk)
+        # Listed after the shims: a record is made before its shim.
+        for record in await self._containerd.containers.list():
+            shims.pop(record.id, None)
+
+        async def end(shim_id: str) -> None:
+            call = partial(end_shim, shims[shim_id], shim_id, address, namespace)
+            if await trio.to_thread.run_sync(call, limiter=self._disk):
+                log.info("shim reclaimed", container=shim_id)
+
+        await self._drop_dead(tuple(shims), end)
 
     async def _reclaim_snapshots(self) -> None:
         for key in await self._root_filesystems.rootfs_keys(SNAPSHOT_OWNER_LABEL):

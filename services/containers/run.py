@@ -58,6 +58,7 @@ class Run:
         was_launched: its task was started or adopted; a part that begins anew launches no second.
         held: what an ended task held of networks, until that was given back.
         is_cleaned_up: nothing is left of the last launch.
+        exec_turns: who may ask the shim to start an exec now.
     """
 
     def __init__(self, container: Container, stdio: Stdio) -> None:
@@ -69,6 +70,8 @@ class Run:
         self.was_launched = False
         self.held: Mapping[str, EndpointSettings] | None = None
         self.is_cleaned_up = False
+        # containerd 1.6's shim may lock up, for good, when it starts many execs at once.
+        self.exec_turns = trio.CapacityLimiter(1)
         self._execs = DynamicSupervisor(name="execs")
         self._cut = trio.Event()
 

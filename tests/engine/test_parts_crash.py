@@ -53,7 +53,11 @@ def streams(daemon: CrashableDaemon) -> Iterator[dict[str, subprocess.Popen[byte
             name: stack.enter_context(daemon.docker_process(*command))
             for name, command in commands.items()
         }
-        for name in ("logs", "attach"):  # it has begun
+        echo = opened["exec"].stdin
+        assert echo is not None
+        echo.write(b"begun\n")
+        echo.flush()
+        for name in ("logs", "attach", "exec"):
             output = opened[name].stdout
             assert output is not None
             output.readline()

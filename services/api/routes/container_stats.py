@@ -26,7 +26,7 @@ class ContainerStatsRoutes:
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
         blueprint = Blueprint("container_stats", __name__)
-        blueprint.add_url_rule("/containers/<ref>/stats", "stats", self.stats, methods=["GET"])
+        blueprint.add_url_rule("/containers/<path:ref>/stats", "stats", self.stats, methods=["GET"])
         return blueprint
 
     async def stats(self, ref: str) -> EngineResponse:

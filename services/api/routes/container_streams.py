@@ -34,7 +34,7 @@ class ContainerStreamRoutes:
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
         blueprint = Blueprint("container_streams", __name__)
-        one = "/containers/<ref>"
+        one = "/containers/<path:ref>"  # a slash only makes a name that nobody has
         for rule, view, method in (
             (f"{one}/attach", self.attach, "POST"),
             (f"{one}/logs", self.logs, "GET"),
@@ -85,6 +85,7 @@ class ContainerStreamRoutes:
     async def logs(self, ref: str) -> EngineResponse:
         """GET /containers/{id}/logs (ContainerLogs)."""
         request = current_request()
+        check_streams(request.query)  # before the container is looked for, as dockerd does
         container = self._containers.find(ref)
         log_query = parse_log_query(request.query, tty=container.definition.config.tty)
         reader = self._containers.log_reader(container)
@@ -133,9 +134,7 @@ def parse_log_query(query: Query, *, tty: bool) -> LogQuery:
     Raises:
         InvalidParameter: no stream is wanted, or a time or number is none.
     """
-    streams = _streams(query)
-    if not streams:
-        raise InvalidParameter("Bad parameters: you must choose at least one stream")
+    streams = check_streams(query)
     since_ns, until_ns = (unix_ns(query.text(name), name) for name in ("since", "until"))
     if until_ns and since_ns > until_ns:
         raise InvalidParameter("since time is later than until time")
@@ -150,6 +149,17 @@ def parse_log_query(query: Query, *, tty: bool) -> LogQuery:
         details=query.boolean("details"),
         multiplexed=not tty,
     )
+
+
+def check_streams(query: Query) -> frozenset[Stream]:
+    """The streams that are asked for.
+
+    Raises:
+        InvalidParameter: none is.
+    """
+    if streams := _streams(query):
+        return streams
+    raise InvalidParameter("Bad parameters: you must choose at least one stream")
 
 
 def _replay_query(container: Container, query: Query, upto: Extent) -> LogQuery:

@@ -6,10 +6,13 @@ attach, logs and wait, whose answers are streams, are in `container_streams`.
 from __future__ import annotations
 
 import math
+import re
+import time
 
 from quart import Blueprint
 
 from services.api.container_list import ContainerList
+from services.api.prune_filters import prune_filters
 from services.api.query import Query
 from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse
@@ -20,11 +23,12 @@ from services.containers import (
     CreateRequest,
     list_processes,
 )
-from services.containers.config import ContainerConfig
+from services.containers.config import ContainerConfig, HostConfig
 from services.errors import Conflict, InvalidParameter, NotFound, NotSupported
 
 NO_CONTENT = 204
 CREATED = 201
+_WHOLE_NUMBER = re.compile(r"-?[0-9]+\Z")
 
 
 class ContainerRoutes:
@@ -37,10 +41,11 @@ class ContainerRoutes:
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
         blueprint = Blueprint("containers", __name__)
-        one = "/containers/<ref>"
+        one = "/containers/<path:ref>"  # a slash only makes a name that nobody has
         for rule, view, method in (
             ("/containers/json", self.list, "GET"),
             ("/containers/create", self.create, "POST"),
+            ("/containers/prune", self.prune, "POST"),
             (f"{one}/json", self.inspect, "GET"),
             (f"{one}/top", self.top, "GET"),
             (f"{one}/start", self.start, "POST"),
@@ -50,6 +55,7 @@ class ContainerRoutes:
             (f"{one}/pause", self.pause, "POST"),
             (f"{one}/unpause", self.unpause, "POST"),
             (f"{one}/rename", self.rename, "POST"),
+            (f"{one}/update", self.update, "POST"),
             (f"{one}/resize", self.resize, "POST"),
             (one, self.remove, "DELETE"),
         ):
@@ -59,7 +65,11 @@ class ContainerRoutes:
 
     async def list(self) -> EngineResponse:
         """GET /containers/json (ContainerList)."""
-        return _json(self._listing.answer(current_request().query))
+        request = current_request()
+        query = request.query
+        chosen = self._listing.choose(query)
+        sizes = await self._containers.sizes.of_all(chosen) if query.boolean("size") else {}
+        return _json(self._listing.encode(chosen, sizes, version=request.api_version))
 
     async def create(self) -> EngineResponse:
         """POST /containers/create (ContainerCreate)."""
@@ -79,13 +89,26 @@ class ContainerRoutes:
         answer = {"Id": created.container.id, "Warnings": created.warnings}
         return _json(encode(answer), CREATED)
 
+    async def prune(self) -> EngineResponse:
+        """POST /containers/prune (ContainerPrune)."""
+        filters = prune_filters(current_request().query.filters(), time.time_ns())
+        pruned = await self._containers.pruner.prune(filters)
+        answer = {
+            "ContainersDeleted": pruned.container_ids or None,
+            "SpaceReclaimed": pruned.reclaimed_bytes,
+        }
+        return _json(encode(answer))
+
     async def inspect(self, ref: str) -> EngineResponse:
         """GET /containers/{id}/json (ContainerInspect)."""
+        request = current_request()
         container = self._containers.find(ref)
+        wants_size = request.query.boolean("size")
+        size = await self._containers.sizes.of(container) if wants_size else None
         execs = [exec_.id for exec_ in self._containers.execs.of(container)]
         places = self._containers.places(container)
         wire = inspect_to_wire(
-            container, places=places, execs=execs, version=current_request().api_version
+            container, places=places, execs=execs, size=size, version=request.api_version
         )
         return _json(encode(wire))
 
@@ -144,6 +167,12 @@ class ContainerRoutes:
         await self._containers.rename(self._containers.find(ref), name)
         return _empty()
 
+    async def update(self, ref: str) -> EngineResponse:
+        """POST /containers/{id}/update (ContainerUpdate)."""
+        wanted = await read_json(HostConfig) or HostConfig()
+        warnings = await self._containers.update(self._containers.find(ref), wanted)
+        return _json(encode({"Warnings": warnings or None}))
+
     async def resize(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/resize (ContainerResize)."""
         height, width = terminal_size(current_request().query)
@@ -169,8 +198,10 @@ def terminal_size(query: Query) -> tuple[int, int]:
     sizes = []
     for name, what in (("h", "height"), ("w", "width")):
         text = query.text(name)
-        if not (text.isascii() and text.isdigit() and int(text) < 2**32):
+        if not _WHOLE_NUMBER.match(text):
             raise InvalidParameter(f'invalid resize {what} "{text}": invalid syntax')
+        if len(text) > 10 or not 0 <= int(text) < 2**32:
+            raise InvalidParameter(f'invalid resize {what} "{text}": value out of range')
         sizes.append(int(text))
     return sizes[0], sizes[1]
 

@@ -40,10 +40,10 @@ class ExecRoutes:
         """The routes, without version prefix."""
         blueprint = Blueprint("exec", __name__)
         for rule, view, method in (
-            ("/containers/<ref>/exec", outlives_client(self.create), "POST"),
-            ("/exec/<exec_id>/start", self.start, "POST"),
-            ("/exec/<exec_id>/resize", self.resize, "POST"),
-            ("/exec/<exec_id>/json", self.inspect, "GET"),
+            ("/containers/<path:ref>/exec", outlives_client(self.create), "POST"),
+            ("/exec/<path:exec_id>/start", self.start, "POST"),
+            ("/exec/<path:exec_id>/resize", self.resize, "POST"),
+            ("/exec/<path:exec_id>/json", self.inspect, "GET"),
         ):
             blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
         return blueprint

@@ -46,7 +46,7 @@ class NetworkRoutes:
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
         blueprint = Blueprint("networks", __name__)
-        for rule, view in (("/networks", self.list), ("/networks/<ref>", self.inspect)):
+        for rule, view in (("/networks", self.list), ("/networks/<path:ref>", self.inspect)):
             blueprint.add_url_rule(rule, view.__name__, view, methods=["GET"])
         return blueprint
 

@@ -17,8 +17,14 @@ from services.containers.config import (
     HostConfig,
     NetworkingConfig,
 )
+from services.containers.sizes import Size
 
 ONE_NETWORK_BELOW: Final = ApiVersion(1, 52)
+MANIFEST_SINCE: Final = ApiVersion(1, 48)
+SUMMARY_SINCE: Final = (
+    ("ImageManifestDescriptor", MANIFEST_SINCE),
+    ("Health", ApiVersion(1, 52)),
+)
 
 
 _HEALTH_TEXTS: Final = MappingProxyType(
@@ -65,10 +71,12 @@ def health_status(container: Container) -> str:
     return container.health.status.value if container.health else "none"
 
 
-def summary_to_wire(container: Container, *, status: str, image: str) -> dict[str, Any]:
+def summary_to_wire(
+    container: Container, *, status: str, image: str, version: ApiVersion = CURRENT
+) -> dict[str, Any]:
     """One element of GET /containers/json. `image` is what the image is called now."""
     definition = container.definition
-    return {
+    wire = {
         "Id": container.id,
         "Names": [f"/{definition.name}"],
         "Image": image,
@@ -88,6 +96,10 @@ def summary_to_wire(container: Container, *, status: str, image: str) -> dict[st
         "NetworkSettings": {"Networks": endpoints(container)},
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
     }
+    for member, since in SUMMARY_SINCE:
+        if version < since:
+            del wire[member]
+    return wire
 
 
 def _command_line(path: str, args: list[str]) -> str:
@@ -102,11 +114,12 @@ def inspect_to_wire(
     *,
     places: dict[str, str],
     execs: list[str],
+    size: Size | None = None,
     version: ApiVersion = CURRENT,
 ) -> dict[str, Any]:
     """The answer of GET /containers/{id}/json. `places` are the paths of the container's files."""
     definition, status = container.definition, container.status
-    descriptor = _descriptor(container)
+    descriptor = _descriptor(container) if version >= MANIFEST_SINCE else None
     return {
         "Id": container.id,
         "Created": rfc3339_nano(definition.created_at_ns),
@@ -127,6 +140,7 @@ def inspect_to_wire(
         "HostConfig": host_config_to_wire(container),
         "GraphDriver": {"Name": definition.snapshotter, "Data": {}},
         "Storage": {"RootFS": {"Snapshot": {"Name": definition.snapshotter}}},
+        **({"SizeRw": size.written_bytes, "SizeRootFs": size.total_bytes} if size else {}),
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
         "Config": definition.config,
         "NetworkSettings": _network_settings(container, version),

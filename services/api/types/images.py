@@ -112,7 +112,7 @@ def inspect_to_wire(
     if image.created_at_ns is not None or version < VIRTUAL_SIZE_BELOW:
         wire["Created"] = _instant(image.created_at_ns)
     if version < SHORT_INSPECT_SINCE:
-        wire["GraphDriver"] = {"Name": snapshotter, "Data": None}
+        wire["GraphDriver"] = {"Name": snapshotter, "Data": {}}
     if version < CONTAINER_CONFIG_BELOW:
         wire |= {"Container": "", "ContainerConfig": None}
     if version < VIRTUAL_SIZE_BELOW:

@@ -121,7 +121,11 @@ def _without_deviations(operation_id: str, body: object) -> object:
 
     An exec that has not ended has no exit code: null, though the definition wants a number.
     """
-    if operation_id == "ExecInspect" and isinstance(body, Mapping) and body["ExitCode"] is None:
+    if (
+        operation_id == "ExecInspect"
+        and isinstance(body, Mapping)
+        and body.get("ExitCode", 0) is None
+    ):
         return {name: value for name, value in body.items() if name != "ExitCode"}
     return body
 

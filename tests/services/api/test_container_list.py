@@ -13,6 +13,7 @@ from services.containers import Container, ContainerTable, State
 from services.containers.config import ContainerConfig, HealthConfig
 from services.containers.health_rules import Health, HealthStatus
 from services.containers.model import Status
+from services.containers.sizes import Size
 from services.errors import InvalidParameter, NotFound
 from tests.services.api.containers import (
     BIND,
@@ -212,3 +213,14 @@ def test_what_is_gone_is_forgotten() -> None:
         made.answer(parse_query(b"all=1"))
         table.remove(one)
     assert len(made._encoded) <= 20
+
+
+def test_a_size_is_shown_where_there_is_one() -> None:
+    """And not kept: the same list without sizes has none."""
+    made = listing()
+    chosen = made.choose(parse_query(b"all=1"))
+    sized = json.loads(made.encode(chosen, {chosen[0].id: Size(written_bytes=1, total_bytes=3)}))
+    plain = json.loads(made.encode(chosen))
+    assert (sized[0]["SizeRw"], sized[0]["SizeRootFs"]) == (1, 3)
+    assert sized[1:] == plain[1:]
+    assert "SizeRw" not in plain[0]

@@ -89,7 +89,7 @@ def test_what_go_accepts(body: bytes, value: Outer) -> None:
         (b"trux", "invalid JSON: invalid character 'x' in literal true (expecting 'e')"),
         (b"\x00", "invalid JSON: invalid character '\\x00' looking for beginning of value"),
         (b"\xc3", "invalid JSON: invalid character 'Ã' looking for beginning of value"),
-        (b"[" * 20000, "invalid JSON: exceeded max depth"),
+        (b"[" * 20000, "invalid JSON: invalid character '[' exceeded max depth"),
         (b"[]", "invalid JSON: json: cannot unmarshal array into Go value of type Outer"),
         (b'"x"', "invalid JSON: json: cannot unmarshal string into Go value of type Outer"),
         (b'{"Name":1}', "invalid JSON: json: cannot unmarshal number into Go struct field Outer.Name of type string"),

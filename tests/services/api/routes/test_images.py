@@ -182,7 +182,7 @@ async def test_an_inspection_in_older_versions(tmp_path: Path) -> None:
         newer = (await api.call("GET", f"/v1.50/images/{digest('9')}/json")).json()
     assert wire["Created"] == "0001-01-01T00:00:00Z"
     assert wire["VirtualSize"] == wire["Size"] == 500
-    assert wire["GraphDriver"] == {"Name": "overlayfs", "Data": None}
+    assert wire["GraphDriver"] == {"Name": "overlayfs", "Data": {}}
     assert wire["Config"]["Cmd"] is None
     assert wire["Config"]["Tty"] is False
     assert wire.keys() >= {"Container", "ContainerConfig", "DockerVersion", "Parent"}

@@ -1,0 +1,153 @@
+"""Changing a container's limits and restart policy, also while it runs.
+
+The kernel is told first and the record is written after it, before the answer. Killed between the
+two, the container runs within limits that no client was told of, and the record has the old ones:
+the next start of the container follows the record, and the same call repeated sets both.
+The other order could leave a record of limits that the kernel refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from services.containers.config import HostConfig
+from services.containers.container import Container
+from services.containers.journal import container_event
+from services.containers.model import Definition, State
+from services.containers.spec import check_resources, check_restart_policy, container_resources
+from services.errors import Conflict, EngineError, NotFound
+from services.events import Event
+from services.system import HostFacts
+
+LIMITS: Final = (
+    "blkio_weight", "cpu_shares", "nano_cpus", "cpu_period", "cpu_quota", "cpu_realtime_period",
+    "cpu_realtime_runtime", "cpuset_cpus", "cpuset_mems", "memory", "memory_swap",
+    "memory_reservation", "pids_limit",
+)  # fmt: skip
+"""What can be changed; everything else in a request is passed over, as dockerd does."""
+
+_FIXED_FOR_LIFE: Final[Mapping[str, None]] = MappingProxyType(
+    dict.fromkeys(
+        (
+            "blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps",
+            "blkio_device_read_iops", "blkio_device_write_iops",
+        )
+    )
+)  # fmt: skip
+
+
+class Tasks(Protocol):
+    """What an update needs of containerd."""
+
+    async def update(self, id: str, resources: bytes) -> None:
+        """Change a task's limits: an OCI `LinuxResources` in JSON. NotFound: there is no task."""
+
+
+class DefinitionJournal(Protocol):
+    """What an update needs of the journal."""
+
+    async def set_definition(
+        self, container: Container, definition: Definition, *events: Event
+    ) -> None:
+        """Replace the definition, on disk and then in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Updater:
+    """Changes containers that are there already."""
+
+    tasks: Tasks
+    journal: DefinitionJournal
+    facts: HostFacts
+
+    async def update(self, container: Container, wanted: HostConfig) -> list[str]:
+        """Set the limits and the policy that `wanted` has; what it leaves at its zero stays.
+
+        The warnings are for people. Source: Engine API, ContainerUpdate; moby, daemon/update.go.
+
+        Raises:
+            InvalidParameter: no container can have such limits; the text is dockerd's.
+            Conflict: this one cannot, for what it has already, or it is being removed.
+            EngineError: the kernel refused; nothing was changed.
+        """
+        check_restart_policy(wanted.restart_policy)
+        wanted, warnings = check_resources(wanted, self.facts, update=True)
+        async with container.turn("its update"):
+            if container.state in (State.REMOVING, State.DEAD):
+                raise _refused(container, 'container is marked for removal and cannot be "update"')
+            if conflict := conflict_with(container.definition.host_config, wanted):
+                raise _refused(container, conflict)
+            host = merged(container.definition.host_config, wanted)
+            if has_limits(wanted):
+                # Together they must be possible too, or the container could not start any more.
+                check_resources(host, self.facts)
+                await self._tell_kernel(container, host)
+            definition = msgspec.structs.replace(container.definition, host_config=host)
+            event = container_event(container, "update")
+            await self.journal.set_definition(container, definition, event)
+        return warnings
+
+    async def _tell_kernel(self, container: Container, host: HostConfig) -> None:
+        """All limits and not only the new ones: the runtime forgets those that it is not told."""
+        if not container.state.has_task:
+            return
+        resources = container_resources(msgspec.structs.replace(host, **_FIXED_FOR_LIFE))
+        try:
+            with suppress(NotFound):  # it has ended just now; its next start has the limits
+                await self.tasks.update(container.id, msgspec.json.encode(resources))
+        except EngineError as error:
+            raise type(error)(f"Cannot update container {container.id}: {error}") from error
+
+
+def has_limits(wanted: HostConfig) -> bool:
+    """Whether a request changes a limit at all."""
+    return bool(_changes(wanted))
+
+
+def merged(present: HostConfig, wanted: HostConfig) -> HostConfig:
+    """`present` with what `wanted` sets."""
+    changes = _changes(wanted)
+    if wanted.restart_policy.name:
+        changes["restart_policy"] = wanted.restart_policy
+    return msgspec.structs.replace(present, **changes)
+
+
+def conflict_with(present: HostConfig, wanted: HostConfig) -> str | None:
+    """Why a container that is `present` cannot become `wanted`, in dockerd's words.
+
+    Source: moby, container/container_unix.go, UpdateContainer.
+    """
+    option = "Conflicting options: {} cannot be updated as {} has already been set"
+    clashes = (
+        (wanted.nano_cpus > 0 and present.cpu_period > 0, "Nano CPUs", "CPU Period"),
+        (wanted.nano_cpus > 0 and present.cpu_quota > 0, "Nano CPUs", "CPU Quota"),
+        (wanted.cpu_period > 0 and present.nano_cpus > 0, "CPU Period", "NanoCPUs"),
+        (wanted.cpu_quota > 0 and present.nano_cpus > 0, "CPU Quota", "NanoCPUs"),
+    )
+    for clash, new, old in clashes:
+        if clash:
+            return option.format(new, old)
+    if wanted.memory and wanted.memory > present.memory_swap and not wanted.memory_swap:
+        return (
+            "Memory limit should be smaller than already set memoryswap limit, "
+            "update the memoryswap at the same time"
+        )
+    if wanted.restart_policy.name not in ("", "no") and present.auto_remove:
+        return "Restart policy cannot be updated because AutoRemove is enabled for the container"
+    return None
+
+
+def _changes(wanted: HostConfig) -> dict[str, Any]:
+    defaults = HostConfig()
+    values = {name: getattr(wanted, name) for name in LIMITS}
+    return {name: value for name, value in values.items() if value != getattr(defaults, name)}
+
+
+def _refused(container: Container, why: str) -> Conflict:
+    return Conflict(f"Cannot update container {container.id}: {why}")

@@ -1,0 +1,109 @@
+"""Two things that happen to one container at once: one of them is first, nothing is in between."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from tests.engine.many import COUNTER, create, run, start, state, wait_exited
+from tests.support.daemon import ROOT, Daemon, wait_until
+
+pytestmark = [pytest.mark.engine, pytest.mark.serial]
+
+FAILING = "sleep 0.1; exit 1"
+
+
+def test_a_stop_at_any_moment_of_a_restart_loop_holds(daemon: Daemon) -> None:
+    """While it runs, while it waits, while it is started again: afterwards it is exited."""
+    for n in range(8):
+        run(daemon, f"loop{n}", FAILING, network="none", RestartPolicy={"Name": "always"})
+        time.sleep(0.06 * n)
+        answer = daemon.http("POST", f"/containers/loop{n}/stop?t=0")
+        assert answer.status in (204, 304), answer
+    time.sleep(1.0)
+    for n in range(8):
+        found = state(daemon, f"loop{n}")
+        assert (found["Status"], found["Restarting"]) == ("exited", False)
+
+
+def test_start_stop_and_remove_all_at_once(daemon: Daemon) -> None:
+    """Every call ends with an answer that dockerd could have given; the end is clean."""
+    for n in range(6):
+        name = f"race{n}"
+        create(daemon, name, COUNTER, network="none")
+        calls = [
+            ("POST", f"/containers/{name}/start"),
+            ("POST", f"/containers/{name}/stop?t=0"),
+            ("POST", f"/containers/{name}/start"),
+            ("POST", f"/containers/{name}/kill"),
+            ("DELETE", f"/containers/{name}?force=1"),
+        ]
+        with ThreadPoolExecutor(len(calls)) as pool:
+            answers = list(pool.map(lambda call: daemon.http(*call), calls))
+        assert {answer.status for answer in answers} <= {204, 304, 404, 409}, answers
+        daemon.http("DELETE", f"/containers/{name}?force=1")
+        assert daemon.http("GET", f"/containers/{name}/json").status == 404
+
+
+def test_many_execs_at_once_and_the_end_of_their_container(daemon: Daemon) -> None:
+    """They start side by side; those that the container's end meets end with it."""
+    run(daemon, "busy", "sleep 1000", network="none")
+    with ThreadPoolExecutor(30) as pool:
+        done = [pool.submit(daemon.docker, "exec", "busy", "echo", str(n)) for n in range(30)]
+        assert [future.result().text for future in done] == [str(n) for n in range(30)]
+        late = [
+            pool.submit(daemon.docker, "exec", "busy", "sleep", "1000", code=None)
+            for _ in range(10)
+        ]
+        time.sleep(0.5)
+        assert daemon.http("POST", "/containers/busy/kill").status == 204
+        assert all(future.result().code != 0 for future in late)
+
+
+def test_who_attaches_between_runs_gets_the_next_one(daemon: Daemon) -> None:
+    """Also right after the exit, when the last run's streams are being closed."""
+    create(daemon, "again", "echo hello; exit 3", network="none")
+    for _ in range(6):
+        ran = daemon.docker("start", "--attach", "again", code=3)
+        assert ran.text == "hello"
+
+
+def test_a_reader_that_stands_still_delays_no_restart(daemon: Daemon) -> None:
+    """Its container comes back by its policy and by hand."""
+    script = "while :; do echo 0123456789012345678901234567890123456789; done & sleep 0.5; kill $!"
+    run(daemon, "chatty", "sleep 1; " + script, network="none")
+    with daemon.docker_process("attach", "--no-stdin", "chatty") as attached:
+        time.sleep(0.3)
+        attached.send_signal(signal.SIGSTOP)
+        try:
+            wait_exited(daemon, "chatty")
+            start(daemon, "chatty")
+            assert state(daemon, "chatty")["Running"]
+        finally:
+            attached.send_signal(signal.SIGCONT)
+
+
+def test_it_can_be_asked_to_end_while_it_starts(fresh_daemon: Daemon) -> None:
+    """At any moment: status 0, no traceback, and the next one starts."""
+    daemon = fresh_daemon
+    assert daemon.process is not None
+    command = daemon.process.args
+    assert daemon.stop() == 0
+    for n in range(6):
+        with daemon.log_file.open("ab") as log:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        mark = len(daemon.log_text())
+        if n == 0:
+            time.sleep(0.6)
+        else:
+            wait_until(partial(daemon.log_text, since=mark), "it says something")
+        time.sleep(0.02 * n)
+        process.terminate()
+        assert process.wait(30) in (0, -signal.SIGTERM)  # before the signals are caught
+    assert "Traceback" not in daemon.log_text()
+    daemon.start()
