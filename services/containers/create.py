@@ -167,6 +167,7 @@ class Creator:
         _refuse_unsupported(host, mode)
         host = msgspec.structs.replace(host, network_mode=mode)
         host, warnings = validate(config, host, self._facts, self._defaults)
+        warnings += _passed_over(image)
         config = self._with_hostname(config, host, container_id)
         command = command_of(config)
         if not command:
@@ -226,9 +227,11 @@ class Creator:
                 with single_error():
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._make_directory, directory)
-                        await self._images.prepare_rootfs(
+                        mounts = await self._images.prepare_rootfs(
                             image, definition.id, {SNAPSHOT_OWNER_LABEL: definition.id}
                         )
+                        mark = partial(mark_as_container, mounts)
+                        await trio.to_thread.run_sync(mark, limiter=self._disk)
                 await self._journal.insert(container, container_event(container, "create"))
                 undo.pop_all()
         self._table.add(container)
@@ -246,6 +249,27 @@ class Creator:
                 return
             remove = partial(shutil.rmtree, directory, ignore_errors=True)
             await trio.to_thread.run_sync(remove, limiter=self._disk)
+
+
+def mark_as_container(mounts: Sequence[Mount]) -> None:
+    """Make /.dockerenv, by which programs know that they run in a container. Blocks.
+
+    The layer that can be written is new and empty, so no link can lead the path elsewhere.
+    """
+    for mount in mounts:
+        upper = (o.removeprefix("upperdir=") for o in mount.options if o.startswith("upperdir="))
+        writable = next(upper, mount.source if mount.type == "bind" else "")
+        if writable:
+            (Path(writable) / ".dockerenv").touch(mode=0o755)
+
+
+def _passed_over(image: Image) -> list[str]:
+    """What the image asks for and does not get."""
+    run_config = image.config.config
+    volumes = ", ".join(sorted(run_config.volumes or ())) if run_config is not None else ""
+    if not volumes:
+        return []
+    return [f"volumes that an image declares are not supported yet: {volumes} is not kept apart"]
 
 
 def _manifest(image: Image) -> ImageDescriptor | None:

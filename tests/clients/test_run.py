@@ -389,3 +389,8 @@ def test_a_killed_client_leaves_the_container(daemon: Daemon) -> None:
     daemon.docker("exec", "left", "touch", "/go")
     assert daemon.docker("wait", "left").text == "0"
     assert daemon.docker("logs", "left").text == "ready\non"
+
+
+def test_programs_can_tell_that_they_are_in_a_container(daemon: Daemon) -> None:
+    """By the file that Docker makes for them."""
+    assert in_busybox(daemon, *NONE, command="ls -l /.dockerenv").startswith("-rwxr-xr-x")
