@@ -15,13 +15,14 @@ from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
 from services.containers.create import Creator
-from services.containers.exec import Execs
+from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.oom import OomCounter
 from services.containers.prune import Pruner
+from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.restore import Restorer
 from services.containers.run import Runs
@@ -191,12 +192,18 @@ def build_containers(
         remover=remover,
         networks=networks,
         terminals=terminals,
-        root_filesystems=images,
+        reclaimer=Reclaimer(
+            containerd=containerd,
+            table=table,
+            runs=runs,
+            networks=networks,
+            terminals=terminals,
+            root_filesystems=images,
+            directory=directory,
+            disk=disk,
+        ),
         engine_id=engine_id,
-        directory=directory,
-        streams_directory=terminals.directory,
         start=containers.start,
-        disk=disk,
     )
     return containers, running, restorer
 

@@ -18,7 +18,8 @@ from services.containerd import Containerd
 from services.containers.config import HostConfig
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
-from services.containers.exec import Exec, ExecConfig, Execs
+from services.containers.exec import Exec, ExecConfig
+from services.containers.execs import Execs
 from services.containers.journal import Journal, container_event
 from services.containers.life import Lives
 from services.containers.lifecycle import LifeEvent, next_state

@@ -13,11 +13,9 @@ no row           container of ours      killed and taken away
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import trio
 from loguru import logger
@@ -31,16 +29,13 @@ from services.containerd import (
     TaskPausedEvent,
     TaskResumedEvent,
     TaskStatus,
-    end_shim,
-    find_shims,
 )
 from services.containers.container import Container
-from services.containers.create import SNAPSHOT_OWNER_LABEL
-from services.containers.files import remove_tree
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.launch import OWNER_LABEL, endpoints_of
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.model import State
+from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.restart_policy import starts_with_daemon, wants_restart
 from services.containers.run import Runs
@@ -54,17 +49,6 @@ log = logger.bind(service="containers")
 LOOKUPS_AT_ONCE: Final = 16
 STARTS_AT_ONCE: Final = 16
 FREEZES_LIMIT: Final = 1000
-CLEANUP_LIMIT_S: Final = 20.0
-
-
-class RootFilesystems(Protocol):
-    """What the restore needs of the images service."""
-
-    async def remove_rootfs(self, key: str) -> None:
-        """Drop a snapshot."""
-
-    async def rootfs_keys(self, label: str) -> Sequence[str]:
-        """The snapshots that carry `label`."""
 
 
 class Restorer:
@@ -81,12 +65,9 @@ class Restorer:
         remover: Remover,
         networks: Networks,
         terminals: Terminals,
-        root_filesystems: RootFilesystems,
+        reclaimer: Reclaimer,
         engine_id: str,
-        directory: Path,
-        streams_directory: Path,
         start: Callable[[Container], Awaitable[None]],
-        disk: trio.CapacityLimiter,
     ) -> None:
         self._containerd = containerd
         self._table = table
@@ -96,15 +77,11 @@ class Restorer:
         self._remover = remover
         self._networks = networks
         self._terminals = terminals
-        self._root_filesystems = root_filesystems
+        self._reclaimer = reclaimer
         self._engine_id = engine_id
-        self._directory = directory
-        self._streams_directory = streams_directory
         self._start = start
-        self._disk = disk
         self._is_loaded = False
         self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
-        self._old_streams: list[str] = []  # an earlier daemon's, or those of its execs
         self._settling = trio.Lock()
         self._freezes: trio.MemorySendChannel[Container] | None = None
 
@@ -177,15 +154,14 @@ class Restorer:
                 for container in self._table:
                     record = records.get(container.id)
                     nursery.start_soon(self._settle_one, container, record, limit, due)
-            await self._reclaim(set(records))
+            await self._reclaimer.reclaim(set(records))
         limit = trio.CapacityLimiter(STARTS_AT_ONCE)
         async with trio.open_nursery() as nursery:
             for container in due:
                 nursery.start_soon(self._start_one, container, limit)
 
     async def _load(self) -> None:
-        list_names = partial(_names_in, self._streams_directory)
-        self._old_streams = await trio.to_thread.run_sync(list_names, limiter=self._disk)
+        await self._reclaimer.note_old_streams()
         for container in await self._journal.load():
             self._table.add(container)
             self._unsettled.add(container.id)
@@ -243,7 +219,7 @@ class Restorer:
             task.status is TaskStatus.CREATED
             or (task.status is TaskStatus.STOPPED and not container.state.has_task)
         ):
-            await self._take_away(container.id)
+            await self._reclaimer.take_away(container.id)
             task = None
         if task is not None:
             await self._adopt(container, task, record)
@@ -332,118 +308,6 @@ class Restorer:
             await self._networks.release(container.id, address)
         log.warning("container was gone", container=container.id)
 
-    async def _reclaim(self, known: set[str]) -> None:
-        """Take away what no row names: half-made containers, half-made starts, namespaces."""
-        for step in (
-            partial(self._reclaim_tasks, known),
-            self._reclaim_shims,
-            self._reclaim_snapshots,
-            self._reclaim_directories,
-            self._reclaim_namespaces,
-            self._reclaim_streams,
-        ):
-            try:
-                await step()
-            except (EngineError, OSError) as error:
-                log.error("reclaiming failed", error=repr(error))
-
-    async def _reclaim_tasks(self, known: set[str]) -> None:
-        for container_id in known:
-            container = self._table.get(container_id)
-            if container is None:
-                await self._take_away(container_id)
-            elif not self._is_alive(container):
-                async with container.turn("the reclaiming of its task"):
-                    if not self._is_alive(container):
-                        await self._take_away(container_id)
-
-    def _is_alive(self, container: Container) -> bool:
-        """Whether it has something that must not be taken away; decided under its turn."""
-        return container.is_running or self._runs.get(container) is not None
-
-    async def _reclaim_shims(self) -> None:
-        """Those that containerd has forgotten; it has no record of what they were made for."""
-        address, namespace = self._containerd.address, self._containerd.namespace
-        find = partial(find_shims, address, namespace)
-        shims = await trio.to_thread.run_sync(find, limiter=self._disk)
-        # Listed after the shims: a record is made before its shim.
-        for record in await self._containerd.containers.list():
-            shims.pop(record.id, None)
-
-        async def end(shim_id: str) -> None:
-            call = partial(end_shim, shims[shim_id], shim_id, address, namespace)
-            if await trio.to_thread.run_sync(call, limiter=self._disk):
-                log.info("shim reclaimed", container=shim_id)
-
-        await self._drop_dead(tuple(shims), end)
-
-    async def _reclaim_snapshots(self) -> None:
-        for key in await self._root_filesystems.rootfs_keys(SNAPSHOT_OWNER_LABEL):
-            if not self._table.is_reserved(key):
-                await self._root_filesystems.remove_rootfs(key)
-                log.info("snapshot reclaimed", container=key)
-
-    async def _reclaim_directories(self) -> None:
-        list_names = partial(_names_in, self._directory)
-        for name in await trio.to_thread.run_sync(list_names, limiter=self._disk):
-            if not self._table.is_reserved(name):
-                remove = partial(remove_tree, self._directory / name)
-                await trio.to_thread.run_sync(remove, limiter=self._disk)
-                log.info("directory reclaimed", container=name)
-
-    async def _reclaim_namespaces(self) -> None:
-        await self._drop_dead(await self._networks.held(), self._drop_namespace)
-
-    async def _drop_namespace(self, container_id: str) -> None:
-        await self._networks.release(container_id, "")
-        log.info("namespace reclaimed", container=container_id)
-
-    async def _reclaim_streams(self) -> None:
-        await self._drop_dead(self._old_streams, self._drop_streams)
-        self._old_streams = []
-
-    async def _drop_streams(self, name: str) -> None:
-        """What an earlier daemon had not logged of a process's output is logged."""
-        container = self._table.get(name)
-        if container is not None:
-            streams = self._terminals.streams(container)
-            self._terminals.retire_streams(container, streams)
-            streams.process_exited()
-            with trio.move_on_after(CLEANUP_LIMIT_S):
-                await streams.pump()
-            await streams.close()
-        remove = partial(remove_tree, self._streams_directory / name)
-        await trio.to_thread.run_sync(remove, limiter=self._disk)
-
-    async def _drop_dead(
-        self, names: Sequence[str], drop: Callable[[str], Awaitable[None]]
-    ) -> None:
-        """Drop what belongs to containers that do not live, and to none that is being started."""
-        for name in names:
-            container = self._table.get(name)
-            if container is None:
-                await drop(name)
-            elif not self._is_alive(container):
-                async with container.turn("the reclaiming of what it left"):
-                    if not self._is_alive(container):
-                        await drop(name)
-
-    async def _take_away(self, container_id: str) -> None:
-        """Kill and delete a task and its containerd container; what is gone already is fine."""
-        with trio.move_on_after(CLEANUP_LIMIT_S):
-            with suppress(EngineError):  # nothing runs there
-                await self._containerd.tasks.kill(container_id, 9)
-                await self._containerd.tasks.wait(container_id)
-            for delete in (self._containerd.tasks.delete, self._containerd.containers.delete):
-                try:
-                    await delete(container_id)
-                except NotFound:
-                    continue
-                except EngineError as error:
-                    log.error("task not reclaimed", container=container_id, error=str(error))
-                    return
-            log.info("task reclaimed", container=container_id)
-
     def _is_due(self, container: Container, *, at_start: bool) -> bool:
         """Whether its restart policy wants it now. At the start of the daemon it wants more."""
         status = container.status
@@ -466,7 +330,3 @@ class Restorer:
                 await self._start(container)
             except EngineError as error:
                 log.error("container not started again", container=container.id, error=str(error))
-
-
-def _names_in(directory: Path) -> list[str]:
-    return [path.name for path in directory.iterdir()] if directory.is_dir() else []
