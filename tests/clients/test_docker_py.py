@@ -284,6 +284,33 @@ def test_lists(client: Any) -> None:
     assert listed(all=True, filters={"before": on.id}) == ["done"]
 
 
+def test_prune(client: Any) -> None:
+    """What does not run goes, the rest stays; filters keep more."""
+    done = [create(client, "true"), create(client, "true", labels=["kept"])]
+    going = run(client, "sleep 100", detach=True)
+    pruned = client.containers.prune(filters={"label!": ["kept"]})
+    assert pruned["ContainersDeleted"] == [done[0].id]
+    assert statuses(done[1], going) == ["created", "running"]
+    assert client.containers.prune()["ContainersDeleted"] == [done[1].id]
+
+
+def test_update(client: Any) -> None:
+    """A limit is changed while the container runs."""
+    container = run(client, "sleep 100", detach=True, mem_limit="32m")
+    assert container.update(mem_limit="64m", memswap_limit="64m")["Warnings"] in ([], None)
+    container.reload()
+    assert container.attrs["HostConfig"]["Memory"] == 64 * 1024 * 1024
+
+
+def test_stats(client: Any) -> None:
+    """One sample, or one a second."""
+    container = run(client, "sleep 100", detach=True)
+    sample = container.stats(stream=False)
+    assert sample["memory_stats"]["usage"] > 0
+    assert sample["pids_stats"]["current"] == 1
+    assert next(container.stats(decode=True))["cpu_stats"]["cpu_usage"]["total_usage"] > 0
+
+
 # ── streams ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -444,14 +471,13 @@ def test_errors_have_their_classes(client: Any) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda client: client.containers.prune(), "pruning containers is not supported yet"),
         (lambda client: client.images.prune(), "pruning images is not supported yet"),
         (lambda client: client.volumes.create("v"), "volumes are not supported yet"),
         (lambda client: client.networks.create("n"), "networks other than bridge"),
         (lambda client: client.images.pull("nosuch"), "pulling and importing images"),
         (lambda client: client.df(), "measuring disk usage is not supported yet"),
     ],
-    ids=["prune", "prune images", "volume", "network", "pull", "df"],
+    ids=["prune images", "volume", "network", "pull", "df"],
 )
 def test_what_is_not_served_is_refused(client: Any, call: Any, words: str) -> None:
     """501, a sentence, and nothing done."""

@@ -26,6 +26,9 @@ pytestmark = pytest.mark.engine
 VERSIONS: Final = ("1.24", "1.41", "1.44", "1.50", "1.52", "1.56")
 """Between these, answers differ: the oldest, Debian's, and those that brought or took members."""
 
+LABELLED: Final = "filters=%7B%22label%22:%5B%22pruned%22%5D%7D"
+"""Keeps a prune from what it must leave: only what has the label `pruned`."""
+
 NO_JSON: Final = frozenset(
     {
         *("SystemPing", "SystemPingHead", "ContainerLogs", "ContainerAttach", "ContainerStart"),
@@ -268,11 +271,18 @@ def test_what_is_there(stage: Stage, walk: Walk, version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_is_changed(stage: Stage, version: str) -> None:
-    """Answers to create, exec, load and remove fit; after them all is as it was."""
-    body = {"Image": "busybox", "HostConfig": {"NetworkMode": "none", "Memory": 2**23}}
+    """Answers to create, update, prune, exec and remove fit; after them all is as it was."""
+    host = {"NetworkMode": "none", "Memory": 2**23}
+    body = {"Image": "busybox", "HostConfig": host, "Labels": {"pruned": ""}}
     path = "POST /containers/create"
     made = stage.check("ContainerCreate", path, body, status=201, version=version)
-    stage.do(f"DELETE /containers/{made['Id']}")
+    limits = {"Memory": 2**24, "MemorySwap": 2**25}
+    path = f"POST /containers/{made['Id']}/update"
+    stage.check("ContainerUpdate", path, limits, version=version)
+    for expected in ([made["Id"]], []):
+        path = f"POST /containers/prune?{LABELLED}"
+        pruned = stage.check("ContainerPrune", path, version=version)
+        assert (pruned["ContainersDeleted"] or []) == expected
     path = "POST /containers/running/exec"
     stage.check("ContainerExec", path, {"Cmd": ["true"]}, status=201, version=version)
     stage.do("POST /images/busybox/tag?repo=other&tag=1")
@@ -313,7 +323,7 @@ ERRORS: Final[tuple[tuple[Any, ...], ...]] = (
     ("GET /networks/nosuch", None, 404),
     ("GET /volumes/nosuch", None, 404),
     ("GET /events?since=x", None, 400),
-    ("POST /containers/prune", None, 501),
+    ("GET /plugins/privileges", None, 501),
 )
 
 
@@ -335,6 +345,7 @@ WALKED: Final = frozenset(
         *("SystemVersion", "SystemInfo", "SystemEvents", "VolumeList", "VolumeInspect"),
         *("ImageList", "ImageInspect", "ImageHistory", "ImageDelete", "ImageLoad", "PluginList"),
         *("ContainerList", "ContainerInspect", "ContainerTop", "ContainerWait", "ContainerCreate"),
+        *("ContainerPrune", "ContainerUpdate"),
         *("ContainerStats", "ContainerExec", "ExecInspect", "NetworkList", "NetworkInspect"),
     }
 )
@@ -352,8 +363,9 @@ def test_every_operation_has_an_answer(stage: Stage) -> None:
     """Served, or refused with its sentence: no operation of the definition is an unknown page."""
     sentences = {(row.method, row.path): row.sentence for row in UNSUPPORTED}
     for operation in stage.definition.operations():
-        # `until` ends what would otherwise go on; an unknown name is nobody's.
-        path = re.sub(r"\{[^}]*\}", "nosuch", operation.path) + "?until=1"
+        # An unknown name is nobody's; `until` ends what would otherwise go on.
+        query = LABELLED if operation.path.endswith("/prune") else "until=1"
+        path = re.sub(r"\{[^}]*\}", "nosuch", operation.path) + f"?{query}"
         answer = stage.ask(f"{operation.method} {path}")
         sentence = sentences.get((operation.method, operation.path))
         if sentence is not None:
