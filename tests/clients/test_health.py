@@ -80,8 +80,9 @@ def checked_image() -> bytes:
     return made.getvalue()
 
 
-def test_an_images_check_is_run_or_switched_off(daemon: Daemon) -> None:
+def test_an_images_check_is_run_or_switched_off(fresh_daemon: Daemon) -> None:
     """With the image's shell and the container's environment; NONE and options go before it."""
+    daemon = fresh_daemon
     answer = daemon.http("POST", "/images/load?quiet=1", checked_image())
     assert answer.status == 200, answer
     assert b"error" not in answer.body, answer

@@ -297,6 +297,11 @@ class Daemon:
             assert answer.status in (204, 404, 409), answer
         wait_until(lambda: not self.container_ids(), "all containers are removed")
 
+    def image_names(self) -> list[str]:
+        """The tags of all images."""
+        images = self.http("GET", "/images/json").json()
+        return sorted(tag for image in images for tag in image["RepoTags"])
+
     def _close_clients(self) -> None:
         while self._clients:
             self._clients.pop().close()

@@ -23,10 +23,14 @@ def shared_daemon() -> Iterator[Daemon]:
 
 @pytest.fixture
 def daemon(shared_daemon: Daemon) -> Iterator[Daemon]:
-    """The shared daemon without containers; fails a test that makes it write a traceback."""
+    """The shared daemon without containers; fails a test that makes it write a traceback.
+
+    Its images are everybody's: who adds or removes one has to put it right again.
+    """
     since = shared_daemon.log_file.stat().st_size
     yield shared_daemon
     shared_daemon.remove_containers()
+    assert shared_daemon.image_names() == ["busybox:latest"], "a test left other images"
     log = shared_daemon.log_text(since=since)
     assert "Traceback" not in log, log[-LOG_TAIL_CHARS:]
 

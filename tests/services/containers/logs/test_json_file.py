@@ -53,7 +53,7 @@ def test_compressed_files_are_dockerds_names(tmp_path: Path) -> None:
     """Every file but the newest is compressed when the run is over."""
     log = make_log(tmp_path, max_bytes=1_000, max_files=4, compress=True)
     log.open(None)
-    text = b"".join(b"line %d\n" % n for n in range(40))
+    text = b"".join(b"line %d\n" % n for n in range(80))
     write(log, text)
     log.close()
     names = sorted(path.name for path in tmp_path.iterdir())
