@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import trio
 from loguru import logger
 
-from services.containerd import Containerd
+from services.containerd import Containerd, ShimGone
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event, network_events
@@ -29,6 +29,9 @@ log = logger.bind(service="containers")
 
 UNKNOWN_EXIT_CODE: Final = 255
 """dockerd's code for a container that was gone when we came back."""
+
+BURIAL_S: Final = 0.2
+"""How often we look whether containerd has taken away what a dead shim left."""
 
 LOST_SHIM_EXIT_CODE: Final = 137
 """containerd kills what a dead shim leaves behind."""
@@ -157,29 +160,35 @@ class Lives:
             log.error("container not removed", container=container.id, error=str(error))
 
     async def _wait_exit(self, container: Container) -> ExitStatus:
-        """Block until the task has exited; an absent containerd is waited for, however long."""
+        """Block until the task has exited; an absent containerd is waited for, however long.
+
+        A shim that died takes containerd a moment to bury: until then calls on it fail, from then
+        on the task is unknown.
+        """
+        is_shim_lost = False
         while True:
             try:
                 exit_ = await self._containerd.tasks.wait(container.id)
             except Unavailable:
                 await self._containerd.connection.wait_ready()
-            except NotFound:
-                return ExitStatus(code=UNKNOWN_EXIT_CODE, exited_at_ns=time.time_ns())
             except EngineError as error:
-                if not await self._has_task(container):
-                    log.error("shim lost", container=container.id, error=str(error))
-                    return ExitStatus(code=LOST_SHIM_EXIT_CODE, exited_at_ns=time.time_ns())
-                await trio.sleep(0.5)  # containerd is still burying the shim
+                if not _is_unknown(error):
+                    is_shim_lost = True
+                    log.warning("shim lost", container=container.id, error=str(error))
+                    if await self._has_task(container):
+                        await trio.sleep(BURIAL_S)
+                        continue
+                code = LOST_SHIM_EXIT_CODE if is_shim_lost else UNKNOWN_EXIT_CODE
+                return ExitStatus(code=code, exited_at_ns=time.time_ns())
             else:
                 return ExitStatus(code=exit_.code, exited_at_ns=exit_.exited_at_ns)
 
     async def _has_task(self, container: Container) -> bool:
+        """Whether containerd knows the task, be it one that it has yet to bury."""
         try:
             await self._containerd.tasks.get(container.id)
-        except NotFound:
-            return False
-        except EngineError:
-            return True  # not known; asked again
+        except EngineError as error:
+            return not _is_unknown(error)
         return True
 
     async def _see_exit(self, run: Run) -> None:
@@ -287,3 +296,8 @@ class Lives:
 def _ran_for_s(container: Container) -> float:
     status = container.status
     return max(0, status.finished_at_ns - status.started_at_ns) / 1e9
+
+
+def _is_unknown(error: EngineError) -> bool:
+    """Whether containerd has no such task, as opposed to one whose shim has just gone."""
+    return isinstance(error, NotFound) and not isinstance(error, ShimGone)

@@ -188,22 +188,21 @@ def test_sockets_and_readiness_by_systemd(fresh_daemon: Daemon) -> None:
         listening.listen()
         notices.bind(str(daemon.folder / "notify"))
         notices.settimeout(20)
-        os.dup2(listening.fileno(), 3)
-        script = 'LISTEN_PID=$$ exec "$0" "$@"'
+        # In the child alone: descriptor 3 of this process may be anybody's.
+        script = 'exec 3<&"$0"; LISTEN_PID=$$ exec "$@"'
         environment = os.environ | {
             "LISTEN_FDS": "1",
             "NOTIFY_SOCKET": str(daemon.folder / "notify"),
         }
         with daemon.log_file.open("ab") as log:
             daemon.process = subprocess.Popen(
-                ["sh", "-c", script, *command],
+                ["bash", "-c", script, str(listening.fileno()), *command],
                 cwd=ROOT,
                 env=environment,
-                pass_fds=[3],
+                pass_fds=[listening.fileno()],
                 stdout=log,
                 stderr=log,
             )
-        os.close(3)
         assert b"READY=1" in notices.recv(4096)
         assert daemon.http("GET", "/_ping").status == 200
         os.kill(daemon.pid, signal.SIGTERM)
