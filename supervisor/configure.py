@@ -185,7 +185,7 @@ def build(
         live_restore=values.switch("live-restore"),
         labels=_labels(values.texts("label")),
         experimental=values.switch("experimental"),
-        features=values.pairs("feature"),
+        features=_features(values.pairs("feature")),
         metrics_address=_metrics_address(values.text("metrics-addr")),
         log=_log(values),
         api=_api(values, environment),
@@ -205,6 +205,14 @@ def _absolute(values: _Merged, flag: str) -> Path:
     if not values.text(flag):
         raise ValueError(f"--{flag}: an empty path is not allowed")
     return Path(values.text(flag)).absolute()
+
+
+def _features(features: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """containerd's image store is the only one: the one feature there is, and always on."""
+    for name, value in features:
+        if name != "containerd-snapshotter" or value.lower() not in ("true", "1"):
+            raise ValueError(f"feature {name}={value} is not supported")
+    return features
 
 
 def _labels(labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -313,3 +313,12 @@ def test_every_reloadable_field_exists(config: Config) -> None:
         for name in path.split("."):
             value = getattr(value, name)
     assert all(re.fullmatch(r"[a-z_.]+", path) for path in RELOADABLE)
+
+
+@pytest.mark.parametrize("feature", ["containerd-snapshotter=false", "buildkit=true"])
+def test_features_that_are_not_there_are_refused(feature: str, tmp_path: Path) -> None:
+    """containerd's image store is the only one; of the others none is offered."""
+    (tmp_path / "none.json").write_text("{}")
+    given = parse_flags([f"--config-file={tmp_path}/none.json", f"--feature={feature}"])
+    with pytest.raises(ConfigError, match=f"feature {feature} is not supported"):
+        load(given, {})

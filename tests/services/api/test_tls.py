@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,37 +14,13 @@ from services.api.responses import HijackResponse
 from services.api.tls import TLSConfig, TLSError, server_context
 from tests.services.api.support import Client, TcpListener, echo_app, get, routes, running
 from tests.services.api.test_hijack import echo, post
-
-
-def openssl(*arguments: str, cwd: Path) -> None:
-    subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True)
+from tests.support.certificates import make_certificates
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """{server,client}-{cert,key}.pem signed by ca.pem, stranger-* by other.pem."""
-    directory = tmp_path_factory.mktemp("certificates")
-    new = (
-        "req",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    )
-    for name in ("ca", "other"):
-        openssl(*new, "-x509", "-keyout", f"{name}-key.pem", "-out", f"{name}.pem",
-                "-subj", f"/CN={name}", cwd=directory)  # fmt: skip
-    (directory / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
-    for name, issuer in (("server", "ca"), ("client", "ca"), ("stranger", "other")):
-        openssl(*new[:-2], "-keyout", f"{name}-key.pem", "-out", f"{name}.csr",
-                "-subj", f"/CN={name}", cwd=directory)  # fmt: skip
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{issuer}.pem", "-CAkey",
-                f"{issuer}-key.pem", "-CAcreateserial", "-days", "2", "-out", f"{name}-cert.pem",
-                "-extfile", "ext", cwd=directory)  # fmt: skip
-    return directory
+    """See `make_certificates`."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def server_side(certificates: Path, *, verify: bool) -> ssl.SSLContext:
