@@ -208,6 +208,11 @@ def lines(sizes: list[int], rounds: int) -> list[Line]:
     return result
 
 
+def as_json(line: Line) -> dict[str, object]:
+    """A line's figures; JSON has no infinity, so no aim is null."""
+    return asdict(line) | {"ratio": line.ratio, "aim": None if line.aim == NO_AIM else line.aim}
+
+
 def table(all_lines: list[Line]) -> str:
     """For people."""
     rows = [f"{'':20}{'children':>9}{'ours':>10}{'theirs':>10}  {'ratio':>6}  {'aim':>5}"]
@@ -227,7 +232,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--children", default="1000,10000,100000", help="sizes, with commas")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, and the table on standard error"
+    )
     parser.add_argument("--contender", choices=["trio", "ours"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     sizes = [int(size) for size in options.children.split(",")]
@@ -237,7 +244,8 @@ def main() -> int:
         return 0
     all_lines = lines(sizes, options.rounds)
     if options.json:
-        print(json.dumps([asdict(line) | {"ratio": line.ratio} for line in all_lines], indent=2))
+        print(table(all_lines), file=sys.stderr)
+        print(json.dumps([as_json(line) for line in all_lines], indent=2))
     else:
         print(table(all_lines))
     return 0 if all(line.is_met for line in all_lines) else 1
