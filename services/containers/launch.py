@@ -106,9 +106,10 @@ class TaskLauncher:
                     container, running, pid=pid, endpoints=endpoints, now_ns=now_ns
                 )
                 undo.pop_all()
-        except EngineError as error:
-            await self._record_failure(container, error)
-            raise _start_error(error) from error
+        except (EngineError, OSError) as error:
+            failure = _start_error(error)
+            await self._record_failure(container, failure)
+            raise failure from error
 
     async def clean_up(
         self, container: Container, endpoints: Mapping[str, EndpointSettings]
@@ -232,7 +233,7 @@ class TaskLauncher:
     async def _record_failure(self, container: Container, error: EngineError) -> None:
         await self._journal.change_status(
             container,
-            error=str(_start_error(error)),
+            error=str(error),
             exit_code=exit_code_of_failed_start(str(error)),
         )
 
@@ -312,8 +313,13 @@ def endpoints_of(labels: Mapping[str, str]) -> dict[str, EndpointSettings]:
     return msgspec.json.decode(text, type=dict[str, EndpointSettings])
 
 
-def _start_error(error: EngineError) -> EngineError:
-    """containerd's words in dockerd's frame; 400 when the command is at fault."""
+def _start_error(error: EngineError | OSError) -> EngineError:
+    """containerd's words in dockerd's frame; 400 when the command is at fault.
+
+    What the kernel refuses (a link, a file on a full disk) is told to the client as it stands.
+    """
+    if isinstance(error, OSError):
+        return EngineError(f"the container could not be set up: {error.strerror or error}")
     message = str(error)
     if "OCI runtime" not in message:
         return error

@@ -7,6 +7,7 @@ What a container gets is decided first (`reserve`, no system call) and made true
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Final, TypeVar
 import trio
 from loguru import logger
 
-from services.errors import NotFound, NotSupported, Unavailable
+from services.errors import InvalidParameter, NotFound, NotSupported, Unavailable
 from services.networks.bridge import Attachment, Bridge, BridgeConfig, attach, ensure_bridge, mac_of
 from services.networks.firewall import install_table
 from services.networks.ipam import AddressPool
@@ -29,6 +30,7 @@ _T = TypeVar("_T")
 log = logger.bind(service="networks")
 
 READY_LIMIT_S: Final = 5.0
+_MAC: Final = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}\Z")
 PREDEFINED: Final = ("bridge", "host", "none")
 
 
@@ -146,6 +148,7 @@ class Networks:
                 network=name, network_id=self.network_id(name), endpoint_id=endpoint_id
             )
             return Sandbox(container_id=container_id, endpoint=endpoint, netns=None)
+        mac = _checked_mac(mac_address)
         bridge, pool = await self._when_ready()
         address = self._take(pool, wanted_address)
         endpoint = Endpoint(
@@ -155,7 +158,7 @@ class Networks:
             address=str(address),
             prefix_length=bridge.address.network.prefixlen,
             gateway=str(self._gateway(bridge)),
-            mac_address=mac_address or mac_of(address).hex(":"),
+            mac_address=mac or mac_of(address).hex(":"),
         )
         return Sandbox(
             container_id=container_id, endpoint=endpoint, netns=self._directory / container_id
@@ -225,7 +228,10 @@ class Networks:
     def _take(self, pool: AddressPool, wanted: str) -> IPv4Address:
         if not wanted:
             return pool.take_free()
-        address = IPv4Address(wanted)
+        try:
+            address = IPv4Address(wanted)
+        except ValueError:
+            raise InvalidParameter(f"invalid IPv4 address: {wanted}") from None
         pool.take(address)
         return address
 
@@ -238,3 +244,14 @@ class Networks:
 
     async def _in_thread(self, call: partial[_T]) -> _T:
         return await trio.to_thread.run_sync(call, limiter=self._threads)
+
+
+def _checked_mac(text: str) -> str:
+    """The address in Docker's spelling, "" for none.
+
+    Raises:
+        InvalidParameter: it is none.
+    """
+    if text and not _MAC.match(text):
+        raise InvalidParameter(f"invalid MAC address: {text}")
+    return text.lower().replace("-", ":")

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -394,3 +395,13 @@ def test_a_killed_client_leaves_the_container(daemon: Daemon) -> None:
 def test_programs_can_tell_that_they_are_in_a_container(daemon: Daemon) -> None:
     """By the file that Docker makes for them."""
     assert in_busybox(daemon, *NONE, command="ls -l /.dockerenv").startswith("-rwxr-xr-x")
+
+
+def test_a_bridge_that_was_taken_away_is_told(fresh_daemon: Daemon) -> None:
+    """What the kernel refuses is no internal error; the container can be started again."""
+    daemon = fresh_daemon
+    subprocess.run(["ip", "link", "del", daemon.bridge.name], check=True)
+    ran = daemon.docker("run", "--name", "cut", "busybox", "true", code=125)
+    assert "the container could not be set up" in ran.error_text
+    assert daemon.docker("inspect", "-f", "{{.State.Status}}", "cut").text == "created"
+    daemon.docker("rm", "cut")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from services.errors import NotFound, NotSupported, Unavailable
+from services.errors import InvalidParameter, NotFound, NotSupported, Unavailable
 from services.networks import BridgeConfig, Networks
 
 pytestmark = pytest.mark.engine
@@ -122,6 +122,29 @@ async def test_unknown_networks_are_refused(tmp_path: Path) -> None:
         await networks.reserve("a", "bridge")
     with pytest.raises(NotSupported):
         await networks.reserve("a", "container:b")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ({"wanted_address": "nonsense"}, "invalid IPv4 address: nonsense"),
+        ({"wanted_address": "8.8.8.8"}, "does not belong"),
+        ({"mac_address": "02:42"}, "invalid MAC address: 02:42"),
+    ],
+)
+async def test_impossible_addresses_are_the_clients_mistake(
+    bridge: BridgeConfig, tmp_path: Path, wanted: dict[str, str], text: str
+) -> None:
+    """Refused by name; the next container gets the first address."""
+    networks = build(bridge, tmp_path)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(networks.run)
+        with pytest.raises(InvalidParameter, match=text):
+            await networks.reserve("a", "bridge", **wanted)
+        sandbox = await networks.reserve("b", "bridge")
+        assert bridge.address is not None
+        assert sandbox.endpoint.address == str(bridge.address.ip + 1)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_bridge_that_is_not_up_costs_a_bounded_wait(
