@@ -158,15 +158,18 @@ class EventBus:
         return self._tail
 
     async def read_after(self, seq: int, limit: int) -> list[Event]:
-        """Up to `limit` events numbered above `seq`, in order, from memory if it has them."""
+        """Up to `limit` events numbered above `seq`, in order, from memory if it has them.
+
+        Only what has been told: the disk may be ahead of `tail` by the commits under way.
+        """
         behind = self._tail - seq
         if behind > len(self._recent):
-            return await self._store.read(partial(history.page, after_seq=seq, limit=limit))
+            return await self._read_kept(seq, limit)
         await trio.lowlevel.checkpoint()
         behind = self._tail - seq
         start = len(self._recent) - behind
         if start < 0:  # overtaken while we waited our turn
-            return await self._store.read(partial(history.page, after_seq=seq, limit=limit))
+            return await self._read_kept(seq, limit)
         return [self._recent[start + i] for i in range(min(limit, behind))]
 
     async def wait_told(self) -> None:
@@ -174,6 +177,10 @@ class EventBus:
         await self._readers.park()
 
     # -- inside ---------------------------------------------------------------------------------
+
+    async def _read_kept(self, seq: int, limit: int) -> list[Event]:
+        page = await self._store.read(partial(history.page, after_seq=seq, limit=limit))
+        return [event for event in page if event.seq <= self._tail]
 
     def _tell(self, committed: tuple[object, list[Event]]) -> None:
         """Make the events of one commit visible. The store calls this in the order of commits."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import trio
@@ -20,10 +22,40 @@ from services.store import Store
 
 from .conftest import event, run_bus, take, take_all
 
+R = TypeVar("R")
+
 
 async def commit_all(bus: EventBus, count: int, *, start: int = 1, each: int = 1) -> None:
     for n in range(start, start + count, each):
         await bus.commit(*(event(i) for i in range(n, min(n + each, start + count))))
+
+
+class HeldStore:
+    """A store whose commits are on disk before, and told only after, `release` is set."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.release: trio.Event | None = None
+        self.stored = trio.Event()
+
+    async def write(
+        self,
+        closure: Callable[[sqlite3.Connection], R],
+        *,
+        then: Callable[[R], None] | None = None,
+    ) -> R:
+        """Store, wait for the release, tell."""
+        result = await self._store.write(closure)
+        if self.release is not None:
+            self.stored.set()
+            await self.release.wait()
+        if then is not None:
+            then(result)
+        return result
+
+    async def read(self, closure: Callable[[sqlite3.Connection], R]) -> R:
+        """As the store."""
+        return await self._store.read(closure)
 
 
 async def test_subscribers_get_what_comes(store: Store) -> None:
@@ -106,6 +138,22 @@ async def test_history_joins_the_present_without_seam(store: Store) -> None:
             for _ in range(5):
                 async with bus.subscribe(since_ns=101) as channel:
                     assert await take(channel, 1000) == list(range(101, 1101))
+
+
+async def test_reader_of_the_disk_does_not_overtake_what_is_told(store: Store) -> None:
+    """Events on disk that nobody was told of yet come once, when they are told."""
+    held = HeldStore(store)
+    async with run_bus(EventBus(held, recent_limit=1), store) as bus:
+        await commit_all(bus, 5)
+        async with bus.subscribe(since_ns=1) as channel, trio.open_nursery() as nursery:
+            held.release = trio.Event()
+            nursery.start_soon(partial(commit_all, bus, 3, start=6, each=3))
+            await held.stored.wait()
+            assert await take(channel, 5) == [1, 2, 3, 4, 5]
+            with trio.move_on_after(0.1):
+                pytest.fail(f"told before its commit ended: {await take(channel, 1)}")
+            held.release.set()
+            assert await take(channel, 3) == [6, 7, 8]
 
 
 async def test_since_and_until_are_inclusive(store: Store) -> None:
