@@ -185,7 +185,7 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
-        root_filesystems=images,
+        images=images,
     )
     restorer = Restorer(
         containerd=containerd,

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import trio
 
 from services.containerd import Containerd
 from services.containers.archives import Archives, RootFilesystems
+from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
@@ -49,6 +50,10 @@ START_LIMIT_S: Final = 120.0
 OLD_RUN_LIMIT_S: Final = 5.0
 
 
+class ImagesAndRoots(ImageStore, RootFilesystems, Protocol):
+    """What is needed of the images service."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
     """A session, and how far the log reached when it began (None: nothing was logged yet)."""
@@ -80,7 +85,7 @@ class Containers:
         updater: Updater,
         sizes: Sizes,
         pruner: Pruner,
-        root_filesystems: RootFilesystems,
+        images: ImagesAndRoots,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -96,7 +101,14 @@ class Containers:
         self.sizes = sizes
         self.pruner = pruner
         self._updater = updater
-        self.archives = Archives(root_filesystems, self.tell)
+        self.archives = Archives(images, self.tell)
+        self.committer = Committer(
+            archives=self.archives,
+            images=images,
+            journal=journal,
+            pause=self.pause,
+            unpause=self.unpause,
+        )
 
     def count_states(self) -> dict[str, int]:
         """How many containers are running, paused and stopped; restarting ones count as running."""

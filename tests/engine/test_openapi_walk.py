@@ -35,7 +35,7 @@ NO_JSON: Final = frozenset(
         *("ContainerStop", "ContainerRestart", "ContainerKill", "ContainerPause"),
         *("ContainerUnpause", "ContainerResize", "ContainerDelete", "ExecStart", "ExecResize"),
         *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
-        *("ContainerArchiveInfo", "PutContainerArchive"),
+        *("ContainerArchiveInfo", "PutContainerArchive", "ImageCreate", "ImageCommit"),
     }
 )  # fmt: skip
 """Served, and answering with a stream, a text, or nothing."""

@@ -37,7 +37,7 @@ from services.images.compression import ExpansionLimits, PlainStream
 from services.images.inbox import open_inbox, take_body
 from services.images.ports import Body
 
-from .changes import Change, Trees, changes
+from .changes import Change, Trees, changes, has_changes
 from .pack import pack
 from .root import PLACE, Root
 from .stat import PathStat, absolute, base_name, followed, stat_path
@@ -166,6 +166,10 @@ class Archives:
         async with self.compared(container) as trees:
             await self._run(partial(changes, trees, found.append))
         return found
+
+    async def has_changes(self, trees: Trees) -> bool:
+        """Whether anything differs, of views that are open."""
+        return await self._run(partial(has_changes, trees))
 
     @asynccontextmanager
     async def compared(self, container: Container) -> AsyncIterator[Trees]:
