@@ -20,6 +20,7 @@ from services.containers.health import HealthWatcher
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
+from services.containers.mount_sources import MountSources
 from services.containers.oom import OomCounter
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
@@ -40,6 +41,7 @@ from services.images import Images
 from services.networks import Networks
 from services.store import Store
 from services.system import HostFacts
+from services.volumes import Volumes
 
 from .otp import DynamicSupervisor, Intensity
 from .settings import Settings
@@ -61,6 +63,7 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
+    volumes: Volumes,
     is_ending: Callable[[], bool],
 ) -> tuple[Containers, Running, Restorer]:
     """The operations on containers, their supervisor, and what brings them back at the start.
@@ -119,10 +122,12 @@ def build_containers(
         runs=runs,
         stopper=stopper,
         root_filesystems=images,
+        volumes=volumes,
         forget=forget,
         directory=directory,
         disk=disk,
     )
+    sources = MountSources(volumes=volumes, disk=disk)
     lives = Lives(
         containerd=containerd,
         journal=journal,
@@ -132,6 +137,7 @@ def build_containers(
             networks=networks,
             root_filesystems=images,
             specs=specs,
+            sources=sources,
             runtimes=Runtimes(
                 wanted.runtimes,
                 state_directory=settings.exec_root / "runc",
@@ -153,6 +159,7 @@ def build_containers(
         journal=journal,
         images=images,
         networks=networks,
+        volumes=volumes,
         facts=facts,
         defaults=defaults,
         log_driver=wanted.log_driver,
@@ -191,6 +198,7 @@ def build_containers(
         lives=lives,
         remover=remover,
         networks=networks,
+        sources=sources,
         terminals=terminals,
         reclaimer=Reclaimer(
             containerd=containerd,
@@ -199,6 +207,7 @@ def build_containers(
             networks=networks,
             terminals=terminals,
             root_filesystems=images,
+            volumes=volumes,
             directory=directory,
             disk=disk,
         ),

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from services.api.asgi import ASGIApp
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
@@ -26,12 +28,15 @@ from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
 from services.containers.restore import Restorer
 from services.containers.running import Running
+from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import BridgeConfig, Networks
 from services.store import Store
 from services.system import HostFacts
+from services.volumes import MIGRATION as VOLUMES_MIGRATION
+from services.volumes import Volumes
 
 from .container_parts import build_containers, spec_defaults
 from .otp import stop_request
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from .metrics_parts import MetricsParts
 
 API_DRAIN_S: Final = 5.0
+VOLUME_THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
+    volumes: Volumes
     running: Running
     restorer: Restorer
     containers: Containers
@@ -88,7 +95,8 @@ def build_parts(
     address = process.address if process else settings.containerd.address
     assert address is not None
     containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
-    store = Store(settings.data_root / "wharfinger.db", migrations=(EVENTS_MIGRATION, *MIGRATIONS))
+    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, *MIGRATIONS)
+    store = Store(settings.data_root / "wharfinger.db", migrations=migrations)
     bus = EventBus(store)
     table = ContainerTable()
     images = Images(
@@ -101,6 +109,13 @@ def build_parts(
         bridge=_bridge(settings),
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
+    )
+    volumes = Volumes(
+        store=store,
+        events=bus,
+        root=settings.data_root / "volumes",
+        uses=lambda: uses_of(table),
+        disk=trio.CapacityLimiter(VOLUME_THREADS),
     )
     defaults = spec_defaults(settings, facts)
     containers, running, restorer = build_containers(
@@ -115,6 +130,7 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
+        volumes=volumes,
         is_ending=is_ending,
     )
     listeners = _listeners(settings, environment)
@@ -129,6 +145,7 @@ def build_parts(
         images=images,
         containers=containers,
         networks=networks,
+        volumes=volumes,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,
@@ -150,6 +167,7 @@ def build_parts(
         ),
         images=images,
         networks=networks,
+        volumes=volumes,
         running=running,
         restorer=restorer,
         containers=containers,

@@ -20,6 +20,7 @@ from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
+from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, OpenHost
 from services.networks import Networks
@@ -73,6 +74,7 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         ContainerStatsRoutes(containers).blueprint(),
         ExecRoutes(containers).blueprint(),
         networks.blueprint(),
+        VolumeRoutes(sources.volumes).blueprint(),
         absent_blueprint(),
     ]
 

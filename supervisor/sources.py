@@ -15,6 +15,7 @@ from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
 from services.networks import Networks
 from services.system import HostFacts
+from services.volumes import Volumes
 
 from .settings import Settings
 
@@ -36,6 +37,7 @@ class RouteSources:
     bus: EventBus
     images: Images
     networks: Networks
+    volumes: Volumes
     containers: Containers
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     hosts: tuple[Host, ...]

@@ -27,7 +27,9 @@ from services.containers.container import Container
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import State
+from services.containers.mount_sources import MountSources, volume_events
 from services.containers.run import Run
+from services.containers.spec import MountPoint
 from services.containers.spec_source import SpecSource
 from services.containers.start_errors import (
     exit_code_of_failed_start,
@@ -73,6 +75,7 @@ class TaskLauncher:
         networks: Networks,
         root_filesystems: RootFilesystems,
         specs: SpecSource,
+        sources: MountSources,
         runtimes: Runtimes,
         engine_id: str,
         oom_kills: Callable[[Container], int],
@@ -83,6 +86,7 @@ class TaskLauncher:
         self._networks = networks
         self._root_filesystems = root_filesystems
         self._specs = specs
+        self._sources = sources
         self._runtimes = runtimes
         self._engine_id = engine_id
         self._oom_kills = oom_kills
@@ -119,6 +123,7 @@ class TaskLauncher:
             partial(self._delete_task, container),
             partial(self._delete_record, container),
             partial(self._release_network, container, endpoints),
+            partial(self._sources.release, container),
         )
         for step in steps:
             await self._survive(container, step)
@@ -148,9 +153,25 @@ class TaskLauncher:
     async def _create_task(
         self, run: Run, sandbox: Sandbox, has_namespace: trio.Event, undo: AsyncExitStack
     ) -> int:
+        container = run.container
+        undo.push_async_callback(
+            self._shielded, container, partial(self._sources.release, container)
+        )
+        await self._sources.acquire(container)
+        async with self._sources.opened(container) as mounts:
+            return await self._create_task_on(run, sandbox, mounts, has_namespace, undo)
+
+    async def _create_task_on(
+        self,
+        run: Run,
+        sandbox: Sandbox,
+        mounts: Sequence[MountPoint],
+        has_namespace: trio.Event,
+        undo: AsyncExitStack,
+    ) -> int:
         container, paths = run.container, run.stdio.paths
         rootfs = await self._root_filesystems.rootfs_mounts(container.id)
-        spec = await self._specs.container_spec(container, sandbox, rootfs)
+        spec = await self._specs.container_spec(container, sandbox, rootfs, mounts)
         runtime, options = self._runtimes.resolve(container.definition.runtime)
         record = ContainerRecord(
             id=container.id,
@@ -217,6 +238,7 @@ class TaskLauncher:
             await self._journal.change_status(
                 container,
                 *network_events(container, endpoints, "connect", time_ns=now_ns),
+                *volume_events(container, "mount", time_ns=now_ns),
                 container_event(container, "start", time_ns=now_ns),
                 state=state,
                 pid=pid,

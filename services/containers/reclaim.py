@@ -24,6 +24,7 @@ from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.errors import EngineError, NotFound
 from services.networks import Networks
+from services.volumes import Volumes
 
 log = logger.bind(service="containers")
 
@@ -52,6 +53,7 @@ class Reclaimer:
         networks: Networks,
         terminals: Terminals,
         root_filesystems: RootFilesystems,
+        volumes: Volumes,
         directory: Path,
         disk: trio.CapacityLimiter,
     ) -> None:
@@ -61,6 +63,7 @@ class Reclaimer:
         self._networks = networks
         self._terminals = terminals
         self._root_filesystems = root_filesystems
+        self._volumes = volumes
         self._directory = directory
         self._disk = disk
         self._old_streams: list[str] = []  # an earlier daemon's, or those of its execs
@@ -77,6 +80,7 @@ class Reclaimer:
             self._reclaim_shims,
             self._reclaim_snapshots,
             self._reclaim_directories,
+            partial(self._volumes.reclaim, self._table.is_reserved),
             self._reclaim_namespaces,
             self._reclaim_streams,
         ):

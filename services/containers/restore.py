@@ -35,6 +35,7 @@ from services.containers.journal import Journal, container_event, network_events
 from services.containers.launch import OWNER_LABEL, endpoints_of
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.model import State
+from services.containers.mount_sources import MountSources, volume_events
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.restart_policy import starts_with_daemon, wants_restart
@@ -64,6 +65,7 @@ class Restorer:
         lives: Lives,
         remover: Remover,
         networks: Networks,
+        sources: MountSources,
         terminals: Terminals,
         reclaimer: Reclaimer,
         engine_id: str,
@@ -76,6 +78,7 @@ class Restorer:
         self._lives = lives
         self._remover = remover
         self._networks = networks
+        self._sources = sources
         self._terminals = terminals
         self._reclaimer = reclaimer
         self._engine_id = engine_id
@@ -265,6 +268,7 @@ class Restorer:
             await self._record_start(container, task, state, record)
         else:
             await self._correct_freeze(container, task)
+        self._sources.adopt(container)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
         log.info("container adopted", container=container.id, pid=task.pid)
@@ -278,6 +282,7 @@ class Restorer:
         await self._journal.change_status(
             container,
             *network_events(container, endpoints, "connect", time_ns=now_ns),
+            *volume_events(container, "mount", time_ns=now_ns),
             container_event(container, "start", time_ns=now_ns),
             state=state,
             pid=task.pid,

@@ -14,6 +14,7 @@ from services.containers.container import Container
 from services.containers.exec import ExecConfig
 from services.containers.files import hosts_text, resolv_conf_text, write_files
 from services.containers.spec import (
+    MountPoint,
     NamespacePaths,
     NetworkFiles,
     SpecDefaults,
@@ -56,15 +57,19 @@ class SpecSource:
         self._disk = disk
 
     async def container_spec(
-        self, container: Container, sandbox: Sandbox, rootfs: Sequence[Mount]
+        self,
+        container: Container,
+        sandbox: Sandbox,
+        rootfs: Sequence[Mount],
+        mounts: Sequence[MountPoint],
     ) -> bytes:
-        """The config.json of a container that is about to start.
+        """The config.json of a container that is about to start; `mounts` with their sources.
 
         Raises:
             InvalidParameter: its user is not in the image, or a setting is impossible.
         """
         return await trio.to_thread.run_sync(
-            partial(self._build, container, sandbox, rootfs), limiter=self._disk
+            partial(self._build, container, sandbox, rootfs, mounts), limiter=self._disk
         )
 
     async def exec_process(self, container: Container, config: ExecConfig) -> bytes:
@@ -73,12 +78,18 @@ class SpecSource:
             partial(self._build_exec, container, config), limiter=self._disk
         )
 
-    def _build(self, container: Container, sandbox: Sandbox, rootfs: Sequence[Mount]) -> bytes:
+    def _build(
+        self,
+        container: Container,
+        sandbox: Sandbox,
+        rootfs: Sequence[Mount],
+        mounts: Sequence[MountPoint],
+    ) -> bytes:
         definition = container.definition
         config, host = definition.config, definition.host_config
         accounts = read_account_files(rootfs)
         user = resolve_user(config.user, accounts, host.group_add or ())
-        make_bind_sources(definition.mounts)
+        make_bind_sources(mounts)
         inputs = SpecInputs(
             container_id=container.id,
             args=(definition.path, *definition.args),
@@ -86,7 +97,7 @@ class SpecSource:
             host_config=host,
             facts=self._facts,
             user=user,
-            mounts=tuple(definition.mounts),
+            mounts=tuple(mounts),
             files=self._write_files(container, sandbox),
             namespaces=NamespacePaths(network=str(sandbox.netns or "")),
             devices=read_host_devices(host),

@@ -185,7 +185,9 @@ class ContainerRoutes:
         container = self._containers.find(ref)
         if query.boolean("link"):
             raise NotSupported("removing a link alone is not supported")
-        await self._containers.remove(container, force=query.boolean("force"))
+        await self._containers.remove(
+            container, force=query.boolean("force"), volumes=query.boolean("v")
+        )
         return _empty()
 
 
