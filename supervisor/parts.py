@@ -24,6 +24,7 @@ from services.api.systemd import ActivatedSockets
 from services.api.tls import TLSConfig, server_context
 from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
 from services.containers import ContainerTable
+from services.containers.apparmor import AppArmor
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
 from services.containers.restore import Restorer
@@ -66,6 +67,7 @@ class Parts:
     images: Images
     networks: Networks
     volumes: Volumes
+    apparmor: AppArmor
     running: Running
     restorer: Restorer
     containers: Containers
@@ -117,6 +119,7 @@ def build_parts(
         uses=lambda: uses_of(table),
         disk=trio.CapacityLimiter(VOLUME_THREADS),
     )
+    apparmor = AppArmor(is_enabled=facts.apparmor)
     defaults = spec_defaults(settings, facts)
     containers, running, restorer = build_containers(
         settings,
@@ -131,6 +134,7 @@ def build_parts(
         images=images,
         networks=networks,
         volumes=volumes,
+        apparmor=apparmor,
         is_ending=is_ending,
     )
     listeners = _listeners(settings, environment)
@@ -146,6 +150,7 @@ def build_parts(
         containers=containers,
         networks=networks,
         volumes=volumes,
+        apparmor=apparmor,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,
@@ -168,6 +173,7 @@ def build_parts(
         images=images,
         networks=networks,
         volumes=volumes,
+        apparmor=apparmor,
         running=running,
         restorer=restorer,
         containers=containers,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import trio
 
 from services.containerd import Mount
+from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
 from services.containers.files import hosts_text, resolv_conf_text, write_files
@@ -27,11 +29,19 @@ from services.containers.spec import (
     read_host_devices,
     resolve_user,
 )
+from services.containers.spec.values import Json
 from services.errors import InvalidParameter
 from services.networks import Sandbox
 from services.system import HostFacts
 
 HOST_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+class DefaultProfile(Protocol):
+    """What containers' processes need of AppArmor."""
+
+    def ensure(self) -> None:
+        """Load the default profile unless the kernel has it. Blocks. Raises EngineError."""
 
 
 class SpecSource:
@@ -46,6 +56,7 @@ class SpecSource:
         dns: Sequence[str],
         dns_search: Sequence[str],
         dns_options: Sequence[str],
+        apparmor: DefaultProfile,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._facts = facts
@@ -54,6 +65,7 @@ class SpecSource:
         self._dns = dns
         self._dns_search = dns_search
         self._dns_options = dns_options
+        self._apparmor = apparmor
         self._disk = disk
 
     async def container_spec(
@@ -103,7 +115,9 @@ class SpecSource:
             devices=read_host_devices(host),
             defaults=self._defaults,
         )
-        return msgspec.json.encode(build_spec(inputs))
+        spec = build_spec(inputs)
+        self._confine(spec["process"])
+        return msgspec.json.encode(spec)
 
     def _build_exec(self, container: Container, config: ExecConfig) -> bytes:
         definition = container.definition
@@ -126,7 +140,13 @@ class SpecSource:
             privileged=config.privileged,
             rows_columns=config.console_size or (0, 0),
         )
+        self._confine(process)
         return msgspec.json.encode(process)
+
+    def _confine(self, process: Json) -> None:
+        """A profile that the kernel has lost since the start is loaded again, or nothing starts."""
+        if process.get("apparmorProfile") == DEFAULT_PROFILE:
+            self._apparmor.ensure()
 
     def _write_files(self, container: Container, sandbox: Sandbox) -> NetworkFiles:
         config = container.definition.config
