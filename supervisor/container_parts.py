@@ -130,7 +130,7 @@ def build_containers(
         directory=directory,
         disk=disk,
     )
-    sources = MountSources(volumes=volumes, disk=disk)
+    sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
     lives = Lives(
         containerd=containerd,
         journal=journal,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import trio
@@ -17,6 +18,7 @@ from services.containers.spec import MountPoint
 from services.containers.volume_points import volume_names
 from services.errors import EngineError
 from services.events import Event
+from services.system.bind_mounts import bind, unbind
 from services.system.roots import open_in_root
 
 
@@ -36,8 +38,10 @@ class VolumeUse(Protocol):
 class MountSources:
     """What the mounts of running containers stand on."""
 
-    def __init__(self, *, volumes: VolumeUse, disk: trio.CapacityLimiter) -> None:
+    def __init__(self, *, volumes: VolumeUse, directory: Path, disk: trio.CapacityLimiter) -> None:
+        """`directory` is for mounts that last as long as a start."""
         self._volumes = volumes
+        self._directory = directory
         self._disk = disk
 
     async def acquire(self, container: Container) -> None:
@@ -57,8 +61,8 @@ class MountSources:
     async def opened(self, container: Container) -> AsyncIterator[Sequence[MountPoint]]:
         """Its mounts with sources that the runtime can take, as long as the block lasts.
 
-        A part of a volume is opened here, every link taken as inside the volume, and handed on as
-        the open directory: what somebody puts in its place later cannot lead elsewhere.
+        A part of a volume is opened here, every link taken as inside the volume, and mounted at a
+        place of ours: what somebody puts in its place later cannot lead elsewhere.
 
         Raises:
             EngineError: there is no such part.
@@ -67,9 +71,18 @@ class MountSources:
         if not any(point.subpath for point in points if point.type == "volume"):
             yield points
             return
-        with ExitStack() as stack:
-            resolve = partial(_resolve, points, stack)
+        stack = ExitStack()
+        place = self._directory / container.id
+        try:
+            resolve = partial(_resolve, points, place, stack)
             yield await trio.to_thread.run_sync(resolve, limiter=self._disk)
+        finally:
+            with trio.CancelScope(shield=True):  # unmounting is a matter of microseconds
+                await trio.to_thread.run_sync(stack.close, limiter=self._disk)
+
+    async def reclaim(self) -> None:
+        """Take away what starts that were killed have left; nothing may be starting."""
+        await trio.to_thread.run_sync(_unbind_all, self._directory, limiter=self._disk)
 
 
 def volume_events(container: Container, action: str, *, time_ns: int | None = None) -> list[Event]:
@@ -99,24 +112,48 @@ def _attributes(container: Container, point: MountPoint, action: str) -> dict[st
     return attributes
 
 
-def _resolve(points: Iterable[MountPoint], stack: ExitStack) -> list[MountPoint]:
+def _resolve(points: Iterable[MountPoint], place: Path, stack: ExitStack) -> list[MountPoint]:
+    stack.callback(_remove_empty, place)
     return [
-        replace(point, source=_part(point, stack))
+        replace(point, source=str(_bound_part(point, place / str(number), stack)))
         if point.type == "volume" and point.subpath
         else point
-        for point in points
+        for number, point in enumerate(points)
     ]
 
 
-def _part(point: MountPoint, stack: ExitStack) -> str:
+def _bound_part(point: MountPoint, target: Path, stack: ExitStack) -> Path:
     try:
         volume = os.open(point.source, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        stack.callback(os.close, volume)
-        part = open_in_root(volume, point.subpath)
+        with _closed_after(volume):
+            part = open_in_root(volume, point.subpath)
+        with _closed_after(part):
+            bind(part, target)
     except OSError as error:
         raise EngineError(
             f"cannot access path {point.subpath} of volume {point.name}: "
             f"{(error.strerror or '').lower()}"
         ) from error
-    stack.callback(os.close, part)
-    return f"/proc/{os.getpid()}/fd/{part}"
+    stack.callback(unbind, target)
+    return target
+
+
+def _unbind_all(directory: Path) -> None:
+    for place in directory.iterdir() if directory.is_dir() else ():
+        for target in place.iterdir():
+            unbind(target)
+        _remove_empty(place)
+
+
+def _remove_empty(place: Path) -> None:
+    with suppress(OSError):
+        place.rmdir()
+
+
+@contextmanager
+def _closed_after(opened: int) -> Iterator[None]:
+    """Close a descriptor at the end of the block."""
+    try:
+        yield
+    finally:
+        os.close(opened)

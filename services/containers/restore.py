@@ -165,6 +165,7 @@ class Restorer:
 
     async def _load(self) -> None:
         await self._reclaimer.note_old_streams()
+        await self._sources.reclaim()
         for container in await self._journal.load():
             self._table.add(container)
             self._unsettled.add(container.id)

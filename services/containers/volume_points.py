@@ -67,8 +67,8 @@ def request_of(point: MountPoint) -> VolumeRequest:
     return VolumeRequest(
         name=point.name,
         driver=point.driver,
-        options=dict(driver.options) if driver is not None else None,
-        labels=dict(options.labels) if options is not None and options.labels else None,
+        options=driver.options if driver is not None else {},
+        labels=options.labels if options is not None else {},
     )
 
 

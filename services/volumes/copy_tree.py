@@ -59,15 +59,21 @@ class TreeCopy:
                 os.close(inner_target)
         elif kind == stat.S_IFREG:
             self._copy_file(source, target, name)
-        elif kind == stat.S_IFLNK:
+        else:
+            self._copy_node(source, target, name, found)
+
+    def _copy_node(self, source: int, target: int, name: str, found: os.stat_result) -> None:
+        """What has no data of its own: symbolic links, pipes, sockets, devices."""
+        is_link = stat.S_ISLNK(found.st_mode)
+        if is_link:
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-            os.chown(name, found.st_uid, found.st_gid, dir_fd=target, follow_symlinks=False)
-            times = (found.st_atime_ns, found.st_mtime_ns)
-            os.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
         else:
             os.mknod(name, found.st_mode, found.st_rdev, dir_fd=target)
-            os.chown(name, found.st_uid, found.st_gid, dir_fd=target, follow_symlinks=False)
+        os.chown(name, found.st_uid, found.st_gid, dir_fd=target, follow_symlinks=False)
+        if not is_link:
             os.chmod(name, stat.S_IMODE(found.st_mode), dir_fd=target)
+        times = (found.st_atime_ns, found.st_mtime_ns)
+        os.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
 
     def _copy_file(self, source: int, target: int, name: str) -> None:
         reading = os.open(

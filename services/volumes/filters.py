@@ -31,7 +31,7 @@ class VolumeFilters:
             return False
         if self.names and not any(_has(volume.name, name) for name in self.names):
             return False
-        own = volume.labels or {}
+        own = volume.labels
         if self.not_labels and _has_all(own, self.not_labels):
             return False
         return _has_all(own, self.labels)

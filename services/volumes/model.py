@@ -31,22 +31,21 @@ _UNSUPPORTED_OPTIONS: Final = MappingProxyType(
 class Volume(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A volume of the local driver.
 
-    `labels` and `options` None: not given, as dockerd tells it from an empty map. `made_for`: the
-    container that is being made with it; set until that container's record is on disk.
+    `made_for`: the container that is being made with it, until that one's record is on disk.
     `is_removing`: its removal was acknowledged to the disk, and its data may be gone in part.
     """
 
     name: str
     created_at_ns: int
-    labels: dict[str, str] | None = None
-    options: dict[str, str] | None = None
+    labels: dict[str, str] = {}
+    options: dict[str, str] = {}
     made_for: str = ""
     is_removing: bool = False
 
     @property
     def is_anonymous(self) -> bool:
         """Whether nobody named it."""
-        return ANONYMOUS_LABEL in (self.labels or {})
+        return ANONYMOUS_LABEL in self.labels
 
     @property
     def needs_mount(self) -> bool:

@@ -49,7 +49,7 @@ class MountedVolumes:
         async with self._changing:
             await self._in_thread(partial(self._directories.make, volume.name))
             if not await self._is_mounted(volume):
-                await mount(volume.options or {}, target)
+                await mount(volume.options, target)
             self.adopt(volume, holder)
 
     async def let_go(self, volume: Volume, holder: str) -> None:

@@ -60,8 +60,8 @@ async def _run(command: list[str], limit_s: float, what: str) -> None:
     if limit.cancelled_caught:
         raise EngineError(f"{what}: no answer within {limit_s:g} s")
     if ended.returncode != 0:
-        reason = ended.stderr.decode(errors="replace").strip().rpartition(": ")[2].rstrip(".")
-        raise EngineError(f"{what}: {reason.lower()}")
+        line = next(iter(ended.stderr.decode(errors="replace").splitlines()), "it failed")
+        raise EngineError(f"{what}: {line.rpartition(': ')[2].rstrip('.').lower()}")
 
 
 async def _resolved(words: str) -> str:

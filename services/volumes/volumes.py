@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -46,8 +46,8 @@ class VolumeRequest:
 
     name: str = ""
     driver: str = ""
-    options: Mapping[str, str] | None = None
-    labels: Mapping[str, str] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,12 +323,12 @@ class Volumes:
 def _new(request: VolumeRequest, container_id: str = "") -> Volume:
     """Raises InvalidParameter for a name or options that no volume can have."""
     check_name(request.name)
-    check_options(request.name, request.options or {})
+    check_options(request.name, request.options)
     return Volume(
         name=request.name,
         created_at_ns=time.time_ns(),
-        labels=None if request.labels is None else dict(request.labels),
-        options=None if request.options is None else dict(request.options),
+        labels=dict(request.labels),
+        options=dict(request.options),
         made_for=container_id,
     )
 
@@ -337,7 +337,7 @@ def _named(request: VolumeRequest) -> VolumeRequest:
     """An anonymous volume gets its name and its label."""
     if request.name:
         return request
-    labels = {**(request.labels or {}), ANONYMOUS_LABEL: ""}
+    labels = {**request.labels, ANONYMOUS_LABEL: ""}
     return VolumeRequest(
         name=made_up_name(), driver=request.driver, options=request.options, labels=labels
     )

@@ -49,7 +49,9 @@ class VolumeRoutes:
 
     async def create(self) -> EngineResponse:
         """POST /volumes/create (VolumeCreate)."""
-        body = await read_json(VolumeCreateBody) or VolumeCreateBody()
+        body = await read_json(VolumeCreateBody)
+        if body is None:
+            raise InvalidParameter("invalid JSON: got EOF while reading request body")
         if body.cluster_volume_spec is not None:
             raise NotSupported("cluster volumes are not supported")
         volume = await self._volumes.create(body.request())

@@ -24,7 +24,10 @@ class VolumeCreateBody(Wire, frozen=True, kw_only=True):
     def request(self) -> VolumeRequest:
         """The same, as the volumes service takes it."""
         return VolumeRequest(
-            name=self.name, driver=self.driver, options=self.driver_opts, labels=self.labels
+            name=self.name,
+            driver=self.driver,
+            options=self.driver_opts or {},
+            labels=self.labels or {},
         )
 
 
