@@ -127,10 +127,9 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: volumes, published ports, the network of another container, "
-            "several networks, log drivers other than json-file and none"
+            "not yet: volumes, published ports, several networks, "
+            "log drivers other than json-file and none"
         ),
-        ("DELETE", "/containers/{}"): "not yet: links",
         ("GET", "/images/json"): "without `identity`",
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
         ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
