@@ -11,6 +11,7 @@ import trio
 
 from services.containerd import Containerd
 from services.containers import Container, ContainerTable
+from services.containers.apparmor import AppArmor
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
@@ -64,6 +65,7 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
+    apparmor: AppArmor,
     is_ending: Callable[[], bool],
 ) -> tuple[Containers, Running, Restorer]:
     """The operations on containers, their supervisor, and what brings them back at the start.
@@ -97,6 +99,7 @@ def build_containers(
         dns_search=wanted.dns_search,
         dns_options=wanted.dns_options,
         links=links,
+        apparmor=apparmor,
         disk=disk,
     )
     stopper = Stopper(
@@ -242,7 +245,6 @@ def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
         init=wanted.init,
         init_path=wanted.init_path or _init_path(),
         seccomp_profile=profile,
-        apparmor_profile="",
         no_new_privileges=wanted.no_new_privileges,
         ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in wanted.ulimits),
         cgroup_driver=wanted.cgroup_driver or _cgroup_driver(facts),

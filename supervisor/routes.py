@@ -55,6 +55,7 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         containers=containers,
         images=sources.images,
         events=sources.bus,
+        warnings=lambda: sources.apparmor.warnings,
     )
     images = ImageRoutes(
         sources.images,
@@ -68,7 +69,7 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
     return [
         system.blueprint(),
         images.blueprint(),
-        ContainerRoutes(containers, listing).blueprint(),
+        ContainerRoutes(containers, listing, has_apparmor=sources.facts.apparmor).blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
         ExecRoutes(containers).blueprint(),
@@ -112,6 +113,7 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         runtimes=runtimes,
         default_runtime=defaults.default_runtime,
         init_binary=defaults.init_path.rpartition("/")[2],
+        no_new_privileges=defaults.no_new_privileges,
         seccomp_profile=settings.containers.seccomp_profile,
         containerd_address=str(sources.containerd.address),
         containerd_namespace=sources.containerd.namespace,

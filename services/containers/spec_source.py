@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import trio
 
 from services.containerd import Mount
+from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
 from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
@@ -29,11 +31,19 @@ from services.containers.spec import (
     read_host_devices,
     resolve_user,
 )
+from services.containers.spec.values import Json
 from services.errors import InvalidParameter
 from services.networks import Sandbox
 from services.system import HostFacts
 
 HOST_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+class DefaultProfile(Protocol):
+    """What containers' processes need of AppArmor."""
+
+    def ensure(self) -> None:
+        """Load the default profile unless the kernel has it. Blocks. Raises EngineError."""
 
 
 class SpecSource:
@@ -49,6 +59,7 @@ class SpecSource:
         dns_search: Sequence[str],
         dns_options: Sequence[str],
         links: Links,
+        apparmor: DefaultProfile,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._facts = facts
@@ -58,6 +69,7 @@ class SpecSource:
         self._dns_search = dns_search
         self._dns_options = dns_options
         self._links = links
+        self._apparmor = apparmor
         self._disk = disk
 
     async def container_spec(
@@ -115,7 +127,9 @@ class SpecSource:
             devices=read_host_devices(host),
             defaults=self._defaults,
         )
-        return msgspec.json.encode(build_spec(inputs))
+        spec = build_spec(inputs)
+        self._confine(spec["process"])
+        return msgspec.json.encode(spec)
 
     def _build_exec(
         self, container: Container, config: ExecConfig, link_env: Sequence[str]
@@ -141,6 +155,7 @@ class SpecSource:
             rows_columns=config.console_size or (0, 0),
             link_env=link_env,
         )
+        self._confine(process)
         return msgspec.json.encode(process)
 
     def _files(
@@ -149,6 +164,11 @@ class SpecSource:
         if sandbox is None:
             return files_in(self._directory / joined.files_of)
         return self._write_files(container, sandbox, linked)
+
+    def _confine(self, process: Json) -> None:
+        """A profile that the kernel has lost since the start is loaded again, or nothing starts."""
+        if process.get("apparmorProfile") == DEFAULT_PROFILE:
+            self._apparmor.ensure()
 
     def _write_files(self, container: Container, sandbox: Sandbox, linked: Linked) -> NetworkFiles:
         config = container.definition.config

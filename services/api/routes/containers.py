@@ -34,9 +34,12 @@ _WHOLE_NUMBER = re.compile(r"-?[0-9]+\Z")
 class ContainerRoutes:
     """The operations whose answer is one value."""
 
-    def __init__(self, containers: Containers, listing: ContainerList) -> None:
+    def __init__(
+        self, containers: Containers, listing: ContainerList, *, has_apparmor: bool = False
+    ) -> None:
         self._containers = containers
         self._listing = listing
+        self._has_apparmor = has_apparmor
 
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
@@ -113,6 +116,7 @@ class ContainerRoutes:
             execs=execs,
             links=self._containers.links.shown(container),
             size=size,
+            has_apparmor=self._has_apparmor,
             version=request.api_version,
         )
         return _json(encode(wire))

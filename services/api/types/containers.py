@@ -12,6 +12,7 @@ import msgspec
 from services.api.types.times import human_duration, rfc3339_nano
 from services.api.version import CURRENT, ApiVersion
 from services.containers import Container, Health, MountPoint, State
+from services.containers.apparmor import DEFAULT_PROFILE, container_profile
 from services.containers.config import (
     ContainerConfig,
     EndpointSettings,
@@ -19,6 +20,7 @@ from services.containers.config import (
     NetworkingConfig,
 )
 from services.containers.sizes import Size
+from services.containers.spec.security import parse_security_options
 
 ONE_NETWORK_BELOW: Final = ApiVersion(1, 52)
 MANIFEST_SINCE: Final = ApiVersion(1, 48)
@@ -125,6 +127,7 @@ def inspect_to_wire(
     execs: list[str],
     links: Sequence[str] = (),
     size: Size | None = None,
+    has_apparmor: bool = False,
     version: ApiVersion = CURRENT,
 ) -> dict[str, Any]:
     """The answer of GET /containers/{id}/json. `places` are the paths of the container's files.
@@ -148,7 +151,7 @@ def inspect_to_wire(
         **({"ImageManifestDescriptor": descriptor} if descriptor else {}),
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": _apparmor_profile(container, has_apparmor),
         "ExecIDs": execs or None,
         "HostConfig": {**host_config_to_wire(container), "Links": list(links) or None},
         "GraphDriver": {"Name": definition.snapshotter, "Data": {}},
@@ -158,6 +161,17 @@ def inspect_to_wire(
         "Config": definition.config,
         "NetworkSettings": _network_settings(container, version),
     }
+
+
+def _apparmor_profile(container: Container, has_apparmor: bool) -> str:
+    """What was asked for; from the first start on, what that came to on this host."""
+    host = container.definition.host_config
+    asked = parse_security_options(host.security_opt or ()).apparmor
+    if not container.status.started_at_ns:
+        return asked
+    if not has_apparmor:
+        return ""
+    return container_profile(asked, privileged=host.privileged, default=DEFAULT_PROFILE)
 
 
 def host_config_to_wire(container: Container) -> dict[str, Any]:
