@@ -200,6 +200,7 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
+        root_filesystems=images,
     )
     restorer = Restorer(
         containerd=containerd,

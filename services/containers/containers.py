@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from services.containerd import Containerd
+from services.containers.archives import Archives, RootFilesystems
 from services.containers.config import HostConfig
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
@@ -82,6 +83,7 @@ class Containers:
         updater: Updater,
         sizes: Sizes,
         pruner: Pruner,
+        root_filesystems: RootFilesystems,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -98,6 +100,7 @@ class Containers:
         self.sizes = sizes
         self.pruner = pruner
         self._updater = updater
+        self.archives = Archives(root_filesystems, self.tell)
 
     def count_states(self) -> dict[str, int]:
         """How many containers are running, paused and stopped; restarting ones count as running."""
