@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.containers.spec import MountPoint
-from services.containers.spec.account_files import RootMount
 from services.errors import Conflict, EngineError
+from services.system.roots import RootMount
 
 from .root import DIRECTORY, PLACE, Root, is_directory
 
