@@ -18,9 +18,11 @@ from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
+from services.containers.joining import Joiner
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
+from services.containers.links import Links
 from services.containers.mount_sources import MountSources
 from services.containers.oom import OomCounter
 from services.containers.prune import Pruner
@@ -30,6 +32,7 @@ from services.containers.restore import Restorer
 from services.containers.run import Runs
 from services.containers.running import Running
 from services.containers.runtimes import Runtimes
+from services.containers.shm import SharedMemory
 from services.containers.sizes import Sizes
 from services.containers.spec import SpecDefaults
 from services.containers.spec_source import SpecSource
@@ -85,6 +88,12 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
+    links = Links(table, directory=directory, disk=disk)
+    shm = SharedMemory(settings.exec_root / "shm")
+
+    def own_shm(container_id: str) -> str:
+        return str(shm.path(container_id)) if shm.is_held(container_id) else ""
+
     specs = SpecSource(
         facts=facts,
         defaults=defaults,
@@ -92,6 +101,7 @@ def build_containers(
         dns=wanted.dns,
         dns_search=wanted.dns_search,
         dns_options=wanted.dns_options,
+        links=links,
         apparmor=apparmor,
         disk=disk,
     )
@@ -146,6 +156,10 @@ def build_containers(
                 state_directory=settings.exec_root / "runc",
                 systemd_cgroup=defaults.cgroup_driver == "systemd",
             ),
+            table=table,
+            joiner=Joiner(table, own_shm),
+            links=links,
+            shm=shm,
             engine_id=engine_id,
             oom_kills=OomCounter(cgroups).kills,
             disk=disk,
@@ -183,6 +197,7 @@ def build_containers(
         remover=remover,
         execs=execs,
         terminals=terminals,
+        links=links,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
         sizes=sizes,
@@ -192,6 +207,7 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
+        root_filesystems=images,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -203,11 +219,13 @@ def build_containers(
         networks=networks,
         sources=sources,
         terminals=terminals,
+        links=links,
         reclaimer=Reclaimer(
             containerd=containerd,
             table=table,
             runs=runs,
             networks=networks,
+            shm=shm,
             terminals=terminals,
             root_filesystems=images,
             volumes=volumes,

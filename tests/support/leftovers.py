@@ -100,6 +100,7 @@ class Leftovers:
         yield from (path for path in (self._folder / "d.sock", self._folder / "pid") if _is(path))
         for pattern in (
             "netns/*",
+            "shm/*",
             "io/*",
             "mounts/*",
             "containerd/daemon/io.containerd.runtime.v2.task/*/*",
