@@ -12,6 +12,7 @@ import trio
 from services.containerd import Containerd
 from services.containers import Container, ContainerTable
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
@@ -63,6 +64,7 @@ def build_containers(
     images: Images,
     networks: Networks,
     apparmor: AppArmor,
+    cdi: CdiDevices,
     is_ending: Callable[[], bool],
 ) -> tuple[Containers, Running, Restorer]:
     """The operations on containers, their supervisor, and what brings them back at the start.
@@ -90,6 +92,7 @@ def build_containers(
         dns_search=wanted.dns_search,
         dns_options=wanted.dns_options,
         apparmor=apparmor,
+        cdi=cdi,
         disk=disk,
     )
     stopper = Stopper(
@@ -236,6 +239,7 @@ def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
         ipc_mode=wanted.ipc_mode,
         cgroupns_mode=wanted.cgroupns_mode,
         data_root=str(settings.data_root),
+        cdi=bool(wanted.cdi_directories),
     )
 
 

@@ -23,6 +23,7 @@ from services.api.tls import TLSConfig, server_context
 from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
 from services.containers import ContainerTable
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
 from services.containers.restore import Restorer
@@ -105,6 +106,7 @@ def build_parts(
         engine_id=engine_id,
     )
     apparmor = AppArmor(is_enabled=facts.apparmor)
+    cdi = CdiDevices(settings.containers.cdi_directories)
     defaults = spec_defaults(settings, facts)
     containers, running, restorer = build_containers(
         settings,
@@ -119,6 +121,7 @@ def build_parts(
         images=images,
         networks=networks,
         apparmor=apparmor,
+        cdi=cdi,
         is_ending=is_ending,
     )
     listeners = _listeners(settings, environment)
@@ -134,6 +137,7 @@ def build_parts(
         containers=containers,
         networks=networks,
         apparmor=apparmor,
+        cdi=cdi,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,

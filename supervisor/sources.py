@@ -10,6 +10,7 @@ from services.api.hosts import Host
 from services.api.identity import AppConfig
 from services.containerd import Containerd
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.spec import SpecDefaults
 from services.events import EventBus
@@ -38,6 +39,7 @@ class RouteSources:
     images: Images
     networks: Networks
     apparmor: AppArmor
+    cdi: CdiDevices
     containers: Containers
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     hosts: tuple[Host, ...]

@@ -12,6 +12,7 @@ import trio
 
 from services.containerd import Mount
 from services.containers.apparmor import DEFAULT_PROFILE
+from services.containers.cdi import CdiDevices
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
 from services.containers.files import hosts_text, resolv_conf_text, write_files
@@ -56,6 +57,7 @@ class SpecSource:
         dns_search: Sequence[str],
         dns_options: Sequence[str],
         apparmor: DefaultProfile,
+        cdi: CdiDevices,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._facts = facts
@@ -65,6 +67,7 @@ class SpecSource:
         self._dns_search = dns_search
         self._dns_options = dns_options
         self._apparmor = apparmor
+        self._cdi = cdi
         self._disk = disk
 
     async def container_spec(
@@ -105,6 +108,7 @@ class SpecSource:
             defaults=self._defaults,
         )
         spec = build_spec(inputs)
+        self._cdi.inject(spec, host.device_requests or ())
         self._confine(spec["process"])
         return msgspec.json.encode(spec)
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from services.containers.apparmor import DEFAULT_PROFILE
+from services.containers.cdi import CdiDevices
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
@@ -47,6 +48,7 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
         dns_search=(),
         dns_options=(),
         apparmor=kernel,
+        cdi=CdiDevices(()),
         disk=trio.CapacityLimiter(1),
     )
 
