@@ -19,9 +19,11 @@ from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
+from services.containers.joining import Joiner
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
+from services.containers.links import Links
 from services.containers.oom import OomCounter
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
@@ -30,6 +32,7 @@ from services.containers.restore import Restorer
 from services.containers.run import Runs
 from services.containers.running import Running
 from services.containers.runtimes import Runtimes
+from services.containers.shm import SharedMemory
 from services.containers.sizes import Sizes
 from services.containers.spec import SpecDefaults
 from services.containers.spec_source import SpecSource
@@ -84,6 +87,12 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
+    links = Links(table, directory=directory, disk=disk)
+    shm = SharedMemory(settings.exec_root / "shm")
+
+    def own_shm(container_id: str) -> str:
+        return str(shm.path(container_id)) if shm.is_held(container_id) else ""
+
     specs = SpecSource(
         facts=facts,
         defaults=defaults,
@@ -91,6 +100,7 @@ def build_containers(
         dns=wanted.dns,
         dns_search=wanted.dns_search,
         dns_options=wanted.dns_options,
+        links=links,
         apparmor=apparmor,
         cdi=cdi,
         disk=disk,
@@ -143,6 +153,10 @@ def build_containers(
                 state_directory=settings.exec_root / "runc",
                 systemd_cgroup=defaults.cgroup_driver == "systemd",
             ),
+            table=table,
+            joiner=Joiner(table, own_shm),
+            links=links,
+            shm=shm,
             engine_id=engine_id,
             oom_kills=OomCounter(cgroups).kills,
             disk=disk,
@@ -179,6 +193,7 @@ def build_containers(
         remover=remover,
         execs=execs,
         terminals=terminals,
+        links=links,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
         sizes=sizes,
@@ -188,6 +203,7 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
+        root_filesystems=images,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -198,11 +214,13 @@ def build_containers(
         remover=remover,
         networks=networks,
         terminals=terminals,
+        links=links,
         reclaimer=Reclaimer(
             containerd=containerd,
             table=table,
             runs=runs,
             networks=networks,
+            shm=shm,
             terminals=terminals,
             root_filesystems=images,
             directory=directory,

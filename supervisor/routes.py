@@ -12,6 +12,7 @@ from services.api.components import Components
 from services.api.container_list import ContainerList
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
+from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
@@ -73,6 +74,7 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         ContainerRoutes(containers, listing, has_apparmor=sources.facts.apparmor).blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
+        ContainerFileRoutes(containers).blueprint(),
         ExecRoutes(containers).blueprint(),
         networks.blueprint(),
         absent_blueprint(),
