@@ -12,6 +12,7 @@ import trio
 from services.containerd import Containerd
 from services.containers import Container, ContainerTable
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
@@ -69,6 +70,7 @@ def build_containers(
     networks: Networks,
     volumes: Volumes,
     apparmor: AppArmor,
+    cdi: CdiDevices,
     is_ending: Callable[[], bool],
 ) -> tuple[Containers, Running, Restorer]:
     """The operations on containers, their supervisor, and what brings them back at the start.
@@ -103,6 +105,7 @@ def build_containers(
         dns_options=wanted.dns_options,
         links=links,
         apparmor=apparmor,
+        cdi=cdi,
         disk=disk,
     )
     stopper = Stopper(
@@ -263,6 +266,7 @@ def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
         ipc_mode=wanted.ipc_mode,
         cgroupns_mode=wanted.cgroupns_mode,
         data_root=str(settings.data_root),
+        cdi=bool(wanted.cdi_directories),
     )
 
 

@@ -25,6 +25,7 @@ from services.api.tls import TLSConfig, server_context
 from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
 from services.containers import ContainerTable
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
 from services.containers.restore import Restorer
@@ -120,6 +121,7 @@ def build_parts(
         disk=trio.CapacityLimiter(VOLUME_THREADS),
     )
     apparmor = AppArmor(is_enabled=facts.apparmor)
+    cdi = CdiDevices(settings.containers.cdi_directories)
     defaults = spec_defaults(settings, facts)
     containers, running, restorer = build_containers(
         settings,
@@ -135,6 +137,7 @@ def build_parts(
         networks=networks,
         volumes=volumes,
         apparmor=apparmor,
+        cdi=cdi,
         is_ending=is_ending,
     )
     listeners = _listeners(settings, environment)
@@ -151,6 +154,7 @@ def build_parts(
         networks=networks,
         volumes=volumes,
         apparmor=apparmor,
+        cdi=cdi,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,

@@ -58,6 +58,7 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         images=sources.images,
         events=sources.bus,
         warnings=lambda: sources.apparmor.warnings,
+        devices=sources.cdi.list,
     )
     images = ImageRoutes(
         sources.images,
@@ -119,6 +120,7 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         init_binary=defaults.init_path.rpartition("/")[2],
         no_new_privileges=defaults.no_new_privileges,
         seccomp_profile=settings.containers.seccomp_profile,
+        cdi_directories=sources.cdi.directories,
         containerd_address=str(sources.containerd.address),
         containerd_namespace=sources.containerd.namespace,
         firewall="nftables" if settings.network.firewall else "",

@@ -10,6 +10,7 @@ from services.api.hosts import Host
 from services.api.identity import AppConfig
 from services.containerd import Containerd
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.spec import SpecDefaults
 from services.events import EventBus
@@ -40,6 +41,7 @@ class RouteSources:
     networks: Networks
     volumes: Volumes
     apparmor: AppArmor
+    cdi: CdiDevices
     containers: Containers
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     hosts: tuple[Host, ...]

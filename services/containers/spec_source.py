@@ -14,6 +14,7 @@ import trio
 
 from services.containerd import Mount
 from services.containers.apparmor import DEFAULT_PROFILE
+from services.containers.cdi import CdiDevices
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
 from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
@@ -76,6 +77,7 @@ class SpecSource:
         dns_options: Sequence[str],
         links: Links,
         apparmor: DefaultProfile,
+        cdi: CdiDevices,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._facts = facts
@@ -86,6 +88,7 @@ class SpecSource:
         self._dns_options = dns_options
         self._links = links
         self._apparmor = apparmor
+        self._cdi = cdi
         self._disk = disk
 
     async def container_spec(
@@ -132,6 +135,7 @@ class SpecSource:
             defaults=self._defaults,
         )
         spec = build_spec(inputs)
+        self._cdi.inject(spec, host.device_requests or ())
         self._confine(spec["process"])
         return msgspec.json.encode(spec)
 

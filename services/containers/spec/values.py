@@ -113,7 +113,8 @@ class SpecDefaults:
     `seccomp_profile` is "builtin", "unconfined" or the text of a JSON profile. `apparmor_profile`
     is used where the kernel has AppArmor. `runtimes` are the names that HostConfig.Runtime may
     take. `shm_size_bytes` and the modes fill in what a request leaves out.
-    `recursive_read_only`: the runtime knows the mount option "rro" (runc does since 1.1).
+    `cdi`: requests for devices may name CDI's. `recursive_read_only`: the runtime knows the mount
+    option "rro" (runc does since 1.1).
     """
 
     runtimes: frozenset[str] = frozenset(("runc", "io.containerd.runc.v2"))
@@ -131,6 +132,7 @@ class SpecDefaults:
     cgroupns_mode: str = ""  # "" is private on cgroup v2, host on v1
     data_root: str = ""
     recursive_read_only: bool = True
+    cdi: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
