@@ -22,6 +22,7 @@ from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
+from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, OpenHost
 from services.networks import Networks
@@ -58,6 +59,7 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         images=sources.images,
         events=sources.bus,
         warnings=lambda: sources.apparmor.warnings,
+        devices=sources.cdi.list,
     )
     images = ImageRoutes(
         sources.images,
@@ -78,6 +80,7 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         ContainerFileRoutes(containers).blueprint(),
         ExecRoutes(containers).blueprint(),
         networks.blueprint(),
+        VolumeRoutes(sources.volumes).blueprint(),
         absent_blueprint(),
     ]
 
@@ -119,6 +122,7 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         init_binary=defaults.init_path.rpartition("/")[2],
         no_new_privileges=defaults.no_new_privileges,
         seccomp_profile=settings.containers.seccomp_profile,
+        cdi_directories=sources.cdi.directories,
         containerd_address=str(sources.containerd.address),
         containerd_namespace=sources.containerd.namespace,
         firewall="nftables" if settings.network.firewall else "",

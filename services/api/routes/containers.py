@@ -24,7 +24,7 @@ from services.containers import (
     list_processes,
 )
 from services.containers.config import ContainerConfig, HostConfig
-from services.errors import Conflict, InvalidParameter, NotFound, NotSupported
+from services.errors import Conflict, InvalidParameter, NotFound
 
 NO_CONTENT = 204
 CREATED = 201
@@ -114,6 +114,7 @@ class ContainerRoutes:
             container,
             places=places,
             execs=execs,
+            links=self._containers.links.shown(container),
             size=size,
             has_apparmor=self._has_apparmor,
             version=request.api_version,
@@ -190,10 +191,13 @@ class ContainerRoutes:
     async def remove(self, ref: str) -> EngineResponse:
         """DELETE /containers/{id} (ContainerDelete)."""
         query = current_request().query
-        container = self._containers.find(ref)
         if query.boolean("link"):
-            raise NotSupported("removing a link alone is not supported")
-        await self._containers.remove(container, force=query.boolean("force"))
+            await self._containers.remove_link(ref)
+            return _empty()
+        container = self._containers.find(ref)
+        await self._containers.remove(
+            container, force=query.boolean("force"), volumes=query.boolean("v")
+        )
         return _empty()
 
 

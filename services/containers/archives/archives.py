@@ -202,14 +202,16 @@ class Archives:
     async def _readable(self, container: Container) -> AsyncIterator[Root]:
         await container.settle()
         async with AsyncExitStack() as stack:
+            root: Root | None = None
             if container.state.has_task:
                 opening = partial(open_running, container.status.pid, container.id)
                 with suppress(Conflict):  # it has just ended
-                    yield await stack.enter_async_context(self._opened(opening))
-                    return
-            mounts = await self._root_filesystems.rootfs_mounts(container.id)
-            opening = partial(open_to_read, mounts, container.definition.mounts)
-            yield await stack.enter_async_context(self._opened(opening))
+                    root = await stack.enter_async_context(self._opened(opening))
+            if root is None:
+                mounts = await self._root_filesystems.rootfs_mounts(container.id)
+                opening = partial(open_to_read, mounts, container.definition.mounts)
+                root = await stack.enter_async_context(self._opened(opening))
+            yield root
 
     @asynccontextmanager
     async def _writable(self, container: Container) -> AsyncIterator[Root]:
