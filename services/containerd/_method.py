@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from betterproto2 import Message
-from grpclib.const import Cardinality
+
+from ._grpc import Cardinality
 
 RPC_LIMIT_S: Final = 10.0
 SLOW_RPC_LIMIT_S: Final = 60.0  # what starts a program, unmounts, syncs or walks a directory tree

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from grpclib.const import Cardinality
-
 from protos.generated.containerd.services.containers.v1 import (
     Container,
     ContainerRuntime,
@@ -21,6 +19,7 @@ from protos.generated.containerd.services.containers.v1 import (
 )
 from protos.generated.wire import Any, Empty, FieldMask
 
+from ._grpc import Cardinality
 from ._method import SLOW_RPC_LIMIT_S, Method
 from ._wire import SPEC_TYPE_URL, from_runc_options, to_ns, to_runc_options
 from .connection import Connection
