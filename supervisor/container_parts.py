@@ -211,6 +211,7 @@ def build_containers(
             remove=remover.remove,
         ),
         images=images,
+        volumes=volumes,
     )
     restorer = Restorer(
         containerd=containerd,

@@ -29,6 +29,7 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links, split_link_name, unlinked
 from services.containers.logs import Extent, LogReader
 from services.containers.model import State
+from services.containers.mount_sources import VolumeUse
 from services.containers.names import checked_name
 from services.containers.prune import Pruner
 from services.containers.remove import Remover
@@ -89,6 +90,7 @@ class Containers:
         sizes: Sizes,
         pruner: Pruner,
         images: ImagesAndRoots,
+        volumes: VolumeUse,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -105,7 +107,7 @@ class Containers:
         self.sizes = sizes
         self.pruner = pruner
         self._updater = updater
-        self.archives = Archives(images, self.tell)
+        self.archives = Archives(images, volumes, self.tell)
         self.committer = Committer(
             archives=self.archives,
             images=images,

@@ -54,6 +54,9 @@ class EventSink(Protocol):
     ) -> Any:
         """Run `change` and store `events` in one transaction; publish them once it is durable."""
 
+    async def commit_soon(self, *events: Event) -> None:
+        """Store and publish events; they need not be durable when this returns."""
+
 
 class Reader(Protocol):
     """What the journal needs of the store."""
@@ -128,6 +131,13 @@ class Journal:
     async def tell(self, *events: Event) -> None:
         """Publish events that no change of a row goes with."""
         await self._events.commit(*events)
+
+    async def mention(self, *events: Event) -> None:
+        """Publish events of what does not outlive the daemon: in order, but not waited for.
+
+        Killed at once, the daemon forgets them together with what they told of.
+        """
+        await self._events.commit_soon(*events)
 
 
 def container_event(

@@ -53,6 +53,8 @@ LOOKUPS_AT_ONCE: Final = 16
 STARTS_AT_ONCE: Final = 16
 FREEZES_LIMIT: Final = 1000
 
+TASK_TOPICS: Final = ("/tasks/oom", "/tasks/paused", "/tasks/resumed")
+"""What of containerd's events `Restorer.task_event` acts on."""
 NEEDED_LIMIT_S: Final = 30.0
 """How long a start waits for those of other containers that it needs; they may need each other."""
 
