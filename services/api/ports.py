@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from services.images import Deleted, Image, ImageFilters, Untagged
+from services.images import Deleted, Image, ImageFilters, Platform, Untagged
 from services.images.load import LoadSink
 from services.images.ports import Body
 
@@ -23,13 +24,18 @@ class ImageLister(Protocol):
 class ImageLoader(Protocol):
     """`docker load`."""
 
-    async def load(self, body: Body, report: LoadSink) -> None: ...
+    async def load(
+        self, body: Body, report: LoadSink, platform: Platform | None = None
+    ) -> None: ...
 
 
 class ImageStore(ImageLister, ImageLoader, Protocol):
     """All that is done with images that are here."""
 
     async def inspect(self, ref: str) -> Image: ...
+    def save(
+        self, names: Sequence[str], platform: Platform | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
     async def tag(self, ref: str, name: str) -> Image: ...
     async def remove(self, ref: str, *, force: bool = False) -> Sequence[Untagged | Deleted]: ...
 

@@ -38,7 +38,6 @@ UNSUPPORTED: Final = (
     *_table("searching a registry is not supported yet", "GET /images/search"),
     *_table("pruning images is not supported yet", "POST /images/prune"),
     *_table("reading attestations is not supported yet", "GET /images/{name}/attestations"),
-    *_table("saving images is not supported yet", "GET /images/{name}/get", "GET /images/get"),
     *_table(
         "asking a registry is not supported yet",
         "POST /auth",
@@ -112,7 +111,9 @@ LIMITS: Final = MappingProxyType(
         ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
         ("DELETE", "/images/{}"): "not yet: one platform alone",
         ("POST", "/images/create"): "not yet: pulling (`fromImage`)",
-        ("POST", "/images/load"): "not yet: one platform alone",
+        ("POST", "/images/load"): "not yet: several platforms, but not all",
+        ("GET", "/images/get"): "not yet: several platforms, but not all",
+        ("GET", "/images/{}/get"): "not yet: several platforms, but not all",
         ("GET", "/networks"): "the predefined networks, which are all there are",
         ("GET", "/networks/{}"): "the predefined networks, which are all there are",
         ("POST", "/volumes/create"): "the local driver; no cluster volumes",

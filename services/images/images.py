@@ -7,8 +7,8 @@ catalog is still so when it is done; what only moves data runs side by side.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -32,6 +32,7 @@ from .platform import Platform, host_platform
 from .ports import Body, ContainerdClient, EventSink, ImageUsers
 from .reference import Reference, parse_reference
 from .removal import Removal, plan_removal
+from .save import Saver, choose
 from .survey import Surveyor
 from .unpack import Unpacker
 
@@ -93,6 +94,9 @@ class Images:
             leases=self._leases,
             limiter=trio.CapacityLimiter(MAX_LOADS),
         )
+        self._saver = Saver(
+            containerd=containerd, surveyor=surveyor, leases=self._leases, host=host
+        )
         self._names = ImageNames(containerd.images)
         self._changing = trio.Lock()
 
@@ -118,16 +122,37 @@ class Images:
                 await self._index.current()  # so that the first question need not wait for it
             await trio.sleep(TIDY_EVERY_S)
 
-    async def load(self, body: Body, report: LoadSink) -> None:
+    async def load(self, body: Body, report: LoadSink, platform: Platform | None = None) -> None:
         """Load the images of an archive as it arrives (`docker load`), telling `report` of it.
+
+        With a `platform`, that one alone of each; an image without it is refused.
 
         The archive may be docker's or an OCI layout, plain or compressed. Cancelled or failed, it
         has loaded nothing. An image whose name moved to another one stays without a name.
 
         Raises:
             InvalidParameter: not an archive, damaged, hostile, or its parts do not fit together.
+            NotFound: an image does not provide the platform.
         """
-        await self._loader.load(body, name=self._name_loaded, report=report)
+        await self._loader.load(body, name=self._name_loaded, report=report, platform=platform)
+
+    @asynccontextmanager
+    async def save(
+        self, names: Sequence[str], platform: Platform | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """An archive of the images that `names` mean, in pieces (`docker save`).
+
+        Raises:
+            NotFound: one matches nothing, or has no such platform.
+        """
+        try:
+            chosen = choose(await self._index.current(), names)
+        except NotFound:
+            chosen = choose(await self._index.current(fresh=True), names)
+        async with self._saver.archive(chosen, platform) as pieces:
+            for image in {one.image.id: one.image for one in chosen}.values():
+                await self._tell(image, "save", image.id)
+            yield pieces
 
     async def compose(self, recipe: Recipe, reference: Reference | None, action: str) -> ImageId:
         """Make an image (`docker commit`, `docker import`) and name it, if `reference` is given.

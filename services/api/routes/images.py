@@ -27,6 +27,7 @@ from services.errors import InvalidParameter, NotFound, NotSupported
 from services.images import Image, ImageFilters, ImageUse, Platform
 from services.images.model import chain_ids
 from services.images.ports import ImageUsers
+from services.images.save import only_one
 
 SHARED_SIZE_SINCE = ApiVersion(1, 42)
 MANIFESTS_IN_LIST_SINCE = ApiVersion(1, 47)
@@ -62,6 +63,8 @@ class ImageRoutes:
             (one, outlives_client(self.remove), "DELETE"),
         ):
             blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        blueprint.add_url_rule("/images/get", "save_all", self.save, methods=["GET"])
+        blueprint.add_url_rule(f"{one}/get", "save", self.save, methods=["GET"])
         return blueprint
 
     async def list(self) -> EngineResponse:
@@ -121,10 +124,23 @@ class ImageRoutes:
         """POST /images/load (ImageLoad). What goes wrong is told in the stream, as dockerd does."""
         request = current_request()
         query = request.query
-        if request.api_version >= PLATFORM_SINCE and any(query.values("platform")):
-            raise NotSupported("loading one platform of an image alone is not supported yet")
+        platform = None
+        if request.api_version >= PLATFORM_SINCE:
+            platform = only_one([parse_platform(p) for p in query.values("platform") if p])
         is_quiet = query.boolean("quiet", default=True)
-        return StreamResponse(LoadAnswer(self._images, request.body, is_quiet=is_quiet).lines())
+        answer = LoadAnswer(self._images, request.body, is_quiet=is_quiet, platform=platform)
+        return StreamResponse(answer.lines())
+
+    async def save(self, name: str = "") -> EngineResponse:
+        """GET /images/get and /images/{name}/get (ImageGetAll, ImageGet)."""
+        request = current_request()
+        query = request.query
+        names = (name,) if name else query.values("names")
+        platform = None
+        if request.api_version >= PLATFORM_SINCE:
+            platform = only_one([parse_platform(p) for p in query.values("platform") if p])
+        archive = self._images.save(names, platform)
+        return StreamResponse(archive, content_type="application/x-tar")
 
     async def tag(self, name: str) -> EngineResponse:
         """POST /images/{name}/tag (ImageTag)."""

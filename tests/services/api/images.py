@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -20,6 +21,7 @@ from services.images import (
     Loaded,
     Manifest,
     OciDescriptor,
+    Platform,
     RunConfig,
     Untagged,
     parse_reference,
@@ -147,6 +149,7 @@ class MemoryImages:
     reports: list[IngestProgress | Loaded] = field(default_factory=list)
     load_error: Exception | None = None
     loaded_bytes: int = 0
+    loaded_platform: Platform | None = None
     load_ended: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -176,7 +179,20 @@ class MemoryImages:
             self.images.append(replace(match.image, names=left))
         return removal.answer(match.image.id)
 
-    async def load(self, body: Body, report: LoadSink) -> None:
+    @asynccontextmanager
+    async def save(
+        self, names: Sequence[str], platform: Platform | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        for name in names:
+            await self.inspect(name)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield repr((tuple(names), platform)).encode()
+
+        yield pieces()
+
+    async def load(self, body: Body, report: LoadSink, platform: Platform | None = None) -> None:
+        self.loaded_platform = platform
         try:
             async for piece in body:
                 self.loaded_bytes += len(piece)
