@@ -162,6 +162,7 @@ def build_containers(
         disk=disk,
     )
     sizes = Sizes(containerd.snapshots)
+    updater = Updater(tasks=containerd.tasks, journal=journal, facts=facts)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -174,7 +175,7 @@ def build_containers(
         execs=execs,
         terminals=terminals,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
-        updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
+        updater=updater,
         sizes=sizes,
         pruner=Pruner(
             table=table,
@@ -204,6 +205,7 @@ def build_containers(
         ),
         engine_id=engine_id,
         start=containers.start,
+        finish_update=updater.finish,
     )
     return containers, running, restorer
 

@@ -177,7 +177,7 @@ class _Libc:
 
 
 def _wrap_network(faults: Faults) -> None:
-    netns._libc = _Libc(netns._libc, faults)  # type: ignore[misc]
+    netns._libc = _Libc(netns._libc, faults)  # type: ignore[assignment,misc]
     send, nft = Batch.send, firewall._nft
 
     def counted_send(self: Batch, netlink: Any) -> None:
