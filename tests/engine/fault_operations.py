@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from tests.engine.many import EXIT_7
@@ -296,8 +295,10 @@ def kernel_pids_limit(pid: int) -> str:
     with open(f"/proc/{pid}/cgroup") as file:
         lines = [line.strip().split(":", 2) for line in file]
     places = {controller: path for _, names, path in lines for controller in names.split(",")}
-    folder = f"/sys/fs/cgroup/pids{places['pids']}" if "pids" in places else (
-        f"/sys/fs/cgroup{places['']}"
+    folder = (
+        f"/sys/fs/cgroup/pids{places['pids']}"
+        if "pids" in places
+        else (f"/sys/fs/cgroup{places['']}")
     )
     with open(f"{folder}/pids.max") as file:
         return file.read().strip()

@@ -16,11 +16,11 @@ from contextlib import suppress
 
 import pytest
 
-from tests.engine.fault_checks import actions, misordered, wait_true
+from tests.engine.fault_checks import actions, inspect_all, misordered, untrue, wait_true
 from tests.engine.fault_operations import OPERATIONS, Operation, Scene
 from tests.support.crashable import FaultableDaemon, faultable_daemon
 from tests.support.daemon import wait_until
-from tests.support.faults import SIDES, FaultPoint
+from tests.support.faults import FaultPoint, points_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
@@ -28,7 +28,7 @@ SHARE = int(os.environ.get("FAULT_SHARE", "12"))
 SHIFT = int(os.environ.get("FAULT_SHIFT", str(int(time.time()) // 86400)))
 ONLY = os.environ.get("FAULT_ONLY", "")
 QUIET_S = 0.3
-DEATH_LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 _numbers = itertools.count()
 
@@ -40,14 +40,17 @@ def faultable() -> Iterator[FaultableDaemon]:
         yield daemon
 
 
-def wait_quiet(daemon: FaultableDaemon) -> bool:
-    """Wait until nothing more is done; False if the daemon has died."""
-    def is_quiet() -> bool:
-        with suppress(OSError, AssertionError):
-            return daemon.steps()[1] > QUIET_S
-        return not daemon.is_running
+def wait_over(daemon: FaultableDaemon) -> bool:
+    """Wait until all is done that was to be done; False if the daemon has died of it."""
 
-    wait_until(is_quiet, "nothing more is done", limit_s=DEATH_LIMIT_S)
+    def is_over() -> bool:
+        if not daemon.is_running:
+            return True
+        with suppress(OSError, AssertionError, http.client.HTTPException):  # as it dies
+            return daemon.steps()[1] > QUIET_S and not untrue(daemon, inspect_all(daemon))
+        return False
+
+    wait_until(is_over, "all is done", limit_s=LIMIT_S)
     return daemon.is_running
 
 
@@ -58,17 +61,11 @@ def enumerate_points(daemon: FaultableDaemon, operation: Operation) -> list[Faul
     wait_true(daemon, f"{operation.name} is prepared")
     daemon.arm(None)
     operation.act(scene)
-    wait_quiet(daemon)
-    wait_true(daemon, f"{operation.name} is done")
+    assert wait_over(daemon)
     labels, _ = daemon.steps()
     daemon.remove_containers()
     wait_true(daemon, f"{operation.name} is cleared away")
-    return [
-        FaultPoint(step=label, side=side)
-        for label in labels
-        for side in SIDES
-        if side != "during" or label.startswith("containerd ")
-    ]
+    return points_of(labels)
 
 
 def chosen(points: Sequence[FaultPoint]) -> list[FaultPoint]:
@@ -86,7 +83,7 @@ def die_and_return(daemon: FaultableDaemon, operation: Operation, point: FaultPo
     daemon.arm(point)
     with suppress(OSError, http.client.HTTPException):
         operation.act(scene)
-    died = not wait_quiet(daemon)
+    died = not wait_over(daemon)
     if died:
         assert daemon.process is not None
         daemon.process.wait()

@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,25 @@ from services.events import EventBus
 from services.networks import firewall, netns
 from services.networks.rtnetlink import Batch
 
-SIDES = ("before", "during", "after")
 READING = ("Get", "List", "ListStream", "Stat", "Mounts", "Version", "Info", "Read", "Usage",
-           "ListPids", "Metrics", "Status", "ListStatuses", "ListResources", "Plugins",
-           "Server")  # fmt: skip
+           "ListPids", "Metrics", "Status", "ListStatuses", "ListResources", "Plugins", "Server",
+           "Wait", "Publish")  # fmt: skip
 """Calls that change nothing: to die at one is to die after the step before it."""
 
 DURING_S = (0.0005, 0.06)
 """How long after a call was begun `during` kills; runc takes some 50 ms for what it does."""
 
-_ID = re.compile(r"[0-9a-f]{12,64}")
+_ID = re.compile(r"[0-9a-f]{12,64}|(?<=veth)[0-9a-f]{8}")
+
+
+def points_of(labels: Sequence[str]) -> list[FaultPoint]:
+    """The points of steps that came in this order: after one is before the next."""
+    first = [FaultPoint(step=label, side="before") for label in labels[:1]]
+    return first + [
+        FaultPoint(step=label, side=side)
+        for label in labels
+        for side in (("during", "after") if label.startswith("containerd ") else ("after",))
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +94,7 @@ class Faults:
             if point.side == "before":
                 die()
             if point.side == "during":
-                delay_s = random.Random(label).uniform(*DURING_S)  # noqa: S311 (no secret)
+                delay_s = random.Random(label).uniform(*DURING_S)
                 timer = threading.Timer(delay_s, die)
                 timer.daemon = True
                 timer.start()
@@ -199,7 +208,7 @@ def _wrap_network(faults: Faults) -> None:
 
 
 def _wrap_files(faults: Faults) -> None:
-    for name in ("mkdir", "rmdir", "unlink", "mkfifo", "rename", "replace", "ftruncate"):
+    for name in ("mkdir", "rmdir", "unlink", "mkfifo", "rename", "replace"):
         setattr(os, name, _counted_file_call(faults, name, getattr(os, name)))
     os.open = _counted_open(faults, os.open)
     io.open = _counted_write(faults, io.open)
@@ -207,11 +216,11 @@ def _wrap_files(faults: Faults) -> None:
 
 def _counted_file_call(faults: Faults, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     def counted(path: Any, *arguments: Any, **options: Any) -> Any:
-        in_folder = options.get("dir_fd") is not None
-        if not in_folder and name != "ftruncate" and not faults.is_ours(path):
+        in_folder = options.get("dir_fd") is not None  # a tree is being removed
+        is_there = os.path.lexists(path) if not in_folder else True
+        if not in_folder and (not faults.is_ours(path) or is_there is name.startswith("mk")):
             return call(path, *arguments, **options)
-        what = "" if isinstance(path, int) else f" {faults.name_of(path)}"
-        label = faults.enter(f"{name}{what}")
+        label = faults.enter(f"{name} {faults.name_of(path)}")
         try:
             return call(path, *arguments, **options)
         finally:
