@@ -11,15 +11,18 @@ import trio
 
 from services.containerd import Containerd
 from services.containers import Container, ContainerTable
+from services.containers.apparmor import AppArmor
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
+from services.containers.joining import Joiner
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
+from services.containers.links import Links
 from services.containers.oom import OomCounter
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
@@ -28,6 +31,7 @@ from services.containers.restore import Restorer
 from services.containers.run import Runs
 from services.containers.running import Running
 from services.containers.runtimes import Runtimes
+from services.containers.shm import SharedMemory
 from services.containers.sizes import Sizes
 from services.containers.spec import SpecDefaults
 from services.containers.spec_source import SpecSource
@@ -61,6 +65,7 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
+    apparmor: AppArmor,
     is_ending: Callable[[], bool],
 ) -> tuple[Containers, Running, Restorer]:
     """The operations on containers, their supervisor, and what brings them back at the start.
@@ -80,6 +85,12 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
+    links = Links(table, directory=directory, disk=disk)
+    shm = SharedMemory(settings.exec_root / "shm")
+
+    def own_shm(container_id: str) -> str:
+        return str(shm.path(container_id)) if shm.is_held(container_id) else ""
+
     specs = SpecSource(
         facts=facts,
         defaults=defaults,
@@ -87,6 +98,8 @@ def build_containers(
         dns=wanted.dns,
         dns_search=wanted.dns_search,
         dns_options=wanted.dns_options,
+        links=links,
+        apparmor=apparmor,
         disk=disk,
     )
     stopper = Stopper(
@@ -137,6 +150,10 @@ def build_containers(
                 state_directory=settings.exec_root / "runc",
                 systemd_cgroup=defaults.cgroup_driver == "systemd",
             ),
+            table=table,
+            joiner=Joiner(table, own_shm),
+            links=links,
+            shm=shm,
             engine_id=engine_id,
             oom_kills=OomCounter(cgroups).kills,
             disk=disk,
@@ -174,6 +191,7 @@ def build_containers(
         remover=remover,
         execs=execs,
         terminals=terminals,
+        links=links,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=updater,
         sizes=sizes,
@@ -183,6 +201,7 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
+        root_filesystems=images,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -193,11 +212,13 @@ def build_containers(
         remover=remover,
         networks=networks,
         terminals=terminals,
+        links=links,
         reclaimer=Reclaimer(
             containerd=containerd,
             table=table,
             runs=runs,
             networks=networks,
+            shm=shm,
             terminals=terminals,
             root_filesystems=images,
             directory=directory,
@@ -227,7 +248,6 @@ def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
         init=wanted.init,
         init_path=wanted.init_path or _init_path(),
         seccomp_profile=profile,
-        apparmor_profile="",
         no_new_privileges=wanted.no_new_privileges,
         ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in wanted.ulimits),
         cgroup_driver=wanted.cgroup_driver or _cgroup_driver(facts),

@@ -22,6 +22,7 @@ from services.api.systemd import ActivatedSockets
 from services.api.tls import TLSConfig, server_context
 from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
 from services.containers import ContainerTable
+from services.containers.apparmor import AppArmor
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
 from services.containers.restore import Restorer
@@ -59,6 +60,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
+    apparmor: AppArmor
     running: Running
     restorer: Restorer
     containers: Containers
@@ -102,6 +104,7 @@ def build_parts(
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
     )
+    apparmor = AppArmor(is_enabled=facts.apparmor)
     defaults = spec_defaults(settings, facts)
     containers, running, restorer = build_containers(
         settings,
@@ -115,6 +118,7 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
+        apparmor=apparmor,
         is_ending=is_ending,
     )
     listeners = _listeners(settings, environment)
@@ -129,6 +133,7 @@ def build_parts(
         images=images,
         containers=containers,
         networks=networks,
+        apparmor=apparmor,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,
@@ -150,6 +155,7 @@ def build_parts(
         ),
         images=images,
         networks=networks,
+        apparmor=apparmor,
         running=running,
         restorer=restorer,
         containers=containers,

@@ -12,6 +12,7 @@ from services.api.components import Components
 from services.api.container_list import ContainerList
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
+from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
@@ -55,6 +56,7 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         containers=containers,
         images=sources.images,
         events=sources.bus,
+        warnings=lambda: sources.apparmor.warnings,
     )
     images = ImageRoutes(
         sources.images,
@@ -68,9 +70,10 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
     return [
         system.blueprint(),
         images.blueprint(),
-        ContainerRoutes(containers, listing).blueprint(),
+        ContainerRoutes(containers, listing, has_apparmor=sources.facts.apparmor).blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
+        ContainerFileRoutes(containers).blueprint(),
         ExecRoutes(containers).blueprint(),
         networks.blueprint(),
         absent_blueprint(),
@@ -112,6 +115,7 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         runtimes=runtimes,
         default_runtime=defaults.default_runtime,
         init_binary=defaults.init_path.rpartition("/")[2],
+        no_new_privileges=defaults.no_new_privileges,
         seccomp_profile=settings.containers.seccomp_profile,
         containerd_address=str(sources.containerd.address),
         containerd_namespace=sources.containerd.namespace,

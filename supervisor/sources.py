@@ -9,6 +9,7 @@ from typing import Final
 from services.api.hosts import Host
 from services.api.identity import AppConfig
 from services.containerd import Containerd
+from services.containers.apparmor import AppArmor
 from services.containers.containers import Containers
 from services.containers.spec import SpecDefaults
 from services.events import EventBus
@@ -36,6 +37,7 @@ class RouteSources:
     bus: EventBus
     images: Images
     networks: Networks
+    apparmor: AppArmor
     containers: Containers
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     hosts: tuple[Host, ...]

@@ -22,7 +22,9 @@ import trio
 from services.containerd import Mount
 from services.containers.config import ContainerConfig, HostConfig, NetworkingConfig
 from services.containers.container import Container
+from services.containers.joining import by_id
 from services.containers.journal import Journal, container_event
+from services.containers.links import resolve_links
 from services.containers.logs import check_json_file_options, parse_json_file_options
 from services.containers.merge import command_of, merge_image_config
 from services.containers.model import (
@@ -161,13 +163,16 @@ class Creator:
         self, request: CreateRequest, image: Image, container_id: ContainerId
     ) -> tuple[Definition, list[str]]:
         config = merge_image_config(request.config, image.config.config)
-        host = adapt_host_config(request.host_config, self._facts, self._defaults)
+        host = by_id(request.host_config, self._table)
+        host = adapt_host_config(host, self._facts, self._defaults)
         mode = host.network_mode
         mode = self._networks.default_mode if mode in ("", "default") else mode
-        _refuse_unsupported(host, mode)
         host = msgspec.structs.replace(host, network_mode=mode)
         host, warnings = validate(config, host, self._facts, self._defaults)
+        _refuse_unsupported(host)
         warnings += _passed_over(image)
+        links = resolve_links(host, self._table)
+        host = msgspec.structs.replace(host, links=None)  # kept by id instead
         config = self._with_hostname(config, host, container_id)
         command = command_of(config)
         if not command:
@@ -193,6 +198,7 @@ class Creator:
             networks=check_networking(request.networking, mode),
             log_driver=driver,
             log_options=options,
+            links=links,
         )
         return definition, warnings
 
@@ -283,15 +289,11 @@ def _manifest(image: Image) -> ImageDescriptor | None:
     )
 
 
-def _refuse_unsupported(host: HostConfig, network_mode: str) -> None:
+def _refuse_unsupported(host: HostConfig) -> None:
     """What would be left out silently is refused instead."""
     refused = (
-        (network_mode.startswith("container:"), "joining another container's network"),
         (bool(host.port_bindings) or host.publish_all_ports, "publishing ports"),
-        (bool(host.links), "links"),
         (bool(host.volumes_from), "volumes of other containers"),
-        (host.pid_mode.startswith("container:"), "joining another container's processes"),
-        (host.ipc_mode.startswith(("container:", "shareable")), f"IPC mode {host.ipc_mode}"),
     )
     for is_asked_for, what in refused:
         if is_asked_for:

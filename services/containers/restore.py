@@ -31,9 +31,11 @@ from services.containerd import (
     TaskStatus,
 )
 from services.containers.container import Container
+from services.containers.joining import is_joined, needed_ids
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.launch import OWNER_LABEL, endpoints_of
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
+from services.containers.links import Links
 from services.containers.model import State
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
@@ -51,6 +53,9 @@ STARTS_AT_ONCE: Final = 16
 FREEZES_LIMIT: Final = 1000
 COMPARED_LIMIT_S: Final = 3.0
 
+NEEDED_LIMIT_S: Final = 30.0
+"""How long a start waits for those of other containers that it needs; they may need each other."""
+
 
 class Restorer:
     """Brings memory, disk and containerd together when the engine starts or its parts restart."""
@@ -66,6 +71,7 @@ class Restorer:
         remover: Remover,
         networks: Networks,
         terminals: Terminals,
+        links: Links,
         reclaimer: Reclaimer,
         engine_id: str,
         start: Callable[[Container], Awaitable[None]],
@@ -79,6 +85,7 @@ class Restorer:
         self._remover = remover
         self._networks = networks
         self._terminals = terminals
+        self._links = links
         self._reclaimer = reclaimer
         self._engine_id = engine_id
         self._start = start
@@ -173,10 +180,7 @@ class Restorer:
                     nursery.start_soon(self._settle_one, container, record, limit, due)
             compared()
             await self._reclaimer.reclaim(set(records))
-        limit = trio.CapacityLimiter(STARTS_AT_ONCE)
-        async with trio.open_nursery() as nursery:
-            for container in due:
-                nursery.start_soon(self._start_one, container, limit)
+        await self._start_all(due)
 
     async def _load(self) -> None:
         await self._reclaimer.note_old_streams()
@@ -286,6 +290,7 @@ class Restorer:
             await self._correct_freeze(container, task)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
+        await self._links.tell_parents(container)  # the daemon may have been killed before that
         log.info("container adopted", container=container.id, pid=task.pid)
 
     async def _record_start(
@@ -324,7 +329,8 @@ class Restorer:
         event = container_event(container, "die", attributes, time_ns=now_ns)
         await self._journal.change_status(container, event, **changes)
         for address in addresses:
-            await self._networks.release(container.id, address)
+            held_by_others = is_joined(container.id, self._table)
+            await self._networks.release(container.id, address, held_by_others=held_by_others)
         log.warning("container was gone", container=container.id)
 
     def _is_due(self, container: Container, *, at_start: bool) -> bool:
@@ -343,12 +349,31 @@ class Restorer:
             )
         )
 
-    async def _start_one(self, container: Container, limit: trio.CapacityLimiter) -> None:
+    async def _start_all(self, due: list[Container]) -> None:
+        """Each one after those that it joins or is linked to, if these are started as well."""
+        limit = trio.CapacityLimiter(STARTS_AT_ONCE)
+        tried: dict[str, trio.Event] = {container.id: trio.Event() for container in due}
+        async with trio.open_nursery() as nursery:
+            for container in due:
+                needed = [tried[i] for i in needed_ids(container) if i in tried]
+                nursery.start_soon(self._start_after, container, needed, limit, tried[container.id])
+
+    async def _start_after(
+        self,
+        container: Container,
+        needed: list[trio.Event],
+        limit: trio.CapacityLimiter,
+        tried: trio.Event,
+    ) -> None:
+        with trio.move_on_after(NEEDED_LIMIT_S):
+            for event in needed:
+                await event.wait()
         async with limit:
             try:
                 await self._start(container)
             except EngineError as error:
                 log.error("container not started again", container=container.id, error=str(error))
+        tried.set()
 
 
 class _Once:

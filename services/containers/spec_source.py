@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import trio
 
 from services.containerd import Mount
+from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
-from services.containers.files import hosts_text, resolv_conf_text, write_files
+from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
+from services.containers.joining import Joined
+from services.containers.links import Linked, Links
 from services.containers.spec import (
     NamespacePaths,
     NetworkFiles,
@@ -26,11 +31,19 @@ from services.containers.spec import (
     read_host_devices,
     resolve_user,
 )
+from services.containers.spec.values import Json
 from services.errors import InvalidParameter
 from services.networks import Sandbox
 from services.system import HostFacts
 
 HOST_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+class DefaultProfile(Protocol):
+    """What containers' processes need of AppArmor."""
+
+    def ensure(self) -> None:
+        """Load the default profile unless the kernel has it. Blocks. Raises EngineError."""
 
 
 class SpecSource:
@@ -45,6 +58,8 @@ class SpecSource:
         dns: Sequence[str],
         dns_search: Sequence[str],
         dns_options: Sequence[str],
+        links: Links,
+        apparmor: DefaultProfile,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._facts = facts
@@ -53,27 +68,45 @@ class SpecSource:
         self._dns = dns
         self._dns_search = dns_search
         self._dns_options = dns_options
+        self._links = links
+        self._apparmor = apparmor
         self._disk = disk
 
     async def container_spec(
-        self, container: Container, sandbox: Sandbox, rootfs: Sequence[Mount]
+        self,
+        container: Container,
+        sandbox: Sandbox | None,
+        rootfs: Sequence[Mount],
+        *,
+        joined: Joined,
+        linked: Linked,
     ) -> bytes:
         """The config.json of a container that is about to start.
+
+        Without a `sandbox` it is in the network of another container, and has its files.
 
         Raises:
             InvalidParameter: its user is not in the image, or a setting is impossible.
         """
         return await trio.to_thread.run_sync(
-            partial(self._build, container, sandbox, rootfs), limiter=self._disk
+            partial(self._build, container, sandbox, rootfs, joined, linked), limiter=self._disk
         )
 
     async def exec_process(self, container: Container, config: ExecConfig) -> bytes:
         """The process of an exec, its user looked up in the running container."""
+        link_env = self._links.at_exec(container)
         return await trio.to_thread.run_sync(
-            partial(self._build_exec, container, config), limiter=self._disk
+            partial(self._build_exec, container, config, link_env), limiter=self._disk
         )
 
-    def _build(self, container: Container, sandbox: Sandbox, rootfs: Sequence[Mount]) -> bytes:
+    def _build(
+        self,
+        container: Container,
+        sandbox: Sandbox | None,
+        rootfs: Sequence[Mount],
+        joined: Joined,
+        linked: Linked,
+    ) -> bytes:
         definition = container.definition
         config, host = definition.config, definition.host_config
         accounts = read_account_files(rootfs)
@@ -87,14 +120,20 @@ class SpecSource:
             facts=self._facts,
             user=user,
             mounts=tuple(definition.mounts),
-            files=self._write_files(container, sandbox),
-            namespaces=NamespacePaths(network=str(sandbox.netns or "")),
+            files=self._files(container, sandbox, joined, linked),
+            namespaces=_namespaces(sandbox, joined),
+            shm_path=joined.shm_path,
+            link_env=linked.env,
             devices=read_host_devices(host),
             defaults=self._defaults,
         )
-        return msgspec.json.encode(build_spec(inputs))
+        spec = build_spec(inputs)
+        self._confine(spec["process"])
+        return msgspec.json.encode(spec)
 
-    def _build_exec(self, container: Container, config: ExecConfig) -> bytes:
+    def _build_exec(
+        self, container: Container, config: ExecConfig, link_env: Sequence[str]
+    ) -> bytes:
         definition = container.definition
         accounts = read_account_files_in(Path(f"/proc/{container.status.pid}/root"))
         user = resolve_user(
@@ -114,10 +153,24 @@ class SpecSource:
             tty=config.tty,
             privileged=config.privileged,
             rows_columns=config.console_size or (0, 0),
+            link_env=link_env,
         )
+        self._confine(process)
         return msgspec.json.encode(process)
 
-    def _write_files(self, container: Container, sandbox: Sandbox) -> NetworkFiles:
+    def _files(
+        self, container: Container, sandbox: Sandbox | None, joined: Joined, linked: Linked
+    ) -> NetworkFiles:
+        if sandbox is None:
+            return files_in(self._directory / joined.files_of)
+        return self._write_files(container, sandbox, linked)
+
+    def _confine(self, process: Json) -> None:
+        """A profile that the kernel has lost since the start is loaded again, or nothing starts."""
+        if process.get("apparmorProfile") == DEFAULT_PROFILE:
+            self._apparmor.ensure()
+
+    def _write_files(self, container: Container, sandbox: Sandbox, linked: Linked) -> NetworkFiles:
         config = container.definition.config
         host = container.definition.host_config
         is_host = sandbox.endpoint.network == "host"
@@ -140,6 +193,7 @@ class SpecSource:
             address=sandbox.endpoint.address,
             extra=host.extra_hosts or (),
             host_gateway=sandbox.endpoint.gateway,
+            linked=[(host.address, host.names) for host in linked.hosts],
         )
         if is_host:
             hosts = Path("/etc/hosts").read_text(errors="replace")
@@ -149,3 +203,9 @@ class SpecSource:
             hosts=hosts,
             resolv_conf=resolv_conf,
         )
+
+
+def _namespaces(sandbox: Sandbox | None, joined: Joined) -> NamespacePaths:
+    if sandbox is None:
+        return joined.namespaces
+    return dataclasses.replace(joined.namespaces, network=str(sandbox.netns or ""))

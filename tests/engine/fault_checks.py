@@ -42,6 +42,9 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
     linked = {
         c["Id"] for c in shown if c["Id"] in alive and c["HostConfig"]["NetworkMode"] == "bridge"
     }
+    shared = {
+        c["Id"] for c in shown if c["Id"] in alive and c["HostConfig"]["IpcMode"] == "shareable"
+    }
     config = ProcessConfig(data_root=daemon.data_root, exec_root=daemon.exec_root)
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     rootfs = [m for m in mounts if f"{daemon.exec_root}/" in m and "rootfs" in m]
@@ -53,6 +56,7 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
         "runs": (set(census["runs"]), alive),
         "shims": (set(find_shims(config.address, "moby")), alive),
         "namespaces": (_names(daemon.exec_root / "netns"), linked),
+        "shared memory": (_names(daemon.exec_root / "shm"), shared),
         "pipes": (_names(daemon.exec_root / "io"), alive),
         "folders": (_names(daemon.data_root / "containers"), known),
     }

@@ -367,7 +367,7 @@ OPERATIONS = {
         Operation(name="start", prepare=Scene.create, act=Scene.start, again=start_again),
         Operation(
             name="start-bridge-tty-health",
-            host=BRIDGE,
+            host={**BRIDGE, "IpcMode": "shareable"},
             config={"Tty": True, "OpenStdin": True, **HEALTH},
             prepare=Scene.create,
             act=Scene.start,

@@ -34,7 +34,8 @@ NO_JSON: Final = frozenset(
         *("SystemPing", "SystemPingHead", "ContainerLogs", "ContainerAttach", "ContainerStart"),
         *("ContainerStop", "ContainerRestart", "ContainerKill", "ContainerPause"),
         *("ContainerUnpause", "ContainerResize", "ContainerDelete", "ExecStart", "ExecResize"),
-        *("ContainerRename", "ImageTag"),
+        *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
+        *("ContainerArchiveInfo", "PutContainerArchive"),
     }
 )  # fmt: skip
 """Served, and answering with a stream, a text, or nothing."""
@@ -219,6 +220,8 @@ def walk_containers(stage: Stage, version: str) -> None:
         assert shown["Id"] == container_id
     for name in ("running", "rich", "terminal"):
         stage.check("ContainerTop", f"GET /containers/{name}/top", version=version)
+    # Only rich has changed anything, by the places for its mounts: none is null, as dockerd's.
+    stage.check("ContainerChanges", "GET /containers/rich/changes", version=version)
     for name in ("created", "running", "rich", "paused", "exited"):
         path = f"GET /containers/{name}/stats?stream=0&one-shot=1"
         stage.check("ContainerStats", path, version=version)
@@ -345,7 +348,7 @@ WALKED: Final = frozenset(
         *("SystemVersion", "SystemInfo", "SystemEvents", "VolumeList", "VolumeInspect"),
         *("ImageList", "ImageInspect", "ImageHistory", "ImageDelete", "ImageLoad", "PluginList"),
         *("ContainerList", "ContainerInspect", "ContainerTop", "ContainerWait", "ContainerCreate"),
-        *("ContainerPrune", "ContainerUpdate"),
+        *("ContainerPrune", "ContainerUpdate", "ContainerChanges"),
         *("ContainerStats", "ContainerExec", "ExecInspect", "NetworkList", "NetworkInspect"),
     }
 )

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from services.containerd.connection import Connection
+from services.containers import shm
 from services.events import EventBus
 from services.networks import firewall, netns
 from services.networks.rtnetlink import Batch
@@ -129,6 +130,7 @@ def install(faults: Faults) -> None:
     """Wrap the boundaries of this process."""
     _wrap_containerd(faults)
     _wrap_events(faults)
+    _wrap_mounts(faults)
     _wrap_network(faults)
     _wrap_files(faults)
 
@@ -185,8 +187,12 @@ class _Libc:
         return counted
 
 
+def _wrap_mounts(faults: Faults) -> None:
+    for module in (netns, shm):
+        module._libc = _Libc(module._libc, faults)  # type: ignore[attr-defined]
+
+
 def _wrap_network(faults: Faults) -> None:
-    netns._libc = _Libc(netns._libc, faults)  # type: ignore[assignment,misc]
     send, nft = Batch.send, firewall._nft
 
     def counted_send(self: Batch, netlink: Any) -> None:

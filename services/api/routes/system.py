@@ -32,7 +32,8 @@ IMAGES_LIMIT_S: Final = 2.0
 class SystemRoutes:
     """What the engine says about itself, and its events.
 
-    `engine` is called for each request: a reload may have changed it.
+    `engine` is called for each request: a reload may have changed it; `warnings` too, for what the
+    engine's parts want people to know.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class SystemRoutes:
         containers: ContainerCounts,
         images: ImageLister,
         events: EventBus,
+        warnings: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._engine = engine
         self._components = components
         self._containers = containers
         self._images = images
         self._events = events
+        self._warnings = warnings
         self._threads = trio.CapacityLimiter(1)
 
     def blueprint(self) -> Blueprint:
@@ -103,7 +106,7 @@ class SystemRoutes:
             open_files=await trio.to_thread.run_sync(_count_open_files, limiter=self._threads),
             tasks=trio.lowlevel.current_statistics().tasks_living,
             system_time=rfc3339_nano(time.time_ns()),
-            warnings=warnings,
+            warnings=(*warnings, *self._warnings()),
         )
 
     async def _count_images(self) -> tuple[int, tuple[str, ...]]:

@@ -63,6 +63,7 @@ class EngineInfo:
     default_runtime: str = "runc"
     init_binary: str = "docker-init"
     seccomp_profile: str = "builtin"
+    no_new_privileges: bool = False
     containerd_address: str = ""
     containerd_namespace: str = "moby"
     plugins_namespace: str = "plugins.moby"
@@ -214,7 +215,11 @@ def _settings_to_wire(engine: EngineInfo) -> dict[str, Any]:
         "HttpProxy": engine.http_proxy,
         "HttpsProxy": engine.https_proxy,
         "NoProxy": engine.no_proxy,
-        "SecurityOptions": security_options(engine.host, seccomp_profile=engine.seccomp_profile),
+        "SecurityOptions": security_options(
+            engine.host,
+            seccomp_profile=engine.seccomp_profile,
+            no_new_privileges=engine.no_new_privileges,
+        ),
         "Isolation": "",
         "InitBinary": engine.init_binary,
         "DefaultRuntime": engine.default_runtime,

@@ -152,6 +152,8 @@ def _check_network(config: ContainerConfig, host: HostConfig) -> None:
             f"conflicting options: host type networking can't be used with links. {undefined}"
         )
     shared = modes.shared_container(host.network_mode)
+    if host.network_mode == "container":  # as dockerd: no name of a network
+        shared = ""
     if shared is None:
         return
     if not shared:

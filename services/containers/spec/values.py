@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.config import ContainerConfig, HostConfig, Mount, Ulimit
 from services.system import HostFacts
 
@@ -108,8 +109,8 @@ class SpecDefaults:
     """The daemon's settings that reach into a container.
 
     `seccomp_profile` is "builtin", "unconfined" or the text of a JSON profile. `apparmor_profile`
-    is the profile that was loaded, "" when none could be. `runtimes` are the names that
-    HostConfig.Runtime may take. `shm_size_bytes` and the modes fill in what a request leaves out.
+    is used where the kernel has AppArmor. `runtimes` are the names that HostConfig.Runtime may
+    take. `shm_size_bytes` and the modes fill in what a request leaves out.
     `recursive_read_only`: the runtime knows the mount option "rro" (runc does since 1.1).
     """
 
@@ -118,7 +119,7 @@ class SpecDefaults:
     init: bool = False
     init_path: str = "/usr/bin/docker-init"
     seccomp_profile: str = "builtin"
-    apparmor_profile: str = "docker-default"
+    apparmor_profile: str = DEFAULT_PROFILE
     no_new_privileges: bool = False
     ulimits: tuple[Ulimit, ...] = ()
     cgroup_driver: Literal["cgroupfs", "systemd"] = "cgroupfs"
