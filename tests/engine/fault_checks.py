@@ -12,6 +12,7 @@ from typing import Any
 from services.containerd import find_shims
 from services.containerd.process_config import ProcessConfig
 from tests.support.crashable import FaultableDaemon
+from tests.support.daemon import Daemon
 
 SETTLE_S = 30.0
 
@@ -28,7 +29,7 @@ def wait_true(daemon: FaultableDaemon, what: str) -> list[dict[str, Any]]:
         time.sleep(0.03)
 
 
-def inspect_all(daemon: FaultableDaemon) -> list[dict[str, Any]]:
+def inspect_all(daemon: Daemon) -> list[dict[str, Any]]:
     """All containers, inspected; those that go meanwhile are left out."""
     answers = [daemon.http("GET", f"/containers/{i}/json") for i in daemon.container_ids()]
     return [answer.json() for answer in answers if answer.status == 200]
@@ -90,7 +91,7 @@ def _untrue_state(shown: dict[str, Any], census: dict[str, Any]) -> Iterator[str
         yield f"{state} has no process {pid}"
 
 
-def actions(daemon: FaultableDaemon, name: str, since: float) -> list[str]:
+def actions(daemon: Daemon, name: str, since: float) -> list[str]:
     """What the events tell since then of all containers that ever had this name, in order."""
     answer = daemon.http("GET", f"/events?since={since:.6f}&until={time.time():.6f}")
     events = [event for event in answer.json_lines() if event["Type"] == "container"]

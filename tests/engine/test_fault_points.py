@@ -1,8 +1,9 @@
 """kill -9 of the daemon at each step of each operation; the steps are found by running it once.
 
 After each death the next daemon must show the truth, have nothing left over, and carry the same
-call out. All points take a quarter of an hour: a run of the suite takes every FAULT_SHARE-th of
-each operation's, others on another day; FAULT_SHARE=1 takes all, FAULT_SHIFT another share.
+call out. All points take half an hour: a run of the suite takes every FAULT_SHARE-th of each
+operation's, others on another day; FAULT_SHARE=1 takes all, FAULT_SHIFT another share, and
+FAULT_ONLY the one point that a failure has named.
 """
 
 from __future__ import annotations
@@ -34,10 +35,20 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def faultable() -> Iterator[FaultableDaemon]:
+def shared_faultable() -> Iterator[FaultableDaemon]:
     """One set of folders for all daemons of this module, and one containerd."""
     with faultable_daemon() as daemon:
         yield daemon
+
+
+@pytest.fixture
+def faultable(shared_faultable: FaultableDaemon) -> FaultableDaemon:
+    """The daemon, without what a failed test has left."""
+    if not shared_faultable.is_running:
+        restart(shared_faultable)
+    shared_faultable.remove_containers()
+    wait_true(shared_faultable, "there is nothing")
+    return shared_faultable
 
 
 def wait_over(daemon: FaultableDaemon) -> bool:
