@@ -51,13 +51,6 @@ UNSUPPORTED: Final = (
     ),
     *_table("measuring disk usage is not supported yet", "GET /system/df"),
     *_table(
-        "volumes are not supported yet: use bind mounts",
-        "POST /volumes/create",
-        "PUT /volumes/{name}",
-        "DELETE /volumes/{name}",
-        "POST /volumes/prune",
-    ),
-    *_table(
         "networks other than bridge, host and none are not supported yet",
         "DELETE /networks/{id}",
         "POST /networks/create",
@@ -116,7 +109,7 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: volumes, published ports, several networks, "
+            "not yet: mounts of type image, published ports, several networks, "
             "log drivers other than json-file and none"
         ),
         ("GET", "/images/json"): "without `identity`",
@@ -126,8 +119,8 @@ LIMITS: Final = MappingProxyType(
         ("POST", "/images/load"): "not yet: one platform alone",
         ("GET", "/networks"): "the predefined networks, which are all there are",
         ("GET", "/networks/{}"): "the predefined networks, which are all there are",
-        ("GET", "/volumes"): "there are none yet",
-        ("GET", "/volumes/{}"): "there are none yet",
+        ("POST", "/volumes/create"): "the local driver; no cluster volumes",
+        ("PUT", "/volumes/{}"): "503: there are no cluster volumes to update",
         ("GET", "/plugins"): "there are none",
     }
 )

@@ -231,10 +231,12 @@ class Containers:
         """As `Updater.update`."""
         return await self._updater.update(container, wanted)
 
-    async def remove(self, container: Container, *, force: bool = False) -> None:
+    async def remove(
+        self, container: Container, *, force: bool = False, volumes: bool = False
+    ) -> None:
         """As `Remover.remove`; its streams, log and execs are forgotten."""
         await container.settle()
-        await self._remover.remove(container, force=force)
+        await self._remover.remove(container, force=force, volumes=volumes)
 
     async def remove_link(self, ref: str) -> None:
         """Take away the link that `ref` ("parent/alias") names; both containers stay.
