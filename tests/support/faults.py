@@ -153,17 +153,28 @@ def _wrap_containerd(faults: Faults) -> None:
 
 
 def _wrap_events(faults: Faults) -> None:
-    commit = EventBus.commit
+    commit, commit_soon = EventBus.commit, EventBus.commit_soon
 
     async def counted(self: EventBus, *events: Any, change: Any = None) -> Any:
-        actions = ",".join(event.action.partition(":")[0] for event in events) or "status"
-        label = faults.enter(f"commit {actions}{'' if change else ' (event only)'}")
+        label = faults.enter(f"commit {_actions(events) or 'status'}")
         try:
             return await commit(self, *events, change=change)
         finally:
             faults.leave(label)
 
+    async def counted_soon(self: EventBus, *events: Any) -> None:
+        label = faults.enter(f"commit soon {_actions(events)}")
+        try:
+            await commit_soon(self, *events)
+        finally:
+            faults.leave(label)
+
     EventBus.commit = counted  # type: ignore[method-assign]
+    EventBus.commit_soon = counted_soon  # type: ignore[method-assign]
+
+
+def _actions(events: Sequence[Any]) -> str:
+    return ",".join(event.action.partition(":")[0] for event in events)
 
 
 class _Libc:
