@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,6 +21,7 @@ from services.containers.health import HealthWatcher
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
+from services.containers.logs import Packer
 from services.containers.oom import OomCounter
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
@@ -48,6 +50,16 @@ from .sources import SNAPSHOTTER
 DISK_THREADS: Final = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerParts:
+    """The operations, the supervisor of what runs, what brings it back, what compresses logs."""
+
+    containers: Containers
+    running: Running
+    restorer: Restorer
+    packer: Packer
+
+
 def build_containers(
     settings: Settings,
     *,
@@ -62,8 +74,8 @@ def build_containers(
     images: Images,
     networks: Networks,
     is_ending: Callable[[], bool],
-) -> tuple[Containers, Running, Restorer]:
-    """The operations on containers, their supervisor, and what brings them back at the start.
+) -> ContainerParts:
+    """The operations on containers, and what is supervised of them.
 
     `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
     """
@@ -205,7 +217,9 @@ def build_containers(
         engine_id=engine_id,
         start=containers.start,
     )
-    return containers, running, restorer
+    return ContainerParts(
+        containers=containers, running=running, restorer=restorer, packer=terminals.packer
+    )
 
 
 def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:

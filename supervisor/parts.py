@@ -24,8 +24,6 @@ from services.containerd import Containerd, EventEnvelope, Process, ProcessConfi
 from services.containers import ContainerTable
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
-from services.containers.restore import Restorer
-from services.containers.running import Running
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
@@ -33,7 +31,7 @@ from services.networks import BridgeConfig, Networks
 from services.store import Store
 from services.system import HostFacts
 
-from .container_parts import build_containers, spec_defaults
+from .container_parts import ContainerParts, build_containers, spec_defaults
 from .otp import stop_request
 from .reports import TreeReports
 from .settings import Settings
@@ -59,9 +57,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
-    running: Running
-    restorer: Restorer
-    containers: Containers
+    containers: ContainerParts
     routes: DeferredApp
     api_servers: tuple[ApiServer, ...]
     metrics: MetricsParts | None
@@ -103,7 +99,7 @@ def build_parts(
         engine_id=engine_id,
     )
     defaults = spec_defaults(settings, facts)
-    containers, running, restorer = build_containers(
+    built = build_containers(
         settings,
         defaults=defaults,
         facts=facts,
@@ -127,7 +123,7 @@ def build_parts(
         containerd=containerd,
         bus=bus,
         images=images,
-        containers=containers,
+        containers=built.containers,
         networks=networks,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
@@ -145,20 +141,18 @@ def build_parts(
         event_stream=EventStream(
             containerd.events,
             containerd.connection,
-            restorer,
+            built.restorer,
             namespace=settings.containerd.namespace,
         ),
         images=images,
         networks=networks,
-        running=running,
-        restorer=restorer,
-        containers=containers,
+        containers=built,
         routes=routes,
         metrics=_metrics(
             settings,
             facts=facts,
             engine_id=engine_id,
-            containers=containers,
+            containers=built.containers,
             events=bus,
             reports=reports,
         ),
