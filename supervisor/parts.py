@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from services.api.asgi import ASGIApp
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
@@ -22,16 +24,23 @@ from services.api.systemd import ActivatedSockets
 from services.api.tls import TLSConfig, server_context
 from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
 from services.containers import ContainerTable
+from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
+from services.containers.restore import Restorer
+from services.containers.running import Running
+from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import BridgeConfig, Networks
 from services.store import Store
 from services.system import HostFacts
+from services.volumes import MIGRATION as VOLUMES_MIGRATION
+from services.volumes import Volumes
 
-from .container_parts import ContainerParts, build_containers, spec_defaults
+from .container_parts import build_containers, spec_defaults
 from .otp import stop_request
 from .reports import TreeReports
 from .settings import Settings
@@ -42,6 +51,7 @@ if TYPE_CHECKING:
     from .metrics_parts import MetricsParts
 
 API_DRAIN_S: Final = 5.0
+VOLUME_THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +67,11 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
-    containers: ContainerParts
+    volumes: Volumes
+    apparmor: AppArmor
+    running: Running
+    restorer: Restorer
+    containers: Containers
     routes: DeferredApp
     api_servers: tuple[ApiServer, ...]
     metrics: MetricsParts | None
@@ -84,7 +98,8 @@ def build_parts(
     address = process.address if process else settings.containerd.address
     assert address is not None
     containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
-    store = Store(settings.data_root / "wharfinger.db", migrations=(EVENTS_MIGRATION, *MIGRATIONS))
+    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, *MIGRATIONS)
+    store = Store(settings.data_root / "wharfinger.db", migrations=migrations)
     bus = EventBus(store)
     table = ContainerTable()
     images = Images(
@@ -98,8 +113,17 @@ def build_parts(
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
     )
+    volumes = Volumes(
+        store=store,
+        events=bus,
+        root=settings.data_root / "volumes",
+        uses=lambda: uses_of(table),
+        disk=trio.CapacityLimiter(VOLUME_THREADS),
+    )
+    apparmor = AppArmor(is_enabled=facts.apparmor)
+    cdi = CdiDevices(settings.containers.cdi_directories)
     defaults = spec_defaults(settings, facts)
-    built = build_containers(
+    containers, running, restorer = build_containers(
         settings,
         defaults=defaults,
         facts=facts,
@@ -111,6 +135,9 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
+        volumes=volumes,
+        apparmor=apparmor,
+        cdi=cdi,
         is_ending=is_ending,
     )
     listeners = _listeners(settings, environment)
@@ -123,8 +150,11 @@ def build_parts(
         containerd=containerd,
         bus=bus,
         images=images,
-        containers=built.containers,
+        containers=containers,
         networks=networks,
+        volumes=volumes,
+        apparmor=apparmor,
+        cdi=cdi,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,
@@ -141,18 +171,22 @@ def build_parts(
         event_stream=EventStream(
             containerd.events,
             containerd.connection,
-            built.restorer,
+            restorer,
             namespace=settings.containerd.namespace,
         ),
         images=images,
         networks=networks,
-        containers=built,
+        volumes=volumes,
+        apparmor=apparmor,
+        running=running,
+        restorer=restorer,
+        containers=containers,
         routes=routes,
         metrics=_metrics(
             settings,
             facts=facts,
             engine_id=engine_id,
-            containers=built.containers,
+            containers=containers,
             events=bus,
             reports=reports,
         ),

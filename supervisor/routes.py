@@ -12,6 +12,7 @@ from services.api.components import Components
 from services.api.container_list import ContainerList
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
+from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
@@ -20,6 +21,7 @@ from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
+from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, OpenHost
 from services.networks import Networks
@@ -55,6 +57,8 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         containers=containers,
         images=sources.images,
         events=sources.bus,
+        warnings=lambda: sources.apparmor.warnings,
+        devices=sources.cdi.list,
     )
     images = ImageRoutes(
         sources.images,
@@ -68,11 +72,13 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
     return [
         system.blueprint(),
         images.blueprint(),
-        ContainerRoutes(containers, listing).blueprint(),
+        ContainerRoutes(containers, listing, has_apparmor=sources.facts.apparmor).blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
+        ContainerFileRoutes(containers).blueprint(),
         ExecRoutes(containers).blueprint(),
         networks.blueprint(),
+        VolumeRoutes(sources.volumes).blueprint(),
         absent_blueprint(),
     ]
 
@@ -112,7 +118,9 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         runtimes=runtimes,
         default_runtime=defaults.default_runtime,
         init_binary=defaults.init_path.rpartition("/")[2],
+        no_new_privileges=defaults.no_new_privileges,
         seccomp_profile=settings.containers.seccomp_profile,
+        cdi_directories=sources.cdi.directories,
         containerd_address=str(sources.containerd.address),
         containerd_namespace=sources.containerd.namespace,
         firewall="nftables" if settings.network.firewall else "",

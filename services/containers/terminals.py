@@ -88,9 +88,12 @@ class Terminals:
             )
         return found
 
-    def places(self, container: Container) -> dict[str, str]:
-        """Where the container's files lie on the host, by Docker's names."""
-        files = files_in(container_directory(self._data_root, container.id))
+    def places(self, container: Container, *, files_of: str) -> dict[str, str]:
+        """Where the container's files lie on the host, by Docker's names.
+
+        `files_of` is the id of the container that has the files of its network.
+        """
+        files = files_in(container_directory(self._data_root, files_of))
         # dockerd keeps quiet of the local driver's files, so that nobody reads them but it.
         is_public = container.definition.log_driver == JSON_FILE
         return {

@@ -64,6 +64,7 @@ class HostFacts:
     `architecture` is the kernel's name, as docker shows it ("x86_64"); `oci_architecture` is
     OCI's ("amd64"). `capabilities` are those in this process's effective set: a container can
     get no others. `rlimits` are our own, by the kernel's name without RLIMIT_ ("NOFILE").
+    `apparmor`: the kernel has it switched on, and the program that loads profiles is here.
     """
 
     cgroup: CgroupFacts = CgroupFacts()

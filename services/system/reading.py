@@ -49,8 +49,7 @@ def read_host_facts(root: Path = Path("/")) -> HostFacts:
         rlimits=MappingProxyType(_rlimits()),
         oom_score_adj=_integer(root / "proc/self/oom_score_adj", 0),
         seccomp=_has_seccomp(),
-        apparmor=_text(root / "sys/module/apparmor/parameters/enabled").startswith("Y")
-        and (root / "sys/kernel/security/apparmor").exists(),
+        apparmor=_has_apparmor(root),
         selinux=(root / "sys/fs/selinux/enforce").exists(),
         user_namespaces=(root / "proc/self/ns/user").exists()
         and _integer(root / "proc/sys/user/max_user_namespaces", 1) > 0,
@@ -128,6 +127,19 @@ def _has_seccomp() -> bool:
         return False
     libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, None, 0, 0)
     return ctypes.get_errno() != errno.EINVAL
+
+
+def _has_apparmor(root: Path) -> bool:
+    """Whether profiles can be loaded and used: not from inside a container of somebody else's.
+
+    Source: containerd, pkg/apparmor, which dockerd asks.
+    """
+    return (
+        _text(root / "sys/module/apparmor/parameters/enabled").startswith("Y")
+        and (root / "sys/kernel/security/apparmor").exists()
+        and any((root / folder / "apparmor_parser").exists() for folder in ("sbin", "usr/sbin"))
+        and not os.environ.get("container")  # noqa: SIM112 - its name, by systemd and others
+    )
 
 
 def _in_user_namespace(root: Path) -> bool:

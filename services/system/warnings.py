@@ -36,11 +36,18 @@ def info_warnings(facts: HostFacts) -> list[str]:
     return [f"WARNING: {text}" for works, text in checks if not works]
 
 
-def security_options(facts: HostFacts, *, seccomp_profile: str = "builtin") -> list[str]:
-    """SecurityOptions of /info, with the security systems that this kernel has switched on."""
+def security_options(
+    facts: HostFacts, *, seccomp_profile: str = "builtin", no_new_privileges: bool = False
+) -> list[str]:
+    """SecurityOptions of /info, with the security systems that this kernel has switched on.
+
+    `no_new_privileges` is the daemon's default. Source: moby, daemon/info.go, fillSecurityOptions.
+    """
     options = ["name=apparmor"] if facts.apparmor else []
     if facts.seccomp:
         options.append(f"name=seccomp,profile={seccomp_profile}")
     if facts.cgroup.version == "2" and facts.cgroup.namespaces:
         options.append("name=cgroupns")
+    if no_new_privileges:
+        options.append("name=no-new-privileges")
     return options

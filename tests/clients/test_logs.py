@@ -108,15 +108,12 @@ def test_details_are_what_the_options_name(daemon: Daemon) -> None:
             "tag={{.Name}}/{{.ID}}",
         ),
     )
-    box = start(daemon, "echo hi", *options)
-    daemon.docker("wait", "box")
-    expected = "X=y,a=1,b.c=2+3,tag={}%2F" + box[:12] + " hi"
-    assert daemon.docker("logs", "--details", "box").text == expected.format("box")
-    daemon.docker("rename", "box", "crate")
-    daemon.docker("start", "-a", "crate")
-    assert daemon.docker("logs", "--details", "--tail", "1", "crate").text == expected.format(
-        "crate"
-    )
+    command = ("busybox", "sh", "-c", "echo hi")
+    box = daemon.docker("create", "--name", "crate", *NONE, *options, *command).text
+    daemon.docker("rename", "crate", "box")
+    daemon.docker("start", "-a", "box")
+    expected = f"X=y,a=1,b.c=2+3,tag=box%2F{box[:12]} hi"
+    assert daemon.docker("logs", "--details", "box").text == expected
 
 
 def test_logs_that_cannot_be(daemon: Daemon) -> None:

@@ -24,7 +24,7 @@ from services.containers import (
     list_processes,
 )
 from services.containers.config import ContainerConfig, HostConfig
-from services.errors import Conflict, InvalidParameter, NotFound, NotSupported
+from services.errors import Conflict, InvalidParameter, NotFound
 
 NO_CONTENT = 204
 CREATED = 201
@@ -34,9 +34,12 @@ _WHOLE_NUMBER = re.compile(r"-?[0-9]+\Z")
 class ContainerRoutes:
     """The operations whose answer is one value."""
 
-    def __init__(self, containers: Containers, listing: ContainerList) -> None:
+    def __init__(
+        self, containers: Containers, listing: ContainerList, *, has_apparmor: bool = False
+    ) -> None:
         self._containers = containers
         self._listing = listing
+        self._has_apparmor = has_apparmor
 
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
@@ -108,7 +111,13 @@ class ContainerRoutes:
         execs = [exec_.id for exec_ in self._containers.execs.of(container)]
         places = self._containers.places(container)
         wire = inspect_to_wire(
-            container, places=places, execs=execs, size=size, version=request.api_version
+            container,
+            places=places,
+            execs=execs,
+            links=self._containers.links.shown(container),
+            size=size,
+            has_apparmor=self._has_apparmor,
+            version=request.api_version,
         )
         return _json(encode(wire))
 
@@ -182,10 +191,13 @@ class ContainerRoutes:
     async def remove(self, ref: str) -> EngineResponse:
         """DELETE /containers/{id} (ContainerDelete)."""
         query = current_request().query
-        container = self._containers.find(ref)
         if query.boolean("link"):
-            raise NotSupported("removing a link alone is not supported")
-        await self._containers.remove(container, force=query.boolean("force"))
+            await self._containers.remove_link(ref)
+            return _empty()
+        container = self._containers.find(ref)
+        await self._containers.remove(
+            container, force=query.boolean("force"), volumes=query.boolean("v")
+        )
         return _empty()
 
 

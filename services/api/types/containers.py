@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import msgspec
 from services.api.types.times import human_duration, rfc3339_nano
 from services.api.version import CURRENT, ApiVersion
 from services.containers import Container, Health, MountPoint, State
+from services.containers.apparmor import DEFAULT_PROFILE, container_profile
 from services.containers.config import (
     ContainerConfig,
     EndpointSettings,
@@ -18,6 +20,7 @@ from services.containers.config import (
     NetworkingConfig,
 )
 from services.containers.sizes import Size
+from services.containers.spec.security import parse_security_options
 
 ONE_NETWORK_BELOW: Final = ApiVersion(1, 52)
 MANIFEST_SINCE: Final = ApiVersion(1, 48)
@@ -72,13 +75,21 @@ def health_status(container: Container) -> str:
 
 
 def summary_to_wire(
-    container: Container, *, status: str, image: str, version: ApiVersion = CURRENT
+    container: Container,
+    *,
+    status: str,
+    image: str,
+    names: Sequence[str] = (),
+    version: ApiVersion = CURRENT,
 ) -> dict[str, Any]:
-    """One element of GET /containers/json. `image` is what the image is called now."""
+    """One element of GET /containers/json. `image` is what the image is called now.
+
+    `names` are its own and those that links give it, with Docker's slash; () if there are none.
+    """
     definition = container.definition
     wire = {
         "Id": container.id,
-        "Names": [f"/{definition.name}"],
+        "Names": list(names) or [f"/{definition.name}"],
         "Image": image,
         "ImageID": definition.image_id,
         "ImageManifestDescriptor": _descriptor(container),
@@ -114,10 +125,15 @@ def inspect_to_wire(
     *,
     places: dict[str, str],
     execs: list[str],
+    links: Sequence[str] = (),
     size: Size | None = None,
+    has_apparmor: bool = False,
     version: ApiVersion = CURRENT,
 ) -> dict[str, Any]:
-    """The answer of GET /containers/{id}/json. `places` are the paths of the container's files."""
+    """The answer of GET /containers/{id}/json. `places` are the paths of the container's files.
+
+    `links` are "/child:/parent/alias".
+    """
     definition, status = container.definition, container.status
     descriptor = _descriptor(container) if version >= MANIFEST_SINCE else None
     return {
@@ -135,9 +151,9 @@ def inspect_to_wire(
         **({"ImageManifestDescriptor": descriptor} if descriptor else {}),
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": _apparmor_profile(container, has_apparmor),
         "ExecIDs": execs or None,
-        "HostConfig": host_config_to_wire(container),
+        "HostConfig": {**host_config_to_wire(container), "Links": list(links) or None},
         "GraphDriver": {"Name": definition.snapshotter, "Data": {}},
         "Storage": {"RootFS": {"Snapshot": {"Name": definition.snapshotter}}},
         **({"SizeRw": size.written_bytes, "SizeRootFs": size.total_bytes} if size else {}),
@@ -145,6 +161,17 @@ def inspect_to_wire(
         "Config": definition.config,
         "NetworkSettings": _network_settings(container, version),
     }
+
+
+def _apparmor_profile(container: Container, has_apparmor: bool) -> str:
+    """What was asked for; from the first start on, what that came to on this host."""
+    host = container.definition.host_config
+    asked = parse_security_options(host.security_opt or ()).apparmor
+    if not container.status.started_at_ns:
+        return asked
+    if not has_apparmor:
+        return ""
+    return container_profile(asked, privileged=host.privileged, default=DEFAULT_PROFILE)
 
 
 def host_config_to_wire(container: Container) -> dict[str, Any]:

@@ -77,7 +77,8 @@ def check_log_config(driver: str, config: Mapping[str, str]) -> None:
         )
     if driver == NONE:
         return
-    buffer_bytes(config)
+    if buffer_bytes(config) is not None:
+        raise NotSupported("log mode non-blocking is not supported yet; use blocking")
     for key in config:
         if key not in _KEYS[driver] | _DELIVERY_KEYS:
             raise InvalidParameter(_UNKNOWN_KEY[driver].format(key))

@@ -1,58 +1,18 @@
-"""Reading /etc/passwd and /etc/group of a container that does not run yet. Blocks.
-
-The layers are mounted detached (fsopen, fsmount): the mount has no place in any directory and goes
-with its file descriptor, so that a kill at any moment leaves nothing behind. Where the kernel
-cannot do this, a thread gets a mount namespace of its own, which goes with the thread.
-Paths are resolved by the kernel inside the container's root: links cannot lead out of it.
-"""
+"""Reading /etc/passwd and /etc/group of a container that does not run yet. Blocks."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import stat
-import struct
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from services.containers.spec.users import AccountFiles
 from services.errors import EngineError
+from services.system.roots import RootMount, open_in_root, opened_root
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
-
-# The same numbers on every architecture but alpha and mips.
-_FSOPEN, _FSCONFIG, _FSMOUNT, _OPENAT2 = 430, 431, 432, 437
-_CLOEXEC: Final = 1
-_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
-_READ_ONLY_INERT: Final = 0x1 | 0x2 | 0x4 | 0x8  # MOUNT_ATTR_RDONLY, NOSUID, NODEV, NOEXEC
-_NO_MAGICLINKS, _IN_ROOT = 0x02, 0x10
-_CLONE_NEWNS: Final = 0x00020000
-_MS_INERT: Final = 0x1 | 0x2 | 0x4 | 0x8
-_MS_PRIVATE_ALL: Final = 0x4000 | 0x40000  # MS_REC, MS_PRIVATE
-_FSCONFIG_STRING_MAX: Final = 255  # the kernel's limit for one value
-
-
-class RootMount(Protocol):
-    """A mount as containerd describes it; services.containerd provides it."""
-
-    @property
-    def type(self) -> str: ...  # noqa: D102
-    @property
-    def source(self) -> str: ...  # noqa: D102
-    @property
-    def options(self) -> Sequence[str]: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layers:
-    """Directories from top to bottom, and the overlay options that change how they are read."""
-
-    directories: tuple[str, ...]
-    options: tuple[str, ...] = ()
 
 
 def read_account_files(mounts: Sequence[RootMount]) -> AccountFiles:
@@ -63,14 +23,13 @@ def read_account_files(mounts: Sequence[RootMount]) -> AccountFiles:
     Raises:
         EngineError: the root cannot be opened, or is of a kind that we do not know.
     """
-    layers = _layers(mounts)
-    try:
-        with _opened(layers) as root:
+    with opened_root(mounts) as root:
+        try:
             return _read_both(root)
-    except OSError as error:
-        raise EngineError(
-            f"cannot read the accounts of root filesystem {layers.directories[0]}: {error.strerror}"
-        ) from error
+        except OSError as error:
+            raise EngineError(
+                f"cannot read the accounts of a root filesystem: {error.strerror}"
+            ) from error
 
 
 def read_account_files_in(root: Path) -> AccountFiles:
@@ -89,121 +48,6 @@ def read_account_files_in(root: Path) -> AccountFiles:
         raise EngineError(f"cannot read the accounts in {root}: {error.strerror}") from error
 
 
-def _layers(mounts: Sequence[RootMount]) -> _Layers:
-    if len(mounts) != 1:
-        raise EngineError(f"a root filesystem of {len(mounts)} mounts is not supported")
-    mount = mounts[0]
-    if mount.type in ("bind", "rbind"):
-        return _Layers(directories=(mount.source,))
-    if mount.type != "overlay":
-        raise EngineError(f"a root filesystem of type {mount.type} is not supported")
-    values = {name: value for name, _, value in (o.partition("=") for o in mount.options)}
-    # The writable directory is read as the topmost of the read-only ones: nothing is written,
-    # and the snapshot stays free for its real mount.
-    upper = [values["upperdir"]] if "upperdir" in values else []
-    lower = [path for path in values.get("lowerdir", "").split(":") if path]
-    kept = [o for o in mount.options if o.partition("=")[0] in ("userxattr", "redirect_dir")]
-    return _Layers(directories=(*upper, *lower), options=tuple(kept))
-
-
-@contextmanager
-def _opened(layers: _Layers) -> Iterator[int]:
-    """A descriptor of the root's directory."""
-    if len(layers.directories) == 1:
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        root = os.open(layers.directories[0], flags)
-    else:
-        try:
-            root = _detached_overlay(layers)
-        except OSError:
-            root = _overlay_in_thread(layers)
-    try:
-        yield root
-    finally:
-        os.close(root)
-
-
-def _detached_overlay(layers: _Layers) -> int:
-    try:
-        return _configured_overlay(layers, [("lowerdir+", path) for path in layers.directories])
-    except OSError:  # before Linux 6.7: all layers in one value, if they fit
-        joined = ":".join(layers.directories)
-        if len(os.fsencode(joined)) > _FSCONFIG_STRING_MAX:
-            raise
-        return _configured_overlay(layers, [("lowerdir", joined)])
-
-
-def _configured_overlay(layers: _Layers, settings: Sequence[tuple[str, str]]) -> int:
-    context = _syscall(_FSOPEN, ctypes.c_char_p(b"overlay"), ctypes.c_uint(_CLOEXEC))
-    try:
-        for option in layers.options:
-            name, separator, value = option.partition("=")
-            if separator:
-                _fsconfig(context, _SET_STRING, name, value)
-            else:
-                _fsconfig(context, _SET_FLAG, name, None)
-        for name, value in settings:
-            _fsconfig(context, _SET_STRING, name, value)
-        _fsconfig(context, _CREATE, None, None)
-        return _syscall(
-            _FSMOUNT,
-            ctypes.c_int(context),
-            ctypes.c_uint(_CLOEXEC),
-            ctypes.c_uint(_READ_ONLY_INERT),
-        )
-    finally:
-        os.close(context)
-
-
-def _fsconfig(context: int, command: int, name: str | None, value: str | None) -> None:
-    _syscall(
-        _FSCONFIG,
-        ctypes.c_int(context),
-        ctypes.c_uint(command),
-        ctypes.c_char_p(None if name is None else os.fsencode(name)),
-        ctypes.c_char_p(None if value is None else os.fsencode(value)),
-        ctypes.c_int(0),
-    )
-
-
-def _overlay_in_thread(layers: _Layers) -> int:
-    """Mount where only one short-lived thread sees it, and keep its root open.
-
-    The thread is never reused: its namespace must end with it.
-    """
-    result: list[int | OSError] = []
-
-    def mount_and_open() -> None:
-        try:
-            result.append(_mount_privately(layers))
-        except OSError as error:
-            result.append(error)
-
-    thread = threading.Thread(target=mount_and_open, name="accounts", daemon=True)
-    thread.start()
-    thread.join()
-    if isinstance(result[0], OSError):
-        raise result[0]
-    return result[0]
-
-
-def _mount_privately(layers: _Layers) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    _checked(libc.unshare(_CLONE_NEWNS))
-    _checked(libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_PRIVATE_ALL), None))
-    # Any directory will do as the place, and the top layer is surely there. Relative names keep
-    # the options within the one page that the kernel reads.
-    place = layers.directories[0]
-    parent = os.path.commonpath([os.path.dirname(path) for path in layers.directories])
-    os.chdir(parent)  # this thread's own: unshare has parted it from the others'
-    names = ":".join(os.path.relpath(path, parent) for path in layers.directories)
-    data = os.fsencode(",".join((f"lowerdir={names}", *layers.options)))
-    _checked(
-        libc.mount(b"overlay", os.fsencode(place), b"overlay", ctypes.c_ulong(_MS_INERT), data)
-    )
-    return os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
 def _read_both(root: int) -> AccountFiles:
     return AccountFiles(passwd=_read(root, "etc/passwd"), group=_read(root, "etc/group"))
 
@@ -211,7 +55,7 @@ def _read_both(root: int) -> AccountFiles:
 def _read(root: int, path: str) -> bytes:
     """A regular file below `root`, else nothing. Opened only once it is known to be one."""
     try:
-        handle = _open_in_root(root, path)
+        handle = open_in_root(root, path)
     except FileNotFoundError:
         return b""
     except OSError as error:
@@ -223,27 +67,3 @@ def _read(root: int, path: str) -> bytes:
             return file.read(MAX_FILE_BYTES)
     finally:
         os.close(handle)
-
-
-def _open_in_root(root: int, path: str) -> int:
-    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _IN_ROOT | _NO_MAGICLINKS)
-    return _syscall(
-        _OPENAT2,
-        ctypes.c_int(root),
-        ctypes.c_char_p(os.fsencode(path)),
-        ctypes.c_char_p(how),
-        ctypes.c_size_t(len(how)),
-    )
-
-
-def _syscall(number: int, *arguments: object) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    return _checked(int(libc.syscall(ctypes.c_long(number), *arguments)))
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return result

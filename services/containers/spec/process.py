@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from services.containers.apparmor import container_profile
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.spec.capabilities import capability_sets, container_capabilities
 from services.containers.spec.environment import container_env, override_env
@@ -98,8 +99,10 @@ def _common(
     if rlimits := process_rlimits(ulimits, facts)[0]:
         process["rlimits"] = rlimits
     if facts.apparmor:
-        fallback = "unconfined" if host.privileged else defaults.apparmor_profile
-        if profile := security.apparmor or fallback:
+        profile = container_profile(
+            security.apparmor, privileged=host.privileged, default=defaults.apparmor_profile
+        )
+        if profile:
             process["apparmorProfile"] = profile
     return process
 

@@ -252,3 +252,29 @@ def replace_mount(mount: MountPoint, **changes: Any) -> MountPoint:
     if isinstance(mount, msgspec.Struct):
         return msgspec.structs.replace(mount, **changes)
     return replace(mount, **changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "privileged", "has_apparmor", "created", "started"),
+    [
+        (None, False, True, "", "docker-default"),
+        (None, False, False, "", ""),
+        (None, True, True, "", "unconfined"),
+        (["apparmor=mine"], False, True, "mine", "mine"),
+        (["apparmor=mine"], False, False, "mine", ""),
+        (["apparmor=unconfined"], False, True, "unconfined", "unconfined"),
+    ],
+)
+def test_the_apparmor_profile_is_what_a_start_made_of_it(
+    options: list[str] | None, privileged: bool, has_apparmor: bool, created: str, started: str
+) -> None:
+    """Before the first start it is what was asked for; a kernel without AppArmor has none."""
+    host = filled(HostConfig(security_opt=options, privileged=privileged))
+    for status, expected in ((Status(), created), (running(), started), (exited(), started)):
+        wire = inspect_to_wire(
+            container(host_config=host, status=status),
+            places=PLACES,
+            execs=[],
+            has_apparmor=has_apparmor,
+        )
+        assert wire["AppArmorProfile"] == expected

@@ -147,3 +147,37 @@ def test_security_options_name_what_is_on() -> None:
         facts, apparmor=False, seccomp=False, cgroup=CgroupFacts(version="1")
     )
     assert security_options(bare) == []
+
+
+def test_no_new_privileges_is_told_when_it_is_the_default() -> None:
+    """API 1.43: not versioned."""
+    assert "name=no-new-privileges" in security_options(HostFacts(), no_new_privileges=True)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "container"),
+    [
+        (None, None),
+        ("sys/module/apparmor/parameters/enabled", None),
+        ("sys/kernel/security/apparmor/profiles", None),
+        ("usr/sbin/apparmor_parser", None),
+        (None, "lxc"),
+    ],
+)
+def test_apparmor_needs_the_kernel_its_files_and_the_parser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str | None, container: str | None
+) -> None:
+    """And that we are no container ourselves: one cannot load profiles of the host."""
+    for path in (
+        "sys/module/apparmor/parameters/enabled",
+        "sys/kernel/security/apparmor/profiles",
+        "usr/sbin/apparmor_parser",
+    ):
+        if path != lacking:
+            (tmp_path / path).parent.mkdir(parents=True)
+            (tmp_path / path).write_text("Y\n")
+    if container is None:
+        monkeypatch.delenv("container", raising=False)
+    else:
+        monkeypatch.setenv("container", container)
+    assert read_host_facts(tmp_path).apparmor == (lacking is None and container is None)

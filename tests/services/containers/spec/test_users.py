@@ -21,6 +21,7 @@ from services.containers.spec import (
 )
 from services.containers.spec import account_files as module
 from services.errors import EngineError, InvalidParameter
+from services.system import roots
 
 FILES = AccountFiles(
     passwd=b"root:x:0:0:root:/root:/bin/sh\n\n# note\nweb:x:1000:1001::/home/web:/bin/sh\n"
@@ -171,7 +172,7 @@ def test_the_fallback_reads_the_same(
     def refuse(*_: object) -> int:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(module, "_configured_overlay", refuse)
+    monkeypatch.setattr(roots, "_configured_overlay", refuse)
     layers = [_layer(tmp_path / ("x" * 60) / f"{n:03}", **{f"f{n}": ""}) for n in range(count)]
     (layers[-1] / "etc/passwd").write_text("deep\n")
     here, before = Path.cwd(), Path("/proc/self/mountinfo").read_text()
