@@ -39,9 +39,7 @@ def expand(word: str, variables: Mapping[str, str], *, escape: str = "\\") -> st
     return "".join(_Words(word, escape, variables).read(until="", splits=False))
 
 
-def expand_words(
-    text: str, variables: Mapping[str, str], *, escape: str = "\\"
-) -> list[str]:
+def expand_words(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> list[str]:
     """The words of `text` likewise. White space that a variable brings divides words too."""
     return _Words(text, escape, variables).read(until="", splits=True)
 
