@@ -211,7 +211,8 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
-        root_filesystems=images,
+        images=images,
+        volumes=volumes,
     )
     restorer = Restorer(
         containerd=containerd,

@@ -18,6 +18,7 @@ from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
 from services.api.routes.exec import ExecRoutes
+from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
 from services.api.routes.system import SystemRoutes
@@ -80,6 +81,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
     return [
         system.blueprint(),
         images.blueprint(),
+        ImageMakingRoutes(containers, sources.images.compose).blueprint(),
         container_routes.blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
