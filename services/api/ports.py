@@ -11,8 +11,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from services.images import Deleted, Image, ImageFilters, Platform, Untagged
+from services.images.attestations import Attestation
 from services.images.load import LoadSink
 from services.images.ports import Body
+from services.images.prune import PrunedImages, PruneFilters
 
 
 class ImageLister(Protocol):
@@ -37,6 +39,15 @@ class ImageStore(ImageLister, ImageLoader, Protocol):
         self, names: Sequence[str], platform: Platform | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
     async def tag(self, ref: str, name: str) -> Image: ...
+    async def prune(self, wanted: PruneFilters) -> PrunedImages: ...
+    async def attestations(
+        self,
+        ref: str,
+        platform: Platform | None,
+        *,
+        predicate_types: Sequence[str] = ...,
+        with_statements: bool = ...,
+    ) -> Sequence[Attestation]: ...
     async def remove(self, ref: str, *, force: bool = False) -> Sequence[Untagged | Deleted]: ...
 
 

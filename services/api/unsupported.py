@@ -36,14 +36,11 @@ UNSUPPORTED: Final = (
     *_table("build sessions are not supported yet", "POST /session"),
     *_table("pushing images is not supported yet", "POST /images/{name}/push"),
     *_table("searching a registry is not supported yet", "GET /images/search"),
-    *_table("pruning images is not supported yet", "POST /images/prune"),
-    *_table("reading attestations is not supported yet", "GET /images/{name}/attestations"),
     *_table(
         "asking a registry is not supported yet",
         "POST /auth",
         "GET /distribution/{name}/json",
     ),
-    *_table("measuring disk usage is not supported yet", "GET /system/df"),
     *_table(
         "networks other than bridge, host and none are not supported yet",
         "DELETE /networks/{id}",

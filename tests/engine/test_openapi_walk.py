@@ -36,6 +36,7 @@ NO_JSON: Final = frozenset(
         *("ContainerUnpause", "ContainerResize", "ContainerDelete", "ExecStart", "ExecResize"),
         *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
         *("ContainerArchiveInfo", "PutContainerArchive", "ImageCreate", "ImageCommit"),
+        *("ImageGet", "ImageGetAll"),
         *("VolumeDelete", "VolumeUpdate"),
     }
 )  # fmt: skip
@@ -187,6 +188,7 @@ def walk_system(stage: Stage, version: str) -> None:
     """SystemVersion and SystemInfo."""
     stage.check("SystemVersion", "GET /version", version=version)
     info = stage.check("SystemInfo", "GET /info", version=version)
+    stage.check("SystemDataUsage", "GET /system/df", version=version)
     assert (info["ContainersRunning"], info["ContainersPaused"]) == (3, 1)
 
 
@@ -210,6 +212,7 @@ def walk_images(stage: Stage, version: str) -> None:
         stage.check("ImageInspect", f"GET /images/{name}/json", version=version)
         stage.check("ImageHistory", f"GET /images/{name}/history", version=version)
     stage.check("ImageInspect", "GET /images/busybox/json?manifests=1", version=version)
+    stage.check("ImageAttestations", "GET /images/busybox/attestations", version=version)
 
 
 def walk_containers(stage: Stage, version: str) -> None:
@@ -306,6 +309,7 @@ def test_what_is_changed(stage: Stage, version: str) -> None:
     stage.check("ContainerExec", path, {"Cmd": ["true"]}, status=201, version=version)
     stage.do("POST /images/busybox/tag?repo=other&tag=1")
     stage.check("ImageDelete", "DELETE /images/other:1", version=version)
+    assert stage.check("ImagePrune", "POST /images/prune", version=version)["SpaceReclaimed"] == 0
 
 
 @pytest.mark.parametrize("quiet", ["0", "1"])
@@ -365,6 +369,7 @@ WALKED: Final = frozenset(
         *("ImageList", "ImageInspect", "ImageHistory", "ImageDelete", "ImageLoad", "PluginList"),
         *("ContainerList", "ContainerInspect", "ContainerTop", "ContainerWait", "ContainerCreate"),
         *("ContainerPrune", "ContainerUpdate", "ContainerChanges", "VolumeCreate", "VolumePrune"),
+        *("ImagePrune", "ImageAttestations", "SystemDataUsage"),
         *("ContainerStats", "ContainerExec", "ExecInspect", "NetworkList", "NetworkInspect"),
     }
 )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import trio
 
 from services.errors import NotFound
@@ -26,6 +27,7 @@ from services.images import (
     Untagged,
     parse_reference,
 )
+from services.images.attestations import Attestation
 from services.images.catalog import Catalog, find, make_catalog
 from services.images.filters import select
 from services.images.load import LoadSink
@@ -33,6 +35,7 @@ from services.images.model import chain_ids, dangling_name
 from services.images.oci import HealthcheckConfig, OciPlatform, RootFs
 from services.images.platform import normalise
 from services.images.ports import Body
+from services.images.prune import PrunedImages, PruneFilters, choose
 from services.images.removal import plan_removal
 
 SECOND_NS = 10**9
@@ -150,6 +153,7 @@ class MemoryImages:
     load_error: Exception | None = None
     loaded_bytes: int = 0
     loaded_platform: Platform | None = None
+    pruned: PruneFilters | None = None
     load_ended: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -178,6 +182,25 @@ class MemoryImages:
             left = tuple(name for name in match.image.names if name not in removal.names)
             self.images.append(replace(match.image, names=left))
         return removal.answer(match.image.id)
+
+    async def prune(self, wanted: PruneFilters) -> PrunedImages:
+        self.pruned = wanted
+        doomed = choose(self.catalog, wanted, lambda _id: ())
+        names = [Untagged(name=n.familiar) for d in doomed for n in d.names if not n.is_dangling]
+        return PrunedImages(removed=tuple(names), reclaimed_bytes=42)
+
+    async def attestations(
+        self,
+        ref: str,
+        platform: Platform | None,
+        *,
+        predicate_types: Sequence[str] = (),
+        with_statements: bool = False,
+    ) -> Sequence[Attestation]:
+        await self.inspect(ref)
+        statement = msgspec.Raw(b'{"x":1}') if with_statements else None
+        kind = predicate_types[0] if predicate_types else "https://spdx.dev/Document"
+        return [Attestation(descriptor=descriptor("e"), predicate_type=kind, statement=statement)]
 
     @asynccontextmanager
     async def save(
