@@ -189,6 +189,7 @@ def build_containers(
         disk=disk,
     )
     sizes = Sizes(containerd.snapshots)
+    updater = Updater(tasks=containerd.tasks, journal=journal, facts=facts)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -202,7 +203,7 @@ def build_containers(
         terminals=terminals,
         links=links,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
-        updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
+        updater=updater,
         sizes=sizes,
         pruner=Pruner(
             table=table,
@@ -210,7 +211,8 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
-        root_filesystems=images,
+        images=images,
+        volumes=volumes,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -237,6 +239,7 @@ def build_containers(
         ),
         engine_id=engine_id,
         start=containers.start,
+        finish_update=updater.finish,
     )
     return containers, running, restorer
 

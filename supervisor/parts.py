@@ -28,7 +28,7 @@ from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
-from services.containers.restore import Restorer
+from services.containers.restore import TASK_TOPICS, Restorer
 from services.containers.running import Running
 from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
@@ -159,8 +159,9 @@ def build_parts(
         hosts=settings.api.hosts,
         app_config=app_config,
     )
-    routes = DeferredApp(partial(_build_routes, sources))
-    front = Front(routes, FastRoutes(app_config))
+    fast = FastRoutes(app_config)
+    routes = DeferredApp(partial(_build_routes, sources, fast))
+    front = Front(routes, fast)
     return Parts(
         engine_id=engine_id,
         listeners=listeners,
@@ -173,6 +174,7 @@ def build_parts(
             containerd.connection,
             restorer,
             namespace=settings.containerd.namespace,
+            topics=TASK_TOPICS,
         ),
         images=images,
         networks=networks,
@@ -254,11 +256,11 @@ def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
     ]
 
 
-def _build_routes(sources: RouteSources) -> ASGIApp:
+def _build_routes(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
     # Imported when the servers already accept: quart takes a fifth of a second.
     from .routes import build_routes_app
 
-    return build_routes_app(sources)
+    return build_routes_app(sources, fast)
 
 
 def _metrics(

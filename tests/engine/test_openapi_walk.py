@@ -35,7 +35,8 @@ NO_JSON: Final = frozenset(
         *("ContainerStop", "ContainerRestart", "ContainerKill", "ContainerPause"),
         *("ContainerUnpause", "ContainerResize", "ContainerDelete", "ExecStart", "ExecResize"),
         *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
-        *("ContainerArchiveInfo", "PutContainerArchive", "VolumeDelete", "VolumeUpdate"),
+        *("ContainerArchiveInfo", "PutContainerArchive", "ImageCreate", "ImageCommit"),
+        *("VolumeDelete", "VolumeUpdate"),
     }
 )  # fmt: skip
 """Served, and answering with a stream, a text, or nothing."""
