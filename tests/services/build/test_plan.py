@@ -94,5 +94,5 @@ def test_refusals(text: str, reason: str) -> None:
 def test_a_later_stage_cannot_be_copied_from() -> None:
     """By its number; by its name it would be another image."""
     found = plan("FROM a\nCOPY --from=1 /x /x\nFROM b")
-    with pytest.raises(DockerfileError, match="on line 2: .*invalid stage index 1"):
+    with pytest.raises(DockerfileError, match=r"on line 2: .*invalid stage index 1"):
         found.needed(found.target("0"))
