@@ -24,6 +24,7 @@ from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
 from services.containers.oom import OomCounter
+from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
@@ -155,12 +156,15 @@ def build_containers(
             links=links,
             shm=shm,
             engine_id=engine_id,
+            boot_id=facts.boot_id,
             oom_kills=OomCounter(cgroups).kills,
             disk=disk,
         ),
         stopper=stopper,
         runs=runs,
-        health=HealthWatcher(containerd=containerd, journal=journal, execs=execs),
+        health=HealthWatcher(
+            containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
+        ),
         terminals=terminals,
         auto_remove=remover.remove_stopped,
         outlives=lambda: current_settings().live_restore or not is_ending(),
@@ -218,11 +222,13 @@ def build_containers(
             networks=networks,
             shm=shm,
             terminals=terminals,
+            probes=OldProbes(containerd),
             root_filesystems=images,
             directory=directory,
             disk=disk,
         ),
         engine_id=engine_id,
+        boot_id=facts.boot_id,
         start=containers.start,
     )
     return containers, running, restorer

@@ -57,10 +57,18 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     restart_count: int = 0
     stopped_by_user: bool = False
     """A stop or kill was asked for since the last start: no restart policy acts on that exit."""
+    failed_health: bool = False
+    """It is or was ended because it was unhealthy: the exit of this run counts as a failure."""
+    boot_id: str = ""
+    """The kernel's, when the run began: after another boot nothing of the run is left."""
     runs: int = 0
     """How often a task was started; the log and the fault reports tell runs apart by it."""
     networks: dict[str, EndpointSettings] = {}
     """Addresses and gateways of the present run, by network name."""
+
+    def failure_code(self, exit_code: int) -> int:
+        """What an exit of this run counts as for the restart policy: 0 is a success."""
+        return exit_code or int(self.failed_health)
 
 
 class ImageDescriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
