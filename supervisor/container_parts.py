@@ -12,6 +12,7 @@ import trio
 from services.containerd import Containerd
 from services.containers import Container, ContainerTable
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
@@ -23,6 +24,7 @@ from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
+from services.containers.mount_sources import MountSources
 from services.containers.oom import OomCounter
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
@@ -45,6 +47,7 @@ from services.images import Images
 from services.networks import Networks
 from services.store import Store
 from services.system import HostFacts
+from services.volumes import Volumes
 
 from .otp import DynamicSupervisor, Intensity
 from .settings import Settings
@@ -66,7 +69,9 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
+    volumes: Volumes,
     apparmor: AppArmor,
+    cdi: CdiDevices,
     is_ending: Callable[[], bool],
 ) -> tuple[Containers, Running, Restorer]:
     """The operations on containers, their supervisor, and what brings them back at the start.
@@ -101,6 +106,7 @@ def build_containers(
         dns_options=wanted.dns_options,
         links=links,
         apparmor=apparmor,
+        cdi=cdi,
         disk=disk,
     )
     stopper = Stopper(
@@ -133,10 +139,12 @@ def build_containers(
         runs=runs,
         stopper=stopper,
         root_filesystems=images,
+        volumes=volumes,
         forget=forget,
         directory=directory,
         disk=disk,
     )
+    sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
     lives = Lives(
         containerd=containerd,
         journal=journal,
@@ -146,6 +154,7 @@ def build_containers(
             networks=networks,
             root_filesystems=images,
             specs=specs,
+            sources=sources,
             runtimes=Runtimes(
                 wanted.runtimes,
                 state_directory=settings.exec_root / "runc",
@@ -174,6 +183,7 @@ def build_containers(
         journal=journal,
         images=images,
         networks=networks,
+        volumes=volumes,
         facts=facts,
         defaults=defaults,
         log_driver=wanted.log_driver,
@@ -204,6 +214,8 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
+        images=images,
+        volumes=volumes,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -213,6 +225,7 @@ def build_containers(
         lives=lives,
         remover=remover,
         networks=networks,
+        sources=sources,
         terminals=terminals,
         links=links,
         reclaimer=Reclaimer(
@@ -224,6 +237,7 @@ def build_containers(
             terminals=terminals,
             probes=OldProbes(containerd),
             root_filesystems=images,
+            volumes=volumes,
             directory=directory,
             disk=disk,
         ),
@@ -259,6 +273,7 @@ def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
         ipc_mode=wanted.ipc_mode,
         cgroupns_mode=wanted.cgroupns_mode,
         data_root=str(settings.data_root),
+        cdi=bool(wanted.cdi_directories),
     )
 
 

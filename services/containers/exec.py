@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import trio
 
 from services.containers.config import Wire
@@ -34,9 +36,9 @@ class Exec:
     """
 
     def __init__(
-        self, container: Container, config: ExecConfig, stdio: Stdio, *, exec_id: str
+        self, container: Container, config: ExecConfig, stdio: Stdio, *, exec_id: str = ""
     ) -> None:
-        self.id = exec_id
+        self.id = exec_id or secrets.token_hex(32)
         self.container = container
         self.config = config
         self.stdio = stdio

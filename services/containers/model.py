@@ -61,6 +61,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It is or was ended because it was unhealthy: the exit of this run counts as a failure."""
     boot_id: str = ""
     """The kernel's, when the run began: after another boot nothing of the run is left."""
+    removes_volumes: bool = False
+    """Its removal, once begun, takes its anonymous volumes along."""
     runs: int = 0
     """How often a task was started; the log and the fault reports tell runs apart by it."""
     networks: dict[str, EndpointSettings] = {}

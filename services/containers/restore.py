@@ -40,6 +40,7 @@ from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
+from services.containers.mount_sources import MountSources, volume_events
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.restart_policy import starts_with_daemon, wants_restart
@@ -55,6 +56,8 @@ LOOKUPS_AT_ONCE: Final = 16
 STARTS_AT_ONCE: Final = 16
 FREEZES_LIMIT: Final = 1000
 
+TASK_TOPICS: Final = ("/tasks/oom", "/tasks/paused", "/tasks/resumed")
+"""What of containerd's events `Restorer.task_event` acts on."""
 NEEDED_LIMIT_S: Final = 30.0
 """How long a start waits for those of other containers that it needs; they may need each other."""
 
@@ -72,6 +75,7 @@ class Restorer:
         lives: Lives,
         remover: Remover,
         networks: Networks,
+        sources: MountSources,
         terminals: Terminals,
         links: Links,
         reclaimer: Reclaimer,
@@ -86,6 +90,7 @@ class Restorer:
         self._lives = lives
         self._remover = remover
         self._networks = networks
+        self._sources = sources
         self._terminals = terminals
         self._links = links
         self._reclaimer = reclaimer
@@ -175,6 +180,7 @@ class Restorer:
 
     async def _load(self) -> None:
         await self._reclaimer.note_old_streams()
+        await self._sources.reclaim()
         for container in await self._journal.load():
             self._table.add(container)
             self._unsettled.add(container.id)
@@ -283,6 +289,7 @@ class Restorer:
         if not container.state.has_task:
             await self._record_start(container, task, record)
         await self._correct_freeze(container, task)
+        self._sources.adopt(container)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
         await self._links.tell_parents(container)  # the daemon may have been killed before that
@@ -297,6 +304,7 @@ class Restorer:
         await self._journal.change_status(
             container,
             *network_events(container, endpoints, "connect", time_ns=now_ns),
+            *volume_events(container, "mount", time_ns=now_ns),
             container_event(container, "start", time_ns=now_ns),
             state=next_state(container.state, LifeEvent.STARTED),
             pid=task.pid,

@@ -102,6 +102,7 @@ class Leftovers:
             "netns/*",
             "shm/*",
             "io/*",
+            "mounts/*",
             "containerd/daemon/io.containerd.runtime.v2.task/*/*",
         ):
             yield from exec_root.glob(pattern)
