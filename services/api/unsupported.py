@@ -28,10 +28,6 @@ def _table(sentence: str, *operations: str) -> tuple[UnsupportedOperation, ...]:
 
 
 UNSUPPORTED: Final = (
-    *_table(
-        "attaching over a websocket is not supported yet: attach over HTTP",
-        "GET /containers/{id}/attach/ws",
-    ),
     *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
     *_table("build sessions are not supported yet", "POST /session"),
     *_table("pushing images is not supported yet", "POST /images/{name}/push"),

@@ -36,7 +36,7 @@ NO_JSON: Final = frozenset(
         *("ContainerUnpause", "ContainerResize", "ContainerDelete", "ExecStart", "ExecResize"),
         *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
         *("ContainerArchiveInfo", "PutContainerArchive", "ImageCreate", "ImageCommit"),
-        *("ImageGet", "ImageGetAll"),
+        *("ImageGet", "ImageGetAll", "ContainerAttachWebsocket"),
         *("VolumeDelete", "VolumeUpdate"),
     }
 )  # fmt: skip
