@@ -60,10 +60,11 @@ class WebsocketStream:
         self._sending = trio.Lock()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Some of the client's bytes; b"" once it has closed its direction.
+        """Some of the client's bytes.
 
         Raises:
-            trio.BrokenResourceError: it does not speak the protocol, or is gone.
+            trio.BrokenResourceError: it has closed, which means both directions here; or it is
+                gone, or does not speak the protocol.
         """
         del max_bytes  # a message's part is as long as what was read
         while True:
@@ -73,7 +74,7 @@ class WebsocketStream:
                         with suppress(trio.ClosedResourceError):  # ours was sent before
                             await self._send(event.response())
                         if isinstance(event, CloseConnection):
-                            return b""
+                            raise trio.BrokenResourceError
                     case TextMessage() if event.data:
                         return event.data.encode()
                     case BytesMessage() if event.data:
@@ -82,7 +83,7 @@ class WebsocketStream:
                         continue
             data = await self._raw.receive_some(_RECEIVE_BYTES)
             if not data:
-                return b""
+                raise trio.BrokenResourceError
             self._connection.receive_data(data)
             self._pending = self._connection.events()
 
