@@ -193,6 +193,7 @@ def build_containers(
         disk=disk,
     )
     sizes = Sizes(containerd.snapshots)
+    updater = Updater(tasks=containerd.tasks, journal=journal, facts=facts)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -206,7 +207,7 @@ def build_containers(
         terminals=terminals,
         links=links,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
-        updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
+        updater=updater,
         sizes=sizes,
         pruner=Pruner(
             table=table,
@@ -244,6 +245,7 @@ def build_containers(
         engine_id=engine_id,
         boot_id=facts.boot_id,
         start=containers.start,
+        finish_update=updater.finish,
     )
     return containers, running, restorer
 

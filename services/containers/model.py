@@ -67,6 +67,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How often a task was started; the log and the fault reports tell runs apart by it."""
     networks: dict[str, EndpointSettings] = {}
     """Addresses and gateways of the present run, by network name."""
+    updating: HostConfig | None = None
+    """What an update that is under way makes of the host config; the kernel may know of it."""
 
     def failure_code(self, exit_code: int) -> int:
         """What an exit of this run counts as for the restart policy: 0 is a success."""
