@@ -31,6 +31,7 @@ from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import BridgeConfig, Networks
+from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
 
@@ -60,6 +61,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
+    registry: Registry
     apparmor: AppArmor
     running: Running
     restorer: Restorer
@@ -99,6 +101,13 @@ def build_parts(
         snapshotter=SNAPSHOTTER,
         in_use=lambda image_id: _users_of(table, image_id),
     )
+    registry = Registry(
+        containerd=containerd,
+        images=images,
+        settings=lambda: current_settings().registry,
+        user_agent=f"Wharfinger/{VERSION}",
+        is_ending=is_ending,
+    )
     networks = Networks(
         bridge=_bridge(settings),
         netns_directory=settings.exec_root / "netns",
@@ -133,6 +142,7 @@ def build_parts(
         images=images,
         containers=containers,
         networks=networks,
+        registry=registry,
         apparmor=apparmor,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
@@ -155,6 +165,7 @@ def build_parts(
         ),
         images=images,
         networks=networks,
+        registry=registry,
         apparmor=apparmor,
         running=running,
         restorer=restorer,

@@ -15,6 +15,7 @@ from services.containers.spec import SpecDefaults
 from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
 from services.networks import Networks
+from services.registry import Registry
 from services.system import HostFacts
 
 from .settings import Settings
@@ -37,6 +38,7 @@ class RouteSources:
     bus: EventBus
     images: Images
     networks: Networks
+    registry: Registry
     apparmor: AppArmor
     containers: Containers
     in_use: Callable[[ImageId], Sequence[ImageUse]]

@@ -45,21 +45,10 @@ UNSUPPORTED: Final = (
     ),
     *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
     *_table("build sessions are not supported yet", "POST /session"),
-    *_table(
-        "pulling and importing images is not supported yet: load them with docker load",
-        "POST /images/create",
-    ),
-    *_table("pushing images is not supported yet", "POST /images/{name}/push"),
-    *_table("searching a registry is not supported yet", "GET /images/search"),
     *_table("pruning images is not supported yet", "POST /images/prune"),
     *_table("reading attestations is not supported yet", "GET /images/{name}/attestations"),
     *_table("saving images is not supported yet", "GET /images/{name}/get", "GET /images/get"),
     *_table("committing a container to an image is not supported yet", "POST /commit"),
-    *_table(
-        "asking a registry is not supported yet",
-        "POST /auth",
-        "GET /distribution/{name}/json",
-    ),
     *_table("measuring disk usage is not supported yet", "GET /system/df"),
     *_table(
         "volumes are not supported yet: use bind mounts",
@@ -131,6 +120,7 @@ LIMITS: Final = MappingProxyType(
             "several networks, log drivers other than json-file and none"
         ),
         ("DELETE", "/containers/{}"): "not yet: links",
+        ("POST", "/images/create"): "not yet: importing (`fromSrc`)",
         ("GET", "/images/json"): "without `identity`",
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
         ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
