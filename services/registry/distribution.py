@@ -52,9 +52,8 @@ async def _inspect(
     settings: RegistrySettings, session: Session, endpoint: Endpoint, reference: Reference
 ) -> Distribution:
     manifests = Manifests(session, endpoint, reference.path)
-    found = await retrying(
-        lambda: manifests.resolve(reference), attempts=settings.max_attempts, unreachable=False
-    )
+    await session.ping(endpoint)
+    found = await retrying(lambda: manifests.resolve(reference), attempts=settings.max_attempts)
     if not isinstance(found, Document):
         found = await manifests.fetch(found.digest, reference)
     descriptor, data = found.descriptor, found.data

@@ -42,8 +42,6 @@ async def login(settings: RegistrySettings, credentials: Credentials, *, user_ag
                     raise
             except RegistryError as error:
                 raise _refused(where, error) from error
-            except Unauthorized as error:
-                raise Unauthorized(f'Get "{where}": {error}') from error
     raise EngineError(f"no endpoint for {domain}")
 
 

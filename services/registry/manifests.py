@@ -6,7 +6,7 @@ Source: distribution-spec, "Pulling manifests"; image-spec; moby for what is ref
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -42,10 +42,10 @@ class _Kind(msgspec.Struct, frozen=True):
 
     media_type: str = msgspec.field(default="", name="mediaType")
     schema_version: int = msgspec.field(default=0, name="schemaVersion")
-    manifests: msgspec.Raw | None = None
-    config: msgspec.Raw | None = None
-    layers: msgspec.Raw | None = None
-    fs_layers: msgspec.Raw | None = msgspec.field(default=None, name="fsLayers")
+    manifests: Any = None
+    config: Any = None
+    layers: Any = None
+    fs_layers: Any = msgspec.field(default=None, name="fsLayers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

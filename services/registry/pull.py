@@ -112,7 +112,8 @@ class Puller:
                 )
                 if endpoint is endpoints[-1] or not is_next:
                     raise
-                _log.info("registry endpoint passed over", url=endpoint.url, error=str(error))
+                level = "WARNING" if endpoint.is_mirror else "DEBUG"
+                _log.log(level, "registry endpoint passed over", url=endpoint.url, error=str(error))
             else:
                 return
 
@@ -129,28 +130,28 @@ class _Pull:
     board: Board
     has_answered: bool = False
     has_fetched: bool = False
+    is_new: bool = True
 
     async def run(self) -> None:
         puller, reference = self.puller, self.reference
         attempts = puller._settings().max_attempts
         manifests = Manifests(self.session, self.endpoint, reference.path)
-        found = await retrying(
-            lambda: manifests.resolve(reference), attempts=attempts, unreachable=False
-        )
+        await self.session.ping(self.endpoint)
         self.has_answered = True
+        found = await retrying(lambda: manifests.resolve(reference), attempts=attempts)
         self.board.message(
             f"Pulling from {reference.path}", reference.tag or reference.digest or ""
         )
         target = found.descriptor if isinstance(found, Document) else found
         key = f"{reference} {self.platform or ''}"
         async with puller._leases.hold(key) as lease_id:
-            is_new = not await self._is_named(target)
+            self.is_new = not await self._is_named(target)
             await self._bring(manifests, found, lease_id)
             await puller._images.name_pulled(reference, target)
         self.board.message(f"Digest: {target.digest}")
         news = (
             "Downloaded newer image for"
-            if is_new or self.has_fetched
+            if self.is_new or self.has_fetched
             else ("Image is up to date for")
         )
         self.board.message(f"Status: {news} {reference.familiar}")
@@ -240,10 +241,9 @@ class _Pull:
                 )
 
     async def _fetch_layer(self, blob: OciDescriptor, watch: _LayerWatch) -> None:
-        watch.begin()
         fetched = await self.puller._fetcher.fetch(self._source, blob, watch)
         self.has_fetched = self.has_fetched or fetched
-        watch.end(fetched=fetched)
+        watch.end(fetched=fetched, is_new=self.is_new)
 
     async def _config(self, manifest: OciManifest) -> ImageConfig:
         data = await self.puller._containerd.content.read_all(
@@ -284,6 +284,9 @@ def short(digest: str) -> str:
 class _Silent:
     """For a blob that has no line."""
 
+    def starting(self) -> None:
+        """See FetchWatch."""
+
     def waiting(self) -> None:
         """See FetchWatch."""
 
@@ -307,13 +310,16 @@ class _LayerWatch:
     is_fetched: bool = False
     is_unpacked: bool = False
 
-    def begin(self) -> None:
-        self.board.action(self.id, "Pulling fs layer")
-
-    def end(self, *, fetched: bool) -> None:
+    def end(self, *, fetched: bool, is_new: bool) -> None:
+        """Its blob is here. Of an image that was here before, only what was missing is told."""
         self.is_fetched = fetched
-        self.board.action(self.id, "Download complete" if fetched else "Already exists")
+        if fetched or is_new:
+            self.board.action(self.id, "Download complete" if fetched else "Already exists")
         self.here.set()
+
+    def starting(self) -> None:
+        """See FetchWatch."""
+        self.board.action(self.id, "Pulling fs layer")
 
     def waiting(self) -> None:
         """See FetchWatch."""

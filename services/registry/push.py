@@ -110,7 +110,7 @@ class Pusher:
         try:
             record = await self._containerd.images.get(str(reference))
         except NotFound as error:
-            raise _absent(reference.familiar) from error
+            raise _absent(reference.familiar_name) from error
         target = from_descriptor(record.target)
         plan = await self._plan(target, platform, reference, board)
         to = Destination(
@@ -245,13 +245,12 @@ async def reachable(session: Session, reference: Reference) -> Endpoint:
     endpoints = await session.endpoints_of(reference.domain, mirrors=False)
     for endpoint in endpoints:
         try:
-            async with session.stream(
-                endpoint, "GET", "/v2/", accept=frozenset(range(300, 600)), challenged=False
-            ):
-                return endpoint
+            await session.ping(endpoint)
         except Unreachable:
             if endpoint is endpoints[-1]:
                 raise
+        else:
+            return endpoint
     raise Unreachable(f"no endpoint for {reference.domain}")
 
 

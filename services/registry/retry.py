@@ -42,13 +42,8 @@ async def retrying(
     *,
     attempts: int,
     waiting: Waiting | None = None,
-    unreachable: bool = True,
 ) -> T:
-    """What `call` returns, tried up to `attempts` times.
-
-    `unreachable`: whether a connection that fails is worth another try; not so where another
-    address is tried next.
-    """
+    """What `call` returns, tried up to `attempts` times."""
     failures = 0
     while True:
         try:
@@ -57,8 +52,6 @@ async def retrying(
             failures += 1
             pause_s = delay_s(error, failures)
             if pause_s is None or failures >= attempts:
-                raise
-            if isinstance(error, Unreachable) and not unreachable:
                 raise
         if waiting is not None:
             waiting(pause_s)

@@ -16,7 +16,7 @@ from typing import Final
 import httpx
 import trio
 
-from services.errors import EngineError
+from services.errors import EngineError, Unauthorized
 
 from .challenge import parse_challenges
 from .credentials import Credentials
@@ -80,6 +80,20 @@ class Session:
                 is_login=self._is_login,
             )
         return self._authorizers[endpoint.url]
+
+    async def ping(self, endpoint: Endpoint) -> None:
+        """Whether the endpoint speaks to us at all; how it wants to be spoken to is known then.
+
+        Raises:
+            Unreachable: it does not.
+        """
+        any_status = frozenset(range(300, 600))
+        async with self.stream(
+            endpoint, "GET", "/v2/", accept=any_status, challenged=False
+        ) as response:
+            challenges = parse_challenges(response.headers.get_list("www-authenticate"))
+            if response.status_code == 401 and challenges:
+                self.authorizer(endpoint).challenged(challenges, ())
 
     @asynccontextmanager
     async def stream(
@@ -163,7 +177,10 @@ class Session:
         for _ in range(MAX_REDIRECTS + 1):
             sent = dict(headers)
             if _same_origin(url, endpoint.url):
-                header = await authorizer.header(scopes)
+                try:
+                    header = await authorizer.header(scopes)
+                except Unauthorized as error:
+                    raise Unauthorized(f'{method.capitalize()} "{url}": {error}') from error
                 if header is not None:
                     sent["Authorization"] = header
             response = await self._send(endpoint, method, url, sent, body)

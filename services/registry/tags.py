@@ -32,6 +32,7 @@ async def list_tags(session: Session, reference: Reference) -> list[str]:
     endpoints = await session.endpoints_of(reference.domain, mirrors=False)
     for endpoint in endpoints:
         try:
+            await session.ping(endpoint)
             return await _all(session, endpoint, reference.path)
         except Unreachable:
             if endpoint is endpoints[-1]:

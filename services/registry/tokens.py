@@ -71,7 +71,12 @@ class Authorizer:
         self._asking = trio.Lock()
 
     async def header(self, scopes: Sequence[str]) -> str | None:
-        """For a request that needs `scopes`; None as long as nothing has been asked of us."""
+        """For a request that needs `scopes`; None as long as nothing has been asked of us.
+
+        Raises:
+            Unauthorized: a password is wanted, and there is none.
+            EngineError: the server that issues tokens does not do so.
+        """
         if self._challenge is None:
             return None
         if self._challenge.scheme == "basic":
@@ -82,14 +87,12 @@ class Authorizer:
         """The registry answered 401: what it wants, and that what it got will not do.
 
         Raises:
-            EngineError: it wants something that we cannot give.
+            Unauthorized: it wants something that we do not know.
         """
         self._tokens.pop(tuple(scopes), None)
         for wanted in ("bearer", "basic"):
             found = next((c for c in challenges if c.scheme == wanted), None)
             if found is not None and (wanted == "basic" or found.parameters.get("realm")):
-                if wanted == "basic":
-                    self._check_basic()
                 self._challenge = found
                 return
         raise Unauthorized("unauthorized: the registry offers no way to log in that is supported")
@@ -153,12 +156,9 @@ class Authorizer:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return _decode(await self._fetch("POST", realm, headers, urlencode(fields).encode()))
 
-    def _check_basic(self) -> None:
+    def _basic(self) -> str:
         if not self._credentials.username:
             raise Unauthorized("no basic auth credentials")
-
-    def _basic(self) -> str:
-        self._check_basic()
         pair = f"{self._credentials.username}:{self._credentials.password}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
