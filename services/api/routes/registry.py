@@ -58,6 +58,8 @@ class RegistryRoutes:
         request = current_request()
         query = request.query
         name = query.text("fromImage")
+        if not name and not query.text("fromSrc"):
+            raise InvalidParameter("one of fromImage and fromSrc must be given")
         if not name:
             raise NotSupported("importing images is not supported yet: load them with docker load")
         pull = PullRequest(
@@ -114,6 +116,8 @@ class RegistryRoutes:
             raise InvalidParameter(
                 f"limit {limit} is outside the range of [{SEARCH_LIMITS[0]}, {SEARCH_LIMITS[-1]}]"
             )
+        if not query.text("term"):
+            raise InvalidParameter("a search term must be given")
         filters = query.filters()
         meta = {k: v for k, v in request.headers.items() if k.lower().startswith("x-meta-")}
         found = await self._registry.search(
