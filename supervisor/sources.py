@@ -10,6 +10,7 @@ from services.api.hosts import Host
 from services.api.identity import AppConfig
 from services.containerd import Containerd
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.spec import SpecDefaults
 from services.events import EventBus
@@ -17,6 +18,7 @@ from services.images import ImageId, Images, ImageUse
 from services.networks import Networks
 from services.registry import Registry
 from services.system import HostFacts
+from services.volumes import Volumes
 
 from .settings import Settings
 
@@ -39,7 +41,9 @@ class RouteSources:
     images: Images
     networks: Networks
     registry: Registry
+    volumes: Volumes
     apparmor: AppArmor
+    cdi: CdiDevices
     containers: Containers
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     hosts: tuple[Host, ...]

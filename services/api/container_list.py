@@ -36,6 +36,8 @@ Filters = Mapping[str, tuple[str, ...]]
 Matcher = Callable[[Container, str], bool]
 ImageNames = Callable[[Container], frozenset[str]]
 """What an `ancestor` filter may call a container's image: its names and ids."""
+_Shown = tuple[int, str, str, tuple[str, ...], ApiVersion]
+"""What an encoded element was made from."""
 
 
 class ContainerList:
@@ -51,7 +53,7 @@ class ContainerList:
         self._table = table
         self._image_name = image_name
         self._image_names = image_names
-        self._encoded: dict[str, tuple[tuple[int, str, str, ApiVersion], bytes]] = {}
+        self._encoded: dict[str, tuple[_Shown, bytes]] = {}
         self._matchers: dict[str, Matcher] = {
             "id": lambda c, v: c.id.startswith(v),
             "name": _has_name,
@@ -153,11 +155,12 @@ class ContainerList:
     def _encoded_since(self, container: Container, now: int, version: ApiVersion) -> bytes:
         """The element without a size, encoded again only when it is not what it was."""
         status, image = status_text(container, now), self._image_name(container)
+        names = tuple(self._table.names_of(container))
         kept = self._encoded.get(container.id)
-        key = (container.revision, status, image, version)
+        key = (container.revision, status, image, names, version)
         if kept is not None and kept[0] == key:
             return kept[1]
-        wire = summary_to_wire(container, status=status, image=image, version=version)
+        wire = summary_to_wire(container, status=status, image=image, names=names, version=version)
         data = msgspec.json.encode(wire)
         self._forget_removed()
         self._encoded[container.id] = (key, data)

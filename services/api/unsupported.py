@@ -29,34 +29,15 @@ def _table(sentence: str, *operations: str) -> tuple[UnsupportedOperation, ...]:
 
 UNSUPPORTED: Final = (
     *_table(
-        "listing what a container changed in its files is not supported yet",
-        "GET /containers/{id}/changes",
-    ),
-    *_table("exporting a container is not supported yet", "GET /containers/{id}/export"),
-    *_table(
         "attaching over a websocket is not supported yet: attach over HTTP",
         "GET /containers/{id}/attach/ws",
-    ),
-    *_table(
-        "copying files into or out of a container is not supported yet",
-        "HEAD /containers/{id}/archive",
-        "GET /containers/{id}/archive",
-        "PUT /containers/{id}/archive",
     ),
     *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
     *_table("build sessions are not supported yet", "POST /session"),
     *_table("pruning images is not supported yet", "POST /images/prune"),
     *_table("reading attestations is not supported yet", "GET /images/{name}/attestations"),
     *_table("saving images is not supported yet", "GET /images/{name}/get", "GET /images/get"),
-    *_table("committing a container to an image is not supported yet", "POST /commit"),
     *_table("measuring disk usage is not supported yet", "GET /system/df"),
-    *_table(
-        "volumes are not supported yet: use bind mounts",
-        "POST /volumes/create",
-        "PUT /volumes/{name}",
-        "DELETE /volumes/{name}",
-        "POST /volumes/prune",
-    ),
     *_table(
         "networks other than bridge, host and none are not supported yet",
         "DELETE /networks/{id}",
@@ -116,11 +97,9 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: volumes, published ports, the network of another container, "
-            "several networks, log drivers other than json-file and none"
+            "not yet: mounts of type image, published ports, several networks, "
+            "log drivers other than json-file and none"
         ),
-        ("DELETE", "/containers/{}"): "not yet: links",
-        ("POST", "/images/create"): "not yet: importing (`fromSrc`)",
         ("GET", "/images/json"): "without `identity`",
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
         ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
@@ -128,8 +107,8 @@ LIMITS: Final = MappingProxyType(
         ("POST", "/images/load"): "not yet: one platform alone",
         ("GET", "/networks"): "the predefined networks, which are all there are",
         ("GET", "/networks/{}"): "the predefined networks, which are all there are",
-        ("GET", "/volumes"): "there are none yet",
-        ("GET", "/volumes/{}"): "there are none yet",
+        ("POST", "/volumes/create"): "the local driver; no cluster volumes",
+        ("PUT", "/volumes/{}"): "503: there are no cluster volumes to update",
         ("GET", "/plugins"): "there are none",
     }
 )

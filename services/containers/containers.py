@@ -9,22 +9,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import trio
 
 from services.containerd import Containerd
+from services.containers.archives import Archives, RootFilesystems
+from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig
 from services.containers.execs import Execs
+from services.containers.joining import network_owner
 from services.containers.journal import Journal, container_event
 from services.containers.life import Lives
 from services.containers.lifecycle import LifeEvent, next_state
+from services.containers.links import Links, split_link_name, unlinked
 from services.containers.logs import Extent, LogReader
 from services.containers.model import State
+from services.containers.mount_sources import VolumeUse
 from services.containers.names import checked_name
 from services.containers.prune import Pruner
 from services.containers.remove import Remover
@@ -46,6 +51,10 @@ from services.errors import (
 
 START_LIMIT_S: Final = 120.0
 OLD_RUN_LIMIT_S: Final = 5.0
+
+
+class ImagesAndRoots(ImageStore, RootFilesystems, Protocol):
+    """What is needed of the images service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +84,13 @@ class Containers:
         remover: Remover,
         execs: Execs,
         terminals: Terminals,
+        links: Links,
         statistics: Statistics,
         updater: Updater,
         sizes: Sizes,
         pruner: Pruner,
+        images: ImagesAndRoots,
+        volumes: VolumeUse,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -90,10 +102,19 @@ class Containers:
         self._remover = remover
         self.execs = execs
         self.terminals = terminals
+        self.links = links
         self.statistics = statistics
         self.sizes = sizes
         self.pruner = pruner
         self._updater = updater
+        self.archives = Archives(images, volumes, self.tell)
+        self.committer = Committer(
+            archives=self.archives,
+            images=images,
+            journal=journal,
+            pause=self.pause,
+            unpause=self.unpause,
+        )
 
     def count_states(self) -> dict[str, int]:
         """How many containers are running, paused and stopped; restarting ones count as running."""
@@ -224,10 +245,29 @@ class Containers:
         """As `Updater.update`."""
         return await self._updater.update(container, wanted)
 
-    async def remove(self, container: Container, *, force: bool = False) -> None:
+    async def remove(
+        self, container: Container, *, force: bool = False, volumes: bool = False
+    ) -> None:
         """As `Remover.remove`; its streams, log and execs are forgotten."""
         await container.settle()
-        await self._remover.remove(container, force=force)
+        await self._remover.remove(container, force=force, volumes=volumes)
+
+    async def remove_link(self, ref: str) -> None:
+        """Take away the link that `ref` ("parent/alias") names; both containers stay.
+
+        Source: Engine API, DELETE /containers/{id} with `link`; moby, daemon/delete.go.
+
+        Raises:
+            EngineError: `ref` is the name of a container.
+            NotFound: there is no such link.
+        """
+        self.find(ref)
+        name, alias = split_link_name(ref)
+        parent = self.find(name)
+        async with parent.turn("the removal of a link"):
+            definition = msgspec.structs.replace(parent.definition, links=unlinked(parent, alias))
+            await self._journal.set_definition(parent, definition)
+        await self.links.forget_host(parent, alias)
 
     async def resize(self, container: Container, *, width: int, height: int) -> None:
         """Tell the terminal its size in characters.
@@ -292,7 +332,7 @@ class Containers:
 
     def places(self, container: Container) -> dict[str, str]:
         """Where the container's files lie on the host, by Docker's names."""
-        return self.terminals.places(container)
+        return self.terminals.places(container, files_of=network_owner(container, self.table))
 
     async def create_exec(self, container: Container, config: ExecConfig) -> Exec:
         """As `Execs.create`."""

@@ -13,13 +13,12 @@ from services.api.query import Query
 from services.api.request import current_request
 from services.api.responses import EngineResponse, StreamResponse
 from services.api.transfer import TransferAnswer
-from services.api.types.platforms import parse_platform
+from services.api.types.platforms import parse_import_platform, parse_platform
 from services.api.types.registry import distribution_to_wire, search_result_to_wire
 from services.api.version import ApiVersion
 from services.api.wire import check_content_type, encode
-from services.errors import Forbidden, InvalidParameter, NotSupported
+from services.errors import Forbidden, InvalidParameter
 from services.images import Platform, Reference, parse_reference
-from services.images.platform import host_platform, parse_specifier
 from services.images.reference import Digest, is_digest
 from services.registry.credentials import ANONYMOUS, Credentials, decode_auth_body
 from services.registry.credentials import decode_auth_header as decode_auth
@@ -44,7 +43,6 @@ class RegistryRoutes:
         """The routes, without version prefix."""
         blueprint = Blueprint("registry", __name__)
         for rule, view, method in (
-            ("/images/create", self.create, "POST"),
             ("/images/<path:name>/push", self.push, "POST"),
             ("/images/search", self.search, "GET"),
             ("/auth", self.login, "POST"),
@@ -53,17 +51,15 @@ class RegistryRoutes:
             blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
         return blueprint
 
-    async def create(self) -> EngineResponse:
-        """POST /images/create (ImageCreate). What goes wrong after the first line is told in it."""
+    def pull(self) -> EngineResponse:
+        """POST /images/create with an image (ImageCreate).
+
+        What goes wrong after the first line is told in the stream.
+        """
         request = current_request()
         query = request.query
-        name = query.text("fromImage")
-        if not name and not query.text("fromSrc"):
-            raise InvalidParameter("one of fromImage and fromSrc must be given")
-        if not name:
-            raise NotSupported("importing images is not supported yet: load them with docker load")
         pull = PullRequest(
-            reference=_pulled(name, query.text("tag")),
+            reference=_pulled(query.text("fromImage"), query.text("tag")),
             platform=_pull_platform(query, request.api_version),
             credentials=_credentials(),
         )
@@ -154,7 +150,7 @@ def _pull_platform(query: Query, version: ApiVersion) -> Platform | None:
     text = query.text("platform")
     if not text or version < PULL_PLATFORM_SINCE:
         return None
-    return parse_specifier(text, host_platform())
+    return parse_import_platform(text)
 
 
 def _credentials() -> Credentials:

@@ -100,7 +100,10 @@ class Stdio:
 
     async def prepare(self) -> None:
         """Make or adopt the FIFOs, open our ends. Before the task is created; idempotent."""
-        await trio.to_thread.run_sync(self._open, limiter=self._lanes.quiet)
+        if self._spool is None:
+            self._open()  # pipes on tmpfs: 0.1 ms, less than a thread takes to be asked
+        else:
+            await trio.to_thread.run_sync(self._open, limiter=self._lanes.quiet)
         if self._stdin is not None:
             self._stdin.opened.set()
 
@@ -115,6 +118,11 @@ class Stdio:
         for source in self._sources:
             source.waiting.deadline = self._exited_at + LINGER_S
             self._notice_absent_writer(source)
+
+    @property
+    def is_attached(self) -> bool:
+        """Does anybody get the output as it comes?"""
+        return self._hub.wanted
 
     @property
     def drained(self) -> bool:
@@ -179,6 +187,9 @@ class Stdio:
         self.release()
         if not self._closed:
             self._closed = True
+            if self._spool is None:
+                self._remove()
+                return
             with trio.move_on_after(_CLEANUP_S, shield=True):
                 await trio.to_thread.run_sync(self._remove, abandon_on_cancel=True)
 
