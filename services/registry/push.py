@@ -6,7 +6,7 @@ the one that suits this machine is pushed alone, and the client is told.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -284,7 +284,7 @@ class _Line:
             self.board.action(self.id, status)
 
 
-async def _whole(data: bytes) -> AsyncIterator[bytes]:
+async def _whole(data: bytes) -> AsyncGenerator[bytes, None]:
     yield data
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import email.utils
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -36,7 +36,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=16)
 _TIMEOUT: Final = httpx.Timeout(SILENCE_LIMIT_S, connect=CONNECT_LIMIT_S, pool=None)
 
-Body = Callable[[], AsyncIterator[bytes]]
+Body = Callable[[], AsyncGenerator[bytes, None]]
 """Makes the body of a request, once more for each time that it is sent."""
 ErrorMaker = Callable[..., RegistryError]
 
@@ -204,14 +204,20 @@ class Session:
         headers: Mapping[str, str],
         content: Body | bytes | None,
     ) -> httpx.Response:
+        sent = None if content is None or isinstance(content, bytes) else content()
+        whole = content if isinstance(content, bytes) else None
         try:
             client = await self._client(endpoint, url)
             request = client.build_request(
-                method, url, headers=headers, content=content() if callable(content) else content
+                method, url, headers=headers, content=whole if sent is None else sent
             )
             return await client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
             raise unreachable(method, url, error) from error
+        finally:
+            if sent is not None:  # httpx leaves one that it did not read to its end
+                with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
+                    await sent.aclose()
 
     async def _client(self, endpoint: Endpoint | None, url: httpx.URL) -> httpx.AsyncClient:
         """The client for a URL: what TLS and proxy it needs. Made once."""

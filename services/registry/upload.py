@@ -5,7 +5,7 @@ Source: distribution-spec, "Pushing blobs" and "Mounting a blob from another rep
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -108,7 +108,7 @@ class BlobUploader:
     async def _send(
         self, to: Destination, blob: OciDescriptor, location: str, watch: UploadWatch
     ) -> None:
-        async def body() -> AsyncIterator[bytes]:
+        async def body() -> AsyncGenerator[bytes, None]:
             done = 0
             async with aclosing(self._content.read(blob.digest)) as pieces:
                 async for piece in pieces:

@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         fault = self.the_proxy.receive(seen)
         if fault.take_after is not None:
-            self.rfile.read(fault.take_after)
+            self.rfile.read(min(fault.take_after, int(self.headers.get("Content-Length") or 0)))
             self._break()
         elif fault.status:
             self._drain()
