@@ -109,17 +109,22 @@ class Journal:
             container.replace(status=status)
 
     async def set_definition(
-        self, container: Container, definition: Definition, *events: Event
+        self, container: Container, definition: Definition, *events: Event, **changes: Any
     ) -> None:
-        """Replace the definition (a rename, an update), on disk and then in memory."""
-        row = (definition.name, _encode(definition), container.id)
-        await self._events.commit(
-            *events,
-            change=lambda db: db.execute(
-                "UPDATE containers SET name = ?, definition = ? WHERE id = ?", row
-            ),
-        )
-        container.replace(definition=definition)
+        """Replace the definition (a rename, an update), on disk and then in memory.
+
+        `changes` are to the status, in the same transaction; see `change_status`.
+        """
+        async with container.writing:
+            status = msgspec.structs.replace(container.status, **changes)
+            row = (definition.name, _encode(definition), _encode(status), container.id)
+            await self._events.commit(
+                *events,
+                change=lambda db: db.execute(
+                    "UPDATE containers SET name = ?, definition = ?, status = ? WHERE id = ?", row
+                ),
+            )
+            container.replace(definition=definition, status=status)
 
     async def delete(self, container_id: ContainerId, *events: Event) -> None:
         """Remove the row."""

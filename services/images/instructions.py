@@ -14,15 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
+from services.dockerfile import ExpansionError, Quoting, expand, read_lines, split_words
 from services.errors import InvalidParameter
 
 from .oci import HealthcheckConfig, RunConfig
 
 _SHELL: Final = ("/bin/sh", "-c")
-_VARIABLE: Final = re.compile(
-    r"\$(?:(?P<plain>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"(?:(?P<rule>:[-+])(?P<word>[^}]*))?\})"
-)
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNIT_NS: Final = {
     "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
@@ -38,90 +35,22 @@ def apply_instructions(config: RunConfig, changes: Sequence[str]) -> RunConfig:
     Raises:
         InvalidParameter: one is not allowed here, or malformed; dockerd's words.
     """
-    for line in _lines("\n".join(changes)):
-        name, _, rest = line.partition(" ") if " " in line else line.partition("\t")
-        handler = _HANDLERS.get(name.lower())
+    text = "\n".join(changes)
+    for line in read_lines(text.encode()).lines if text.strip() else ():
+        handler = _HANDLERS.get(line.keyword)
         if handler is None:
-            raise InvalidParameter(f"{name} is not a valid change command")
-        config = handler(config, rest.strip())
+            raise InvalidParameter(f"{line.keyword} is not a valid change command")
+        config = handler(config, " ".join((*line.flags, line.arguments)))
     return config
-
-
-def _lines(text: str) -> list[str]:
-    """Without comments and empty lines; a backslash at the end joins the next line."""
-    found: list[str] = []
-    pending = ""
-    for raw in text.split("\n"):
-        line = raw.strip() if not pending else raw.rstrip()
-        if line.lstrip().startswith("#") or (not line.strip() and not pending):
-            continue
-        if line.endswith("\\"):
-            pending += line[:-1]
-            continue
-        if joined := (pending + line).strip():
-            found.append(joined)
-        pending = ""
-    if pending.strip():
-        found.append(pending.strip())
-    return found
-
-
-def _words(text: str) -> list[str]:
-    """Split at white space outside of quotes; quotes and backslashes stay."""
-    words: list[str] = []
-    word, quote, is_escaped = "", "", False
-    for character in text:
-        if is_escaped:
-            is_escaped = False
-        elif character == "\\" and quote != "'":
-            is_escaped = True
-        elif quote:
-            quote = "" if character == quote else quote
-        elif character in "\"'":
-            quote = character
-        elif character.isspace():
-            words += [word] if word else []
-            word = ""
-            continue
-        word += character
-    return [*words, word] if word else words
 
 
 def _expanded(word: str, config: RunConfig) -> str:
     """Quotes and backslashes worked out, variables replaced from the environment."""
     environment = dict(entry.partition("=")[::2] for entry in config.env or ())
-    out, position = "", 0
-    quote = ""
-    while position < len(word):
-        character = word[position]
-        if quote != "'" and character == "\\" and position + 1 < len(word):
-            following = word[position + 1]
-            keeps = quote == '"' and following not in '"$\\'
-            out += character + following if keeps else following
-            position += 2
-        elif character in "\"'" and quote in ("", character):
-            quote = "" if quote else character
-            position += 1
-        elif quote != "'" and (match := _VARIABLE.match(word, position)):
-            out += _value(match, environment)
-            position = match.end()
-        else:
-            out += character
-            position += 1
-    if quote:
-        raise InvalidParameter(f"unexpected end of statement while looking for matching {quote}")
-    return out
-
-
-def _value(match: re.Match[str], environment: Mapping[str, str]) -> str:
-    value = environment.get(match["plain"] or match["name"], "")
-    match match["rule"]:
-        case ":-":
-            return value or match["word"]
-        case ":+":
-            return match["word"] if value else ""
-        case _:
-            return value
+    try:
+        return expand(word, environment)
+    except ExpansionError as error:
+        raise InvalidParameter(str(error)) from error
 
 
 def _needs(text: str, name: str) -> None:
@@ -176,7 +105,7 @@ def _label(config: RunConfig, text: str) -> RunConfig:
 
 def _pairs(text: str, name: str, config: RunConfig) -> dict[str, str]:
     """`a=b c="d e"`, or the old form `a rest of the line`."""
-    words = _words(text)
+    words = split_words(text, "\\", Quoting.KEPT)
     if not words:
         raise InvalidParameter(f"{name} requires at least one argument")
     if "=" not in words[0]:
@@ -321,7 +250,7 @@ def _with(config: RunConfig, **changes: Any) -> RunConfig:
 
 
 _HANDLERS: Final[Mapping[str, Callable[[RunConfig, str], RunConfig]]] = {
-    "cmd": _cmd, "entrypoint": _entrypoint, "env": _env, "expose": _expose,
-    "healthcheck": _healthcheck, "label": _label, "onbuild": _onbuild,
-    "stopsignal": _stopsignal, "user": _user, "volume": _volume, "workdir": _workdir,
+    "CMD": _cmd, "ENTRYPOINT": _entrypoint, "ENV": _env, "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck, "LABEL": _label, "ONBUILD": _onbuild,
+    "STOPSIGNAL": _stopsignal, "USER": _user, "VOLUME": _volume, "WORKDIR": _workdir,
 }  # fmt: skip

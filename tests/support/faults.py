@@ -1,196 +1,273 @@
-"""An HTTP proxy in front of a server that makes of its answers what networks make of them.
+"""Fault points: the steps of a daemon under test over its boundaries, and its death at one of them.
 
-It stands for the server (requests to it go on to `upstream`), or is the proxy of a client that
-names the server in full. Every request is recorded.
+Nothing is sprinkled in the product: the boundary itself is wrapped, in the process of a test's
+daemon (see `crashing`), and that enumerates every step of every operation. A step is a change
+outside the process: a call that makes containerd change something, a transaction, a link or a
+namespace, a file or folder that is made or removed. Its label is its name with its number among
+those of that name, so that steps made side by side keep their labels when they change places.
 """
 
 from __future__ import annotations
 
-import http.client
-import socket
+import io
+import os
+import random
+import re
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
-from urllib.parse import urlsplit
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-PIECE_BYTES: Final = 1 << 16
+from services.containerd.connection import Connection
+from services.containers import shm
+from services.events import EventBus
+from services.networks import firewall, netns
+from services.networks.rtnetlink import Batch
+
+READING = ("Get", "List", "ListStream", "Stat", "Mounts", "Version", "Info", "Read", "Usage",
+           "ListPids", "Metrics", "Status", "ListStatuses", "ListResources", "Plugins", "Server",
+           "Wait", "Publish")  # fmt: skip
+"""Calls that change nothing: to die at one is to die after the step before it."""
+
+DURING_S = (0.0005, 0.06)
+"""How long after a call was begun `during` kills; runc takes some 50 ms for what it does."""
+
+_ID = re.compile(r"[0-9a-f]{12,64}|(?<=veth)[0-9a-f]{8}")
+
+
+def points_of(labels: Sequence[str]) -> list[FaultPoint]:
+    """The points of steps that came in this order: after one is before the next."""
+    first = [FaultPoint(step=label, side="before") for label in labels[:1]]
+    return first + [
+        FaultPoint(step=label, side=side)
+        for label in labels
+        for side in (("during", "after") if label.startswith("containerd ") else ("after",))
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """A request that came."""
+class FaultPoint:
+    """Where to die: "before", "during" or "after" the step with this label."""
 
-    method: str
-    path: str
-    headers: dict[str, str]  # names in lower case
+    step: str
+    side: str
 
-    @property
-    def is_layer(self) -> bool:
-        """Whether a blob is asked for."""
-        return self.method == "GET" and "/blobs/sha256:" in self.path
+    def __str__(self) -> str:
+        return f"{self.side} {self.step}"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """What happens to an answer. Nothing, by default."""
-
-    status: int = 0  # instead of the server's; with `headers` and `body`
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    cut_after: int | None = None  # bytes of the body; then the connection breaks
-    flip: bool = False  # one bit of the body is another
-    pause_s: float = 0.0  # before each piece of the body
-    take_after: int | None = None  # bytes of the request's body; then the connection breaks
+    @classmethod
+    def parse(cls, text: str) -> FaultPoint:
+        """From its text."""
+        side, _, step = text.partition(" ")
+        return cls(step=step, side=side)
 
 
-Judge = Callable[[Seen, int], Fault | None]
-"""Given a request, and how many of that method and path came before."""
+class Faults:
+    """Counts steps, and dies at the fault point, if one is set. Steps may come from any thread."""
 
-
-class FaultProxy:
-    """Comes from `fault_proxy`. Set `judge` to have faults."""
-
-    def __init__(self, upstream: str) -> None:
-        self.upstream = upstream  # HOST:PORT
-        self.judge: Judge = lambda _seen, _before: None
-        self.seen: list[Seen] = []
-        self.rewrite: dict[str, str] = {}  # where hosts that clients name in full are
-        self.host = ""
+    def __init__(self, point: FaultPoint | None, roots: Collection[str]) -> None:
         self._lock = threading.Lock()
+        self._roots = tuple(roots)
+        self.begin(point)
 
-    def receive(self, seen: Seen) -> Fault:
-        """Record a request; what becomes of it."""
+    def begin(self, point: FaultPoint | None) -> None:
+        """Count from nothing again; die at `point`, if it is one."""
         with self._lock:
-            before = sum((one.method, one.path) == (seen.method, seen.path) for one in self.seen)
-            self.seen.append(seen)
-        return self.judge(seen, before) or Fault()
+            self._point = point
+            self._counts = Counter[str]()
+            self.steps: list[str] = []
+            self.last_at = time.monotonic()
 
-    def layers(self) -> list[Seen]:
-        """The requests for blobs."""
-        return [one for one in self.seen if one.is_layer]
+    def enter(self, name: str) -> str:
+        """A step begins; its label."""
+        name = _ID.sub("*", name)
+        with self._lock:
+            self._counts[name] += 1
+            label = f"{name} #{self._counts[name]}"
+            self.steps.append(label)
+            self.last_at = time.monotonic()
+            point = self._point
+        if point is not None and point.step == label:
+            if point.side == "before":
+                die()
+            if point.side == "during":
+                delay_s = random.Random(label).uniform(*DURING_S)
+                timer = threading.Timer(delay_s, die)
+                timer.daemon = True
+                timer.start()
+        return label
 
+    def leave(self, label: str) -> None:
+        """A step is done."""
+        point = self._point
+        self.last_at = time.monotonic()
+        if point is not None and point.step == label and point.side == "after":
+            die()
 
-@contextmanager
-def fault_proxy(upstream: str, *, address: str = "127.0.0.1") -> Iterator[FaultProxy]:
-    """A proxy before HOST:PORT, on a port of its own."""
-    proxy = FaultProxy(upstream)
-
-    class Handler(_Handler):
-        the_proxy = proxy
-
-    server = ThreadingHTTPServer((address, 0), Handler)
-    server.daemon_threads = True
-    proxy.host = f"{address}:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    the_proxy: FaultProxy
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-    def handle_one_request(self) -> None:
-        with suppress(ConnectionError, TimeoutError):
-            super().handle_one_request()
-            return
-        self.close_connection = True
-
-    def _serve(self) -> None:
-        seen = Seen(
-            method=self.command,
-            path=self.path,
-            headers={name.lower(): value for name, value in self.headers.items()},
+    def is_ours(self, path: object) -> bool:
+        """Whether a path lies in the daemon's folders."""
+        return isinstance(path, (str, bytes, os.PathLike)) and os.fsdecode(path).startswith(
+            self._roots
         )
-        fault = self.the_proxy.receive(seen)
-        if fault.take_after is not None:
-            self.rfile.read(min(fault.take_after, int(self.headers.get("Content-Length") or 0)))
-            self._break()
-        elif fault.status:
-            self._drain()
-            self._answer(fault.status, fault.headers, fault.body)
-        else:
-            self._forward(fault)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
+    def name_of(self, path: object) -> str:
+        """A path for a label: its last two parts."""
+        text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
+        return "/".join(Path(text).parts[-2:])
 
-    def _forward(self, fault: Fault) -> None:
-        target, path = self.the_proxy.upstream, self.path
-        if "://" in path:
-            parts = urlsplit(path)
-            target = self.the_proxy.rewrite.get(parts.netloc, parts.netloc)
-            path = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection = http.client.HTTPConnection(target, timeout=30)
+
+def die() -> None:
+    """kill -9 of this process; never returns."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def install(faults: Faults) -> None:
+    """Wrap the boundaries of this process."""
+    _wrap_containerd(faults)
+    _wrap_events(faults)
+    _wrap_mounts(faults)
+    _wrap_network(faults)
+    _wrap_files(faults)
+
+
+def _wrap_containerd(faults: Faults) -> None:
+    unary = Connection.unary
+
+    async def counted(self: Connection, method: Any, request: Any, object_: str = "") -> Any:
+        if method.name in READING:
+            return await unary(self, method, request, object_)
+        service = method.service.rpartition(".")[2].lower()
+        kind = " exec" if getattr(request, "exec_id", "") else ""
+        label = faults.enter(f"containerd {service}.{method.name}{kind}")
         try:
-            length = int(self.headers.get("Content-Length") or 0)
-            connection.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                if name.lower() not in ("connection", "proxy-connection"):
-                    connection.putheader(name, value)
-            connection.endheaders()
-            while length:
-                piece = self.rfile.read(min(length, PIECE_BYTES))
-                if not piece:
-                    self.close_connection = True
-                    return
-                connection.send(piece)
-                length -= len(piece)
-            self._relay(connection.getresponse(), fault)
+            return await unary(self, method, request, object_)
         finally:
-            connection.close()
+            faults.leave(label)
 
-    def _relay(self, response: http.client.HTTPResponse, fault: Fault) -> None:
-        self.send_response_only(response.status)
-        for name, value in response.getheaders():
-            if name.lower() not in ("transfer-encoding", "connection"):
-                self.send_header(name, value)
-        if response.getheader("Content-Length") is None:
-            self.send_header("Connection", "close")
-            self.close_connection = True
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        sent = 0
-        while piece := response.read(PIECE_BYTES):
-            if fault.pause_s:
-                time.sleep(fault.pause_s)
-            if fault.flip and not sent:
-                piece = bytes([piece[0] ^ 1]) + piece[1:]
-            if fault.cut_after is not None and sent + len(piece) > fault.cut_after:
-                self.wfile.write(piece[: fault.cut_after - sent])
-                self._break()
-                return
-            self.wfile.write(piece)
-            sent += len(piece)
+    Connection.unary = counted  # type: ignore[method-assign]
 
-    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response_only(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
-    def _drain(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        while length:
-            length -= len(self.rfile.read(min(length, PIECE_BYTES))) or length
+def _wrap_events(faults: Faults) -> None:
+    commit, commit_soon = EventBus.commit, EventBus.commit_soon
 
-    def _break(self) -> None:
-        self.wfile.flush()
-        self.close_connection = True
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+    async def counted(self: EventBus, *events: Any, change: Any = None) -> Any:
+        label = faults.enter(f"commit {_actions(events) or 'status'}")
+        try:
+            return await commit(self, *events, change=change)
+        finally:
+            faults.leave(label)
+
+    async def counted_soon(self: EventBus, *events: Any) -> None:
+        label = faults.enter(f"commit soon {_actions(events)}")
+        try:
+            await commit_soon(self, *events)
+        finally:
+            faults.leave(label)
+
+    EventBus.commit = counted  # type: ignore[method-assign]
+    EventBus.commit_soon = counted_soon  # type: ignore[method-assign]
+
+
+def _actions(events: Sequence[Any]) -> str:
+    return ",".join(event.action.partition(":")[0] for event in events)
+
+
+class _Libc:
+    """The C library, its changes of mounts counted."""
+
+    def __init__(self, libc: Any, faults: Faults) -> None:
+        self._libc, self._faults = libc, faults
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._libc, name)
+        if name not in ("mount", "umount2"):
+            return function
+
+        def counted(*arguments: Any) -> Any:
+            label = self._faults.enter(name)
+            try:
+                return function(*arguments)
+            finally:
+                self._faults.leave(label)
+
+        return counted
+
+
+def _wrap_mounts(faults: Faults) -> None:
+    for module in (netns, shm):
+        module._libc = _Libc(module._libc, faults)  # type: ignore[attr-defined]
+
+
+def _wrap_network(faults: Faults) -> None:
+    send, nft = Batch.send, firewall._nft
+
+    def counted_send(self: Batch, netlink: Any) -> None:
+        label = faults.enter(f"netlink {' '.join(self._steps[0].split()[:2])}")
+        try:
+            send(self, netlink)
+        finally:
+            faults.leave(label)
+
+    async def counted_nft(script: str) -> None:
+        label = faults.enter("nft")
+        try:
+            await nft(script)
+        finally:
+            faults.leave(label)
+
+    Batch.send = counted_send  # type: ignore[method-assign]
+    firewall._nft = counted_nft
+
+
+def _wrap_files(faults: Faults) -> None:
+    for name in ("mkdir", "rmdir", "unlink", "mkfifo", "rename", "replace"):
+        setattr(os, name, _counted_file_call(faults, name, getattr(os, name)))
+    os.open = _counted_open(faults, os.open)
+    io.open = _counted_write(faults, io.open)
+
+
+def _counted_file_call(faults: Faults, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(path: Any, *arguments: Any, **options: Any) -> Any:
+        in_folder = options.get("dir_fd") is not None  # a tree is being removed
+        is_there = os.path.lexists(path) if not in_folder else True
+        if not in_folder and (not faults.is_ours(path) or is_there is name.startswith("mk")):
+            return call(path, *arguments, **options)
+        label = faults.enter(f"{name} {faults.name_of(path)}")
+        try:
+            return call(path, *arguments, **options)
+        finally:
+            faults.leave(label)
+
+    return counted
+
+
+def _counted_open(faults: Faults, call: Callable[..., int]) -> Callable[..., int]:
+    def counted(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
+        makes = flags & os.O_CREAT and faults.is_ours(path) and not os.path.lexists(path)
+        if not makes:
+            return call(path, flags, *arguments, **options)
+        label = faults.enter(f"make {faults.name_of(path)}")
+        try:
+            return call(path, flags, *arguments, **options)
+        finally:
+            faults.leave(label)
+
+    return counted
+
+
+def _counted_write(faults: Faults, call: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(path: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if not (set(mode) & set("wax") and faults.is_ours(path)):
+            return call(path, mode, *arguments, **options)
+        label = faults.enter(f"write {faults.name_of(path)}")
+        try:
+            return call(path, mode, *arguments, **options)
+        finally:
+            faults.leave(label)
+
+    return counted

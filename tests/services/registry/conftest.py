@@ -22,7 +22,7 @@ from supervisor.otp import ChildSpec, ChildType, Supervisor
 from tests.services.images.archives import tar_of
 from tests.services.images.conftest import Engine, collect, open_engine
 from tests.services.images.conftest import containerd_address as containerd_address
-from tests.support.faults import FaultProxy, fault_proxy
+from tests.support.broken_http import FaultProxy, fault_proxy
 from tests.support.registry import DOCKER_LAYER, TestRegistry, running_registry
 
 LIMIT_S = 60.0

@@ -22,7 +22,7 @@ from tests.services.registry.conftest import (
     plain_layer,
     put_plain,
 )
-from tests.support.faults import Fault, FaultProxy, Seen, fault_proxy
+from tests.support.broken_http import Fault, FaultProxy, Seen, fault_proxy
 from tests.support.registry import DOCKER_LAYER, OCI_LAYER, TestRegistry
 
 pytestmark = pytest.mark.engine

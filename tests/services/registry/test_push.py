@@ -14,7 +14,7 @@ from services.images.platform import Platform
 from services.images.reference import parse_reference
 from services.registry import PushRequest
 from tests.services.registry.conftest import Scene, open_scene, plain_layer, put_plain
-from tests.support.faults import Fault, FaultProxy, Seen
+from tests.support.broken_http import Fault, FaultProxy, Seen
 from tests.support.registry import DOCKER_LAYER, TestRegistry
 
 pytestmark = pytest.mark.engine
