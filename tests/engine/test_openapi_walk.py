@@ -20,8 +20,8 @@ from services.api.unsupported import UNSUPPORTED
 from tests.compatibility_doc import plain, served_operations
 from tests.services.api.openapi import Definition, require_definition
 from tests.services.images.archives import tar_of
-from tests.support.daemon import Daemon, image_archive, wait_until
 from tests.support.broken_http import Fault, fault_proxy
+from tests.support.daemon import Daemon, image_archive, wait_until
 from tests.support.http import Answer
 from tests.support.registry import DOCKER_LAYER, running_registry
 

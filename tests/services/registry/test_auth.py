@@ -14,8 +14,8 @@ from services.images.reference import parse_reference
 from services.registry import Credentials, ProxySettings, SearchRequest
 from services.registry.errors import RegistryError
 from tests.services.registry.conftest import open_scene, put_plain
-from tests.support.certificates import make_certificates
 from tests.support.broken_http import Fault, FaultProxy, fault_proxy
+from tests.support.certificates import make_certificates
 from tests.support.registry import PASSWORD, USER, TestRegistry, running_registry
 from tests.support.tokens import REFRESH_TOKEN, TokenServer, token_server
 
