@@ -30,13 +30,6 @@ def _table(sentence: str, *operations: str) -> tuple[UnsupportedOperation, ...]:
 UNSUPPORTED: Final = (
     *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
     *_table("build sessions are not supported yet", "POST /session"),
-    *_table("pushing images is not supported yet", "POST /images/{name}/push"),
-    *_table("searching a registry is not supported yet", "GET /images/search"),
-    *_table(
-        "asking a registry is not supported yet",
-        "POST /auth",
-        "GET /distribution/{name}/json",
-    ),
     *_table(
         "networks other than bridge, host and none are not supported yet",
         "DELETE /networks/{id}",
@@ -103,7 +96,6 @@ LIMITS: Final = MappingProxyType(
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
         ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
         ("DELETE", "/images/{}"): "not yet: one platform alone",
-        ("POST", "/images/create"): "not yet: pulling (`fromImage`)",
         ("POST", "/images/load"): "not yet: several platforms, but not all",
         ("GET", "/images/get"): "not yet: several platforms, but not all",
         ("GET", "/images/{}/get"): "not yet: several platforms, but not all",
