@@ -34,7 +34,8 @@ _REF: Final = "containerd.io/gc.ref.content."
 class Recipe:
     """What to make. Without a `layer` the files are those of `base`; without a `base`, nothing.
 
-    `step` is the last line of the history; its time is the image's.
+    `step` is the last line of the history; its time is the image's. `earlier` are steps before it
+    that have changed nothing but the configuration.
     """
 
     base: Image | None
@@ -43,6 +44,7 @@ class Recipe:
     platform: Platform
     author: str
     step: HistoryEntry
+    earlier: tuple[HistoryEntry, ...] = ()
 
 
 NameGiver = Callable[[OciDescriptor], Awaitable[None]]
@@ -147,7 +149,7 @@ def _config(recipe: Recipe, diff_ids: Sequence[str]) -> dict[str, Any]:
         "author": recipe.author,
         "config": run_config_to_json(recipe.config),
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
-        "history": [_said(step) for step in (*before, recipe.step)],
+        "history": [_said(step) for step in (*before, *recipe.earlier, recipe.step)],
     }
     kept = ("config", "rootfs", "history", "architecture", "os")
     return {key: value for key, value in document.items() if value or key in kept}

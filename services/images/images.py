@@ -19,7 +19,7 @@ from services.containerd.values import Mount
 from services.errors import DeadlineExceeded, EngineError, InvalidParameter, NotFound
 from services.events import Event
 
-from .catalog import Match, find
+from .catalog import Match, find, no_such_image
 from .compose import Composer, Recipe
 from .filters import ImageFilters, select
 from .index import ImageIndex
@@ -32,6 +32,7 @@ from .platform import Platform, host_platform
 from .ports import Body, ContainerdClient, EventSink, ImageUsers
 from .reference import Reference, parse_reference
 from .removal import Removal, plan_removal
+from .steps import BuildSteps
 from .survey import Surveyor
 from .unpack import Unpacker
 
@@ -94,6 +95,7 @@ class Images:
             limiter=trio.CapacityLimiter(MAX_LOADS),
         )
         self._names = ImageNames(containerd.images)
+        self.steps = BuildSteps(containerd.images)
         self._changing = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -145,6 +147,49 @@ class Images:
         target = await self._composer.compose(recipe, name)
         return ImageId(target.digest)
 
+    async def make_step(self, recipe: Recipe, key: str, description: str) -> Image:
+        """Make an image that is a step of a build, or the one that was made of the same before.
+
+        Raises:
+            InvalidParameter: the layer is no tar.
+        """
+
+        async def keep(target: OciDescriptor) -> None:
+            await self.steps.keep(key, target, description)
+
+        target = await self._composer.compose(recipe, keep)
+        return await self._of_digest(target.digest)
+
+    async def find_step(self, key: str) -> Image | None:
+        """The image that a step of a build ended in, if it is kept."""
+        digest = await self.steps.find(key)
+        if digest is None:
+            return None
+        await self.steps.touch(key)
+        try:
+            return await self._of_digest(digest)
+        except NotFound:  # it cannot be read: it is made anew
+            return None
+
+    async def show_step(self, image: Image, references: Sequence[Reference]) -> None:
+        """Let users see the image that a build has ended in, under its names or without one."""
+        async with self._changing:
+            with _carried_through(f"naming {image.id}"):
+                for reference in references:
+                    await self._names.give(reference, image.target)
+                    await self._tell(image, "tag", reference.familiar)
+                if not references:
+                    await self._keep_nameless(image.target)
+                await self._index.current(fresh=True)
+
+    async def _of_digest(self, digest: str) -> Image:
+        image = (await self._index.current()).by_id.get(ImageId(digest))
+        if image is None:
+            image = (await self._index.current(fresh=True)).by_id.get(ImageId(digest))
+        if image is None:
+            raise NotFound(f"No such image: {digest}")
+        return image
+
     async def list(self, filters: ImageFilters = _ALL) -> Sequence[Image]:
         """The images that `filters` let through, newest first.
 
@@ -194,6 +239,8 @@ class Images:
         """
         async with self._changing:
             match = find(await self._index.current(fresh=True), ref)
+            if match.image.is_hidden:
+                raise no_such_image(ref)
             removal = plan_removal(match, self._in_use(match.image.id), force=force)
             with _carried_through(f"removing {ref}"):
                 await self._carry_out(match.image, removal)
@@ -266,7 +313,8 @@ class Images:
 
     async def _keep_nameless(self, target: OciDescriptor) -> None:
         catalog = await self._index.current(fresh=True)
-        if ImageId(target.digest) not in catalog.by_id:
+        image = catalog.by_id.get(ImageId(target.digest))
+        if image is None or image.is_hidden:
             await self._names.keep_dangling(target)
 
     async def _carry_out(self, image: Image, removal: Removal) -> None:
