@@ -1,4 +1,4 @@
-"""A build's context on disk: received as an archive, gone with the build. Blocks, but for `receive`.
+"""A build's context on disk: received as an archive, gone with the build.
 
 <directory>/<random>/context/...     what the client sent
 <directory>/<random>/files/...       what the build itself puts aside: downloads, here-documents
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -23,6 +23,8 @@ from services.errors import InvalidParameter, single_error
 from services.images.compression import ExpansionLimits, PlainStream
 from services.images.inbox import open_inbox, take_body
 from services.images.ports import Body
+
+T = TypeVar("T")
 
 CLEANUP_LIMIT_S: Final = 60.0
 MAX_DOCKERFILE_BYTES: Final = 16 << 20
@@ -103,7 +105,7 @@ class BuildContexts:
         def extract() -> None:
             plain = PlainStream(inbox.read, _LIMITS)
             with Root(fd=os.open(directory / "context", PLACE | os.O_DIRECTORY)) as root:
-                # Everything belongs to root, as under dockerd: the client's users mean nothing here.
+                # Root's, as under dockerd: the client's users mean nothing here.
                 unpack(root, "/", plain.read, Rules(owner=(0, 0)))
             while plain.read(_DRAIN_BYTES):  # past the end mark
                 pass
@@ -113,7 +115,7 @@ class BuildContexts:
                 nursery.start_soon(take_body, body, send)
                 await self._run(extract)
 
-    async def _run(self, call: Callable[[], object]) -> object:
+    async def _run(self, call: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(call, limiter=self._disk)
 
 

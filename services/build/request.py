@@ -24,7 +24,7 @@ class BuildRequest:
     target: str = ""
     build_args: Mapping[str, str | None] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
-    host: HostConfig = HostConfig()
+    host: HostConfig = field(default_factory=HostConfig)
     platform: Platform | None = None
     uses_cache: bool = True
     pulls: bool = False

@@ -60,7 +60,7 @@ def find_sources(root: Root, patterns: Sequence[str]) -> list[Source]:
 
 
 def hash_sources(root: Root, sources: Sequence[Source]) -> str:
-    """A digest of names, kinds, permissions, link targets and data; times and owners do not count."""
+    """A digest of names, kinds, permissions, link targets and data, not of times and owners."""
     digest = hashlib.sha256()
     for source in sources:
         digest.update(f"source {source.name!r} {source.is_directory}\n".encode())
