@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -66,6 +67,37 @@ class BuildContext:
         path.write_bytes(data)
         path.chmod(mode)
         return path
+
+    def open_aside(self) -> AsideFile:
+        """The same for what comes in pieces."""
+        return AsideFile(self.files / secrets.token_hex(8))
+
+
+class AsideFile:
+    """A file of the build's own, hashed as it is written. All calls block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self._hash = hashlib.sha256()
+        self._file = path.open("xb")
+
+    @property
+    def digest(self) -> str:
+        """sha256:... of what was written."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.size_bytes += len(data)
+
+    def close(self, mode: int, modified_at: float) -> None:
+        """It is whole; `modified_at` is in seconds since the epoch."""
+        self._file.close()
+        self.path.chmod(mode)
+        os.utime(self.path, (modified_at, modified_at))
 
 
 class BuildContexts:

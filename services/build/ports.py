@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -14,6 +14,19 @@ from services.images.compose import Recipe
 from services.images.steps import BuildStep
 
 Told = AsyncIterator[Mapping[str, Any]]
+
+
+class StepStore(Protocol):
+    """The steps that are kept."""
+
+    async def list(self) -> Sequence[BuildStep]:
+        """All steps, the one that was used last first."""
+
+    async def drop(self, key: str, *, collect: bool) -> None:
+        """Forget one."""
+
+    async def replace(self, key: str, newer_key: str) -> None:
+        """Let `key` mean what the step of another key ended in."""
 
 
 class ImageStore(Protocol):
@@ -28,18 +41,12 @@ class ImageStore(Protocol):
     async def find_step(self, key: str) -> Image | None:
         """The image that a step ended in, if it is kept."""
 
+    @property
+    def steps(self) -> StepStore:
+        """The steps that are kept."""
+
     async def show_step(self, image: Image, references: Sequence[Reference]) -> None:
         """Let users see an image that a build has ended in."""
-
-
-class StepStore(Protocol):
-    """The steps that are kept."""
-
-    async def list(self) -> Sequence[BuildStep]:
-        """All steps, the one that was used last first."""
-
-    async def drop(self, key: str, *, collect: bool) -> None:
-        """Forget one."""
 
 
 class Archives(Protocol):
@@ -60,6 +67,10 @@ class Archives(Protocol):
 
 class Containers(Protocol):
     """The containers service."""
+
+    @property
+    def table(self) -> Iterable[Container]:
+        """All of them."""
 
     @property
     def archives(self) -> Archives:

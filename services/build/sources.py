@@ -102,7 +102,7 @@ def copy_tree(
 
     One thread packs and another unpacks, with a pipe in between.
     """
-    where = _made_directory(root, target)
+    where = make_directory(root, target)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     errors: list[BaseException] = []
 
@@ -130,8 +130,12 @@ def copy_tree(
         raise errors[0]
 
 
-def _made_directory(root: Root, path: str) -> str:
-    """The real path of a directory; what is missing of it is made, for root."""
+def make_directory(root: Root, path: str) -> str:
+    """The real path of a directory; what is missing of it is made, for root.
+
+    Raises:
+        InvalidParameter: something else is there.
+    """
     where = followed(root, path)
     done = ""
     for name in where.strip("/").split("/"):

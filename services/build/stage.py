@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 import trio
 
 from services.containers.archives.root import Root
-from services.containers.archives.unpack import Rules
 from services.containers.config import HostConfig
 from services.dockerfile import Line
 from services.errors import EngineError, InvalidParameter
@@ -40,13 +39,20 @@ from .context import BuildContext
 from .copying import CopyStep, read_copy
 from .errors import CommandFailed, at_line
 from .output import StageOutput
-from .plan import PREDEFINED_ARGS, Plan, Stage, arg_pairs, expanded, flags_of
+from .plan import PREDEFINED_ARGS, Plan, Stage, arg_pairs, flags_of
 from .ports import ImageStore
 from .request import BuildRequest
+from .sources import make_directory
 from .workbench import Command, Workbench
 
 NOP: Final = "/bin/sh -c #(nop) "
 """Begins the history of what ran no command, as dockerd's does."""
+
+
+T = TypeVar("T")
+
+FileWork = Callable[[Root], object]
+"""Changes files below a root; blocks."""
 
 
 class StageFiles(Protocol):
@@ -54,6 +60,12 @@ class StageFiles(Protocol):
 
     async def image_of(self, source: Stage | str) -> tuple[Image, str]:
         """The image of an earlier stage, or of a reference; and its key."""
+
+    def key_for(self, key: str) -> str:
+        """The key under which this build keeps a step: another one where the cache is not used."""
+
+    def hold(self, image: Image) -> None:
+        """The build stands on it: nobody takes it away before the build has ended."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -277,10 +289,11 @@ class StageBuild:
             await self._copy_from(state, step, self._context.root, "")
             return
         image, source_key = await self._files.image_of(source)
-        async with self._workbench.container(image, RunConfig()) as container:
-            reading = self._workbench.reading(container)
-            async with reading as root:
-                await self._copy_from(state, step, root, source_key)
+        async with (
+            self._workbench.container(image, RunConfig()) as container,
+            self._workbench.reading(container) as root,
+        ):
+            await self._copy_from(state, step, root, source_key)
 
     async def _copy_from(
         self, state: StageState, step: CopyStep, root: Root, source_key: str
@@ -288,7 +301,7 @@ class StageBuild:
         """`source_key` stands for the files of another image; those of the context are hashed."""
         await self._in_thread(partial(step.find, root))
         digest = source_key or await self._in_thread(partial(step.hash, root))
-        shown = step.shown(digest)
+        shown = f"{NOP} {step.keyword} file:{digest} in {step.target}"
         key = state.mix(step.keyword, step.arguments(), digest)
         if await self._is_cached(state, key):
             return
@@ -305,8 +318,6 @@ class StageBuild:
         created_by = f"{NOP} WORKDIR {path}"
         key = state.mix("WORKDIR", path)
         if not await self._is_cached(state, key):
-            from .sources import make_directory
-
             await self._change_files(
                 state, key, lambda root: make_directory(root, path), created_by
             )
@@ -330,6 +341,7 @@ class StageBuild:
         if found is None:
             self._uses_cache = False  # nothing that follows can have been made of this
             return False
+        self._files.hold(found)
         state.image, state.key = found, key
         state.config = found.config.config or RunConfig()
         state.pending.clear()
@@ -352,6 +364,8 @@ class StageBuild:
         earlier: Sequence[HistoryEntry],
     ) -> Image:
         found = await self._images.find_step(key) if self._request.uses_cache else None
+        if found is not None:
+            self._files.hold(found)
         return found or await self._made(state, key, layer, entry, earlier)
 
     async def _made(
@@ -371,11 +385,12 @@ class StageBuild:
             step=entry,
             earlier=tuple(earlier),
         )
-        # Once without the cache, a step is made under a key of its own: the old one stays.
-        unique = key if self._request.uses_cache else mixed(key, time.time_ns())
-        return await self._images.make_step(recipe, unique, entry.created_by or "")
+        kept = self._files.key_for(key)
+        image = await self._images.make_step(recipe, kept, entry.created_by or "")
+        self._files.hold(image)
+        return image
 
-    async def _in_thread(self, call: partial[T]) -> T:
+    async def _in_thread(self, call: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(call, limiter=self._disk)
 
 

@@ -7,7 +7,7 @@ annotation, and taken away by the next engine.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from services.containers import Container, CreateRequest
+from services.containers.archives.root import Root
 from services.containers.commit import write_layer
 from services.containers.config import ContainerConfig, HealthConfig, HostConfig, LogConfig
 from services.errors import EngineError
@@ -112,11 +113,19 @@ class Workbench:
 
     @asynccontextmanager
     async def changes(self, container: Container) -> AsyncIterator[LayerSource | None]:
-        """What a container has changed, as a layer to be made within the block; None for nothing."""
+        """What a container has changed, as a layer to be made in the block; None for nothing."""
         archives = self._containers.archives
         async with archives.compared(container) as trees:
             has_changes = await archives.has_changes(trees)
             yield compressed(partial(write_layer, trees)) if has_changes else None
+
+    def reading(self, container: Container) -> AbstractAsyncContextManager[Root]:
+        """Its files, for reading in threads."""
+        return self._containers.archives.reading(container)
+
+    def writing(self, container: Container) -> AbstractAsyncContextManager[Root]:
+        """Its files, to be changed in threads."""
+        return self._containers.archives.writing(container)
 
     async def _remove(self, container: Container) -> None:
         with trio.move_on_after(REMOVAL_LIMIT_S, shield=True), suppress(EngineError):

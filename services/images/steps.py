@@ -8,7 +8,7 @@ prune` takes it away. Layers are shared with every image that has them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.containerd.errors import AlreadyExists
@@ -47,8 +47,8 @@ class BuildSteps:
         except NotFound:
             return None
 
-    async def keep(self, key: str, target: OciDescriptor, description: str) -> None:
-        """Keep a step; one of this key that is kept already stays."""
+    async def keep(self, key: str, target: OciDescriptor, description: str) -> str:
+        """Keep a step; the digest that is kept: another one's that was quicker, if there is one."""
         labels = {f"{LABEL_PREFIX}description": description[:2000]}
         record = ImageRecord(
             name=f"{STEP_PREFIX}{key}", target=to_descriptor(target), labels=labels
@@ -56,7 +56,21 @@ class BuildSteps:
         try:
             await self._images.create(record)
         except AlreadyExists:
+            return await self.find(key) or target.digest
+        return target.digest
+
+    async def replace(self, key: str, newer_key: str) -> None:
+        """Let `key` mean what the step of another key ended in, which is forgotten."""
+        try:
+            newer = await self._images.get(f"{STEP_PREFIX}{newer_key}")
+        except NotFound:
             return
+        record = replace(newer, name=f"{STEP_PREFIX}{key}")
+        try:
+            await self._images.create(record)
+        except AlreadyExists:
+            await self._images.update(record)
+        await self.drop(newer_key, collect=False)
 
     async def touch(self, key: str) -> None:
         """It was used again just now."""
