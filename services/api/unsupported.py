@@ -28,10 +28,6 @@ def _table(sentence: str, *operations: str) -> tuple[UnsupportedOperation, ...]:
 
 
 UNSUPPORTED: Final = (
-    *_table(
-        "attaching over a websocket is not supported yet: attach over HTTP",
-        "GET /containers/{id}/attach/ws",
-    ),
     *_table("build sessions are not supported yet", "POST /session"),
     *_table(
         "networks other than bridge, host and none are not supported yet",
