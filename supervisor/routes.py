@@ -71,7 +71,12 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
     return [
         system.blueprint(),
         images.blueprint(),
-        ContainerRoutes(containers, listing, has_apparmor=sources.facts.apparmor).blueprint(),
+        ContainerRoutes(
+            containers,
+            listing,
+            facts=sources.facts,
+            default_network=sources.networks.default_mode,
+        ).blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
         ContainerFileRoutes(containers).blueprint(),

@@ -10,7 +10,6 @@ because the disk refuses is answered with an error, and leaves the same as a kil
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -20,6 +19,7 @@ import trio
 
 from services.containers.config import HostConfig
 from services.containers.container import Container
+from services.containers.device_limits import DEVICE_LIMITS
 from services.containers.journal import container_event
 from services.containers.model import Definition, State
 from services.containers.spec import (
@@ -35,18 +35,15 @@ from services.system import HostFacts
 LIMITS: Final = (
     "blkio_weight", "cpu_shares", "nano_cpus", "cpu_period", "cpu_quota", "cpu_realtime_period",
     "cpu_realtime_runtime", "cpuset_cpus", "cpuset_mems", "memory", "memory_swap",
-    "memory_reservation", "pids_limit",
+    "memory_reservation", "pids_limit", "kernel_memory", "kernel_memory_tcp", *DEVICE_LIMITS,
 )  # fmt: skip
-"""What can be changed; everything else in a request is passed over, as dockerd does."""
+"""What can be changed; everything else in a request is passed over, as dockerd does.
 
-_FIXED_FOR_LIFE: Final[Mapping[str, None]] = MappingProxyType(
-    dict.fromkeys(
-        (
-            "blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps",
-            "blkio_device_read_iops", "blkio_device_write_iops",
-        )
-    )
-)  # fmt: skip
+Of the lists with a limit for each device [] takes all of a kind away, None leaves them.
+"""
+
+
+_NO_DEVICES: Final[Mapping[str, None]] = MappingProxyType(dict.fromkeys(DEVICE_LIMITS))
 
 
 class Tasks(Protocol):
@@ -54,6 +51,13 @@ class Tasks(Protocol):
 
     async def update(self, id: str, resources: bytes) -> None:
         """Change a task's limits: an OCI `LinuxResources` in JSON. NotFound: there is no task."""
+
+
+class Devices(Protocol):
+    """What an update needs for limits of devices."""
+
+    def hold(self, container: Container, host: HostConfig) -> None:
+        """Make the kernel's limits of devices those of `host`. Blocks."""
 
 
 class DefinitionJournal(Protocol):
@@ -70,6 +74,7 @@ class Updater:
     """Changes containers that are there already."""
 
     tasks: Tasks
+    devices: Devices
     journal: DefinitionJournal
     facts: HostFacts
 
@@ -105,12 +110,22 @@ class Updater:
 
     async def _tell_kernel(self, container: Container, host: HostConfig) -> None:
         """All limits and not only the new ones: the runtime forgets those that it is not told."""
-        resources = container_resources(msgspec.structs.replace(host, **_FIXED_FOR_LIFE))
+        resources = container_resources(msgspec.structs.replace(host, **_NO_DEVICES))
         try:
-            with suppress(NotFound):  # it has ended just now; its next start has the limits
-                await self.tasks.update(container.id, msgspec.json.encode(resources))
+            await self.tasks.update(container.id, msgspec.json.encode(resources))
+            if has_device_limits(host) or has_device_limits(container.definition.host_config):
+                await trio.to_thread.run_sync(self.devices.hold, container, host)
+        except (NotFound, FileNotFoundError):
+            pass  # it has ended just now; its next start has the limits
         except EngineError as error:
             raise type(error)(f"Cannot update container {container.id}: {error}") from error
+        except OSError as error:
+            raise EngineError(f"Cannot update container {container.id}: {error}") from error
+
+
+def has_device_limits(host: HostConfig) -> bool:
+    """Whether there is a limit for any device."""
+    return any(getattr(host, name) for name in DEVICE_LIMITS)
 
 
 def has_limits(wanted: HostConfig) -> bool:

@@ -73,6 +73,6 @@ def test_a_health_check_is_joined_member_by_member() -> None:
 def test_an_image_that_says_nothing() -> None:
     """The client's word stands."""
     own = ContainerConfig(cmd=["sh"], env=["A=1"])
-    assert merge_image_config(own, None) is own
+    assert merge_image_config(own, None) == own
     assert command_of(merge_image_config(own, RunConfig())) == ["sh"]
     assert merge_image_config(own, RunConfig()).healthcheck is msgspec.UNSET
