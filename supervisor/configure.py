@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 
 from services.api.hosts import parse_host
+from services.containers.logs.options import NONE, check_log_config, parse_file_options
+from services.errors import EngineError
 
 from .configfile import read_config_file
 from .options import OPTIONS, Kind, Option, Value
@@ -250,6 +252,15 @@ def _metrics_address(text: str) -> str:
     return text
 
 
+def _check_log(driver: str, options: dict[str, str]) -> None:
+    try:
+        check_log_config(driver, options)
+        if driver != NONE:
+            parse_file_options(driver, options)
+    except EngineError as error:
+        raise ValueError(f"failed to set log opts: {error}") from error
+
+
 def _log(values: _Merged) -> LogSettings:
     level, form = values.text("log-level").lower(), values.text("log-format")
     if level not in LOG_LEVELS:
@@ -319,11 +330,7 @@ def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefa
             f"--storage-driver={values.text('storage-driver')}: "
             "the only storage driver supported yet is overlayfs"
         )
-    if values.text("log-driver") not in ("json-file", "none"):
-        raise ValueError(
-            f"--log-driver={values.text('log-driver')}: "
-            "the only log drivers supported yet are json-file and none"
-        )
+    _check_log(values.text("log-driver"), dict(values.pairs("log-opt")))
     driver, parent = _cgroup_driver(values.texts("exec-opt")), values.text("cgroup-parent")
     if driver == "systemd" and parent and not _is_slice(parent):
         raise ValueError(

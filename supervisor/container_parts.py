@@ -26,7 +26,9 @@ from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
+from services.containers.mount_sources import MountSources
 from services.containers.oom import OomCounter
+from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
@@ -47,6 +49,7 @@ from services.images import Images
 from services.networks import Networks
 from services.store import Store
 from services.system import HostFacts
+from services.volumes import Volumes
 
 from .otp import DynamicSupervisor, Intensity
 from .settings import Settings
@@ -68,6 +71,7 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
+    volumes: Volumes,
     apparmor: AppArmor,
     cdi: CdiDevices,
     is_ending: Callable[[], bool],
@@ -138,10 +142,12 @@ def build_containers(
         runs=runs,
         stopper=stopper,
         root_filesystems=images,
+        volumes=volumes,
         forget=forget,
         directory=directory,
         disk=disk,
     )
+    sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
     lives = Lives(
         containerd=containerd,
         journal=journal,
@@ -151,6 +157,7 @@ def build_containers(
             networks=networks,
             root_filesystems=images,
             specs=specs,
+            sources=sources,
             runtimes=Runtimes(
                 wanted.runtimes,
                 state_directory=settings.exec_root / "runc",
@@ -162,12 +169,15 @@ def build_containers(
             links=links,
             shm=shm,
             engine_id=engine_id,
+            boot_id=facts.boot_id,
             oom_kills=OomCounter(cgroups).kills,
             disk=disk,
         ),
         stopper=stopper,
         runs=runs,
-        health=HealthWatcher(containerd=containerd, journal=journal, execs=execs),
+        health=HealthWatcher(
+            containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
+        ),
         terminals=terminals,
         auto_remove=remover.remove_stopped,
         outlives=lambda: current_settings().live_restore or not is_ending(),
@@ -177,6 +187,7 @@ def build_containers(
         journal=journal,
         images=images,
         networks=networks,
+        volumes=volumes,
         facts=facts,
         defaults=defaults,
         log_driver=wanted.log_driver,
@@ -186,6 +197,9 @@ def build_containers(
         disk=disk,
     )
     sizes = Sizes(containerd.snapshots)
+    updater = Updater(
+        tasks=containerd.tasks, devices=DeviceLimits(cgroups), journal=journal, facts=facts
+    )
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -199,12 +213,7 @@ def build_containers(
         terminals=terminals,
         links=links,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
-        updater=Updater(
-            tasks=containerd.tasks,
-            devices=DeviceLimits(cgroups),
-            journal=journal,
-            facts=facts,
-        ),
+        updater=updater,
         sizes=sizes,
         pruner=Pruner(
             table=table,
@@ -212,7 +221,8 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
-        root_filesystems=images,
+        images=images,
+        volumes=volumes,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -222,6 +232,7 @@ def build_containers(
         lives=lives,
         remover=remover,
         networks=networks,
+        sources=sources,
         terminals=terminals,
         links=links,
         reclaimer=Reclaimer(
@@ -231,12 +242,16 @@ def build_containers(
             networks=networks,
             shm=shm,
             terminals=terminals,
+            probes=OldProbes(containerd),
             root_filesystems=images,
+            volumes=volumes,
             directory=directory,
             disk=disk,
         ),
         engine_id=engine_id,
+        boot_id=facts.boot_id,
         start=containers.start,
+        finish_update=updater.finish,
     )
     return containers, running, restorer
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from services.api.asgi import ASGIApp
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
@@ -26,14 +28,17 @@ from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
-from services.containers.restore import Restorer
+from services.containers.restore import TASK_TOPICS, Restorer
 from services.containers.running import Running
+from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import BridgeConfig, Networks
 from services.store import Store
 from services.system import HostFacts
+from services.volumes import MIGRATION as VOLUMES_MIGRATION
+from services.volumes import Volumes
 
 from .container_parts import build_containers, spec_defaults
 from .otp import stop_request
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from .metrics_parts import MetricsParts
 
 API_DRAIN_S: Final = 5.0
+VOLUME_THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +67,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
+    volumes: Volumes
     apparmor: AppArmor
     running: Running
     restorer: Restorer
@@ -91,7 +98,8 @@ def build_parts(
     address = process.address if process else settings.containerd.address
     assert address is not None
     containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
-    store = Store(settings.data_root / "wharfinger.db", migrations=(EVENTS_MIGRATION, *MIGRATIONS))
+    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, *MIGRATIONS)
+    store = Store(settings.data_root / "wharfinger.db", migrations=migrations)
     bus = EventBus(store)
     table = ContainerTable()
     images = Images(
@@ -104,6 +112,13 @@ def build_parts(
         bridge=_bridge(settings),
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
+    )
+    volumes = Volumes(
+        store=store,
+        events=bus,
+        root=settings.data_root / "volumes",
+        uses=lambda: uses_of(table),
+        disk=trio.CapacityLimiter(VOLUME_THREADS),
     )
     apparmor = AppArmor(is_enabled=facts.apparmor)
     cdi = CdiDevices(settings.containers.cdi_directories)
@@ -120,6 +135,7 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
+        volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,
         is_ending=is_ending,
@@ -136,14 +152,16 @@ def build_parts(
         images=images,
         containers=containers,
         networks=networks,
+        volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,
     )
-    routes = DeferredApp(partial(_build_routes, sources))
-    front = Front(routes, FastRoutes(app_config))
+    fast = FastRoutes(app_config)
+    routes = DeferredApp(partial(_build_routes, sources, fast))
+    front = Front(routes, fast)
     return Parts(
         engine_id=engine_id,
         listeners=listeners,
@@ -156,9 +174,11 @@ def build_parts(
             containerd.connection,
             restorer,
             namespace=settings.containerd.namespace,
+            topics=TASK_TOPICS,
         ),
         images=images,
         networks=networks,
+        volumes=volumes,
         apparmor=apparmor,
         running=running,
         restorer=restorer,
@@ -236,11 +256,11 @@ def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
     ]
 
 
-def _build_routes(sources: RouteSources) -> ASGIApp:
+def _build_routes(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
     # Imported when the servers already accept: quart takes a fifth of a second.
     from .routes import build_routes_app
 
-    return build_routes_app(sources)
+    return build_routes_app(sources, fast)
 
 
 def _metrics(

@@ -10,6 +10,7 @@ from services.api.app import build_routes
 from services.api.asgi import ASGIApp
 from services.api.components import Components
 from services.api.container_list import ContainerList
+from services.api.fast import FastRoutes
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.container_files import ContainerFileRoutes
@@ -17,10 +18,12 @@ from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
 from services.api.routes.exec import ExecRoutes
+from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
+from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, OpenHost
 from services.networks import Networks
@@ -29,14 +32,17 @@ from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION, build_id
 
 
-def build_routes_app(sources: RouteSources) -> ASGIApp:
-    """The app behind the front: every operation that the engine offers, and 501 for the others."""
+def build_routes_app(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
+    """The app behind the front: every operation that the engine offers, and 501 for the others.
+
+    What is answered without waiting goes into `fast` as well.
+    """
     return build_routes(
-        [*served_blueprints(sources), unsupported_blueprint()], config=sources.app_config
+        [*served_blueprints(sources, fast), unsupported_blueprint()], config=sources.app_config
     )
 
 
-def served_blueprints(sources: RouteSources) -> list[Blueprint]:
+def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint]:
     """The routes of all operations that the engine offers."""
     containers = sources.containers
     listing = ContainerList(
@@ -68,20 +74,26 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
     networks = NetworkRoutes(
         sources.networks, bridge=lambda: _bridge(sources.networks), containers=containers.table
     )
+    exec_routes = ExecRoutes(containers)
+    container_routes = ContainerRoutes(
+        containers,
+        listing,
+        facts=sources.facts,
+        default_network=sources.networks.default_mode,
+    )
+    container_routes.add_fast(fast)
+    exec_routes.add_fast(fast)
     return [
         system.blueprint(),
         images.blueprint(),
-        ContainerRoutes(
-            containers,
-            listing,
-            facts=sources.facts,
-            default_network=sources.networks.default_mode,
-        ).blueprint(),
+        ImageMakingRoutes(containers, sources.images.compose).blueprint(),
+        container_routes.blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
         ContainerFileRoutes(containers).blueprint(),
-        ExecRoutes(containers).blueprint(),
+        exec_routes.blueprint(),
         networks.blueprint(),
+        VolumeRoutes(sources.volumes).blueprint(),
         absent_blueprint(),
     ]
 

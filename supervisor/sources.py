@@ -17,6 +17,7 @@ from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
 from services.networks import Networks
 from services.system import HostFacts
+from services.volumes import Volumes
 
 from .settings import Settings
 
@@ -38,6 +39,7 @@ class RouteSources:
     bus: EventBus
     images: Images
     networks: Networks
+    volumes: Volumes
     apparmor: AppArmor
     cdi: CdiDevices
     containers: Containers

@@ -238,7 +238,7 @@ def _parts_to_wire(
     wire: dict[str, Any] = {
         "ServerVersion": engine.version,
         "Plugins": {
-            "Volume": [],
+            "Volume": ["local"],
             "Network": list(engine.network_drivers),
             "Authorization": [],
             "Log": list(engine.log_drivers),

@@ -27,6 +27,7 @@ class MountPoint:
     `source` is a host path (bind), or "" until a volume is resolved; `name` and `driver` belong to
     volumes. `mode` is the text of -v's third part. `tmpfs_data` is the comma list of a tmpfs.
     `create_source`: a missing source directory is made by whoever starts the container.
+    `is_anonymous`: the volume was made for this mount, and goes with the container if asked.
     `spec` is the --mount that it came from, if any.
     """
 
@@ -44,6 +45,7 @@ class MountPoint:
     read_only_recursive: bool | None = None  # None: where kernel and runtime can; True: required
     tmpfs_data: str = ""
     subpath: str = ""
+    is_anonymous: bool = False
     spec: Mount | None = None
 
 

@@ -12,7 +12,7 @@ from services.containers import Container, State
 from services.containers.config import HostConfig, RestartPolicy, ThrottleDevice
 from services.containers.model import Definition
 from services.containers.update import LIMITS, Updater, conflict_with, merged
-from services.errors import Conflict, EngineError, InvalidParameter, NotFound
+from services.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
 from services.events import Event
 from services.system import CgroupFacts, HostFacts
 from tests.services.api.containers import container, exited, filled, running
@@ -41,12 +41,19 @@ class World:
             raise self.device_error
         self.told.append(("devices", host))
 
+    async def change_status(self, container: Container, *events: Event, **changes: Any) -> None:
+        """The journal's."""
+        assert not events
+        self.told.append(("status", changes))
+        container.replace(status=msgspec.structs.replace(container.status, **changes))
+
     async def set_definition(
-        self, container: Container, definition: Definition, *events: Event
+        self, container: Container, definition: Definition, *events: Event, **changes: Any
     ) -> None:
         """The journal's."""
         self.told += [("disk", definition.host_config), *(("event", e.action) for e in events)]
-        container.replace(definition=definition)
+        status = msgspec.structs.replace(container.status, **changes)
+        container.replace(definition=definition, status=status)
 
 
 def updater(world: World, facts: HostFacts = FACTS) -> Updater:
@@ -60,12 +67,46 @@ def limited(status: Any = None, **limits: Any) -> Container:
 
 
 async def test_the_kernel_is_told_before_the_disk_and_the_disk_before_the_event() -> None:
-    """A record of limits that the kernel refuses is never written."""
+    """A record of limits that the kernel refuses is never written, but that it is being asked."""
     world, one = World(), limited(memory=32 * MIB)
     wanted = HostConfig(memory=48 * MIB, memory_swap=96 * MIB)
     assert await updater(world).update(one, wanted) == []
-    assert [what for what, _ in world.told] == ["kernel", "disk", "event"]
+    assert [what for what, _ in world.told] == ["status", "kernel", "disk", "event"]
     assert one.definition.host_config.memory == 48 * MIB
+    assert one.status.updating is None
+
+
+async def test_an_update_that_was_cut_short_is_carried_to_its_end() -> None:
+    """Whether the kernel had been told or not, it and the record agree afterwards."""
+    world, one = World(), limited(memory=32 * MIB)
+    host = filled(HostConfig(memory=48 * MIB, memory_swap=96 * MIB))
+    one.replace(status=msgspec.structs.replace(one.status, updating=host))
+    await updater(world).finish(one)
+    assert [what for what, _ in world.told] == ["kernel", "disk", "event"]
+    assert (one.definition.host_config, one.status.updating) == (host, None)
+    await updater(world).finish(one)
+    assert len(world.told) == 3
+
+
+async def test_an_update_that_the_kernel_refuses_is_not_tried_for_ever() -> None:
+    """Nobody was told that it had succeeded."""
+    world, one = World(kernel_error=EngineError("device or resource busy")), limited()
+    before = one.definition
+    host = filled(HostConfig(cpu_shares=100))
+    one.replace(status=msgspec.structs.replace(one.status, updating=host))
+    await updater(world).finish(one)
+    assert (one.definition, one.status.updating) == (before, None)
+
+
+async def test_an_update_stays_to_be_done_while_containerd_is_away() -> None:
+    """Whether the kernel had been told is not known."""
+    world, one = World(kernel_error=Unavailable("containerd is not answering")), limited()
+    with pytest.raises(Unavailable):
+        await updater(world).update(one, HostConfig(cpu_shares=100))
+    assert one.status.updating is not None
+    with pytest.raises(Unavailable):
+        await updater(world).finish(one)
+    assert one.status.updating is not None
 
 
 async def test_the_kernel_is_told_all_limits() -> None:
@@ -73,7 +114,7 @@ async def test_the_kernel_is_told_all_limits() -> None:
     world = World()
     one = limited(memory=32 * MIB, nano_cpus=10**9, pids_limit=5)
     await updater(world).update(one, HostConfig(pids_limit=0))
-    told = world.told[0][1]
+    told = dict(world.told)["kernel"]
     assert told["pids"] == {"limit": -1}
     assert told["cpu"] == {"period": 100_000, "quota": 100_000}
     assert told["memory"]["limit"] == 32 * MIB
@@ -85,27 +126,37 @@ async def test_limits_of_devices_are_held_after_the_runtime_was_told() -> None:
     zero, null = ThrottleDevice(path="/dev/zero", rate=5), ThrottleDevice(path="/dev/null", rate=7)
     one = limited(blkio_device_read_bps=[zero], blkio_device_write_iops=[null])
     await updater(world).update(one, HostConfig(blkio_device_read_bps=[null]))
-    assert [what for what, _ in world.told] == ["kernel", "devices", "disk", "event"]
-    assert "blockIO" not in world.told[0][1]
-    held = world.told[1][1]
+    assert [what for what, _ in world.told] == ["status", "kernel", "devices", "disk", "event"]
+    assert "blockIO" not in world.told[1][1]
+    held = world.told[2][1]
     assert held == one.definition.host_config
     assert (held.blkio_device_read_bps, held.blkio_device_write_iops) == ([null], [null])
     await updater(world).update(
         one, HostConfig(blkio_device_write_iops=[], blkio_device_read_bps=[])
     )
-    assert world.told[5][0] == "devices"
+    assert world.told[7][0] == "devices"
     assert one.definition.host_config.blkio_device_write_iops == []
     await updater(world).update(one, HostConfig(cpu_shares=100))
-    assert [what for what, _ in world.told[8:]] == ["kernel", "disk", "event"]
+    assert [what for what, _ in world.told[10:]] == ["status", "kernel", "disk", "event"]
 
 
 async def test_a_device_that_is_not_there_cannot_be_limited() -> None:
-    """Nothing is recorded."""
-    world, one = World(device_error=InvalidParameter("stat /dev/none: no such file")), limited()
+    """Nothing is told or recorded."""
+    world, one = World(), limited()
     wanted = HostConfig(blkio_device_read_bps=[ThrottleDevice(path="/dev/none", rate=1)])
-    with pytest.raises(InvalidParameter, match=r"Cannot update container .*: stat /dev/none"):
+    with pytest.raises(InvalidParameter, match="stat /dev/none: no such file or directory"):
         await updater(world).update(one, wanted)
-    assert [what for what, _ in world.told] == ["kernel"]
+    assert world.told == []
+
+
+async def test_a_device_that_cannot_be_limited_is_no_update() -> None:
+    """The record stays as it was."""
+    world, one = World(device_error=OSError(22, "Invalid argument")), limited()
+    wanted = HostConfig(blkio_device_read_bps=[ThrottleDevice(path="/dev/null", rate=1)])
+    with pytest.raises(EngineError, match=r"Cannot update container .*: .*Invalid argument"):
+        await updater(world).update(one, wanted)
+    assert one.status.updating is None
+    assert one.definition.host_config.blkio_device_read_bps is None
 
 
 async def test_block_devices_are_left_as_they_are() -> None:
@@ -113,8 +164,8 @@ async def test_block_devices_are_left_as_they_are() -> None:
     world = World()
     one = limited(blkio_device_read_bps=[ThrottleDevice(path="/dev/x", rate=1)])
     await updater(world).update(one, HostConfig(cpu_shares=100))
-    assert "blockIO" not in world.told[0][1]
-    assert world.told[1] == ("devices", one.definition.host_config)
+    assert "blockIO" not in dict(world.told)["kernel"]
+    assert dict(world.told)["devices"] == one.definition.host_config
     assert one.definition.host_config.blkio_device_read_bps
 
 
@@ -124,7 +175,8 @@ async def test_what_the_kernel_refuses_is_not_recorded() -> None:
     before = one.definition
     with pytest.raises(EngineError, match=f"Cannot update container {one.id}: device or resource"):
         await updater(world).update(one, HostConfig(cpu_shares=100))
-    assert (world.told, one.definition) == ([], before)
+    assert [what for what, _ in world.told] == ["status", "status"]
+    assert (one.definition, one.status.updating) == (before, None)
 
 
 async def test_a_task_that_has_just_ended_is_no_error() -> None:
