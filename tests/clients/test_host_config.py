@@ -6,6 +6,7 @@ One container shows many of them; the daemon has flags of its own.
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -359,3 +360,48 @@ def test_clients_of_old_get_what_they_expect(host: Host) -> None:
     assert set(old) - set(new) == {"GraphDriver"}
     assert set(new) - set(old) == {"Storage", "ImageManifestDescriptor"}
     host.daemon.docker("rm", "old")
+
+
+@pytest.mark.parametrize("version", ["1.43", "1.44"])
+def test_a_mac_address_of_the_containers_is_its_networks(host: Host, version: str) -> None:
+    """What clients below 1.52 say once for the whole container."""
+    address = "02:42:ac:11:00:99"
+    body = {
+        "Image": "busybox",
+        "Cmd": ["cat", "/sys/class/net/eth0/address"],
+        "MacAddress": address,
+    }
+    created = host.daemon.http("POST", f"/v{version}/containers/create?name=addressed", body)
+    assert created.status == 201, created
+    assert len(created.json()["Warnings"]) == (version == "1.44")
+    assert host.daemon.docker("start", "-a", "addressed").text == address
+    config = host.daemon.http("GET", f"/v{version}/containers/addressed/json").json()["Config"]
+    assert config["MacAddress"] == address
+    host.daemon.docker("rm", "addressed")
+
+
+def test_read_only_binds_of_old_clients_end_at_the_next_mount(host: Host, tmp_path: Path) -> None:
+    """Below API 1.44 what is mounted below stays writable; since then it does not."""
+    (tmp_path / "below").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / "below"], check=True)
+    try:
+        for version, expected in (("1.43", "written"), ("1.44", "refused")):
+            body = {
+                "Image": "busybox",
+                "Cmd": ["sh", "-c", "touch /b/below/x 2>/dev/null && echo written || echo refused"],
+                "HostConfig": {"NetworkMode": "none", "Binds": [f"{tmp_path}:/b:ro"]},
+            }
+            path = f"/v{version}/containers/create?name=reader"
+            assert host.daemon.http("POST", path, body).status == 201
+            assert host.daemon.docker("start", "-a", "reader").text == expected
+            host.daemon.docker("rm", "reader")
+    finally:
+        subprocess.run(["umount", tmp_path / "below"], check=True)
+
+
+def test_the_hosts_names_are_the_containers_unless_it_adds_some(host: Host) -> None:
+    """In the host's own network: dockerd writes a file of its own then."""
+    lines = host.run("--network", "host", "busybox", "cat", "/etc/hosts")
+    assert lines == Path("/etc/hosts").read_text().strip().splitlines()
+    lines = host.run("--network", "host", "--add-host", "x:1.2.3.4", "busybox", "cat", "/etc/hosts")
+    assert "1.2.3.4\tx" in lines
