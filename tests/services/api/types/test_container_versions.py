@@ -24,9 +24,7 @@ def inspected(minor: int, **fields: Any) -> dict[str, Any]:
 def listed(minor: int, **fields: Any) -> dict[str, Any]:
     """The same in a list."""
     one = container(**fields)
-    wire = summary_to_wire(
-        one, status="Up", image="busybox", names=["/a"], version=ApiVersion(1, minor)
-    )
+    wire = summary_to_wire(one, status="Up", image="busybox", version=ApiVersion(1, minor))
     return dict(msgspec.to_builtins(wire))
 
 
