@@ -354,6 +354,7 @@ def test_working_directories_are_cleaned() -> None:
     """As dockerd stores them."""
     assert normalized_working_dir("/a//b/../c/") == "/a/c"
     assert normalized_working_dir("") == ""
+    assert normalized_working_dir("a/b") == "a/b"  # for whoever refuses it
 
 
 def test_validation_changes_nothing_that_the_kernel_can_do() -> None:
