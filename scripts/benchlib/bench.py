@@ -60,6 +60,10 @@ QUICK: Final = Scale(
 )
 
 
+Maker = Callable[[Path], Engine | None]
+BOTH: Final[Mapping[str, Maker]] = {"wharfinger": wharfinger, "dockerd": dockerd}
+
+
 class Bench:
     """Running engines, and what the lines share.
 
@@ -68,9 +72,10 @@ class Bench:
         skipped: why a contender or a line is missing from the results.
     """
 
-    def __init__(self, folder: Path, scale: Scale) -> None:
+    def __init__(self, folder: Path, scale: Scale, makers: Mapping[str, Maker]) -> None:
         self.folder = folder
         self.scale = scale
+        self._makers = makers
         self.containerd = Containerd(folder)
         self.engines: dict[str, Engine] = {}
         self.skipped: dict[str, str] = {}
@@ -80,14 +85,15 @@ class Bench:
         self.containerd.start()
         archive = docker_archive(self.folder / "busybox.tar")
         self.containerd.load(archive)
-        for name, make in (("wharfinger", wharfinger), ("dockerd", dockerd)):
+        for name, make in self._makers.items():
             engine = make(self.folder / name)
             if engine is None:
                 self.skipped[name] = "not installed"
                 continue
             self.engines[name] = engine
             engine.start_timed()
-            engine.docker("load", "-q", "-i", str(archive))
+            with engine.connect() as connection:
+                connection.upload("/images/load?quiet=1", archive.read_bytes())
 
     def stop(self) -> None:
         """End everything, whatever state it is in."""
@@ -156,10 +162,10 @@ class Bench:
 
 
 @contextmanager
-def running_bench(scale: Scale) -> Iterator[Bench]:
-    """A bench on folders of its own; nothing is left of it afterwards."""
+def running_bench(scale: Scale, makers: Mapping[str, Maker] = BOTH) -> Iterator[Bench]:
+    """A bench with the engines wanted, on folders of its own; nothing is left of it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="wb", dir="/tmp"))  # a socket's path has 107 bytes
-    bench = Bench(folder, scale)
+    bench = Bench(folder, scale, makers)
     try:
         bench.start()
         yield bench
