@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 
 from services.api.hosts import parse_host
+from services.containers.logs.options import NONE, check_log_config, parse_file_options
+from services.errors import EngineError
 
 from .configfile import read_config_file
 from .options import OPTIONS, Kind, Option, Value
@@ -31,6 +33,9 @@ from .values import Runtime, Ulimit, quoted
 
 LOG_LEVELS: Final = ("panic", "fatal", "error", "warn", "info", "debug", "trace")
 
+CDI_DIRECTORIES: Final = ("/etc/cdi", "/var/run/cdi")  # what CDI's specification names
+_ON: Final = ("true", "1")
+_OFF: Final = ("false", "0")
 _Checked = TypeVar("_Checked")
 
 
@@ -208,11 +213,23 @@ def _absolute(values: _Merged, flag: str) -> Path:
 
 
 def _features(features: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """containerd's image store is the only one: the one feature there is, and always on."""
+    """containerd's image store is the only one, and always on; CDI may be switched off."""
     for name, value in features:
-        if name != "containerd-snapshotter" or value.lower() not in ("true", "1"):
+        known = {"containerd-snapshotter": _ON, "cdi": (*_ON, *_OFF)}.get(name, ())
+        if value.lower() not in known:
             raise ValueError(f"feature {name}={value} is not supported")
     return features
+
+
+def _cdi_directories(values: _Merged) -> tuple[str, ...]:
+    """Where CDI's files are; none for --cdi-spec-dir="" and for --feature cdi=false.
+
+    Source: moby, daemon/command (initializing the CDI driver).
+    """
+    if any(name == "cdi" and value.lower() in _OFF for name, value in values.pairs("feature")):
+        return ()
+    directories = values.texts("cdi-spec-dir") or CDI_DIRECTORIES
+    return () if directories == ("",) else directories
 
 
 def _labels(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -233,6 +250,15 @@ def _metrics_address(text: str) -> str:
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise ValueError(f"invalid metrics address {quoted(text)}: too many colons in address")
     return text
+
+
+def _check_log(driver: str, options: dict[str, str]) -> None:
+    try:
+        check_log_config(driver, options)
+        if driver != NONE:
+            parse_file_options(driver, options)
+    except EngineError as error:
+        raise ValueError(f"failed to set log opts: {error}") from error
 
 
 def _log(values: _Merged) -> LogSettings:
@@ -304,11 +330,7 @@ def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefa
             f"--storage-driver={values.text('storage-driver')}: "
             "the only storage driver supported yet is overlayfs"
         )
-    if values.text("log-driver") not in ("json-file", "none"):
-        raise ValueError(
-            f"--log-driver={values.text('log-driver')}: "
-            "the only log drivers supported yet are json-file and none"
-        )
+    _check_log(values.text("log-driver"), dict(values.pairs("log-opt")))
     driver, parent = _cgroup_driver(values.texts("exec-opt")), values.text("cgroup-parent")
     if driver == "systemd" and parent and not _is_slice(parent):
         raise ValueError(
@@ -334,6 +356,7 @@ def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefa
         dns=values.texts("dns"),
         dns_options=values.texts("dns-opt"),
         dns_search=values.texts("dns-search"),
+        cdi_directories=_cdi_directories(values),
     )
 
 

@@ -12,6 +12,7 @@ import trio
 from services.containerd import Containerd
 from services.containers import Container, ContainerTable
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
@@ -23,6 +24,7 @@ from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
+from services.containers.mount_sources import MountSources
 from services.containers.oom import OomCounter
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
@@ -44,6 +46,7 @@ from services.images import Images
 from services.networks import Networks
 from services.store import Store
 from services.system import HostFacts
+from services.volumes import Volumes
 
 from .otp import DynamicSupervisor, Intensity
 from .settings import Settings
@@ -65,7 +68,9 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
+    volumes: Volumes,
     apparmor: AppArmor,
+    cdi: CdiDevices,
     is_ending: Callable[[], bool],
 ) -> tuple[Containers, Running, Restorer]:
     """The operations on containers, their supervisor, and what brings them back at the start.
@@ -100,6 +105,7 @@ def build_containers(
         dns_options=wanted.dns_options,
         links=links,
         apparmor=apparmor,
+        cdi=cdi,
         disk=disk,
     )
     stopper = Stopper(
@@ -132,10 +138,12 @@ def build_containers(
         runs=runs,
         stopper=stopper,
         root_filesystems=images,
+        volumes=volumes,
         forget=forget,
         directory=directory,
         disk=disk,
     )
+    sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
     lives = Lives(
         containerd=containerd,
         journal=journal,
@@ -145,6 +153,7 @@ def build_containers(
             networks=networks,
             root_filesystems=images,
             specs=specs,
+            sources=sources,
             runtimes=Runtimes(
                 wanted.runtimes,
                 state_directory=settings.exec_root / "runc",
@@ -170,6 +179,7 @@ def build_containers(
         journal=journal,
         images=images,
         networks=networks,
+        volumes=volumes,
         facts=facts,
         defaults=defaults,
         log_driver=wanted.log_driver,
@@ -179,6 +189,7 @@ def build_containers(
         disk=disk,
     )
     sizes = Sizes(containerd.snapshots)
+    updater = Updater(tasks=containerd.tasks, journal=journal, facts=facts)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -192,7 +203,7 @@ def build_containers(
         terminals=terminals,
         links=links,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
-        updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
+        updater=updater,
         sizes=sizes,
         pruner=Pruner(
             table=table,
@@ -200,7 +211,8 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
-        root_filesystems=images,
+        images=images,
+        volumes=volumes,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -210,6 +222,7 @@ def build_containers(
         lives=lives,
         remover=remover,
         networks=networks,
+        sources=sources,
         terminals=terminals,
         links=links,
         reclaimer=Reclaimer(
@@ -220,11 +233,13 @@ def build_containers(
             shm=shm,
             terminals=terminals,
             root_filesystems=images,
+            volumes=volumes,
             directory=directory,
             disk=disk,
         ),
         engine_id=engine_id,
         start=containers.start,
+        finish_update=updater.finish,
     )
     return containers, running, restorer
 
@@ -254,6 +269,7 @@ def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
         ipc_mode=wanted.ipc_mode,
         cgroupns_mode=wanted.cgroupns_mode,
         data_root=str(settings.data_root),
+        cdi=bool(wanted.cdi_directories),
     )
 
 

@@ -18,10 +18,12 @@ from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
 from services.api.routes.exec import ExecRoutes
+from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
+from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, OpenHost
 from services.networks import Networks
@@ -61,6 +63,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         images=sources.images,
         events=sources.bus,
         warnings=lambda: sources.apparmor.warnings,
+        devices=sources.cdi.list,
     )
     images = ImageRoutes(
         sources.images,
@@ -78,12 +81,14 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
     return [
         system.blueprint(),
         images.blueprint(),
+        ImageMakingRoutes(containers, sources.images.compose).blueprint(),
         container_routes.blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
         ContainerFileRoutes(containers).blueprint(),
         exec_routes.blueprint(),
         networks.blueprint(),
+        VolumeRoutes(sources.volumes).blueprint(),
         absent_blueprint(),
     ]
 
@@ -125,6 +130,7 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         init_binary=defaults.init_path.rpartition("/")[2],
         no_new_privileges=defaults.no_new_privileges,
         seccomp_profile=settings.containers.seccomp_profile,
+        cdi_directories=sources.cdi.directories,
         containerd_address=str(sources.containerd.address),
         containerd_namespace=sources.containerd.namespace,
         firewall="nftables" if settings.network.firewall else "",

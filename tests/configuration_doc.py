@@ -58,7 +58,7 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "group": "A missing group `docker` is a warning, any other missing group an error.",
         "ip-forward-no-drop": "Without effect: the policy of the FORWARD chain is never changed.",
         "ip6tables": "Without effect so far: containers have no IPv6.",
-        "log-driver": "`json-file` or `none`; others are refused.",
+        "log-driver": "`json-file`, `local` or `none`; others are refused.",
         "log-level": "Also `panic` and `trace`. `--debug` means at least `debug`.",
         "metrics-addr": "`host:port`. Empty: no metrics server.",
         "shutdown-timeout": "-1: as long as it takes.",

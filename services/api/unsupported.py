@@ -34,29 +34,17 @@ UNSUPPORTED: Final = (
     ),
     *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
     *_table("build sessions are not supported yet", "POST /session"),
-    *_table(
-        "pulling and importing images is not supported yet: load them with docker load",
-        "POST /images/create",
-    ),
     *_table("pushing images is not supported yet", "POST /images/{name}/push"),
     *_table("searching a registry is not supported yet", "GET /images/search"),
     *_table("pruning images is not supported yet", "POST /images/prune"),
     *_table("reading attestations is not supported yet", "GET /images/{name}/attestations"),
     *_table("saving images is not supported yet", "GET /images/{name}/get", "GET /images/get"),
-    *_table("committing a container to an image is not supported yet", "POST /commit"),
     *_table(
         "asking a registry is not supported yet",
         "POST /auth",
         "GET /distribution/{name}/json",
     ),
     *_table("measuring disk usage is not supported yet", "GET /system/df"),
-    *_table(
-        "volumes are not supported yet: use bind mounts",
-        "POST /volumes/create",
-        "PUT /volumes/{name}",
-        "DELETE /volumes/{name}",
-        "POST /volumes/prune",
-    ),
     *_table(
         "networks other than bridge, host and none are not supported yet",
         "DELETE /networks/{id}",
@@ -116,18 +104,19 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: volumes, published ports, several networks, "
+            "not yet: mounts of type image, published ports, several networks, "
             "log drivers other than json-file and none"
         ),
         ("GET", "/images/json"): "without `identity`",
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
         ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
         ("DELETE", "/images/{}"): "not yet: one platform alone",
+        ("POST", "/images/create"): "not yet: pulling (`fromImage`)",
         ("POST", "/images/load"): "not yet: one platform alone",
         ("GET", "/networks"): "the predefined networks, which are all there are",
         ("GET", "/networks/{}"): "the predefined networks, which are all there are",
-        ("GET", "/volumes"): "there are none yet",
-        ("GET", "/volumes/{}"): "there are none yet",
+        ("POST", "/volumes/create"): "the local driver; no cluster volumes",
+        ("PUT", "/volumes/{}"): "503: there are no cluster volumes to update",
         ("GET", "/plugins"): "there are none",
     }
 )

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from betterproto2 import Message
-
-from ._grpc import Cardinality
+from grpclib.const import Cardinality
 
 RPC_LIMIT_S: Final = 10.0
 SLOW_RPC_LIMIT_S: Final = 60.0  # what starts a program, unmounts, syncs or walks a directory tree

@@ -1,16 +1,23 @@
-"""An RPC with a stream of messages in it."""
+"""An RPC with a stream of messages in it, as trio sees it."""
 
 from __future__ import annotations
 
-from typing import Generic
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import trio
+from grpclib.exceptions import StreamTerminatedError
 
-from services.errors import DeadlineExceeded
+from services.errors import DeadlineExceeded, EngineError
 
-from ._link import Call, Link, Metadata
+from ._link import Link
 from ._method import Method, ReplyT, RequestT
 from .errors import containerd_errors
+
+T = TypeVar("T")
+
+CLOSE_LIMIT_S: Final = 2.0
 
 
 class Stream(Generic[RequestT, ReplyT]):
@@ -21,30 +28,27 @@ class Stream(Generic[RequestT, ReplyT]):
     """
 
     def __init__(
-        self, link: Link, method: Method[RequestT, ReplyT], metadata: Metadata, what: str
+        self,
+        link: Link,
+        method: Method[RequestT, ReplyT],
+        metadata: Iterable[tuple[str, str]],
+        what: str,
     ) -> None:
         self._link = link
-        self._method = method
-        self._metadata = metadata
+        self._limit_s = method.limit_s
         self._what = what
-        self._call: Call | None = None
+        self._call = link.request(method, metadata)
+        self._is_open = False
+        self._is_done = False
 
     async def send(self, message: RequestT, *, end: bool = False) -> None:
         """Send a message, and with `end` say that it was the last."""
-        with trio.move_on_after(self._method.limit_s), containerd_errors(self._what):
-            if self._call is None:
-                self._call = await self._link.open_call(self._method.route, self._metadata)
-            await self._call.send(bytes(message), end=end)
-            return
-        raise self._too_late()
+        await self._step(self._send(message, end))
 
     async def receive(self) -> ReplyT | None:
         """The next message; None once containerd has ended the stream without an error."""
-        assert self._call is not None, "nothing was sent"
-        with trio.move_on_after(self._method.limit_s), containerd_errors(self._what):
-            reply = await self._call.receive()
-            return None if reply is None else self._method.reply.parse(reply)
-        raise self._too_late()
+        message: ReplyT | None = await self._step(self._receive())
+        return message
 
     def __aiter__(self) -> Stream[RequestT, ReplyT]:
         return self
@@ -55,12 +59,54 @@ class Stream(Generic[RequestT, ReplyT]):
             raise StopAsyncIteration
         return message
 
-    def close(self) -> None:
-        """End the call: containerd is told unless it has ended it."""
-        if self._call is not None:
-            self._call.close()
-            self._call = None
+    async def close(self) -> None:
+        """End the call: containerd is told unless it has ended it. Cancelled or not, this runs."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
+            # The exception makes grpclib reset the stream instead of waiting for its end.
+            left = None if self._is_done else asyncio.CancelledError()
+            try:
+                with containerd_errors(self._what):
+                    await self._link.run(self._exit(left))
+            except EngineError:
+                if not self._link.lost.is_set():
+                    raise
+                # The connection is gone and the call with it; receive() said so.
 
-    def _too_late(self) -> DeadlineExceeded:
-        limit_s = self._method.limit_s
-        return DeadlineExceeded(f"{self._what}: no answer from containerd in {limit_s:g} s")
+    async def _send(self, message: RequestT, end: bool) -> None:
+        await self._enter()
+        try:
+            await self._call.send_message(message, end=end)
+        except StreamTerminatedError as error:
+            await self._raise_status(error)
+
+    async def _receive(self) -> ReplyT | None:
+        try:
+            message: ReplyT | None = await self._call.recv_message()
+            if message is None:
+                await self._call.recv_trailing_metadata()  # raises the error that ended the stream
+        except StreamTerminatedError as error:
+            await self._raise_status(error)
+        self._is_done = message is None
+        return message
+
+    async def _raise_status(self, error: StreamTerminatedError) -> NoReturn:
+        """containerd answers with an error and resets the stream; grpclib sees the reset first."""
+        self._is_open = False
+        await self._exit(error)  # raises the status, if one has come
+        raise error
+
+    async def _enter(self) -> None:
+        if not self._is_open:
+            await self._call.__aenter__()
+            self._is_open = True
+
+    async def _exit(self, error: BaseException | None) -> None:
+        await self._call.__aexit__(type(error) if error else None, error, None)
+
+    async def _step(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        with trio.move_on_after(self._limit_s), containerd_errors(self._what):
+            return await self._link.run(coroutine)
+        raise DeadlineExceeded(f"{self._what}: no answer from containerd in {self._limit_s:g} s")

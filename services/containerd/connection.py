@@ -1,21 +1,27 @@
-"""The one connection to containerd. A call may come from any task; cancelled, the RPC is too."""
+"""The one connection to containerd: asyncio and grpclib live here and in `_link`, nowhere else.
+
+A call may come from any trio task; it becomes an asyncio task on the loop that `run` keeps open
+under trio-asyncio, and cancelling the trio task cancels the RPC. The loop outlives connections.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import trio
+import trio_asyncio
 from loguru import logger
 
 from protos.generated.containerd.services.version.v1 import VersionResponse
 from protos.generated.wire import Empty
 from services.errors import DeadlineExceeded, EngineError, Unavailable
 
-from ._link import Link, Metadata, connect
+from ._link import Link, open_link
 from ._method import Method, ReplyT, RequestT
 from ._stream import Stream
 from .errors import containerd_errors
@@ -83,26 +89,24 @@ class Connection:
         Started once the first attempt was made: containerd being away is what the gate is for, and
         must not stop our own start, nor count as a failure of this child.
         """
-        failures = 0
-        while True:
-            error: EngineError | trio.TooSlowError | None = None
-            async with trio.open_nursery() as carrying:  # ends with the link
+        async with trio_asyncio.open_loop() as loop:
+            loop.set_exception_handler(_report)
+            failures = 0
+            while True:
                 try:
                     with trio.fail_after(CONNECT_LIMIT_S):
-                        link = await _connect(self._address, carrying)
-                except (EngineError, trio.TooSlowError) as caught:
-                    error = caught
-                else:
-                    failures = 0
-                    await self._serve(link, task_status)
-                carrying.cancel_scope.cancel()
-            if error is not None:
-                failures += 1
-                if failures == 1:
-                    log.bind(error=str(error)).warning("containerd is not answering")
-                task_status.started()
-                await trio.sleep(retry_delay_s(failures))
-            task_status = trio.TASK_STATUS_IGNORED
+                        link = await _connect(loop, self._address)
+                except (EngineError, trio.TooSlowError) as error:
+                    failures += 1
+                    if failures == 1:
+                        log.bind(error=str(error)).warning("containerd is not answering")
+                    task_status.started()
+                    task_status = trio.TASK_STATUS_IGNORED
+                    await trio.sleep(retry_delay_s(failures))
+                    continue
+                failures = 0
+                await self._serve(link, task_status)
+                task_status = trio.TASK_STATUS_IGNORED
 
     async def _serve(self, link: Link, task_status: trio.TaskStatus[None]) -> None:
         """Let calls through until `link` is lost."""
@@ -132,7 +136,7 @@ class Connection:
         with trio.move_on_after(method.limit_s):
             link = await self._usable_link(what)
             with containerd_errors(what):
-                return await link.unary(method, request, self._metadata())
+                return await link.run(link.unary(method, request, self._metadata()))
         raise DeadlineExceeded(f"{what}: no answer from containerd in {method.limit_s:g} s")
 
     @asynccontextmanager
@@ -146,7 +150,7 @@ class Connection:
         try:
             yield stream
         finally:
-            stream.close()
+            await stream.close()
 
     async def collect(
         self, method: Method[RequestT, ReplyT], request: RequestT, object_: str = ""
@@ -164,29 +168,39 @@ class Connection:
             raise Unavailable(f"{what}: containerd at {self._address} is not answering")
         return self._link
 
-    def _metadata(self) -> Metadata:
+    def _metadata(self) -> Iterable[tuple[str, str]]:
         lease = _lease.get()
         if lease is None:
             return (("containerd-namespace", self._namespace),)
         return (("containerd-namespace", self._namespace), ("containerd-lease", lease))
 
 
+def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio's handler of last resort. The transport closed its connection; the loop goes on."""
+    log.opt(exception=context.get("exception")).error(
+        "error in the connection to containerd: {}", context.get("message", "")
+    )
+
+
 async def probe(address: Path) -> bool:
     """Whether containerd answers at `address`, on a connection of its own. No limit."""
-    answers = False
-    async with trio.open_nursery() as carrying:
-        with suppress(EngineError):
-            await _connect(address, carrying)
-            answers = True
-        carrying.cancel_scope.cancel()
-    return answers
+    async with trio_asyncio.open_loop() as loop:
+        loop.set_exception_handler(_report)
+        try:
+            link = await _connect(loop, address)
+        except EngineError:
+            return False
+        link.close()
+        return True
 
 
-async def _connect(address: Path, carrying: trio.Nursery) -> Link:
-    """A link, run in `carrying`, on which containerd has answered. Raises Unavailable."""
-    with containerd_errors(f"containerd at {address}"):
-        link = await connect(address)
-    carrying.start_soon(link.run)
-    with containerd_errors("containerd version"):
-        await link.unary(VERSION, Empty(), ())
+async def _connect(loop: trio_asyncio.TrioEventLoop, address: Path) -> Link:
+    """A link on which containerd has answered."""
+    link = await open_link(loop, address)
+    try:
+        with containerd_errors("containerd version"):
+            await link.run(link.unary(VERSION, Empty(), ()))
+    except BaseException:
+        link.close()
+        raise
     return link

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from grpclib.const import Cardinality
+
 from protos.generated.containerd.services.containers.v1 import (
     Container,
     ContainerRuntime,
@@ -19,7 +21,6 @@ from protos.generated.containerd.services.containers.v1 import (
 )
 from protos.generated.wire import Any, Empty, FieldMask
 
-from ._grpc import Cardinality
 from ._method import SLOW_RPC_LIMIT_S, Method
 from ._wire import SPEC_TYPE_URL, from_runc_options, to_ns, to_runc_options
 from .connection import Connection

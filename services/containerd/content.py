@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
+from grpclib.const import Cardinality
+
 from protos.generated.containerd.services.content.v1 import (
     AbortRequest,
     DeleteContentRequest,
@@ -28,7 +30,6 @@ from protos.generated.containerd.services.content.v1 import (
 from protos.generated.wire import Empty, FieldMask
 from services.errors import EngineError, InvalidParameter
 
-from ._grpc import Cardinality
 from ._method import RPC_LIMIT_S, SLOW_RPC_LIMIT_S, Method
 from ._stream import Stream
 from ._wire import to_ns

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from h2.exceptions import H2Error
 
 from services.errors import (
     Conflict,
@@ -18,8 +23,6 @@ from services.errors import (
     Unauthorized,
     Unavailable,
 )
-
-from ._grpc import GRPCError, Status
 
 
 class AlreadyExists(Conflict):
@@ -55,12 +58,22 @@ FROM_GRPC: Final[Mapping[Status, type[EngineError]]] = MappingProxyType(
 
 @contextmanager
 def containerd_errors(what: str) -> Iterator[None]:
-    """Turn gRPC's and the socket's errors into ours; `what` names call and object."""
+    """Turn gRPC's, HTTP/2's and the socket's errors into ours; `what` names call and object.
+
+    asyncio's CancelledError arrives here only when the connection was given up under a call: a
+    cancel by trio comes as trio.Cancelled.
+    """
     try:
         yield
     except GRPCError as error:
         raise _class_of(error)(f"{what}: {error.message}") from error
-    except OSError as error:
+    except (
+        StreamTerminatedError,
+        ProtocolError,
+        H2Error,
+        OSError,
+        asyncio.CancelledError,
+    ) as error:
         raise Unavailable(f"{what}: the connection to containerd was lost") from error
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 import trio
+from grpclib.const import Cardinality
 
 from protos.generated.containerd import events as pb
 from protos.generated.containerd.services.events.v1 import (
@@ -21,7 +22,6 @@ from protos.generated.containerd.services.events.v1 import (
 from protos.generated.wire import Any, Empty
 from services.errors import DeadlineExceeded, EngineError
 
-from ._grpc import Cardinality
 from ._method import NO_LIMIT_S, RPC_LIMIT_S, Method
 from ._stream import Stream
 from ._wire import to_ns

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from grpclib.const import Cardinality
+
 from protos.generated.containerd.services.snapshots.v1 import (
     CommitSnapshotRequest,
     Info,
@@ -28,7 +30,6 @@ from protos.generated.containerd.services.snapshots.v1 import (
 )
 from protos.generated.wire import Empty, FieldMask
 
-from ._grpc import Cardinality
 from ._method import SLOW_RPC_LIMIT_S, Method
 from ._wire import to_mounts, to_ns
 from .connection import Connection

@@ -28,11 +28,12 @@ from services.containers.container import Container
 from services.containers.joining import Joined, Joiner, is_joined
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
-from services.containers.links import Linked, Links
+from services.containers.links import Links
 from services.containers.model import State
+from services.containers.mount_sources import MountSources, volume_events
 from services.containers.run import Run
 from services.containers.shm import SharedMemory
-from services.containers.spec_source import SpecSource
+from services.containers.spec_source import SpecSource, Surroundings
 from services.containers.start_errors import (
     exit_code_of_failed_start,
     is_users_mistake,
@@ -80,6 +81,7 @@ class TaskLauncher:
         networks: Networks,
         root_filesystems: RootFilesystems,
         specs: SpecSource,
+        sources: MountSources,
         runtimes: Runtimes,
         table: ContainerTable,
         joiner: Joiner,
@@ -94,6 +96,7 @@ class TaskLauncher:
         self._networks = networks
         self._root_filesystems = root_filesystems
         self._specs = specs
+        self._sources = sources
         self._runtimes = runtimes
         self._table = table
         self._joiner = joiner
@@ -135,6 +138,7 @@ class TaskLauncher:
             partial(self._delete_task, container),
             partial(self._delete_record, container),
             partial(self._release_network, container, endpoints),
+            partial(self._sources.release, container),
             partial(self._drop_shm, container),
         )
         for step in steps:
@@ -154,19 +158,21 @@ class TaskLauncher:
         joined = self._joiner.join(container)
         linked = self._links.at_start(container)
         joined = await self._own_shm(container, joined, undo)
+        around = Surroundings(joined=joined, linked=linked)
         has_namespace = trio.Event()
         if joined.network is not None:
             await self._take_names(container, joined.network)
             has_namespace.set()
-            return {}, await self._create_task(run, None, joined, linked, has_namespace, undo)
+            return {}, await self._create_task(run, around, has_namespace, undo)
         sandbox = await self._reserve(container)
         undo.push_async_callback(
             self._shielded, container, partial(self._release, container, sandbox)
         )
+        around = dataclasses.replace(around, sandbox=sandbox)
         with single_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._networks.connect, sandbox, has_namespace.set)
-                pid = await self._create_task(run, sandbox, joined, linked, has_namespace, undo)
+                pid = await self._create_task(run, around, has_namespace, undo)
         return {sandbox.endpoint.network: _settings(container, sandbox)}, pid
 
     async def _own_shm(self, container: Container, joined: Joined, undo: AsyncExitStack) -> Joined:
@@ -193,19 +199,23 @@ class TaskLauncher:
             await self._journal.set_definition(container, changed)
 
     async def _create_task(
-        self,
-        run: Run,
-        sandbox: Sandbox | None,
-        joined: Joined,
-        linked: Linked,
-        has_namespace: trio.Event,
-        undo: AsyncExitStack,
+        self, run: Run, around: Surroundings, has_namespace: trio.Event, undo: AsyncExitStack
+    ) -> int:
+        container = run.container
+        undo.push_async_callback(
+            self._shielded, container, partial(self._sources.release, container)
+        )
+        await self._sources.acquire(container)
+        async with self._sources.opened(container) as mounts:
+            around = dataclasses.replace(around, mounts=mounts)
+            return await self._create_task_in(run, around, has_namespace, undo)
+
+    async def _create_task_in(
+        self, run: Run, around: Surroundings, has_namespace: trio.Event, undo: AsyncExitStack
     ) -> int:
         container, paths = run.container, run.stdio.paths
         rootfs = await self._root_filesystems.rootfs_mounts(container.id)
-        spec = await self._specs.container_spec(
-            container, sandbox, rootfs, joined=joined, linked=linked
-        )
+        spec = await self._specs.container_spec(container, rootfs, around)
         runtime, options = self._runtimes.resolve(container.definition.runtime)
         record = ContainerRecord(
             id=container.id,
@@ -215,7 +225,7 @@ class TaskLauncher:
             runtime_options=options,
             snapshotter=container.definition.snapshotter,
             snapshot_key=container.id,
-            labels={OWNER_LABEL: self._engine_id, ENDPOINTS_LABEL: _label_of(sandbox)},
+            labels={OWNER_LABEL: self._engine_id, ENDPOINTS_LABEL: _label_of(around.sandbox)},
         )
         undo.push_async_callback(self._shielded, container, partial(self._delete_record, container))
         await self._create_record(record)
@@ -272,6 +282,7 @@ class TaskLauncher:
             await self._journal.change_status(
                 container,
                 *network_events(container, endpoints, "connect", time_ns=now_ns),
+                *volume_events(container, "mount", time_ns=now_ns),
                 container_event(container, "start", time_ns=now_ns),
                 state=state,
                 pid=pid,

@@ -57,10 +57,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     restart_count: int = 0
     stopped_by_user: bool = False
     """A stop or kill was asked for since the last start: no restart policy acts on that exit."""
+    removes_volumes: bool = False
+    """Its removal, once begun, takes its anonymous volumes along."""
     runs: int = 0
     """How often a task was started; the log and the fault reports tell runs apart by it."""
     networks: dict[str, EndpointSettings] = {}
     """Addresses and gateways of the present run, by network name."""
+    updating: HostConfig | None = None
+    """What an update that is under way makes of the host config; the kernel may know of it."""
 
 
 class ImageDescriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

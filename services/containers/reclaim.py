@@ -26,6 +26,7 @@ from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.errors import EngineError, NotFound
 from services.networks import Networks
+from services.volumes import Volumes
 
 log = logger.bind(service="containers")
 
@@ -55,6 +56,7 @@ class Reclaimer:
         shm: SharedMemory,
         terminals: Terminals,
         root_filesystems: RootFilesystems,
+        volumes: Volumes,
         directory: Path,
         disk: trio.CapacityLimiter,
     ) -> None:
@@ -65,6 +67,7 @@ class Reclaimer:
         self._shm = shm
         self._terminals = terminals
         self._root_filesystems = root_filesystems
+        self._volumes = volumes
         self._directory = directory
         self._disk = disk
         self._old_streams: list[str] = []  # an earlier daemon's, or those of its execs
@@ -81,6 +84,7 @@ class Reclaimer:
             self._reclaim_shims,
             self._reclaim_snapshots,
             self._reclaim_directories,
+            partial(self._volumes.reclaim, self._table.is_reserved),
             self._reclaim_namespaces,
             self._reclaim_shared_memory,
             self._reclaim_streams,

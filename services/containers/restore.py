@@ -37,6 +37,7 @@ from services.containers.launch import OWNER_LABEL, endpoints_of
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.links import Links
 from services.containers.model import State
+from services.containers.mount_sources import MountSources, volume_events
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.restart_policy import starts_with_daemon, wants_restart
@@ -51,6 +52,7 @@ log = logger.bind(service="containers")
 LOOKUPS_AT_ONCE: Final = 16
 STARTS_AT_ONCE: Final = 16
 FREEZES_LIMIT: Final = 1000
+COMPARED_LIMIT_S: Final = 3.0
 
 TASK_TOPICS: Final = ("/tasks/oom", "/tasks/paused", "/tasks/resumed")
 """What of containerd's events `Restorer.task_event` acts on."""
@@ -71,11 +73,13 @@ class Restorer:
         lives: Lives,
         remover: Remover,
         networks: Networks,
+        sources: MountSources,
         terminals: Terminals,
         links: Links,
         reclaimer: Reclaimer,
         engine_id: str,
         start: Callable[[Container], Awaitable[None]],
+        finish_update: Callable[[Container], Awaitable[None]],
     ) -> None:
         self._containerd = containerd
         self._table = table
@@ -84,26 +88,39 @@ class Restorer:
         self._lives = lives
         self._remover = remover
         self._networks = networks
+        self._sources = sources
         self._terminals = terminals
         self._links = links
         self._reclaimer = reclaimer
         self._engine_id = engine_id
         self._start = start
+        self._finish_update = finish_update
         self._is_loaded = False
         self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
         self._settling = trio.Lock()
         self._freezes: trio.MemorySendChannel[Container] | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Load the containers, then settle each one. Started once the API may show them."""
+        """Load the containers, then settle each one.
+
+        Started once the API may show them: when they were compared with containerd, so that no
+        client is told of a container that runs no more; but a shim that is stuck delays that by
+        COMPARED_LIMIT_S at most, and a containerd that is away not at all.
+        """
         if not self._is_loaded:
             await self._load()
         for container in self._table:
             self._adopt_addresses(container)
-        task_status.started()
+        tell = _Once(task_status.started)
+        if not self._containerd.connection.is_ready:
+            tell()  # nothing can be compared, and nobody is to wait for it
         async with trio.open_nursery() as nursery:
             await nursery.start(self._follow_freezes)
-            await self.settle_all()
+            nursery.start_soon(_call_later, COMPARED_LIMIT_S, tell)
+            try:
+                await self.settle_all(tell)
+            finally:
+                tell()  # what is shown is worth more than what is not
             log.info("containers restored", count=len(self._table))
 
     async def reconcile(self) -> None:
@@ -151,8 +168,11 @@ class Restorer:
             event = container_event(container, action)
             await self._journal.change_status(container, event, state=state)
 
-    async def settle_all(self) -> None:
-        """Compare all containers with containerd, take away what is nobody's, start what is due."""
+    async def settle_all(self, compared: Callable[[], object] = lambda: None) -> None:
+        """Compare all containers with containerd, take away what is nobody's, start what is due.
+
+        `compared` is called when the first of these is done.
+        """
         due: list[Container] = []
         async with self._settling:
             await self._containerd.connection.wait_ready()
@@ -163,11 +183,13 @@ class Restorer:
                 for container in self._table:
                     record = records.get(container.id)
                     nursery.start_soon(self._settle_one, container, record, limit, due)
+            compared()
             await self._reclaimer.reclaim(set(records))
         await self._start_all(due)
 
     async def _load(self) -> None:
         await self._reclaimer.note_old_streams()
+        await self._sources.reclaim()
         for container in await self._journal.load():
             self._table.add(container)
             self._unsettled.add(container.id)
@@ -207,6 +229,7 @@ class Restorer:
             if self._runs.get(container) is not None or not self._is_known(container):
                 return False
             is_lost = await self._compare(container, record)
+            await self._finish_update(container)
         # One that is being made by `docker run --rm` at this moment has not run yet.
         has_ended = container.state is State.EXITED or (at_start and not container.is_running)
         if has_ended and container.definition.host_config.auto_remove:
@@ -271,6 +294,7 @@ class Restorer:
             await self._record_start(container, task, state, record)
         else:
             await self._correct_freeze(container, task)
+        self._sources.adopt(container)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
         await self._links.tell_parents(container)  # the daemon may have been killed before that
@@ -285,6 +309,7 @@ class Restorer:
         await self._journal.change_status(
             container,
             *network_events(container, endpoints, "connect", time_ns=now_ns),
+            *volume_events(container, "mount", time_ns=now_ns),
             container_event(container, "start", time_ns=now_ns),
             state=state,
             pid=task.pid,
@@ -357,3 +382,20 @@ class Restorer:
             except EngineError as error:
                 log.error("container not started again", container=container.id, error=str(error))
         tried.set()
+
+
+class _Once:
+    """Calls what it was made with when it is called first."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call: Callable[[], object] | None = call
+
+    def __call__(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call()
+
+
+async def _call_later(after_s: float, call: Callable[[], object]) -> None:
+    await trio.sleep(after_s)
+    call()

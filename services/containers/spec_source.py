@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -13,12 +14,14 @@ import trio
 
 from services.containerd import Mount
 from services.containers.apparmor import DEFAULT_PROFILE
+from services.containers.cdi import CdiDevices
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
 from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
 from services.containers.joining import Joined
 from services.containers.links import Linked, Links
 from services.containers.spec import (
+    MountPoint,
     NamespacePaths,
     NetworkFiles,
     SpecDefaults,
@@ -46,6 +49,20 @@ class DefaultProfile(Protocol):
         """Load the default profile unless the kernel has it. Blocks. Raises EngineError."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a run stands on besides its files.
+
+    Without a `sandbox` it is in the network of another container, and has its files. `mounts` are
+    the container's, with their sources.
+    """
+
+    joined: Joined
+    linked: Linked
+    sandbox: Sandbox | None = None
+    mounts: Sequence[MountPoint] = ()
+
+
 class SpecSource:
     """Builds the runtime's documents for containers and their execs."""
 
@@ -60,6 +77,7 @@ class SpecSource:
         dns_options: Sequence[str],
         links: Links,
         apparmor: DefaultProfile,
+        cdi: CdiDevices,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._facts = facts
@@ -70,26 +88,22 @@ class SpecSource:
         self._dns_options = dns_options
         self._links = links
         self._apparmor = apparmor
+        self._cdi = cdi
         self._disk = disk
 
     async def container_spec(
         self,
         container: Container,
-        sandbox: Sandbox | None,
         rootfs: Sequence[Mount],
-        *,
-        joined: Joined,
-        linked: Linked,
+        around: Surroundings,
     ) -> bytes:
         """The config.json of a container that is about to start.
-
-        Without a `sandbox` it is in the network of another container, and has its files.
 
         Raises:
             InvalidParameter: its user is not in the image, or a setting is impossible.
         """
         return await trio.to_thread.run_sync(
-            partial(self._build, container, sandbox, rootfs, joined, linked), limiter=self._disk
+            partial(self._build, container, rootfs, around), limiter=self._disk
         )
 
     async def exec_process(self, container: Container, config: ExecConfig) -> bytes:
@@ -99,19 +113,12 @@ class SpecSource:
             partial(self._build_exec, container, config, link_env), limiter=self._disk
         )
 
-    def _build(
-        self,
-        container: Container,
-        sandbox: Sandbox | None,
-        rootfs: Sequence[Mount],
-        joined: Joined,
-        linked: Linked,
-    ) -> bytes:
+    def _build(self, container: Container, rootfs: Sequence[Mount], around: Surroundings) -> bytes:
         definition = container.definition
         config, host = definition.config, definition.host_config
         accounts = read_account_files(rootfs)
         user = resolve_user(config.user, accounts, host.group_add or ())
-        make_bind_sources(definition.mounts)
+        make_bind_sources(around.mounts)
         inputs = SpecInputs(
             container_id=container.id,
             args=(definition.path, *definition.args),
@@ -119,15 +126,16 @@ class SpecSource:
             host_config=host,
             facts=self._facts,
             user=user,
-            mounts=tuple(definition.mounts),
-            files=self._files(container, sandbox, joined, linked),
-            namespaces=_namespaces(sandbox, joined),
-            shm_path=joined.shm_path,
-            link_env=linked.env,
+            mounts=tuple(around.mounts),
+            files=self._files(container, around),
+            namespaces=_namespaces(around.sandbox, around.joined),
+            shm_path=around.joined.shm_path,
+            link_env=around.linked.env,
             devices=read_host_devices(host),
             defaults=self._defaults,
         )
         spec = build_spec(inputs)
+        self._cdi.inject(spec, host.device_requests or ())
         self._confine(spec["process"])
         return msgspec.json.encode(spec)
 
@@ -158,12 +166,10 @@ class SpecSource:
         self._confine(process)
         return msgspec.json.encode(process)
 
-    def _files(
-        self, container: Container, sandbox: Sandbox | None, joined: Joined, linked: Linked
-    ) -> NetworkFiles:
-        if sandbox is None:
-            return files_in(self._directory / joined.files_of)
-        return self._write_files(container, sandbox, linked)
+    def _files(self, container: Container, around: Surroundings) -> NetworkFiles:
+        if around.sandbox is None:
+            return files_in(self._directory / around.joined.files_of)
+        return self._write_files(container, around.sandbox, around.linked)
 
     def _confine(self, process: Json) -> None:
         """A profile that the kernel has lost since the start is loaded again, or nothing starts."""

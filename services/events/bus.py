@@ -128,7 +128,8 @@ class EventBus:
         self._unsettled += 1
         if not self._store.write_later(apply, settled=self._settle_soon):
             try:
-                await self._store.write(apply, then=self._tell)
+                with trio.CancelScope(shield=True):  # they are others', who do not wait
+                    await self._store.write(apply, then=self._tell)
             except EngineError as error:
                 log.error("events lost", error=str(error))
             finally:

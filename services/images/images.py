@@ -20,6 +20,7 @@ from services.errors import DeadlineExceeded, EngineError, InvalidParameter, Not
 from services.events import Event
 
 from .catalog import Match, find
+from .compose import Composer, Recipe
 from .filters import ImageFilters, select
 from .index import ImageIndex
 from .leases import WorkingLeases
@@ -86,6 +87,12 @@ class Images:
             host=host,
             limiter=trio.CapacityLimiter(MAX_LOADS),
         )
+        self._composer = Composer(
+            containerd=containerd,
+            unpacker=self._unpacker,
+            leases=self._leases,
+            limiter=trio.CapacityLimiter(MAX_LOADS),
+        )
         self._names = ImageNames(containerd.images)
         self._changing = trio.Lock()
 
@@ -121,6 +128,22 @@ class Images:
             InvalidParameter: not an archive, damaged, hostile, or its parts do not fit together.
         """
         await self._loader.load(body, name=self._name_loaded, report=report)
+
+    async def compose(self, recipe: Recipe, reference: Reference | None, action: str) -> ImageId:
+        """Make an image (`docker commit`, `docker import`) and name it, if `reference` is given.
+
+        `action` is the event that tells of it. Cancelled or failed, nothing is made.
+
+        Raises:
+            InvalidParameter: the layer is no tar.
+        """
+
+        async def name(target: OciDescriptor) -> None:
+            references = () if reference is None else (reference,)
+            await self._name_made(target, references, action)
+
+        target = await self._composer.compose(recipe, name)
+        return ImageId(target.digest)
 
     async def list(self, filters: ImageFilters = _ALL) -> Sequence[Image]:
         """The images that `filters` let through, newest first.
@@ -224,6 +247,12 @@ class Images:
             return find(await self._index.current(fresh=True), ref)
 
     async def _name_loaded(self, target: OciDescriptor, references: Sequence[Reference]) -> None:
+        await self._name_made(target, references, "load")
+
+    async def _name_made(
+        self, target: OciDescriptor, references: Sequence[Reference], action: str
+    ) -> None:
+        """Let an image that is whole be seen, under its names or without one."""
         async with self._changing:
             with _carried_through(f"naming {target.digest}"):
                 for reference in references:
@@ -233,7 +262,7 @@ class Images:
                 catalog = await self._index.current(fresh=True)
                 image = catalog.by_id.get(ImageId(target.digest))
                 if image is not None:
-                    await self._tell(image, "load", image.id)
+                    await self._tell(image, action, image.id)
 
     async def _keep_nameless(self, target: OciDescriptor) -> None:
         catalog = await self._index.current(fresh=True)

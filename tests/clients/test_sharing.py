@@ -44,8 +44,8 @@ def test_a_network_is_joined_with_its_names(daemon: Daemon) -> None:
     """Its links, its hosts file and its host name; the id is kept, not the name."""
     donor = run(daemon, "sh-donor", "--hostname", "donor", "--add-host", "far:1.2.3.4")
     run(daemon, "sh-joiner", "--network", "container:sh-donor")
-    assert inside(daemon, "sh-joiner", "ip addr show eth0") == inside(
-        daemon, "sh-donor", "ip addr show eth0"
+    assert inside(daemon, "sh-joiner", "ip -4 addr show eth0") == inside(
+        daemon, "sh-donor", "ip -4 addr show eth0"
     )
     assert inside(daemon, "sh-joiner", "hostname; cat /etc/hostname") == "donor\ndonor"
     inside(daemon, "sh-joiner", "echo 1.1.1.1 here >> /etc/hosts")

@@ -228,7 +228,9 @@ def test_any_json_under_any_key_is_values_or_a_sentence(document: dict[str, Any]
         (["--fixed-cidr=x/8"], "--fixed-cidr: invalid CIDR address: x/8"),
         (["--exec-opt=native.cgroupdriver=systemd", "--cgroup-parent=/x"], 'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'),
         (["--firewall-backend=x"], 'invalid firewall-backend: allowed values are "iptables" and "nftables"'),
-        (["--log-driver=syslog"], "--log-driver=syslog: the only log drivers supported yet are json-file and none"),
+        (["--log-driver=syslog"], "failed to set log opts: logging driver syslog is not supported; use one of json-file, local, none"),
+        (["--log-opt=foo=1"], "failed to set log opts: unknown log opt 'foo' for json-file log driver"),
+        (["--log-opt=max-size=x"], "failed to set log opts: failed to initialize logging driver: invalid size: 'x'"),
         (["--storage-driver=btrfs"], "--storage-driver=btrfs: the only storage driver supported yet is overlayfs"),
         (["--metrics-addr=x"], 'invalid metrics address "x": must be host:port'),
         (["--data-root="], "--data-root: an empty path is not allowed"),
@@ -315,7 +317,24 @@ def test_every_reloadable_field_exists(config: Config) -> None:
     assert all(re.fullmatch(r"[a-z_.]+", path) for path in RELOADABLE)
 
 
-@pytest.mark.parametrize("feature", ["containerd-snapshotter=false", "buildkit=true"])
+@pytest.mark.parametrize(
+    ("flags", "directories"),
+    [
+        ((), ("/etc/cdi", "/var/run/cdi")),
+        (("--cdi-spec-dir=/a", "--cdi-spec-dir=/b"), ("/a", "/b")),
+        (("--cdi-spec-dir=",), ()),
+        (("--feature=cdi=false", "--cdi-spec-dir=/a"), ()),
+        (("--feature=cdi=true",), ("/etc/cdi", "/var/run/cdi")),
+    ],
+)
+def test_where_cdi_devices_are_looked_for(
+    flags: tuple[str, ...], directories: tuple[str, ...], config: Config
+) -> None:
+    """In CDI's own folders, in others, or not at all."""
+    assert config.load(*flags).containers.cdi_directories == directories
+
+
+@pytest.mark.parametrize("feature", ["containerd-snapshotter=false", "buildkit=true", "cdi=x"])
 def test_features_that_are_not_there_are_refused(feature: str, tmp_path: Path) -> None:
     """containerd's image store is the only one; of the others none is offered."""
     (tmp_path / "none.json").write_text("{}")

@@ -223,7 +223,9 @@ class ContainerRoutes:
             await self._containers.remove_link(ref)
             return _empty()
         container = self._containers.find(ref)
-        await self._containers.remove(container, force=query.boolean("force"))
+        await self._containers.remove(
+            container, force=query.boolean("force"), volumes=query.boolean("v")
+        )
         return _empty()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from services.containerd._grpc import GRPCError, Status
 from services.containerd.connection import (
     READY_WAIT_S,
     RETRY_MAX_S,
@@ -123,10 +125,10 @@ def test_the_statuses_that_callers_act_on() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ConnectionResetError("lost"), ConnectionRefusedError()],
+    [StreamTerminatedError("lost"), ConnectionRefusedError(), asyncio.CancelledError()],
 )
 def test_a_lost_connection_is_unavailable(error: BaseException) -> None:
-    """However it was lost."""
+    """However grpclib, the socket or asyncio say it."""
     with (
         pytest.raises(Unavailable, match="x: the connection to containerd was lost"),
         containerd_errors("x"),

@@ -34,7 +34,7 @@ def test_methods_are_those_of_the_protos(tmp_path: Path) -> None:
         ]
         assert method.request.__name__.lower() == request.rpartition(".")[2].lower()
         assert method.reply.__name__.lower() == reply.rpartition(".")[2].lower()
-        streams = (method.cardinality.value[0], method.cardinality.value[1])
+        streams = (method.cardinality.client_streaming, method.cardinality.server_streaming)
         assert streams == (client_streaming, server_streaming)
 
 

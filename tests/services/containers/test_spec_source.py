@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from services.containers.apparmor import DEFAULT_PROFILE
+from services.containers.cdi import CdiDevices
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
@@ -51,6 +52,7 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
         dns_options=(),
         links=Links(ContainerTable(), directory=tmp_path, disk=disk),
         apparmor=kernel,
+        cdi=CdiDevices(()),
         disk=disk,
     )
 
