@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -22,6 +23,11 @@ STARTS = 300 if FULL_SIZE else 40
 EXECS = 100
 FORKS = 10_000 if FULL_SIZE else 1_000
 CREATED = 1_000 if FULL_SIZE else 200
+
+
+def call(daemon: Daemon, method: str, path: str, name: str) -> int:
+    """The status of a request about one of many, which may have to wait for the others."""
+    return daemon.http(method, path.format(name), limit_s=400).status
 
 
 @contextmanager
@@ -58,20 +64,16 @@ def test_many_starts_at_once(daemon: Daemon) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: create(daemon, name, "sleep 100000", network="none"), names))
     with watched(daemon) as took_s, ThreadPoolExecutor(STARTS) as pool:
-        answers = list(
-            pool.map(lambda name: daemon.http("POST", f"/containers/{name}/start"), names)
-        )
+        answers = list(pool.map(partial(call, daemon, "POST", "/containers/{}/start"), names))
     print(f"{STARTS} starts; p99 {percentile_ms(took_s, 99):.1f} ms of {len(took_s)} requests")
-    assert {answer.status for answer in answers} == {204}, answers
     running = daemon.http("GET", "/containers/json").json()
     assert len(running) == STARTS
     assert len(took_s) > 20  # it made progress all the while
+    assert answers.count(204) == STARTS
     with watched(daemon) as took_s, ThreadPoolExecutor(STARTS) as pool:
-        answers = list(
-            pool.map(lambda name: daemon.http("DELETE", f"/containers/{name}?force=1"), names)
-        )
+        answers = list(pool.map(partial(call, daemon, "DELETE", "/containers/{}?force=1"), names))
     print(f"{STARTS} removals; p99 {percentile_ms(took_s, 99):.1f} ms of {len(took_s)} requests")
-    assert {answer.status for answer in answers} == {204}, answers
+    assert set(answers) == {204}
 
 
 def test_many_execs_at_once_in_one_container(daemon: Daemon) -> None:
