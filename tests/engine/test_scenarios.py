@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -37,7 +38,8 @@ def test_execs_that_meet_the_exit(daemon: Daemon) -> None:
         for ran in ended:
             assert ran.code in (0, 1, 126, 137), ran
             if ran.code == 1:
-                assert "is not running" in ran.error_text, ran
+                # The second is the CLI's, for a 409 where it wanted to take the connection over.
+                assert "is not running" in ran.error_text or "409" in ran.error_text, ran
         wait_exited(daemon, "short")
         assert state(daemon, "short")["ExitCode"] == 0
         assert inspect(daemon, "short")["ExecIDs"] is None
@@ -92,11 +94,11 @@ def test_renames_under_load(daemon: Daemon) -> None:
         assert {one.result() for one in renames} == {204}
         assert {one.result() for one in refused} == {409}
         assert all(look.result().code == 0 for look in looks)
-    names = [one["Names"] for one in daemon.http("GET", "/containers/json").json()]
-    assert len(names) == 1
-    assert inspect(daemon, names[0][0])["Id"] == container_id
+    (listed,) = daemon.http("GET", "/containers/json").json()
+    name = listed["Names"][0].removeprefix("/")
+    assert inspect(daemon, name)["Id"] == container_id
     for n in range(30):
-        if f"/here{n}" != names[0][0]:
+        if f"here{n}" != name:
             assert daemon.http("GET", f"/containers/here{n}/json").status == 404
 
 
@@ -209,14 +211,15 @@ def test_an_exec_whose_client_vanishes(daemon: Daemon) -> None:
 
 def test_attached_clients_that_stop_reading(daemon: Daemon) -> None:
     """They hold up the process, as under dockerd; once they are gone the others go on."""
-    create(daemon, "flood", "while :; do echo 0123456789012345678901234567890123456789; done",
-           network="none")  # fmt: skip
+    line = "0123456789012345678901234567890123456789"
+    gate = "while [ ! -e /go ]; do sleep 0.05; done"
+    run(daemon, "flood", f"{gate}; while :; do echo {line}; done", network="none")
     with (
         daemon.docker_process("attach", "--no-stdin", "flood") as reading,
         daemon.docker_process("attach", "--no-stdin", "flood") as stopped,
     ):
-        wait_until(lambda: attached(daemon) == 2, "both are attached")
-        start(daemon, "flood")
+        wait_until(lambda: actions(daemon, "flood").count("attach") == 2, "both are attached")
+        daemon.docker("exec", "flood", "touch", "/go")
         count = counted(reading)
         wait_until(lambda: count() > 1_000_000, "it gets its output")
         assert stopped.poll() is None  # its pipe is full, nobody reads it
@@ -229,26 +232,14 @@ def test_attached_clients_that_stop_reading(daemon: Daemon) -> None:
         assert daemon.http("DELETE", "/containers/flood?force=1").status == 204
 
 
-def attached(daemon: Daemon) -> int:
-    """How many sessions there are: each holds a connection to the daemon's socket."""
-    lines = subprocess.run(
-        ["ss", "-xH", "state", "established", "src", str(daemon.socket)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    return len(lines)
-
-
 def counted(process: subprocess.Popen[bytes]) -> Callable[[], int]:
     """Reads what comes; how many bytes that were until now."""
     assert process.stdout is not None
-    size = 0
-    stream = process.stdout
+    size, descriptor = 0, process.stdout.fileno()
 
     def count() -> int:
         nonlocal size
-        size += len(stream.read1(1 << 20))
+        size += len(os.read(descriptor, 1 << 20))
         return size
 
     return count
