@@ -33,7 +33,7 @@ from .ports import Body, ContainerdClient, EventSink, ImageUsers
 from .reference import Reference, parse_reference
 from .removal import Removal, plan_removal
 from .survey import Surveyor
-from .unpack import Unpacker
+from .unpack import Unpacker, UnpackSteps
 
 LABEL_ROOT: Final = "containerd.io/gc.root"
 TIDY_EVERY_S: Final = 30.0
@@ -128,6 +128,30 @@ class Images:
             InvalidParameter: not an archive, damaged, hostile, or its parts do not fit together.
         """
         await self._loader.load(body, name=self._name_loaded, report=report)
+
+    async def unpack(
+        self,
+        config: OciDescriptor,
+        layers: Sequence[OciDescriptor],
+        diff_ids: Sequence[str],
+        *,
+        lease_id: str,
+        steps: UnpackSteps | None = None,
+    ) -> None:
+        """Make snapshots of an image's layers, whose blobs are here or come: see `Unpacker`."""
+        await self._unpacker.unpack(config, layers, diff_ids, lease_id=lease_id, steps=steps)
+
+    async def name_pulled(self, reference: Reference, target: OciDescriptor) -> None:
+        """Let `reference`, from a registry, mean `target`, all of which is here."""
+        async with self._changing:
+            with _carried_through(f"naming {reference}"):
+                await self._names.give(reference, target)
+                await self._index.current(fresh=True)
+                await self._tell_transfer("pull", reference)
+
+    async def tell_pushed(self, reference: Reference) -> None:
+        """Say that the image of this name is in its registry now."""
+        await self._tell_transfer("push", reference)
 
     async def compose(self, recipe: Recipe, reference: Reference | None, action: str) -> ImageId:
         """Make an image (`docker commit`, `docker import`) and name it, if `reference` is given.
@@ -281,6 +305,20 @@ class Images:
         if removal.deletes_image:
             await self._tell(image, "delete", image.id)
         await self._index.current(fresh=True)
+
+    async def _tell_transfer(self, action: str, reference: Reference) -> None:
+        """dockerd's event of a pull or push: its actor is the name."""
+        image = (await self._index.current()).by_name.get(str(reference))
+        labels = {} if image is None else image.labels
+        await self._events.commit(
+            Event(
+                type="image",
+                action=action,
+                actor_id=reference.familiar,
+                attributes={**labels, "name": reference.familiar_name},
+                time_ns=time.time_ns(),
+            )
+        )
 
     async def _tell(self, image: Image, action: str, name: str) -> None:
         await self._events.commit(
