@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -221,8 +222,8 @@ def test_attached_clients_that_stop_reading(daemon: Daemon) -> None:
         wait_until(lambda: actions(daemon, "flood").count("attach") == 2, "both are attached")
         daemon.docker("exec", "flood", "touch", "/go")
         count = counted(reading)
-        wait_until(lambda: count() > 1_000_000, "it gets its output")
-        assert stopped.poll() is None  # its pipe is full, nobody reads it
+        wait_until(lambda: count() > 100_000, "it gets its output")
+        assert stopped.poll() is None  # nobody reads its pipe, which is full by now or soon
         assert daemon.http("GET", "/_ping").status == 200
         run(daemon, "quiet", "echo hello; sleep 100000", network="none")
         wait_until(lambda: daemon.docker("logs", "quiet").text == "hello", "others are served")
@@ -236,10 +237,12 @@ def counted(process: subprocess.Popen[bytes]) -> Callable[[], int]:
     """Reads what comes; how many bytes that were until now."""
     assert process.stdout is not None
     size, descriptor = 0, process.stdout.fileno()
+    os.set_blocking(descriptor, False)
 
     def count() -> int:
         nonlocal size
-        size += len(os.read(descriptor, 1 << 20))
+        with suppress(BlockingIOError):
+            size += len(os.read(descriptor, 1 << 20))
         return size
 
     return count
