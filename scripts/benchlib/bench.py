@@ -35,6 +35,7 @@ class Scale:
     heavy_rounds: int  # of lines that take seconds a round
     few: int  # containers
     many: int
+    starts: int  # at once
     stream_bytes: int
     layer_bytes: int
     requests_s: float  # how long requests are counted
@@ -45,6 +46,7 @@ FULL: Final = Scale(
     heavy_rounds=5,
     few=100,
     many=1000,
+    starts=300,
     stream_bytes=200_000_000,
     layer_bytes=100_000_000,
     requests_s=1.0,
@@ -54,6 +56,7 @@ QUICK: Final = Scale(
     heavy_rounds=1,
     few=10,
     many=50,
+    starts=20,
     stream_bytes=20_000_000,
     layer_bytes=10_000_000,
     requests_s=0.2,
