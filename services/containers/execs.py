@@ -327,5 +327,6 @@ def _start_limit(exec_: Exec) -> Iterator[None]:
 def _check_running(container: Container) -> None:
     if container.state is State.PAUSED:
         raise Conflict(f"container {container.id} is paused, unpause the container before exec")
+    container.refuse_restarting()
     if not container.state.has_task:
         raise Conflict(f"container {container.id} is not running")
