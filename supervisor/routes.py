@@ -17,6 +17,7 @@ from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
+from services.api.routes.disk_usage import DiskUsageRoutes
 from services.api.routes.exec import ExecRoutes
 from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
@@ -27,6 +28,8 @@ from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, KnownRegistries, OpenHost
+from services.containers.volume_points import uses_of
+from services.images.usage import LayerSizes
 from services.networks import Networks
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
@@ -69,9 +72,10 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         devices=sources.cdi.list,
     )
     registry = RegistryRoutes(sources.registry)
+    layers = LayerSizes(sources.containerd.snapshots)
     images = ImageRoutes(
         sources.images,
-        snapshots=sources.containerd.snapshots,
+        snapshots=layers,
         in_use=sources.in_use,
         snapshotter=SNAPSHOTTER,
     )
@@ -94,6 +98,15 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         exec_routes.blueprint(),
         networks.blueprint(),
         VolumeRoutes(sources.volumes).blueprint(),
+        DiskUsageRoutes(
+            images=sources.images,
+            layers=layers,
+            in_use=sources.in_use,
+            containers=containers,
+            listing=listing,
+            volumes=sources.volumes,
+            volume_uses=lambda: uses_of(containers.table),
+        ).blueprint(),
         absent_blueprint(),
     ]
 
