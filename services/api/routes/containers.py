@@ -164,7 +164,9 @@ class ContainerRoutes:
         wire = inspect_to_wire(
             container,
             places=self._containers.places(container),
-            execs=[exec_.id for exec_ in self._containers.execs.of(container)],
+            execs=[exec_.id for exec_ in self._containers.execs.of(container)]
+            if container.state.has_task
+            else [],
             links=self._containers.links.shown(container),
             size=size,
             has_apparmor=self._facts.apparmor,
