@@ -29,7 +29,7 @@ from services.containers.logs import (
     refuse_reading,
 )
 from services.containers.logs.options import JSON_FILE, NONE
-from services.containers.stdio import Lanes, Stdio
+from services.containers.stdio import Keeper, Lanes, Stdio
 
 
 class Terminals:
@@ -39,6 +39,7 @@ class Terminals:
         directory: where the FIFOs lie, in a folder for each process.
         log_counts: what all logs together have and lack.
         packer: compresses rotated files; to be supervised.
+        keeper: holds pipes open while no daemon is there; to be supervised.
     """
 
     def __init__(self, *, containerd: Containerd, data_root: Path, exec_root: Path) -> None:
@@ -49,6 +50,7 @@ class Terminals:
         self._logs: dict[str, FileLog] = {}
         self.log_counts = LogCounts()
         self.packer = Packer()
+        self.keeper = Keeper(exec_root / "keeper.sock")
         self._lanes = Lanes()
         self._reader_threads = trio.CapacityLimiter(2)
 
@@ -149,4 +151,5 @@ class Terminals:
             log=log,
             on_stdin_closed=close_stdin,
             lanes=self._lanes,
+            keeper=self.keeper,
         )

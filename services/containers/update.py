@@ -123,6 +123,7 @@ class Updater:
             raise
         except EngineError as error:  # it was never possible: nobody was told that it was
             log.warning("update given up", container=container.id, error=str(error))
+            await self.journal.change_status(container, updating=None)
             return
         await self._record(container, host)
 
