@@ -14,10 +14,10 @@ from tests.engine.many import COUNTER, EXIT_7, inspect, run, state, wait_exited
 from tests.support.crashable import SkewedDaemon, skewed_daemon
 from tests.support.daemon import wait_until
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 DAY_S = 86_400.0
-JUMPS_S = (-DAY_S, 10 * 365 * DAY_S, -400 * DAY_S, 0.0)
+JUMPS_S = (-DAY_S, 10 * 365 * DAY_S, 0.0)
 HEALTH = ("--health-cmd", "true", "--health-interval", "100ms", "--health-start-period", "1h")
 
 

@@ -16,7 +16,7 @@ from tests.engine.many import EXIT_7, create, log_lines, run, state, wait_exited
 from tests.support.daemon import Daemon, require_engine, wait_until
 from tests.support.leftovers import Bridge
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 DISK_MB = 64
 WRITES_MUCH = (
