@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from . import registry
 from .bench import IMAGE, Bench
-from .engines import Engine
+from .engines import Engine, EngineFailed
 from .http import request
 from .results import OURS, Result
 
@@ -156,6 +157,26 @@ def load(bench: Bench) -> Result:
     )
 
 
+def pull(bench: Bench) -> Result:
+    """An image of eight layers that nobody has, from a registry on loopback."""
+
+    def pull_one(engine: Engine) -> float:
+        took_s = engine.timed("pull", "-q", registry.REFERENCE)
+        engine.docker("rmi", registry.REFERENCE)
+        return took_s
+
+    if not registry.is_installed():
+        raise EngineFailed("needs docker-registry")
+    with registry.registries(bench):
+        return bench.compare(
+            "pull",
+            f"docker pull of {bench.scale.pull_bytes // 10**6} MB in {registry.LAYERS} layers",
+            "s",
+            pull_one,
+            rounds=bench.scale.heavy_rounds,
+        )
+
+
 def ps_few(bench: Bench) -> Result:
     """The CLI's own time is in it; see the next line for the engine's."""
     return _ps(bench, "ps-100", bench.scale.few)
@@ -195,6 +216,7 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "log-in": log_in,
         "log-out": log_out,
         "load": load,
+        "pull": pull,
         "ps-100": ps_few,
         "list-100": list_few,
         "memory-100": memory_running,
