@@ -32,12 +32,7 @@ UNSUPPORTED: Final = (
         "attaching over a websocket is not supported yet: attach over HTTP",
         "GET /containers/{id}/attach/ws",
     ),
-    *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
     *_table("build sessions are not supported yet", "POST /session"),
-    *_table("pruning images is not supported yet", "POST /images/prune"),
-    *_table("reading attestations is not supported yet", "GET /images/{name}/attestations"),
-    *_table("saving images is not supported yet", "GET /images/{name}/get", "GET /images/get"),
-    *_table("measuring disk usage is not supported yet", "GET /system/df"),
     *_table(
         "networks other than bridge, host and none are not supported yet",
         "DELETE /networks/{id}",
@@ -104,7 +99,12 @@ LIMITS: Final = MappingProxyType(
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
         ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
         ("DELETE", "/images/{}"): "not yet: one platform alone",
-        ("POST", "/images/load"): "not yet: one platform alone",
+        ("POST", "/build"): (
+            "the classic builder (DOCKER_BUILDKIT=0); not yet: remote contexts, `cachefrom`"
+        ),
+        ("POST", "/images/load"): "not yet: several platforms, but not all",
+        ("GET", "/images/get"): "not yet: several platforms, but not all",
+        ("GET", "/images/{}/get"): "not yet: several platforms, but not all",
         ("GET", "/networks"): "the predefined networks, which are all there are",
         ("GET", "/networks/{}"): "the predefined networks, which are all there are",
         ("POST", "/volumes/create"): "the local driver; no cluster volumes",
