@@ -162,6 +162,7 @@ def test_a_pull_survives_kill_9(
         daemon.kill()
     daemon.start()
     assert daemon.image_names() == []
+    assert stored(daemon)["ingests"]
     seen = len(slow.seen)
     slow.judge = lambda _seen, _before: None
     daemon.docker("pull", "-q", name, limit_s=LIMIT_S)
@@ -170,6 +171,15 @@ def test_a_pull_survives_kill_9(
         assert all("range" in one.headers for one in asked), asked
     assert daemon.image_names() == [name]
     daemon.docker("rmi", name)
+    assert stored(daemon) == before
+    # Once more; and this time nobody goes on with it.
+    slow.judge = lambda seen, _before: Fault(pause_s=0.05) if seen.is_layer else None
+    with daemon.docker_process("pull", "-q", name):
+        wait_until(lambda: any_progress(daemon), "half of it is here", limit_s=LIMIT_S)
+        daemon.kill()
+    daemon.start()
+    assert stored(daemon) != before
+    daemon.docker("image", "prune", "-f")
     assert stored(daemon) == before
 
 
