@@ -48,7 +48,7 @@ FULL: Final = Scale(
     many=1000,
     starts=300,
     stream_bytes=200_000_000,
-    layer_bytes=100_000_000,
+    layer_bytes=300_000_000,
     requests_s=1.0,
 )
 QUICK: Final = Scale(

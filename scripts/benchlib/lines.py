@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -12,12 +13,13 @@ from typing import Final
 from .bench import IMAGE, Bench
 from .crowd import start_at_once
 from .engines import Engine, EngineFailed
-from .http import request
+from .http import Connection, request
 from .results import OURS, Result
 
 Line = Callable[[Bench], Result]
 NO_AIM: Final[Mapping[str, float]] = {}
 SETTLE_S: Final = 5.0
+PING_EVERY_S: Final = 0.005
 
 
 def start(bench: Bench) -> Result:
@@ -195,7 +197,63 @@ def load(bench: Bench) -> Result:
         "s",
         load_one,
         rounds=bench.scale.heavy_rounds,
+        aims={"dockerd": 1.0},
         also={"ctr": import_one},
+    )
+
+
+def save(bench: Bench) -> Result:
+    """The same image as an archive, into a file."""
+    archive = bench.fresh_archive("saved")
+    for engine in bench.engines.values():
+        engine.docker("load", "-q", "-i", str(archive))
+
+    def save_one(engine: Engine) -> float:
+        return engine.timed("save", "-o", str(archive), "saved:1")
+
+    try:
+        return bench.compare(
+            "save",
+            f"docker save of {bench.scale.layer_bytes // 10**6} MB",
+            "s",
+            save_one,
+            rounds=bench.scale.heavy_rounds,
+            aims={"dockerd": 1.0},
+        )
+    finally:
+        for engine in bench.engines.values():
+            engine.docker("rmi", "saved:1")
+        archive.unlink()
+
+
+def ping_loading(bench: Bench) -> Result:
+    """How long a ping takes, 99 of 100 times, while an image is loaded beside it."""
+    number = itertools.count()
+
+    def slowest(engine: Engine) -> float:
+        name = f"beside-{engine.name}-{next(number)}"
+        archive = bench.fresh_archive(name)
+        loading = threading.Thread(target=engine.docker, args=("load", "-q", "-i", str(archive)))
+        took_s: list[float] = []
+        with Connection(engine.socket) as connection:
+            loading.start()
+            while loading.is_alive():
+                began = time.perf_counter()
+                connection.exchange(request("GET", "/_ping"))
+                took_s.append(time.perf_counter() - began)
+                time.sleep(PING_EVERY_S)
+        loading.join()
+        engine.docker("rmi", f"{name}:1")
+        archive.unlink()
+        return sorted(took_s)[len(took_s) * 99 // 100] * 1000
+
+    return bench.compare(
+        "ping-loading",
+        "GET /_ping during a load, p99",
+        "ms",
+        slowest,
+        rounds=bench.scale.heavy_rounds,
+        aims={OURS: 20.0},
     )
 
 
@@ -246,6 +304,8 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "log-in": log_in,
         "log-out": log_out,
         "load": load,
+        "save": save,
+        "ping-loading": ping_loading,
         "ps-100": ps_few,
         "list-100": list_few,
         "memory-100": memory_running,

@@ -210,6 +210,7 @@ class Daemon:
             "DOCKER_HOST": self.host,
             "DOCKER_CONFIG": str(self.folder / "config"),
             "DOCKER_CLI_HINTS": "false",
+            "DOCKER_BUILDKIT": "0",
         }
 
     def docker(
