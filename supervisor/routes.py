@@ -81,12 +81,18 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         snapshots=layers,
         in_use=sources.in_use,
         snapshotter=SNAPSHOTTER,
+        drop_leftovers=sources.registry.drop_leftovers,
     )
     networks = NetworkRoutes(
         sources.networks, bridge=lambda: _bridge(sources.networks), containers=containers.table
     )
     exec_routes = ExecRoutes(containers)
-    container_routes = ContainerRoutes(containers, listing, has_apparmor=sources.facts.apparmor)
+    container_routes = ContainerRoutes(
+        containers,
+        listing,
+        facts=sources.facts,
+        default_network=sources.networks.default_mode,
+    )
     container_routes.add_fast(fast)
     exec_routes.add_fast(fast)
     return [

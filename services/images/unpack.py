@@ -20,6 +20,7 @@ from services.containerd.errors import AlreadyExists
 from services.containerd.values import Descriptor, LeaseResource, Mount
 from services.errors import EngineError, InvalidParameter, NotFound
 
+from ._groups import single_error
 from .model import chain_ids
 from .oci import OciDescriptor
 from .ports import ContainerdClient
@@ -105,18 +106,27 @@ class Unpacker:
                 f"{config.digest} names {len(diff_ids)}"
             )
         parent, steps = "", steps or UnpackSteps()
-        chain = zip(layers, diff_ids, chain_ids(diff_ids), strict=True)
-        for number, (layer, diff_id, chain_id) in enumerate(chain):
-            await steps.wanted(number)
-            async with self._locks.hold(chain_id):
-                if not await self._hold_unpacked(chain_id, lease_id):
-                    steps.unpacking(number)
-                    # What is made under the lease is under it; each call saved is a sync saved.
-                    await self._unpack_layer(
-                        layer, diff_id, parent=parent, chain_id=chain_id, lease_id=lease_id
-                    )
-            steps.unpacked(number)
-            parent = chain_id
+        chain = tuple(zip(layers, diff_ids, chain_ids(diff_ids), strict=True))
+        with single_error():
+            async with trio.open_nursery() as labelling:
+                for number, (layer, diff_id, chain_id) in enumerate(chain):
+                    await steps.wanted(number)
+                    async with self._locks.hold(chain_id):
+                        if not await self._hold_unpacked(chain_id, lease_id):
+                            steps.unpacking(number)
+                            # What is made under the lease is under it: each call saved is a sync
+                            # saved.
+                            await self._unpack_layer(
+                                layer, diff_id, parent=parent, chain_id=chain_id, lease_id=lease_id
+                            )
+                            if layer.digest != diff_id:  # of a plain one everybody knows
+                                labels = {LABEL_UNCOMPRESSED: diff_id}
+                                # The next layer need not wait for it.
+                                labelling.start_soon(
+                                    self._containerd.content.update_labels, layer.digest, labels
+                                )
+                    steps.unpacked(number)
+                    parent = chain_id
         if parent:
             label = LABEL_SNAPSHOT_REF + self._snapshotter
             await self._containerd.content.update_labels(config.digest, {label: parent})
@@ -154,9 +164,6 @@ class Unpacker:
         except BaseException:
             await self._discard(key)
             raise
-        if layer.digest != diff_id:  # of a plain one everybody knows
-            labels = {LABEL_UNCOMPRESSED: diff_id}
-            await self._containerd.content.update_labels(layer.digest, labels)
 
     async def _apply(self, layer: OciDescriptor, diff_id: str, mounts: Sequence[Mount]) -> None:
         descriptor = Descriptor(
