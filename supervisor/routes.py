@@ -87,7 +87,12 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         sources.networks, bridge=lambda: _bridge(sources.networks), containers=containers.table
     )
     exec_routes = ExecRoutes(containers)
-    container_routes = ContainerRoutes(containers, listing, has_apparmor=sources.facts.apparmor)
+    container_routes = ContainerRoutes(
+        containers,
+        listing,
+        facts=sources.facts,
+        default_network=sources.networks.default_mode,
+    )
     container_routes.add_fast(fast)
     exec_routes.add_fast(fast)
     return [

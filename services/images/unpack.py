@@ -20,7 +20,6 @@ from services.containerd.errors import AlreadyExists
 from services.containerd.values import Descriptor, LeaseResource, Mount
 from services.errors import EngineError, InvalidParameter, NotFound
 
-from ._groups import single_error
 from .model import chain_ids
 from .oci import OciDescriptor
 from .ports import ContainerdClient
@@ -106,38 +105,31 @@ class Unpacker:
                 f"{config.digest} names {len(diff_ids)}"
             )
         parent, steps = "", steps or UnpackSteps()
-        chain = tuple(zip(layers, diff_ids, chain_ids(diff_ids), strict=True))
-        # Before we look: a snapshot may stand on the lease of a load that fails.
-        await self._keep([chain_id for _, _, chain_id in chain], lease_id)
-        with single_error():
-            async with trio.open_nursery() as labelling:
-                for number, (layer, diff_id, chain_id) in enumerate(chain):
-                    await steps.wanted(number)
-                    async with self._locks.hold(chain_id):
-                        if not await self.is_unpacked(chain_id):
-                            steps.unpacking(number)
-                            await self._unpack_layer(
-                                layer, diff_id, parent=parent, chain_id=chain_id
-                            )
-                            # The next layer need not wait for it.
-                            labels = {LABEL_UNCOMPRESSED: diff_id}
-                            labelling.start_soon(
-                                self._containerd.content.update_labels, layer.digest, labels
-                            )
-                    steps.unpacked(number)
-                    parent = chain_id
+        chain = zip(layers, diff_ids, chain_ids(diff_ids), strict=True)
+        for number, (layer, diff_id, chain_id) in enumerate(chain):
+            await steps.wanted(number)
+            async with self._locks.hold(chain_id):
+                if not await self._hold_unpacked(chain_id, lease_id):
+                    steps.unpacking(number)
+                    # What is made under the lease is under it; each call saved is a sync saved.
+                    await self._unpack_layer(
+                        layer, diff_id, parent=parent, chain_id=chain_id, lease_id=lease_id
+                    )
+            steps.unpacked(number)
+            parent = chain_id
         if parent:
             label = LABEL_SNAPSHOT_REF + self._snapshotter
             await self._containerd.content.update_labels(config.digest, {label: parent})
         return parent
 
-    async def _keep(self, chain_ids: Sequence[str], lease_id: str) -> None:
-        """Put snapshots under the lease, whether they are there yet or not."""
-        with single_error():
-            async with trio.open_nursery() as nursery:
-                for chain_id in dict.fromkeys(chain_ids):
-                    resource = LeaseResource(id=chain_id, type=f"snapshots/{self._snapshotter}")
-                    nursery.start_soon(self._containerd.leases.add_resource, lease_id, resource)
+    async def _hold_unpacked(self, chain_id: str, lease_id: str) -> bool:
+        """Put the snapshot under the lease if it is there; whether it is."""
+        if not await self.is_unpacked(chain_id):
+            return False
+        resource = LeaseResource(id=chain_id, type=f"snapshots/{self._snapshotter}")
+        await self._containerd.leases.add_resource(lease_id, resource)
+        # It may have stood on the lease of a load that failed just then.
+        return await self.is_unpacked(chain_id)
 
     async def is_unpacked(self, chain_id: str) -> bool:
         """Whether the snapshot is there."""
@@ -148,7 +140,7 @@ class Unpacker:
         return True
 
     async def _unpack_layer(
-        self, layer: OciDescriptor, diff_id: str, *, parent: str, chain_id: str
+        self, layer: OciDescriptor, diff_id: str, *, parent: str, chain_id: str, lease_id: str
     ) -> None:
         snapshots = self._containerd.snapshots
         key = f"{UNPACK_KEY_PREFIX}{secrets.token_hex(6)} {chain_id}"
@@ -158,9 +150,13 @@ class Unpacker:
             await snapshots.commit(chain_id, key)
         except AlreadyExists:  # another tool of containerd was quicker
             await self._discard(key)
+            await self._hold_unpacked(chain_id, lease_id)
         except BaseException:
             await self._discard(key)
             raise
+        if layer.digest != diff_id:  # of a plain one everybody knows
+            labels = {LABEL_UNCOMPRESSED: diff_id}
+            await self._containerd.content.update_labels(layer.digest, labels)
 
     async def _apply(self, layer: OciDescriptor, diff_id: str, mounts: Sequence[Mount]) -> None:
         descriptor = Descriptor(

@@ -40,8 +40,7 @@ NO_JSON: Final = frozenset(
         *("ContainerUnpause", "ContainerResize", "ContainerDelete", "ExecStart", "ExecResize"),
         *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
         *("ContainerArchiveInfo", "PutContainerArchive", "ImageCreate", "ImageCommit"),
-        *("VolumeDelete", "VolumeUpdate", "ImagePush"),
-        *("ImageGet", "ImageGetAll", "ImageBuild"),
+        *("ImageGet", "ImageGetAll", "ContainerAttachWebsocket", "ImagePush", "ImageBuild"),
         *("VolumeDelete", "VolumeUpdate"),
     }
 )  # fmt: skip
