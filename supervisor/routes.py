@@ -9,6 +9,7 @@ from quart import Blueprint
 from services.api.app import build_routes
 from services.api.asgi import ASGIApp
 from services.api.components import Components
+from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
@@ -38,13 +39,7 @@ def build_routes_app(sources: RouteSources) -> ASGIApp:
 def served_blueprints(sources: RouteSources) -> list[Blueprint]:
     """The routes of all operations that the engine offers."""
     containers = sources.containers
-    listing = ContainerList(
-        containers.table,
-        image_name=lambda container: container.definition.config.image,
-        image_names=lambda container: frozenset(
-            {container.definition.config.image, container.definition.image_id}
-        ),
-    )
+    listing = ContainerList(containers.table)
     system = SystemRoutes(
         engine=lambda: engine_info(sources),
         components=Components(
@@ -69,7 +64,12 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
     return [
         system.blueprint(),
         images.blueprint(),
-        ContainerRoutes(containers, listing, has_apparmor=sources.facts.apparmor).blueprint(),
+        ContainerRoutes(
+            containers,
+            listing=listing,
+            images=ContainerImages(sources.images),
+            has_apparmor=sources.facts.apparmor,
+        ).blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
         ExecRoutes(containers).blueprint(),

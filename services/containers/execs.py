@@ -46,6 +46,9 @@ KEPT_AFTER_END: Final = 1000
 LOST_EXIT_CODE: Final = 137
 
 START_LIMIT_S: Final = 15.0
+RESIZE_LIMIT_S: Final = 10.0
+"""How long a resize waits for the start (dockerd's figure)."""
+
 UNDO_LIMIT_S: Final = 5.0
 
 DRAIN_BEFORE_RECORD_S: Final = 3.0
@@ -129,7 +132,8 @@ class Execs:
             await run.start_exec(exec_.id, lambda **started: self._live(exec_, **started))
         except EngineError as error:
             exec_.exit_code = exit_code_of_failed_exec(str(error))
-            exec_.ended.set()
+            for event in (exec_.started, exec_.ended, exec_.end_told):
+                event.set()
             await exec_.stdio.close()
             if isinstance(error, (Conflict, DeadlineExceeded, Unavailable)):
                 raise
@@ -138,15 +142,24 @@ class Execs:
     def check_startable(self, exec_: Exec) -> None:
         """Refuse what `start` would refuse. Raises Conflict."""
         if exec_.was_started:
-            raise Conflict(f"exec command {exec_.id} has already run")
+            state = "has already run" if exec_.ended.is_set() else "is already running"
+            raise Conflict(f"exec command {exec_.id} {state}")
         _check_running(exec_.container)
 
     async def resize(self, exec_: Exec, *, width: int, height: int) -> None:
-        """Tell the exec's terminal its size in characters.
+        """Tell the exec's terminal its size in characters, once it has one.
+
+        A client asks for this as soon as it has asked for the start.
 
         Raises:
-            Conflict: it does not run.
+            Conflict: it has ended, or its container does not run.
+            DeadlineExceeded: nobody starts it.
         """
+        _check_running(exec_.container)
+        with trio.move_on_after(RESIZE_LIMIT_S) as limit:
+            await exec_.started.wait()
+        if limit.cancelled_caught:
+            raise DeadlineExceeded("timeout waiting for exec session ready")
         if not exec_.is_running:
             raise Conflict(f"exec process {exec_.id} is not running")
         await self._containerd.tasks.resize_pty(
@@ -180,11 +193,13 @@ class Execs:
                     nursery.start_soon(self._kill_unwanted, exec_)
                     await self._see_exit(exec_, exited)
                     has_ended = True
+                    await self._tell_end(exec_)
                     await exec_.stdio.wait_drained()
                     nursery.cancel_scope.cancel()
         finally:
             if not exec_.ended.is_set():  # nobody follows it any more, nor will the next daemon
                 self._set_ended(exec_, LOST_EXIT_CODE)
+                exec_.end_told.set()  # it never will be
                 with trio.CancelScope(shield=True):
                     await exec_.stdio.close()
         if has_ended:
@@ -257,9 +272,7 @@ class Execs:
                 await self._delete_process(exec_)
             raise
         exec_.is_running = True
-        if exec_.config.tty and exec_.console_size and all(exec_.console_size):
-            height, width = exec_.console_size
-            await tasks.resize_pty(container_id, exec_.id, width=width, height=height)
+        exec_.started.set()
 
     async def _wait_exit(self, exec_: Exec) -> TaskExit | None:
         """None when the exec's end cannot be known any more: its container's task is gone."""
@@ -272,10 +285,18 @@ class Execs:
                 return None
 
     async def _record_end(self, exec_: Exec) -> None:
+        await self._tell_end(exec_)
         await self._delete_process(exec_)
         await exec_.stdio.close()
-        attributes = {"exitCode": str(exec_.exit_code)}
-        await self._journal.tell(self._event(exec_, "exec_die", attributes))
+
+    async def _tell_end(self, exec_: Exec) -> None:
+        """Once; whoever cannot wait for it (a client with all of its output) goes on meanwhile."""
+        if exec_.end_told.is_set():
+            return
+        with trio.CancelScope(shield=True):
+            attributes = {"exitCode": str(exec_.exit_code)}
+            await self._journal.tell(self._event(exec_, "exec_die", attributes))
+            exec_.end_told.set()
 
     async def _delete_process(self, exec_: Exec) -> None:
         try:
@@ -333,7 +354,6 @@ def _start_limit(exec_: Exec) -> Iterator[None]:
 
 
 def _check_running(container: Container) -> None:
+    container.check_running()
     if container.state is State.PAUSED:
         raise Conflict(f"container {container.id} is paused, unpause the container before exec")
-    if not container.state.has_task:
-        raise Conflict(f"container {container.id} is not running")

@@ -233,7 +233,7 @@ class _Probe:
     async def _wait_end(self, exec_: Exec) -> bool:
         """Whether it ended within its time; if not it was killed."""
         with trio.move_on_after(self._check.timeout_s):
-            await exec_.ended.wait()
+            await exec_.end_told.wait()  # dockerd tells of the end before it tells what it means
             return True
         exec_.unwanted.set()
         with trio.move_on_after(KILLED_END_S):

@@ -97,9 +97,10 @@ class TaskLauncher:
         """
         container = run.container
         running = next_state(container.state, LifeEvent.STARTED)
+        endpoints: dict[str, EndpointSettings] = {}
         try:
             async with AsyncExitStack() as undo:
-                endpoints, pid = await self._make_task(run, undo)
+                pid = await self._make_task(run, undo, endpoints)
                 now_ns = time.time_ns()  # before: a short process ends before the call does
                 await self._containerd.tasks.start(container.id)
                 await self._record_start(
@@ -108,7 +109,7 @@ class TaskLauncher:
                 undo.pop_all()
         except (EngineError, OSError) as error:
             failure = _start_error(error)
-            await self._record_failure(container, failure)
+            await self._record_failure(container, failure, endpoints)
             raise failure from error
 
     async def clean_up(
@@ -131,8 +132,9 @@ class TaskLauncher:
         return False
 
     async def _make_task(
-        self, run: Run, undo: AsyncExitStack
-    ) -> tuple[dict[str, EndpointSettings], int]:
+        self, run: Run, undo: AsyncExitStack, endpoints: dict[str, EndpointSettings]
+    ) -> int:
+        """The pid. Into `endpoints` goes what the container gets of its network."""
         container = run.container
         sandbox = await self._reserve(container)
         undo.push_async_callback(
@@ -142,8 +144,8 @@ class TaskLauncher:
             async with trio.open_nursery() as nursery:
                 has_namespace = trio.Event()
                 nursery.start_soon(self._networks.connect, sandbox, has_namespace.set)
-                pid = await self._create_task(run, sandbox, has_namespace, undo)
-        return {sandbox.endpoint.network: _settings(container, sandbox)}, pid
+                endpoints[sandbox.endpoint.network] = _settings(container, sandbox)
+                return await self._create_task(run, sandbox, has_namespace, undo)
 
     async def _create_task(
         self, run: Run, sandbox: Sandbox, has_namespace: trio.Event, undo: AsyncExitStack
@@ -230,9 +232,14 @@ class TaskLauncher:
             )
         log.info("container started", container=container.id, pid=pid)
 
-    async def _record_failure(self, container: Container, error: EngineError) -> None:
+    async def _record_failure(
+        self, container: Container, error: EngineError, endpoints: Mapping[str, EndpointSettings]
+    ) -> None:
+        # dockerd's networking comes first, so it tells of that even when there is no start.
         await self._journal.change_status(
             container,
+            *network_events(container, endpoints, "connect", time_ns=time.time_ns()),
+            *network_events(container, endpoints, "disconnect", time_ns=time.time_ns()),
             error=str(error),
             exit_code=exit_code_of_failed_start(str(error)),
         )

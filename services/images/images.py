@@ -19,7 +19,7 @@ from services.containerd.values import Mount
 from services.errors import DeadlineExceeded, EngineError, InvalidParameter, NotFound
 from services.events import Event
 
-from .catalog import Match, find
+from .catalog import Catalog, Match, find
 from .filters import ImageFilters, select
 from .index import ImageIndex
 from .leases import WorkingLeases
@@ -121,6 +121,10 @@ class Images:
             InvalidParameter: not an archive, damaged, hostile, or its parts do not fit together.
         """
         await self._loader.load(body, name=self._name_loaded, report=report)
+
+    async def catalog(self) -> Catalog:
+        """All images, as of a moment ago: what tells a name's image without another wait."""
+        return await self._index.current()
 
     async def list(self, filters: ImageFilters = _ALL) -> Sequence[Image]:
         """The images that `filters` let through, newest first.

@@ -25,6 +25,10 @@ MULTIPLEXED_SINCE = ApiVersion(1, 42)
 """From this version on the content type tells framed output from raw."""
 
 
+CONDITIONS_SINCE = ApiVersion(1, 30)
+"""Before it a wait was for the end and nothing else, and its parameter meant nothing."""
+
+
 class ContainerStreamRoutes:
     """The operations whose answer goes on for as long as the container runs."""
 
@@ -102,7 +106,9 @@ class ContainerStreamRoutes:
     async def wait(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/wait (ContainerWait). The head is sent once we listen."""
         container = self._containers.find(ref)
-        condition = current_request().query.text("condition")
+        request = current_request()
+        has_conditions = request.api_version >= CONDITIONS_SINCE
+        condition = request.query.text("condition") if has_conditions else ""
 
         @asynccontextmanager
         async def parts() -> AsyncIterator[AsyncIterator[bytes]]:

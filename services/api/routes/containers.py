@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 import re
 import time
+from typing import Final
 
 from quart import Blueprint
 
+from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
 from services.api.prune_filters import prune_filters
 from services.api.query import Query
-from services.api.request import current_request, outlives_client
+from services.api.request import EngineRequest, current_request, outlives_client
 from services.api.responses import EngineResponse
 from services.api.types.containers import CreateBody, inspect_to_wire
 from services.api.wire import encode, read_json
@@ -24,10 +26,14 @@ from services.containers import (
     list_processes,
 )
 from services.containers.config import ContainerConfig, HostConfig
+from services.containers.spec import parse_signal
 from services.errors import Conflict, InvalidParameter, NotFound, NotSupported
 
 NO_CONTENT = 204
 CREATED = 201
+LONGEST_EMPTY_BODY_BYTES: Final = 7
+"""dockerd's: an object with something in it is longer."""
+
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+\Z")
 
 
@@ -35,10 +41,16 @@ class ContainerRoutes:
     """The operations whose answer is one value."""
 
     def __init__(
-        self, containers: Containers, listing: ContainerList, *, has_apparmor: bool = False
+        self,
+        containers: Containers,
+        *,
+        listing: ContainerList,
+        images: ContainerImages,
+        has_apparmor: bool = False,
     ) -> None:
         self._containers = containers
         self._listing = listing
+        self._images = images
         self._has_apparmor = has_apparmor
 
     def blueprint(self) -> Blueprint:
@@ -70,9 +82,10 @@ class ContainerRoutes:
         """GET /containers/json (ContainerList)."""
         request = current_request()
         query = request.query
-        chosen = self._listing.choose(query)
+        images = await self._images.now()
+        chosen = self._listing.choose(query, images)
         sizes = await self._containers.sizes.of_all(chosen) if query.boolean("size") else {}
-        return _json(self._listing.encode(chosen, sizes, version=request.api_version))
+        return _json(self._listing.encode(chosen, images, sizes, version=request.api_version))
 
     async def create(self) -> EngineResponse:
         """POST /containers/create (ContainerCreate)."""
@@ -131,15 +144,16 @@ class ContainerRoutes:
 
     async def start(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/start (ContainerStart)."""
+        _refuse_host_config(current_request())
         await self._containers.start(self._containers.find(ref))
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def stop(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/stop (ContainerStop)."""
         query = current_request().query
         container = self._containers.find(ref)
         await self._containers.stop(container, signal=query.text("signal"), grace_s=_grace_s(query))
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def restart(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/restart (ContainerRestart)."""
@@ -148,32 +162,36 @@ class ContainerRoutes:
         await self._containers.restart(
             container, signal=query.text("signal"), grace_s=_grace_s(query)
         )
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def kill(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/kill (ContainerKill)."""
         signal = current_request().query.text("signal")
+        if signal:
+            parse_signal(signal)  # before the container is looked for, as dockerd does
         try:
             await self._containers.kill(self._containers.find(ref), signal)
         except (Conflict, NotFound) as error:
             raise type(error)(f"cannot kill container: {ref}: {error}") from error
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def pause(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/pause (ContainerPause)."""
         await self._containers.pause(self._containers.find(ref))
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def unpause(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/unpause (ContainerUnpause)."""
         await self._containers.unpause(self._containers.find(ref))
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def rename(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/rename (ContainerRename)."""
         name = current_request().query.text("name")
+        if not name:  # before the container is looked for, as dockerd does
+            raise InvalidParameter("Neither old nor new names may be empty")
         await self._containers.rename(self._containers.find(ref), name)
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def update(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/update (ContainerUpdate)."""
@@ -185,7 +203,7 @@ class ContainerRoutes:
         """POST /containers/{id}/resize (ContainerResize)."""
         height, width = terminal_size(current_request().query)
         await self._containers.resize(self._containers.find(ref), width=width, height=height)
-        return EngineResponse(b"")
+        return without_body(200)
 
     async def remove(self, ref: str) -> EngineResponse:
         """DELETE /containers/{id} (ContainerDelete)."""
@@ -194,7 +212,7 @@ class ContainerRoutes:
         if query.boolean("link"):
             raise NotSupported("removing a link alone is not supported")
         await self._containers.remove(container, force=query.boolean("force"))
-        return _empty()
+        return without_body(NO_CONTENT)
 
 
 def terminal_size(query: Query) -> tuple[int, int]:
@@ -230,7 +248,22 @@ def _json(data: bytes, status: int = 200) -> EngineResponse:
     return EngineResponse(data, status)
 
 
-def _empty() -> EngineResponse:
-    response = EngineResponse(b"", NO_CONTENT)
+def without_body(status: int) -> EngineResponse:
+    """An answer of nothing but its head."""
+    response = EngineResponse(b"", status)
     response.headers.pop("Content-Type", None)
     return response
+
+
+def _refuse_host_config(request: EngineRequest) -> None:
+    """Up to API 1.23 a start could carry the settings; to pass over them would be dangerous.
+
+    Raises:
+        InvalidParameter: there is a body with something in it.
+    """
+    length = request.content_length
+    if "Transfer-Encoding" in request.headers or (length or 0) > LONGEST_EMPTY_BODY_BYTES:
+        raise InvalidParameter(
+            "starting container with non-empty request body was deprecated since API v1.22 "
+            "and removed in v1.24"
+        )
