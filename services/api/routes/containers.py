@@ -208,11 +208,18 @@ class ContainerRoutes:
     async def remove(self, ref: str) -> EngineResponse:
         """DELETE /containers/{id} (ContainerDelete)."""
         query = current_request().query
-        container = self._containers.find(ref)
         if query.boolean("link"):
-            raise NotSupported("removing a link alone is not supported")
+            self._refuse_to_unlink(ref)
+        container = self._containers.find(ref)
         await self._containers.remove(container, force=query.boolean("force"))
         return without_body(NO_CONTENT)
+
+    def _refuse_to_unlink(self, ref: str) -> None:
+        """A link's name is its container's and, after a slash, the alias; there are none yet."""
+        self._containers.find(ref.rpartition("/")[0] or ref)
+        if "/" not in ref.removeprefix("/"):
+            raise Conflict("Conflict, cannot remove the default link name of the container")
+        raise NotSupported("removing a link alone is not supported")
 
 
 def terminal_size(query: Query) -> tuple[int, int]:
