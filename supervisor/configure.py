@@ -31,6 +31,9 @@ from .values import Runtime, Ulimit, quoted
 
 LOG_LEVELS: Final = ("panic", "fatal", "error", "warn", "info", "debug", "trace")
 
+CDI_DIRECTORIES: Final = ("/etc/cdi", "/var/run/cdi")  # what CDI's specification names
+_ON: Final = ("true", "1")
+_OFF: Final = ("false", "0")
 _Checked = TypeVar("_Checked")
 
 
@@ -208,11 +211,23 @@ def _absolute(values: _Merged, flag: str) -> Path:
 
 
 def _features(features: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """containerd's image store is the only one: the one feature there is, and always on."""
+    """containerd's image store is the only one, and always on; CDI may be switched off."""
     for name, value in features:
-        if name != "containerd-snapshotter" or value.lower() not in ("true", "1"):
+        known = {"containerd-snapshotter": _ON, "cdi": (*_ON, *_OFF)}.get(name, ())
+        if value.lower() not in known:
             raise ValueError(f"feature {name}={value} is not supported")
     return features
+
+
+def _cdi_directories(values: _Merged) -> tuple[str, ...]:
+    """Where CDI's files are; none for --cdi-spec-dir="" and for --feature cdi=false.
+
+    Source: moby, daemon/command (initializing the CDI driver).
+    """
+    if any(name == "cdi" and value.lower() in _OFF for name, value in values.pairs("feature")):
+        return ()
+    directories = values.texts("cdi-spec-dir") or CDI_DIRECTORIES
+    return () if directories == ("",) else directories
 
 
 def _labels(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -334,6 +349,7 @@ def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefa
         dns=values.texts("dns"),
         dns_options=values.texts("dns-opt"),
         dns_search=values.texts("dns-search"),
+        cdi_directories=_cdi_directories(values),
     )
 
 

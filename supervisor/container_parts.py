@@ -12,15 +12,19 @@ import trio
 from services.containerd import Containerd
 from services.containers import Container, ContainerTable
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
+from services.containers.joining import Joiner
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
+from services.containers.links import Links
+from services.containers.mount_sources import MountSources
 from services.containers.oom import OomCounter
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
@@ -29,6 +33,7 @@ from services.containers.restore import Restorer
 from services.containers.run import Runs
 from services.containers.running import Running
 from services.containers.runtimes import Runtimes
+from services.containers.shm import SharedMemory
 from services.containers.sizes import Sizes
 from services.containers.spec import SpecDefaults
 from services.containers.spec_source import SpecSource
@@ -41,6 +46,7 @@ from services.images import Images
 from services.networks import Networks
 from services.store import Store
 from services.system import HostFacts
+from services.volumes import Volumes
 
 from .otp import DynamicSupervisor, Intensity
 from .settings import Settings
@@ -62,7 +68,9 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
+    volumes: Volumes,
     apparmor: AppArmor,
+    cdi: CdiDevices,
     is_ending: Callable[[], bool],
 ) -> tuple[Containers, Running, Restorer]:
     """The operations on containers, their supervisor, and what brings them back at the start.
@@ -82,6 +90,12 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
+    links = Links(table, directory=directory, disk=disk)
+    shm = SharedMemory(settings.exec_root / "shm")
+
+    def own_shm(container_id: str) -> str:
+        return str(shm.path(container_id)) if shm.is_held(container_id) else ""
+
     specs = SpecSource(
         facts=facts,
         defaults=defaults,
@@ -89,7 +103,9 @@ def build_containers(
         dns=wanted.dns,
         dns_search=wanted.dns_search,
         dns_options=wanted.dns_options,
+        links=links,
         apparmor=apparmor,
+        cdi=cdi,
         disk=disk,
     )
     stopper = Stopper(
@@ -122,10 +138,12 @@ def build_containers(
         runs=runs,
         stopper=stopper,
         root_filesystems=images,
+        volumes=volumes,
         forget=forget,
         directory=directory,
         disk=disk,
     )
+    sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
     lives = Lives(
         containerd=containerd,
         journal=journal,
@@ -135,11 +153,16 @@ def build_containers(
             networks=networks,
             root_filesystems=images,
             specs=specs,
+            sources=sources,
             runtimes=Runtimes(
                 wanted.runtimes,
                 state_directory=settings.exec_root / "runc",
                 systemd_cgroup=defaults.cgroup_driver == "systemd",
             ),
+            table=table,
+            joiner=Joiner(table, own_shm),
+            links=links,
+            shm=shm,
             engine_id=engine_id,
             oom_kills=OomCounter(cgroups).kills,
             disk=disk,
@@ -156,6 +179,7 @@ def build_containers(
         journal=journal,
         images=images,
         networks=networks,
+        volumes=volumes,
         facts=facts,
         defaults=defaults,
         log_driver=wanted.log_driver,
@@ -176,6 +200,7 @@ def build_containers(
         remover=remover,
         execs=execs,
         terminals=terminals,
+        links=links,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
         sizes=sizes,
@@ -185,6 +210,7 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
+        root_filesystems=images,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -194,14 +220,18 @@ def build_containers(
         lives=lives,
         remover=remover,
         networks=networks,
+        sources=sources,
         terminals=terminals,
+        links=links,
         reclaimer=Reclaimer(
             containerd=containerd,
             table=table,
             runs=runs,
             networks=networks,
+            shm=shm,
             terminals=terminals,
             root_filesystems=images,
+            volumes=volumes,
             directory=directory,
             disk=disk,
         ),
@@ -236,6 +266,7 @@ def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
         ipc_mode=wanted.ipc_mode,
         cgroupns_mode=wanted.cgroupns_mode,
         data_root=str(settings.data_root),
+        cdi=bool(wanted.cdi_directories),
     )
 
 

@@ -6,7 +6,7 @@
     ├─ containerd           one_for_one: process (without --containerd), connection
     ├─ store                one_for_one: database
     ├─ events               one_for_one: bus, stream
-    ├─ engine               one_for_one: images, networks, apparmor, containers
+    ├─ engine               one_for_one: images, volumes, networks, apparmor, containers
     │  └─ containers        rest_for_one: running (one supervisor a container), restore
     └─ faces                one_for_one: metrics, routes, api (one server a listener)
 
@@ -138,6 +138,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
     return Supervisor(
         [
             ChildSpec(id="images", start=parts.images.run, backoff=PATIENT),
+            ChildSpec(id="volumes", start=parts.volumes.run, backoff=PATIENT),
             ChildSpec(id="networks", start=parts.networks.run, backoff=PATIENT),
             # Before containers are started again; it ends when the profile is loaded.
             ChildSpec(id="apparmor", start=parts.apparmor.run, restart=Restart.TRANSIENT),

@@ -142,9 +142,8 @@ OPTIONS: Final = _table(
     _option(
         "cdi-spec-dir",
         Kind.LIST,
-        "Folders with CDI device specifications",
+        'Folders with CDI device specifications (default /etc/cdi, /var/run/cdi; "": none)',
         key="cdi-spec-dirs",
-        refused="CDI devices are not supported yet",
     ),
     _option("cgroup-parent", Kind.STRING, "Parent cgroup of all containers"),
     _option(

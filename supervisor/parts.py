@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from services.api.asgi import ASGIApp
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
@@ -23,16 +25,20 @@ from services.api.tls import TLSConfig, server_context
 from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
 from services.containers import ContainerTable
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
 from services.containers.restore import Restorer
 from services.containers.running import Running
+from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import BridgeConfig, Networks
 from services.store import Store
 from services.system import HostFacts
+from services.volumes import MIGRATION as VOLUMES_MIGRATION
+from services.volumes import Volumes
 
 from .container_parts import build_containers, spec_defaults
 from .otp import stop_request
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
     from .metrics_parts import MetricsParts
 
 API_DRAIN_S: Final = 5.0
+VOLUME_THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +67,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
+    volumes: Volumes
     apparmor: AppArmor
     running: Running
     restorer: Restorer
@@ -90,7 +98,8 @@ def build_parts(
     address = process.address if process else settings.containerd.address
     assert address is not None
     containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
-    store = Store(settings.data_root / "wharfinger.db", migrations=(EVENTS_MIGRATION, *MIGRATIONS))
+    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, *MIGRATIONS)
+    store = Store(settings.data_root / "wharfinger.db", migrations=migrations)
     bus = EventBus(store)
     table = ContainerTable()
     images = Images(
@@ -104,7 +113,15 @@ def build_parts(
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
     )
+    volumes = Volumes(
+        store=store,
+        events=bus,
+        root=settings.data_root / "volumes",
+        uses=lambda: uses_of(table),
+        disk=trio.CapacityLimiter(VOLUME_THREADS),
+    )
     apparmor = AppArmor(is_enabled=facts.apparmor)
+    cdi = CdiDevices(settings.containers.cdi_directories)
     defaults = spec_defaults(settings, facts)
     containers, running, restorer = build_containers(
         settings,
@@ -118,7 +135,9 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
+        volumes=volumes,
         apparmor=apparmor,
+        cdi=cdi,
         is_ending=is_ending,
     )
     listeners = _listeners(settings, environment)
@@ -133,7 +152,9 @@ def build_parts(
         images=images,
         containers=containers,
         networks=networks,
+        volumes=volumes,
         apparmor=apparmor,
+        cdi=cdi,
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,
@@ -155,6 +176,7 @@ def build_parts(
         ),
         images=images,
         networks=networks,
+        volumes=volumes,
         apparmor=apparmor,
         running=running,
         restorer=restorer,

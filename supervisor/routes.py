@@ -13,6 +13,7 @@ from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
+from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
@@ -21,6 +22,7 @@ from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
+from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, OpenHost
 from services.networks import Networks
@@ -51,6 +53,7 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         images=sources.images,
         events=sources.bus,
         warnings=lambda: sources.apparmor.warnings,
+        devices=sources.cdi.list,
     )
     images = ImageRoutes(
         sources.images,
@@ -72,8 +75,10 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         ).blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
+        ContainerFileRoutes(containers).blueprint(),
         ExecRoutes(containers).blueprint(),
         networks.blueprint(),
+        VolumeRoutes(sources.volumes).blueprint(),
         absent_blueprint(),
     ]
 
@@ -115,6 +120,7 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         init_binary=defaults.init_path.rpartition("/")[2],
         no_new_privileges=defaults.no_new_privileges,
         seccomp_profile=settings.containers.seccomp_profile,
+        cdi_directories=sources.cdi.directories,
         containerd_address=str(sources.containerd.address),
         containerd_namespace=sources.containerd.namespace,
         firewall="nftables" if settings.network.firewall else "",

@@ -84,6 +84,7 @@ class ContainerDefaults:
     dns: tuple[str, ...]
     dns_options: tuple[str, ...]
     dns_search: tuple[str, ...]
+    cdi_directories: tuple[str, ...]  # empty: CDI is off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,14 @@ from services.api.hosts import Host
 from services.api.identity import AppConfig
 from services.containerd import Containerd
 from services.containers.apparmor import AppArmor
+from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.spec import SpecDefaults
 from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
 from services.networks import Networks
 from services.system import HostFacts
+from services.volumes import Volumes
 
 from .settings import Settings
 
@@ -37,7 +39,9 @@ class RouteSources:
     bus: EventBus
     images: Images
     networks: Networks
+    volumes: Volumes
     apparmor: AppArmor
+    cdi: CdiDevices
     containers: Containers
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     hosts: tuple[Host, ...]

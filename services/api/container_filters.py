@@ -38,6 +38,9 @@ class Table(Protocol):
     def find(self, ref: str) -> Container:
         """Raises NotFound or InvalidParameter."""
 
+    def names_of(self, container: Container) -> Sequence[str]:
+        """Its own and those that links give it, with their slashes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerFilters:
@@ -78,7 +81,7 @@ def container_filters(
         "is-task": _is_task,
         "isolation": lambda _: lambda _c: True,  # dockerd looks at it on Windows only
         "label": _labels,
-        "name": _names,
+        "name": lambda values: _names(table, values),
         "network": lambda values: lambda c: any(_has_network(c, value) for value in values),
         "publish": lambda values: _on_ports("publish", values, "PublicPort"),
         "since": lambda refs: _since(table, refs),
@@ -142,10 +145,19 @@ def _ids(table: Table, refs: Iterable[str]) -> Test:
     return lambda c: c.id in found
 
 
-def _names(values: Iterable[str]) -> Test:
+def _names(table: Table, values: Iterable[str]) -> Test:
     """Regular expressions, with or without Docker's slash before the name."""
     patterns = [Pattern(value) for value in values]
-    return lambda c: any(p.matches(c.name) or p.matches(f"/{c.name}") for p in patterns)
+
+    def test(container: Container) -> bool:
+        names = table.names_of(container)
+        return any(
+            pattern.matches(name) or pattern.matches(name.removeprefix("/"))
+            for pattern in patterns
+            for name in names
+        )
+
+    return test
 
 
 def _labels(values: Iterable[str]) -> Test:

@@ -18,6 +18,10 @@ from services.containers.sizes import Size
 NO_SIZES: Final[Mapping[str, Size]] = MappingProxyType({})
 
 
+_Shown = tuple[int, str, str, tuple[str, ...], ApiVersion]
+"""What an encoded element was made from."""
+
+
 class ImageNames(Protocol):
     """What the containers' images are called at this moment."""
 
@@ -33,7 +37,7 @@ class ContainerList:
 
     def __init__(self, table: ContainerTable) -> None:
         self._table = table
-        self._encoded: dict[str, tuple[tuple[int, str, str, ApiVersion], bytes]] = {}
+        self._encoded: dict[str, tuple[_Shown, bytes]] = {}
 
     def choose(self, query: Query, images: ImageNames) -> list[Container]:
         """The containers that a request asks for, newest first.
@@ -72,11 +76,12 @@ class ContainerList:
     ) -> bytes:
         """The element without a size, encoded again only when it is not what it was."""
         status, image = status_text(container, now), images.name_of(container)
+        names = tuple(self._table.names_of(container))
         kept = self._encoded.get(container.id)
-        key = (container.revision, status, image, version)
+        key = (container.revision, status, image, names, version)
         if kept is not None and kept[0] == key:
             return kept[1]
-        wire = summary_to_wire(container, status=status, image=image, version=version)
+        wire = summary_to_wire(container, status=status, image=image, names=names, version=version)
         data = msgspec.json.encode(wire)
         self._forget_removed()
         self._encoded[container.id] = (key, data)

@@ -29,19 +29,8 @@ def _table(sentence: str, *operations: str) -> tuple[UnsupportedOperation, ...]:
 
 UNSUPPORTED: Final = (
     *_table(
-        "listing what a container changed in its files is not supported yet",
-        "GET /containers/{id}/changes",
-    ),
-    *_table("exporting a container is not supported yet", "GET /containers/{id}/export"),
-    *_table(
         "attaching over a websocket is not supported yet: attach over HTTP",
         "GET /containers/{id}/attach/ws",
-    ),
-    *_table(
-        "copying files into or out of a container is not supported yet",
-        "HEAD /containers/{id}/archive",
-        "GET /containers/{id}/archive",
-        "PUT /containers/{id}/archive",
     ),
     *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
     *_table("build sessions are not supported yet", "POST /session"),
@@ -61,13 +50,6 @@ UNSUPPORTED: Final = (
         "GET /distribution/{name}/json",
     ),
     *_table("measuring disk usage is not supported yet", "GET /system/df"),
-    *_table(
-        "volumes are not supported yet: use bind mounts",
-        "POST /volumes/create",
-        "PUT /volumes/{name}",
-        "DELETE /volumes/{name}",
-        "POST /volumes/prune",
-    ),
     *_table(
         "networks other than bridge, host and none are not supported yet",
         "DELETE /networks/{id}",
@@ -127,10 +109,9 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: volumes, published ports, the network of another container, "
-            "several networks, log drivers other than json-file and none"
+            "not yet: mounts of type image, published ports, several networks, "
+            "log drivers other than json-file and none"
         ),
-        ("DELETE", "/containers/{}"): "not yet: links",
         ("GET", "/images/json"): "without `identity`",
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
         ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
@@ -138,8 +119,8 @@ LIMITS: Final = MappingProxyType(
         ("POST", "/images/load"): "not yet: one platform alone",
         ("GET", "/networks"): "the predefined networks, which are all there are",
         ("GET", "/networks/{}"): "the predefined networks, which are all there are",
-        ("GET", "/volumes"): "there are none yet",
-        ("GET", "/volumes/{}"): "there are none yet",
+        ("POST", "/volumes/create"): "the local driver; no cluster volumes",
+        ("PUT", "/volumes/{}"): "503: there are no cluster volumes to update",
         ("GET", "/plugins"): "there are none",
     }
 )

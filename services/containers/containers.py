@@ -15,14 +15,17 @@ import msgspec
 import trio
 
 from services.containerd import Containerd
+from services.containers.archives import Archives, RootFilesystems
 from services.containers.config import HostConfig
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig
 from services.containers.execs import Execs
+from services.containers.joining import network_owner
 from services.containers.journal import Journal, container_event
 from services.containers.life import Lives
 from services.containers.lifecycle import LifeEvent, next_state
+from services.containers.links import Links, split_link_name, unlinked
 from services.containers.logs import Extent, LogReader
 from services.containers.model import State
 from services.containers.names import checked_name
@@ -75,10 +78,12 @@ class Containers:
         remover: Remover,
         execs: Execs,
         terminals: Terminals,
+        links: Links,
         statistics: Statistics,
         updater: Updater,
         sizes: Sizes,
         pruner: Pruner,
+        root_filesystems: RootFilesystems,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -90,10 +95,12 @@ class Containers:
         self._remover = remover
         self.execs = execs
         self.terminals = terminals
+        self.links = links
         self.statistics = statistics
         self.sizes = sizes
         self.pruner = pruner
         self._updater = updater
+        self.archives = Archives(root_filesystems, self.tell)
 
     def count_states(self) -> dict[str, int]:
         """How many containers are running, paused and stopped; restarting ones count as running."""
@@ -223,10 +230,29 @@ class Containers:
         """As `Updater.update`."""
         return await self._updater.update(container, wanted)
 
-    async def remove(self, container: Container, *, force: bool = False) -> None:
+    async def remove(
+        self, container: Container, *, force: bool = False, volumes: bool = False
+    ) -> None:
         """As `Remover.remove`; its streams, log and execs are forgotten."""
         await container.settle()
-        await self._remover.remove(container, force=force)
+        await self._remover.remove(container, force=force, volumes=volumes)
+
+    async def remove_link(self, ref: str) -> None:
+        """Take away the link that `ref` ("parent/alias") names; both containers stay.
+
+        Source: Engine API, DELETE /containers/{id} with `link`; moby, daemon/delete.go.
+
+        Raises:
+            EngineError: `ref` is the name of a container.
+            NotFound: there is no such link.
+        """
+        self.find(ref)
+        name, alias = split_link_name(ref)
+        parent = self.find(name)
+        async with parent.turn("the removal of a link"):
+            definition = msgspec.structs.replace(parent.definition, links=unlinked(parent, alias))
+            await self._journal.set_definition(parent, definition)
+        await self.links.forget_host(parent, alias)
 
     async def resize(self, container: Container, *, width: int, height: int) -> None:
         """Tell the terminal its size in characters.
@@ -291,7 +317,7 @@ class Containers:
 
     def places(self, container: Container) -> dict[str, str]:
         """Where the container's files lie on the host, by Docker's names."""
-        return self.terminals.places(container)
+        return self.terminals.places(container, files_of=network_owner(container, self.table))
 
     async def create_exec(self, container: Container, config: ExecConfig) -> Exec:
         """As `Execs.create`."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +23,9 @@ import trio
 from services.containerd import Mount
 from services.containers.config import ContainerConfig, HostConfig, NetworkingConfig
 from services.containers.container import Container
+from services.containers.joining import by_id
 from services.containers.journal import Journal, container_event
+from services.containers.links import resolve_links
 from services.containers.logs import check_json_file_options, parse_json_file_options
 from services.containers.merge import command_of, merge_image_config
 from services.containers.model import (
@@ -44,9 +47,16 @@ from services.containers.spec import (
 )
 from services.containers.spec.mounts import clean_path
 from services.containers.table import ContainerTable
+from services.containers.volume_points import (
+    all_points,
+    points_from_others,
+    request_of,
+    with_volumes,
+)
 from services.errors import EngineError, InvalidParameter, NotFound, NotSupported, single_error
 from services.images import Image, parse_platform
 from services.system import HostFacts
+from services.volumes import Volumes
 
 SNAPSHOT_OWNER_LABEL: Final = "io.wharfinger.container"
 UNDO_LIMIT_S: Final = 20.0
@@ -105,6 +115,7 @@ class Creator:
         journal: Journal,
         images: ImageStore,
         networks: NetworkNames,
+        volumes: Volumes,
         facts: HostFacts,
         defaults: SpecDefaults,
         log_driver: str,
@@ -117,6 +128,7 @@ class Creator:
         self._journal = journal
         self._images = images
         self._networks = networks
+        self._volumes = volumes
         self._facts = facts
         self._defaults = defaults
         self._log_driver = log_driver
@@ -141,7 +153,7 @@ class Creator:
         name = self._reserve_name(request.name, container_id)
         definition = msgspec.structs.replace(definition, name=name)
         try:
-            container = await self._make(definition, image)
+            container = await self._make_with_volumes(definition, image)
         except BaseException:
             self._table.release_name(name, container_id)
             raise
@@ -168,20 +180,21 @@ class Creator:
         self, request: CreateRequest, image: Image, container_id: ContainerId
     ) -> tuple[Definition, list[str]]:
         config = merge_image_config(request.config, image.config.config)
-        host = adapt_host_config(request.host_config, self._facts, self._defaults)
+        host = by_id(request.host_config, self._table)
+        host = adapt_host_config(host, self._facts, self._defaults)
         mode = host.network_mode
         mode = self._networks.default_mode if mode in ("", "default") else mode
-        _refuse_unsupported(host, mode)
         host = msgspec.structs.replace(host, network_mode=mode)
         host, warnings = validate(config, host, self._facts, self._defaults)
-        warnings += _passed_over(image)
+        _refuse_unsupported(host)
+        links = resolve_links(host, self._table)
+        host = msgspec.structs.replace(host, links=None)  # kept by id instead
         config = self._with_hostname(config, host, container_id)
         command = command_of(config)
         if not command:
             raise InvalidParameter("no command specified")
         driver, options = self._log_settings(host)
-        mounts = list(parse_mounts(host, data_root=self._defaults.data_root))
-        _refuse_volumes(request.config, host, mounts)
+        mounts = self._mounts(config, host)
         await trio.to_thread.run_sync(partial(check_bind_sources, mounts), limiter=self._disk)
         definition = Definition(
             id=container_id,
@@ -200,6 +213,7 @@ class Creator:
             networks=check_networking(request.networking, mode),
             log_driver=driver,
             log_options=options,
+            links=links,
         )
         return definition, warnings
 
@@ -224,7 +238,39 @@ class Creator:
             parse_json_file_options(options)  # a log that cannot be written is no container
         return driver, options
 
-    async def _make(self, definition: Definition, image: Image) -> Container:
+    def _mounts(self, config: ContainerConfig, host: HostConfig) -> list[MountPoint]:
+        tmpfs = () if host.tmpfs is msgspec.UNSET else host.tmpfs or ()
+        mounts = all_points(
+            parse_mounts(host, data_root=self._defaults.data_root),
+            points_from_others(host.volumes_from or (), self._table.find),
+            config,
+            volume_driver=host.volume_driver,
+            tmpfs={clean_path(path) for path in tmpfs},
+        )
+        for mount in mounts:
+            if mount.type not in ("bind", "tmpfs", "volume"):
+                raise NotSupported(
+                    f"mounts of type {mount.type} are not supported yet (at {mount.destination}); "
+                    "use a bind mount or a volume"
+                )
+        return mounts
+
+    async def _make_with_volumes(self, definition: Definition, image: Image) -> Container:
+        requests = [request_of(point) for point in definition.mounts if point.type == "volume"]
+        if not requests:
+            return await self._make(definition, image)
+        async with self._volumes.provided(definition.id, requests) as provided:
+            mounts = with_volumes(definition.mounts, provided.volumes, self._volumes.place)
+            definition = msgspec.structs.replace(definition, mounts=mounts)
+            return await self._make(definition, image, also=provided.claim)
+
+    async def _make(
+        self,
+        definition: Definition,
+        image: Image,
+        *,
+        also: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> Container:
         container = Container(definition, Status())
         directory = self._directory / definition.id
         # The client may leave in the middle; what is half made must be finished or undone.
@@ -239,7 +285,11 @@ class Creator:
                         )
                         mark = partial(mark_as_container, mounts)
                         await trio.to_thread.run_sync(mark, limiter=self._disk)
-                await self._journal.insert(container, container_event(container, "create"))
+                for point in definition.mounts:
+                    if point.type == "volume" and point.copy_data:
+                        await self._volumes.fill(point.name, mounts, point.destination)
+                created = container_event(container, "create")
+                await self._journal.insert(container, created, also=also)
                 undo.pop_all()
         self._table.add(container)
         return container
@@ -270,15 +320,6 @@ def mark_as_container(mounts: Sequence[Mount]) -> None:
             (Path(writable) / ".dockerenv").touch(mode=0o755)
 
 
-def _passed_over(image: Image) -> list[str]:
-    """What the image asks for and does not get."""
-    run_config = image.config.config
-    volumes = ", ".join(sorted(run_config.volumes or ())) if run_config is not None else ""
-    if not volumes:
-        return []
-    return [f"volumes that an image declares are not supported yet: {volumes} is not kept apart"]
-
-
 def _manifest(image: Image) -> ImageDescriptor | None:
     if image.manifest is None:
         return None
@@ -290,30 +331,9 @@ def _manifest(image: Image) -> ImageDescriptor | None:
     )
 
 
-def _refuse_unsupported(host: HostConfig, network_mode: str) -> None:
+def _refuse_unsupported(host: HostConfig) -> None:
     """What would be left out silently is refused instead."""
-    refused = (
-        (network_mode.startswith("container:"), "joining another container's network"),
-        (bool(host.port_bindings) or host.publish_all_ports, "publishing ports"),
-        (bool(host.links), "links"),
-        (bool(host.volumes_from), "volumes of other containers"),
-        (host.pid_mode.startswith("container:"), "joining another container's processes"),
-        (host.ipc_mode.startswith(("container:", "shareable")), f"IPC mode {host.ipc_mode}"),
-    )
+    refused = ((bool(host.port_bindings) or host.publish_all_ports, "publishing ports"),)
     for is_asked_for, what in refused:
         if is_asked_for:
             raise NotSupported(f"not supported yet: {what}")
-
-
-def _refuse_volumes(config: ContainerConfig, host: HostConfig, mounts: list[MountPoint]) -> None:
-    # docker-py names the destination of every bind in `Volumes` too: no volume is made there.
-    tmpfs = () if host.tmpfs is msgspec.UNSET else host.tmpfs or ()
-    taken = {*(mount.destination for mount in mounts), *map(clean_path, tmpfs)}
-    if any(clean_path(path) not in taken for path in config.volumes or ()):
-        raise NotSupported("not supported yet: anonymous volumes")
-    for mount in mounts:
-        if mount.type not in ("bind", "tmpfs"):
-            raise NotSupported(
-                f"mounts of type {mount.type} are not supported yet (at {mount.destination}); "
-                "use a bind mount"
-            )

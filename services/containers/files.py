@@ -28,13 +28,23 @@ _HOSTS: Final = (
 
 
 def hosts_text(
-    *, hostname: str, domainname: str, address: str, extra: Iterable[str], host_gateway: str
+    *,
+    hostname: str,
+    domainname: str,
+    address: str,
+    extra: Iterable[str],
+    host_gateway: str,
+    linked: Iterable[tuple[str, Sequence[str]]] = (),
 ) -> str:
-    """/etc/hosts. `extra` are Docker's "name:address"; the address may be `host-gateway`."""
+    """/etc/hosts. `extra` are Docker's "name:address"; the address may be `host-gateway`.
+
+    `linked` are addresses with their names.
+    """
     lines = [_HOSTS]
     for entry in extra:
         name, _, target = entry.partition(":" if "=" not in entry else "=")
         lines.append(f"{host_gateway if target == 'host-gateway' else target}\t{name}\n")
+    lines += [f"{target}\t{' '.join(names)}\n" for target, names in linked]
     if address:
         names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
         lines.append(f"{address}\t{names}\n")

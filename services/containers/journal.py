@@ -73,14 +73,22 @@ class Journal:
         """All containers on disk. A row that cannot be read is set aside and reported."""
         return await self._store.write(_load)
 
-    async def insert(self, container: Container, *events: Event) -> None:
-        """Add a container that was made just now."""
+    async def insert(
+        self,
+        container: Container,
+        *events: Event,
+        also: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
+        """Add a container that was made just now; `also` is done in the same transaction."""
         definition, status = container.definition, container.status
         row = (definition.id, definition.name, _encode(definition), _encode(status))
-        await self._events.commit(
-            *events,
-            change=lambda db: db.execute("INSERT INTO containers VALUES (?, ?, ?, ?)", row),
-        )
+
+        def insert(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO containers VALUES (?, ?, ?, ?)", row)
+            if also is not None:
+                also(db)
+
+        await self._events.commit(*events, change=insert)
 
     async def change_status(self, container: Container, *events: Event, **changes: Any) -> None:
         """Replace some fields of the status, on disk and then in memory.

@@ -9,6 +9,7 @@ run (taken away), or a task that runs (adopted); a namespace without a task is d
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -24,16 +25,21 @@ from loguru import logger
 from services.containerd import Containerd, ContainerRecord, Mount, RuncOptions
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
+from services.containers.joining import Joined, Joiner, is_joined
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
+from services.containers.links import Links
 from services.containers.model import State
+from services.containers.mount_sources import MountSources, volume_events
 from services.containers.run import Run
-from services.containers.spec_source import SpecSource
+from services.containers.shm import SharedMemory
+from services.containers.spec_source import SpecSource, Surroundings
 from services.containers.start_errors import (
     exit_code_of_failed_start,
     is_users_mistake,
     text_of_failed_start,
 )
+from services.containers.table import ContainerTable
 from services.errors import Conflict, EngineError, InvalidParameter, NotFound, single_error
 from services.networks import Networks, Sandbox
 
@@ -46,6 +52,8 @@ ENDPOINTS_LABEL: Final = "io.wharfinger.endpoints"
 """Where the run stands in the networks, as JSON: known again should its record not be written."""
 
 CLEANUP_LIMIT_S: Final = 10.0  # for each step
+
+SHM: Final = "/dev/shm"  # noqa: S108 - a path in the container
 
 
 class RootFilesystems(Protocol):
@@ -73,7 +81,12 @@ class TaskLauncher:
         networks: Networks,
         root_filesystems: RootFilesystems,
         specs: SpecSource,
+        sources: MountSources,
         runtimes: Runtimes,
+        table: ContainerTable,
+        joiner: Joiner,
+        links: Links,
+        shm: SharedMemory,
         engine_id: str,
         oom_kills: Callable[[Container], int],
         disk: trio.CapacityLimiter,
@@ -83,7 +96,12 @@ class TaskLauncher:
         self._networks = networks
         self._root_filesystems = root_filesystems
         self._specs = specs
+        self._sources = sources
         self._runtimes = runtimes
+        self._table = table
+        self._joiner = joiner
+        self._links = links
+        self._shm = shm
         self._engine_id = engine_id
         self._oom_kills = oom_kills
         self._disk = disk
@@ -111,6 +129,7 @@ class TaskLauncher:
             failure = _start_error(error)
             await self._record_failure(container, failure, endpoints)
             raise failure from error
+        await self._links.tell_parents(container)
 
     async def clean_up(
         self, container: Container, endpoints: Mapping[str, EndpointSettings]
@@ -120,6 +139,8 @@ class TaskLauncher:
             partial(self._delete_task, container),
             partial(self._delete_record, container),
             partial(self._release_network, container, endpoints),
+            partial(self._sources.release, container),
+            partial(self._drop_shm, container),
         )
         for step in steps:
             await self._survive(container, step)
@@ -136,23 +157,67 @@ class TaskLauncher:
     ) -> int:
         """The pid. Into `endpoints` goes what the container gets of its network."""
         container = run.container
+        joined = self._joiner.join(container)
+        linked = self._links.at_start(container)
+        joined = await self._own_shm(container, joined, undo)
+        around = Surroundings(joined=joined, linked=linked)
+        has_namespace = trio.Event()
+        if joined.network is not None:
+            await self._take_names(container, joined.network)
+            has_namespace.set()
+            return await self._create_task(run, around, has_namespace, undo)
         sandbox = await self._reserve(container)
         undo.push_async_callback(
             self._shielded, container, partial(self._release, container, sandbox)
         )
+        around = dataclasses.replace(around, sandbox=sandbox)
         with single_error():
             async with trio.open_nursery() as nursery:
-                has_namespace = trio.Event()
                 nursery.start_soon(self._networks.connect, sandbox, has_namespace.set)
                 endpoints[sandbox.endpoint.network] = _settings(container, sandbox)
-                return await self._create_task(run, sandbox, has_namespace, undo)
+                return await self._create_task(run, around, has_namespace, undo)
+
+    async def _own_shm(self, container: Container, joined: Joined, undo: AsyncExitStack) -> Joined:
+        """With a /dev/shm to share, unless the container has another mount there."""
+        definition = container.definition
+        taken = {mount.destination for mount in definition.mounts}
+        taken |= set(definition.host_config.tmpfs or ())
+        if definition.host_config.ipc_mode != "shareable" or SHM in taken:
+            return joined
+        make = partial(self._shm.make, container.id, definition.host_config.shm_size)
+        undo.push_async_callback(self._shielded, container, partial(self._drop_shm, container))
+        path = await trio.to_thread.run_sync(make, limiter=self._disk)
+        return dataclasses.replace(joined, shm_path=str(path))
+
+    async def _take_names(self, container: Container, other: Container) -> None:
+        """A container in the network of another one has its host name, as inspect shows."""
+        names = other.definition.config
+        definition = container.definition
+        config = msgspec.structs.replace(
+            definition.config, hostname=names.hostname, domainname=names.domainname
+        )
+        if config != definition.config:
+            changed = msgspec.structs.replace(definition, config=config)
+            await self._journal.set_definition(container, changed)
 
     async def _create_task(
-        self, run: Run, sandbox: Sandbox, has_namespace: trio.Event, undo: AsyncExitStack
+        self, run: Run, around: Surroundings, has_namespace: trio.Event, undo: AsyncExitStack
+    ) -> int:
+        container = run.container
+        undo.push_async_callback(
+            self._shielded, container, partial(self._sources.release, container)
+        )
+        await self._sources.acquire(container)
+        async with self._sources.opened(container) as mounts:
+            around = dataclasses.replace(around, mounts=mounts)
+            return await self._create_task_in(run, around, has_namespace, undo)
+
+    async def _create_task_in(
+        self, run: Run, around: Surroundings, has_namespace: trio.Event, undo: AsyncExitStack
     ) -> int:
         container, paths = run.container, run.stdio.paths
         rootfs = await self._root_filesystems.rootfs_mounts(container.id)
-        spec = await self._specs.container_spec(container, sandbox, rootfs)
+        spec = await self._specs.container_spec(container, rootfs, around)
         runtime, options = self._runtimes.resolve(container.definition.runtime)
         record = ContainerRecord(
             id=container.id,
@@ -162,7 +227,7 @@ class TaskLauncher:
             runtime_options=options,
             snapshotter=container.definition.snapshotter,
             snapshot_key=container.id,
-            labels={OWNER_LABEL: self._engine_id, ENDPOINTS_LABEL: _label_of(sandbox)},
+            labels={OWNER_LABEL: self._engine_id, ENDPOINTS_LABEL: _label_of(around.sandbox)},
         )
         undo.push_async_callback(self._shielded, container, partial(self._delete_record, container))
         await self._create_record(record)
@@ -219,6 +284,7 @@ class TaskLauncher:
             await self._journal.change_status(
                 container,
                 *network_events(container, endpoints, "connect", time_ns=now_ns),
+                *volume_events(container, "mount", time_ns=now_ns),
                 container_event(container, "start", time_ns=now_ns),
                 state=state,
                 pid=pid,
@@ -266,11 +332,19 @@ class TaskLauncher:
     async def _release_network(
         self, container: Container, endpoints: Mapping[str, EndpointSettings]
     ) -> None:
+        held_by_others = is_joined(container.id, self._table)
         for endpoint in endpoints.values():
-            await self._networks.release(container.id, endpoint.ip_address)
+            await self._networks.release(
+                container.id, endpoint.ip_address, held_by_others=held_by_others
+            )
 
     async def _release(self, container: Container, sandbox: Sandbox) -> None:
         await self._networks.release(container.id, sandbox.endpoint.address)
+
+    async def _drop_shm(self, container: Container) -> None:
+        if container.definition.host_config.ipc_mode == "shareable":
+            drop = partial(self._shm.drop, container.id)
+            await trio.to_thread.run_sync(drop, limiter=self._disk)
 
     async def _shielded(self, container: Container, step: Callable[[], Awaitable[None]]) -> None:
         with trio.CancelScope(shield=True):
@@ -300,8 +374,10 @@ def _settings(container: Container, sandbox: Sandbox) -> EndpointSettings:
     )
 
 
-def _label_of(sandbox: Sandbox) -> str:
+def _label_of(sandbox: Sandbox | None) -> str:
     """What cannot be found out again; a label must be short."""
+    if sandbox is None:
+        return "{}"
     endpoint = sandbox.endpoint
     settings = EndpointSettings(
         network_id=endpoint.network_id,

@@ -19,6 +19,7 @@ from services.containers.container import Container
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import ExitStatus, State
+from services.containers.mount_sources import volume_events
 from services.containers.restart_policy import restart_delay_s, wants_restart
 from services.containers.run import Run, Runs, Watch
 from services.containers.terminals import Terminals
@@ -238,6 +239,7 @@ class Lives:
             container,
             container_event(container, "die", attributes, time_ns=exit_.exited_at_ns),
             *network_events(container, status.networks, "disconnect", time_ns=exit_.exited_at_ns),
+            *volume_events(container, "unmount", time_ns=exit_.exited_at_ns),
             state=next_state(container.state, happening),
             pid=0,
             exit_code=exit_.code,

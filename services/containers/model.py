@@ -57,6 +57,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     restart_count: int = 0
     stopped_by_user: bool = False
     """A stop or kill was asked for since the last start: no restart policy acts on that exit."""
+    removes_volumes: bool = False
+    """Its removal, once begun, takes its anonymous volumes along."""
     runs: int = 0
     """How often a task was started; the log and the fault reports tell runs apart by it."""
     networks: dict[str, EndpointSettings] = {}
@@ -72,8 +74,19 @@ class ImageDescriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     platform: dict[str, Any] | None = None
 
 
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A legacy link to another container, by its id."""
+
+    child: str
+    alias: str
+
+
 class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a container is. Only `name`, `host_config` and `networks` may change after create."""
+    """What a container is.
+
+    After the create only `name`, `host_config`, `networks` and `links` may change, and the names
+    of the host in `config`, which come with the network of another container.
+    """
 
     id: ContainerId
     name: str  # without Docker's leading slash
@@ -92,6 +105,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     log_driver: str = "json-file"
     log_options: dict[str, str] = {}
     healthcheck_disabled: bool = False
+    links: list[Link] = []
 
 
 class ExitStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,11 +19,14 @@ from services.containerd import Containerd, end_shim, find_shims
 from services.containers.container import Container
 from services.containers.create import SNAPSHOT_OWNER_LABEL
 from services.containers.files import remove_tree
+from services.containers.joining import is_joined
 from services.containers.run import Runs
+from services.containers.shm import SharedMemory
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.errors import EngineError, NotFound
 from services.networks import Networks
+from services.volumes import Volumes
 
 log = logger.bind(service="containers")
 
@@ -50,8 +53,10 @@ class Reclaimer:
         table: ContainerTable,
         runs: Runs,
         networks: Networks,
+        shm: SharedMemory,
         terminals: Terminals,
         root_filesystems: RootFilesystems,
+        volumes: Volumes,
         directory: Path,
         disk: trio.CapacityLimiter,
     ) -> None:
@@ -59,8 +64,10 @@ class Reclaimer:
         self._table = table
         self._runs = runs
         self._networks = networks
+        self._shm = shm
         self._terminals = terminals
         self._root_filesystems = root_filesystems
+        self._volumes = volumes
         self._directory = directory
         self._disk = disk
         self._old_streams: list[str] = []  # an earlier daemon's, or those of its execs
@@ -77,7 +84,9 @@ class Reclaimer:
             self._reclaim_shims,
             self._reclaim_snapshots,
             self._reclaim_directories,
+            partial(self._volumes.reclaim, self._table.is_reserved),
             self._reclaim_namespaces,
+            self._reclaim_shared_memory,
             self._reclaim_streams,
         ):
             try:
@@ -133,8 +142,17 @@ class Reclaimer:
         await self._drop_dead(await self._networks.held(), self._drop_namespace)
 
     async def _drop_namespace(self, container_id: str) -> None:
-        await self._networks.release(container_id, "")
+        held_by_others = is_joined(container_id, self._table)
+        await self._networks.release(container_id, "", held_by_others=held_by_others)
         log.info("namespace reclaimed", container=container_id)
+
+    async def _reclaim_shared_memory(self) -> None:
+        held = await trio.to_thread.run_sync(self._shm.held, limiter=self._disk)
+        await self._drop_dead(held, self._drop_shared_memory)
+
+    async def _drop_shared_memory(self, container_id: str) -> None:
+        await trio.to_thread.run_sync(self._shm.drop, container_id, limiter=self._disk)
+        log.info("shared memory reclaimed", container=container_id)
 
     async def _reclaim_streams(self) -> None:
         await self._drop_dead(self._old_streams, self._drop_streams)

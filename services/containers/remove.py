@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 from loguru import logger
@@ -16,6 +16,7 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.run import Runs
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
+from services.containers.volume_points import anonymous_names
 from services.errors import Conflict, EngineError
 
 log = logger.bind(service="containers")
@@ -30,6 +31,13 @@ class RootFilesystems(Protocol):
         """Drop a container's snapshot; one that is gone already is fine."""
 
 
+class Volumes(Protocol):
+    """What a removal needs of the volumes service."""
+
+    async def remove_anonymous(self, names: Iterable[str], *, container_id: str) -> None:
+        """Delete those that no other container uses."""
+
+
 class Remover:
     """Removes containers, by request, by `--rm`, and after a crash in the middle of either."""
 
@@ -41,6 +49,7 @@ class Remover:
         runs: Runs,
         stopper: Stopper,
         root_filesystems: RootFilesystems,
+        volumes: Volumes,
         forget: Callable[[Container], Awaitable[None]],
         directory: Path,
         disk: trio.CapacityLimiter,
@@ -50,13 +59,18 @@ class Remover:
         self._runs = runs
         self._stopper = stopper
         self._root_filesystems = root_filesystems
+        self._volumes = volumes
         self._directory = directory
         self._disk = disk
         self._forget = forget
         self._under_way: set[str] = set()
 
-    async def remove(self, container: Container, *, force: bool = False) -> None:
+    async def remove(
+        self, container: Container, *, force: bool = False, volumes: bool = False
+    ) -> None:
         """Remove a container; with `force` kill it first if it runs.
+
+        `volumes`: its anonymous volumes too, those that no other container uses.
 
         Source: Engine API, DELETE /containers/{id}.
 
@@ -76,10 +90,12 @@ class Remover:
             # The run cleans up after its task; with --rm it removes the container itself.
             await run.end_within(ENDED_LIMIT_S)
         if self._table.get(container.id) is container:
-            await self.remove_stopped(container)
+            await self.remove_stopped(container, volumes=volumes)
 
-    async def remove_stopped(self, container: Container) -> None:
+    async def remove_stopped(self, container: Container, *, volumes: bool = False) -> None:
         """Remove a container that has no task. Finishes what an earlier try began.
+
+        One with --rm always takes its anonymous volumes along.
 
         Raises:
             Conflict: it has been started again, or is being removed.
@@ -91,7 +107,8 @@ class Remover:
             with trio.CancelScope(shield=True):
                 async with container.turn("its removal"):
                     if self._table.get(container.id) is container:
-                        await self._remove_parts(container)
+                        takes = volumes or container.definition.host_config.auto_remove
+                        await self._remove_parts(container, takes_volumes=takes)
         finally:
             self._under_way.discard(container.id)
 
@@ -102,13 +119,21 @@ class Remover:
             if container.is_running:
                 raise
 
-    async def _remove_parts(self, container: Container) -> None:
-        await self._set_state(container, LifeEvent.REMOVAL_BEGUN)
+    async def _remove_parts(self, container: Container, *, takes_volumes: bool) -> None:
+        await self._set_state(
+            container,
+            LifeEvent.REMOVAL_BEGUN,
+            removes_volumes=takes_volumes or container.status.removes_volumes,
+        )
         try:
             await self._root_filesystems.remove_rootfs(container.id)
             await trio.to_thread.run_sync(
                 remove_tree, self._directory / container.id, limiter=self._disk
             )
+            if container.status.removes_volumes:
+                await self._volumes.remove_anonymous(
+                    anonymous_names(container.definition), container_id=container.id
+                )
         except (EngineError, OSError) as error:
             await self._set_state(container, LifeEvent.REMOVAL_FAILED, error=str(error))
             raise EngineError(
@@ -120,10 +145,6 @@ class Remover:
         container.tell_removed()
         log.info("container removed", container=container.id)
 
-    async def _set_state(self, container: Container, event: LifeEvent, error: str = "") -> None:
+    async def _set_state(self, container: Container, event: LifeEvent, **changes: Any) -> None:
         state = next_state(container.state, event)
-        if state is container.state:
-            return
-        await self._journal.change_status(
-            container, state=state, error=error or container.status.error
-        )
+        await self._journal.change_status(container, state=state, **changes)

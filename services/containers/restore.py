@@ -31,10 +31,13 @@ from services.containerd import (
     TaskStatus,
 )
 from services.containers.container import Container
+from services.containers.joining import is_joined, needed_ids
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.launch import OWNER_LABEL, endpoints_of
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
+from services.containers.links import Links
 from services.containers.model import State
+from services.containers.mount_sources import MountSources, volume_events
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.restart_policy import starts_with_daemon, wants_restart
@@ -50,6 +53,9 @@ LOOKUPS_AT_ONCE: Final = 16
 STARTS_AT_ONCE: Final = 16
 FREEZES_LIMIT: Final = 1000
 
+NEEDED_LIMIT_S: Final = 30.0
+"""How long a start waits for those of other containers that it needs; they may need each other."""
+
 
 class Restorer:
     """Brings memory, disk and containerd together when the engine starts or its parts restart."""
@@ -64,7 +70,9 @@ class Restorer:
         lives: Lives,
         remover: Remover,
         networks: Networks,
+        sources: MountSources,
         terminals: Terminals,
+        links: Links,
         reclaimer: Reclaimer,
         engine_id: str,
         start: Callable[[Container], Awaitable[None]],
@@ -76,7 +84,9 @@ class Restorer:
         self._lives = lives
         self._remover = remover
         self._networks = networks
+        self._sources = sources
         self._terminals = terminals
+        self._links = links
         self._reclaimer = reclaimer
         self._engine_id = engine_id
         self._start = start
@@ -155,13 +165,11 @@ class Restorer:
                     record = records.get(container.id)
                     nursery.start_soon(self._settle_one, container, record, limit, due)
             await self._reclaimer.reclaim(set(records))
-        limit = trio.CapacityLimiter(STARTS_AT_ONCE)
-        async with trio.open_nursery() as nursery:
-            for container in due:
-                nursery.start_soon(self._start_one, container, limit)
+        await self._start_all(due)
 
     async def _load(self) -> None:
         await self._reclaimer.note_old_streams()
+        await self._sources.reclaim()
         for container in await self._journal.load():
             self._table.add(container)
             self._unsettled.add(container.id)
@@ -265,8 +273,10 @@ class Restorer:
             await self._record_start(container, task, state, record)
         else:
             await self._correct_freeze(container, task)
+        self._sources.adopt(container)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
+        await self._links.tell_parents(container)  # the daemon may have been killed before that
         log.info("container adopted", container=container.id, pid=task.pid)
 
     async def _record_start(
@@ -278,6 +288,7 @@ class Restorer:
         await self._journal.change_status(
             container,
             *network_events(container, endpoints, "connect", time_ns=now_ns),
+            *volume_events(container, "mount", time_ns=now_ns),
             container_event(container, "start", time_ns=now_ns),
             state=state,
             pid=task.pid,
@@ -305,7 +316,8 @@ class Restorer:
         event = container_event(container, "die", attributes, time_ns=now_ns)
         await self._journal.change_status(container, event, **changes)
         for address in addresses:
-            await self._networks.release(container.id, address)
+            held_by_others = is_joined(container.id, self._table)
+            await self._networks.release(container.id, address, held_by_others=held_by_others)
         log.warning("container was gone", container=container.id)
 
     def _is_due(self, container: Container, *, at_start: bool) -> bool:
@@ -324,9 +336,28 @@ class Restorer:
             )
         )
 
-    async def _start_one(self, container: Container, limit: trio.CapacityLimiter) -> None:
+    async def _start_all(self, due: list[Container]) -> None:
+        """Each one after those that it joins or is linked to, if these are started as well."""
+        limit = trio.CapacityLimiter(STARTS_AT_ONCE)
+        tried: dict[str, trio.Event] = {container.id: trio.Event() for container in due}
+        async with trio.open_nursery() as nursery:
+            for container in due:
+                needed = [tried[i] for i in needed_ids(container) if i in tried]
+                nursery.start_soon(self._start_after, container, needed, limit, tried[container.id])
+
+    async def _start_after(
+        self,
+        container: Container,
+        needed: list[trio.Event],
+        limit: trio.CapacityLimiter,
+        tried: trio.Event,
+    ) -> None:
+        with trio.move_on_after(NEEDED_LIMIT_S):
+            for event in needed:
+                await event.wait()
         async with limit:
             try:
                 await self._start(container)
             except EngineError as error:
                 log.error("container not started again", container=container.id, error=str(error))
+        tried.set()

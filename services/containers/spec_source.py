@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -12,10 +14,14 @@ import trio
 
 from services.containerd import Mount
 from services.containers.apparmor import DEFAULT_PROFILE
+from services.containers.cdi import CdiDevices
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
-from services.containers.files import hosts_text, resolv_conf_text, write_files
+from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
+from services.containers.joining import Joined
+from services.containers.links import Linked, Links
 from services.containers.spec import (
+    MountPoint,
     NamespacePaths,
     NetworkFiles,
     SpecDefaults,
@@ -43,6 +49,20 @@ class DefaultProfile(Protocol):
         """Load the default profile unless the kernel has it. Blocks. Raises EngineError."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a run stands on besides its files.
+
+    Without a `sandbox` it is in the network of another container, and has its files. `mounts` are
+    the container's, with their sources.
+    """
+
+    joined: Joined
+    linked: Linked
+    sandbox: Sandbox | None = None
+    mounts: Sequence[MountPoint] = ()
+
+
 class SpecSource:
     """Builds the runtime's documents for containers and their execs."""
 
@@ -55,7 +75,9 @@ class SpecSource:
         dns: Sequence[str],
         dns_search: Sequence[str],
         dns_options: Sequence[str],
+        links: Links,
         apparmor: DefaultProfile,
+        cdi: CdiDevices,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._facts = facts
@@ -64,11 +86,16 @@ class SpecSource:
         self._dns = dns
         self._dns_search = dns_search
         self._dns_options = dns_options
+        self._links = links
         self._apparmor = apparmor
+        self._cdi = cdi
         self._disk = disk
 
     async def container_spec(
-        self, container: Container, sandbox: Sandbox, rootfs: Sequence[Mount]
+        self,
+        container: Container,
+        rootfs: Sequence[Mount],
+        around: Surroundings,
     ) -> bytes:
         """The config.json of a container that is about to start.
 
@@ -76,21 +103,22 @@ class SpecSource:
             InvalidParameter: its user is not in the image, or a setting is impossible.
         """
         return await trio.to_thread.run_sync(
-            partial(self._build, container, sandbox, rootfs), limiter=self._disk
+            partial(self._build, container, rootfs, around), limiter=self._disk
         )
 
     async def exec_process(self, container: Container, config: ExecConfig) -> bytes:
         """The process of an exec, its user looked up in the running container."""
+        link_env = self._links.at_exec(container)
         return await trio.to_thread.run_sync(
-            partial(self._build_exec, container, config), limiter=self._disk
+            partial(self._build_exec, container, config, link_env), limiter=self._disk
         )
 
-    def _build(self, container: Container, sandbox: Sandbox, rootfs: Sequence[Mount]) -> bytes:
+    def _build(self, container: Container, rootfs: Sequence[Mount], around: Surroundings) -> bytes:
         definition = container.definition
         config, host = definition.config, definition.host_config
         accounts = read_account_files(rootfs)
         user = resolve_user(config.user, accounts, host.group_add or ())
-        make_bind_sources(definition.mounts)
+        make_bind_sources(around.mounts)
         inputs = SpecInputs(
             container_id=container.id,
             args=(definition.path, *definition.args),
@@ -98,17 +126,22 @@ class SpecSource:
             host_config=host,
             facts=self._facts,
             user=user,
-            mounts=tuple(definition.mounts),
-            files=self._write_files(container, sandbox),
-            namespaces=NamespacePaths(network=str(sandbox.netns or "")),
+            mounts=tuple(around.mounts),
+            files=self._files(container, around),
+            namespaces=_namespaces(around.sandbox, around.joined),
+            shm_path=around.joined.shm_path,
+            link_env=around.linked.env,
             devices=read_host_devices(host),
             defaults=self._defaults,
         )
         spec = build_spec(inputs)
+        self._cdi.inject(spec, host.device_requests or ())
         self._confine(spec["process"])
         return msgspec.json.encode(spec)
 
-    def _build_exec(self, container: Container, config: ExecConfig) -> bytes:
+    def _build_exec(
+        self, container: Container, config: ExecConfig, link_env: Sequence[str]
+    ) -> bytes:
         definition = container.definition
         accounts = read_account_files_in(Path(f"/proc/{container.status.pid}/root"))
         user = resolve_user(
@@ -128,16 +161,22 @@ class SpecSource:
             tty=config.tty,
             privileged=config.privileged,
             rows_columns=config.console_size or (0, 0),
+            link_env=link_env,
         )
         self._confine(process)
         return msgspec.json.encode(process)
+
+    def _files(self, container: Container, around: Surroundings) -> NetworkFiles:
+        if around.sandbox is None:
+            return files_in(self._directory / around.joined.files_of)
+        return self._write_files(container, around.sandbox, around.linked)
 
     def _confine(self, process: Json) -> None:
         """A profile that the kernel has lost since the start is loaded again, or nothing starts."""
         if process.get("apparmorProfile") == DEFAULT_PROFILE:
             self._apparmor.ensure()
 
-    def _write_files(self, container: Container, sandbox: Sandbox) -> NetworkFiles:
+    def _write_files(self, container: Container, sandbox: Sandbox, linked: Linked) -> NetworkFiles:
         config = container.definition.config
         host = container.definition.host_config
         is_host = sandbox.endpoint.network == "host"
@@ -160,6 +199,7 @@ class SpecSource:
             address=sandbox.endpoint.address,
             extra=host.extra_hosts or (),
             host_gateway=sandbox.endpoint.gateway,
+            linked=[(host.address, host.names) for host in linked.hosts],
         )
         if is_host:
             hosts = Path("/etc/hosts").read_text(errors="replace")
@@ -169,3 +209,9 @@ class SpecSource:
             hosts=hosts,
             resolv_conf=resolv_conf,
         )
+
+
+def _namespaces(sandbox: Sandbox | None, joined: Joined) -> NamespacePaths:
+    if sandbox is None:
+        return joined.namespaces
+    return dataclasses.replace(joined.namespaces, network=str(sandbox.netns or ""))

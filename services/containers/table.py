@@ -17,6 +17,7 @@ class ContainerTable:
         self._by_id: dict[ContainerId, Container] = {}
         self._id_of_name: dict[str, ContainerId] = {}
         self._sorted_ids: list[ContainerId] = []
+        self._linked_by: dict[str, set[ContainerId]] = {}  # ids of those that had links to it
         self.revision = 0
         """Grows whenever a container comes or goes."""
 
@@ -33,6 +34,8 @@ class ContainerTable:
     def find(self, ref: str) -> Container:
         """The container that `ref` names: its id, its name, or a beginning that only its id has.
 
+        "parent/alias" is the container to which the parent has a link of that alias.
+
         Raises:
             NotFound: nothing matches.
             InvalidParameter: several ids begin with `ref`, or it is empty.
@@ -42,7 +45,35 @@ class ContainerTable:
         found = self.get(ref) or self._by_id.get(
             self._id_of_name.get(ref.removeprefix("/"), ContainerId(""))
         )
+        found = found or self._linked(ref.removeprefix("/"))
         return found or self._by_id[self._id_beginning_with(ref)]
+
+    def _linked(self, ref: str) -> Container | None:
+        name, slash, alias = ref.partition("/")
+        parent = self._by_id.get(self._id_of_name.get(name, ContainerId(""))) if slash else None
+        links = parent.definition.links if parent is not None else ()
+        return next((self.get(link.child) for link in links if link.alias == alias), None)
+
+    def parents_of(self, container: Container) -> list[Container]:
+        """The containers that have a link to this one, by name."""
+        ids = self._linked_by.get(container.id, ())
+        parents = (self._by_id[i] for i in ids if i in self._by_id)
+        return sorted(
+            (p for p in parents if any(link.child == container.id for link in p.definition.links)),
+            key=lambda parent: parent.name,
+        )
+
+    def names_of(self, container: Container) -> list[str]:
+        """The name, and the names that links give: all with Docker's slash."""
+        return [
+            f"/{container.name}",
+            *(
+                f"/{parent.name}/{link.alias}"
+                for parent in self.parents_of(container)
+                for link in parent.definition.links
+                if link.child == container.id
+            ),
+        ]
 
     def _id_beginning_with(self, prefix: str) -> ContainerId:
         at = bisect_left(self._sorted_ids, prefix)
@@ -85,6 +116,8 @@ class ContainerTable:
         self.reserve_name(container.name, container.id)
         self._by_id[container.id] = container
         insort(self._sorted_ids, container.id)
+        for link in container.definition.links:
+            self._linked_by.setdefault(link.child, set()).add(container.id)
         self.revision += 1
 
     def remove(self, container: Container) -> None:
@@ -92,5 +125,8 @@ class ContainerTable:
         if self._by_id.pop(container.id, None) is None:
             return
         self.release_name(container.name, container.id)
+        self._linked_by.pop(container.id, None)
+        for link in container.definition.links:
+            self._linked_by.get(link.child, set()).discard(container.id)
         del self._sorted_ids[bisect_left(self._sorted_ids, container.id)]
         self.revision += 1

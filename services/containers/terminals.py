@@ -74,9 +74,12 @@ class Terminals:
         """Where the json-file log lies."""
         return container_directory(self._data_root, container.id) / f"{container.id}-json.log"
 
-    def places(self, container: Container) -> dict[str, str]:
-        """Where the container's files lie on the host, by Docker's names."""
-        files = files_in(container_directory(self._data_root, container.id))
+    def places(self, container: Container, *, files_of: str) -> dict[str, str]:
+        """Where the container's files lie on the host, by Docker's names.
+
+        `files_of` is the id of the container that has the files of its network.
+        """
+        files = files_in(container_directory(self._data_root, files_of))
         has_log = container.definition.log_driver != "none"
         return {
             "ResolvConfPath": files.resolv_conf,

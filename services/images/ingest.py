@@ -23,12 +23,12 @@ from services.errors import InvalidParameter
 from ._groups import single_error
 from ._paths import clean_path, link_target
 from .compression import MAGIC_BYTES, Compression, ExpansionLimits, PlainStream, detect
+from .inbox import Inbox, open_inbox, take_body
 from .oci import MAX_DOCUMENT_BYTES
 from .ports import Body, ContentClient
 from .reference import Digest
 from .tar import CHUNK_BYTES, Entry, EntryType, TarReader
 
-_PIECE_BYTES: Final = 1 << 19  # of the body; crossing into the thread costs more than the copy
 _PIECES_AHEAD: Final = 4
 _MAX_LINKS: Final = 16
 
@@ -121,9 +121,9 @@ async def ingest_archive(
             stays until the lease is deleted.
     """
     archive = ArchiveFiles()
-    send_body, receive_body = trio.open_memory_channel[bytes](_PIECES_AHEAD)
+    send_body, inbox = open_inbox()
     send_pieces, receive_pieces = trio.open_memory_channel[_Piece](_PIECES_AHEAD)
-    scanner = _Scanner(archive, _Inbox(receive_body), send_pieces, limits or ExpansionLimits())
+    scanner = _Scanner(archive, inbox, send_pieces, limits or ExpansionLimits())
 
     async def scan() -> None:
         async with send_pieces:
@@ -131,47 +131,12 @@ async def ingest_archive(
 
     with single_error():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_take_body, body, send_body)
+            nursery.start_soon(take_body, body, send_body)
             nursery.start_soon(scan)
             sink = _ContentSink(archive, content, ref_prefix, progress)
             async with receive_pieces:
                 await sink.store_all(receive_pieces)
     return archive
-
-
-async def _take_body(body: Body, send: trio.MemorySendChannel[bytes]) -> None:
-    """Hand the body on in pieces worth handing on."""
-    async with send:
-        gathered = bytearray()
-        async for data in body:
-            gathered += data
-            if len(gathered) >= _PIECE_BYTES:
-                await send.send(bytes(gathered))
-                gathered.clear()
-        if gathered:
-            await send.send(bytes(gathered))
-
-
-class _Inbox:
-    """The body as a blocking source for the worker thread."""
-
-    def __init__(self, receive: trio.MemoryReceiveChannel[bytes]) -> None:
-        self._receive = receive
-        self._piece = memoryview(b"")
-
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes; b"" at the end. Raises trio.Cancelled with the load."""
-        if not self._piece:
-            self._piece = memoryview(trio.from_thread.run(self._next))
-        data = bytes(self._piece[:size])
-        self._piece = self._piece[size:]
-        return data
-
-    async def _next(self) -> bytes:
-        try:
-            return await self._receive.receive()
-        except trio.EndOfChannel:
-            return b""
 
 
 class _Scanner:
@@ -180,7 +145,7 @@ class _Scanner:
     def __init__(
         self,
         archive: ArchiveFiles,
-        inbox: _Inbox,
+        inbox: Inbox,
         send: trio.MemorySendChannel[_Piece],
         limits: ExpansionLimits,
     ) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from services.errors import InvalidParameter
@@ -25,19 +26,27 @@ MAX_ENTRIES: Final = 200_000
 
 
 class EntryType(enum.Enum):
-    """What an entry is; everything but files and links is told apart only to be passed over."""
+    """What an entry is; `OTHER` is what no file system knows."""
 
     FILE = "file"
     HARD_LINK = "hard link"
     SYMLINK = "symlink"
     DIRECTORY = "directory"
+    CHARACTER_DEVICE = "character device"
+    BLOCK_DEVICE = "block device"
+    FIFO = "fifo"
     OTHER = "other"
 
 
 _TYPES: Final = {
     b"0": EntryType.FILE, b"\0": EntryType.FILE, b"7": EntryType.FILE,
     b"1": EntryType.HARD_LINK, b"2": EntryType.SYMLINK, b"5": EntryType.DIRECTORY,
+    b"3": EntryType.CHARACTER_DEVICE, b"4": EntryType.BLOCK_DEVICE, b"6": EntryType.FIFO,
 }  # fmt: skip
+_DEVICES: Final = frozenset({EntryType.CHARACTER_DEVICE, EntryType.BLOCK_DEVICE})
+_XATTR: Final = "SCHILY.xattr."
+_MAX_ID: Final = 2**32 - 2  # the last one means "leave it"
+_MAX_TIME_S: Final = 2**55
 _SPARSE: Final = b"S"
 
 
@@ -49,6 +58,12 @@ class Entry:
     type: EntryType
     size_bytes: int
     target: str = ""  # of links
+    mode: int = 0o644  # permissions with setuid, setgid and sticky
+    uid: int = 0
+    gid: int = 0
+    mtime_ns: int = 0
+    device: tuple[int, int] = (0, 0)  # major and minor, of devices
+    xattrs: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -64,6 +79,31 @@ class _Overrides:
         if not text.isascii() or not text.isdigit() or len(text) > 18:
             raise InvalidParameter("invalid tar archive: bad size in a pax header")
         return int(text)
+
+    def number(self, key: str, otherwise: int) -> int:
+        text = self.values.get(key)
+        if text is None:
+            return otherwise
+        if not text.isascii() or not text.isdigit() or len(text) > 18:
+            raise InvalidParameter(f"invalid tar archive: bad {key} in a pax header")
+        return int(text)
+
+    def mtime_ns(self, otherwise_s: int) -> int:
+        text = self.values.get("mtime")
+        try:
+            seconds = Decimal(otherwise_s if text is None else text[:40])
+        except InvalidOperation:
+            raise InvalidParameter("invalid tar archive: bad mtime in a pax header") from None
+        if not seconds.is_finite() or abs(seconds) > _MAX_TIME_S:
+            raise InvalidParameter("invalid tar archive: a time is out of range")
+        return min(max(int(seconds * 10**9), -(2**63)), 2**63 - 1)
+
+    def xattrs(self) -> dict[str, bytes]:
+        return {
+            key.removeprefix(_XATTR): value.encode(errors="surrogateescape")
+            for key, value in self.values.items()
+            if key.startswith(_XATTR)
+        }
 
 
 class TarReader:
@@ -122,7 +162,7 @@ class TarReader:
             raise InvalidParameter("invalid tar archive: sparse entries are not accepted")
         kind = _TYPES.get(header[156:157], EntryType.OTHER)
         size = overrides.size_bytes(_number(header[124:136]))
-        if kind in (EntryType.HARD_LINK, EntryType.SYMLINK, EntryType.DIRECTORY):
+        if kind not in (EntryType.FILE, EntryType.OTHER):
             size = 0  # some writers put the target's size there; no data follows
         name = values.get("path") or _ustar_name(header)
         target = values.get("linkpath") or _text(_cut(header[157:257]))
@@ -131,8 +171,23 @@ class TarReader:
                 raise InvalidParameter(
                     f"invalid tar archive: a name is longer than {MAX_NAME_BYTES} bytes"
                 )
+        uid = overrides.number("uid", _number(header[108:116]))
+        gid = overrides.number("gid", _number(header[116:124]))
+        if not (0 <= uid <= _MAX_ID and 0 <= gid <= _MAX_ID):
+            raise InvalidParameter("invalid tar header: a user or group is out of range")
         self._expect_data(size)
-        return Entry(name=name, type=kind, size_bytes=size, target=target)
+        return Entry(
+            name=name,
+            type=kind,
+            size_bytes=size,
+            target=target,
+            mode=_number(header[100:108]) & 0o7777,
+            uid=uid,
+            gid=gid,
+            mtime_ns=overrides.mtime_ns(_number(header[136:148], signed=True)),
+            device=_device(header) if kind in _DEVICES else (0, 0),
+            xattrs=overrides.xattrs(),
+        )
 
     def _read_header(self) -> bytes | None:
         """The next header block; None at the end mark, or where the stream ends between entries."""
@@ -182,8 +237,10 @@ class TarReader:
         return data
 
 
-def _number(text: bytes) -> int:
+def _number(text: bytes, *, signed: bool = False) -> int:
     """A header's number: octal digits, or base 256 when the first bit is set (GNU)."""
+    if text[0] == 0xFF and signed:
+        return int.from_bytes(text, "big", signed=True)
     if text[0] & 0x80:
         value = int.from_bytes(text, "big") & ~(1 << (len(text) * 8 - 1))
         if text[0] == 0xFF or value >= 1 << 63:
@@ -195,6 +252,13 @@ def _number(text: bytes) -> int:
     if digits.strip(b"01234567"):
         raise InvalidParameter("invalid tar header")
     return int(digits, 8)
+
+
+def _device(header: bytes) -> tuple[int, int]:
+    major, minor = _number(header[329:337]), _number(header[337:345])
+    if major >= 1 << 12 or minor >= 1 << 20:  # Linux has no larger ones
+        raise InvalidParameter("invalid tar header: a device number is out of range")
+    return major, minor
 
 
 def _cut(text: bytes) -> bytes:

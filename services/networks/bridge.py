@@ -5,6 +5,7 @@ The functions block for some milliseconds and are called in a thread.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from services.networks.ipam import first_free_pool
-from services.networks.rtnetlink import Batch, open_netlink
+from services.networks.rtnetlink import Batch, NetlinkError, open_netlink
 
 LOOPBACK_INDEX: Final = 1
 CONTAINER_LINK: Final = "eth0"
@@ -98,6 +99,17 @@ def attach(bridge: Bridge, inside: socket.socket, attachment: Attachment) -> Non
         batch = Batch()
         batch.join_bridge(host_link, bridge.index)
         batch.send(outside)
+
+
+def detach(inside: socket.socket) -> None:
+    """Delete the veth pair of the namespace that `inside` is a route socket of, if it has one."""
+    batch = Batch()
+    batch.delete_link(CONTAINER_LINK)
+    try:
+        batch.send(inside)
+    except NetlinkError as error:
+        if error.errno != errno.ENODEV:
+            raise
 
 
 def mac_of(address: IPv4Address) -> bytes:

@@ -37,6 +37,18 @@ def make_namespace(path: Path) -> socket.socket:
         raise
 
 
+def enter_namespace(path: Path) -> socket.socket | None:
+    """A route socket that lives inside the namespace held at `path`; None if none is."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return _in_throwaway_thread(lambda: _join(descriptor))
+    finally:
+        os.close(descriptor)
+
+
 def drop_namespace(path: Path) -> None:
     """Let go of a namespace; the kernel reaps it and its links soon after. Gone already is fine."""
     with suppress(OSError):
@@ -54,6 +66,13 @@ def _unshare_and_hold(path: Path) -> socket.socket:
     _checked(_libc.unshare(CLONE_NEWNET))
     source = b"/proc/thread-self/ns/net"
     _checked(_libc.mount(source, os.fsencode(path), b"none", MS_BIND, None))
+    return open_netlink()
+
+
+def _join(descriptor: int) -> socket.socket | None:
+    """None when it is a file that no namespace was mounted on: a start was cut short."""
+    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+        return None
     return open_netlink()
 
 

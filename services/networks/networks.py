@@ -20,10 +20,23 @@ import trio
 from loguru import logger
 
 from services.errors import InvalidParameter, NotFound, NotSupported, Unavailable
-from services.networks.bridge import Attachment, Bridge, BridgeConfig, attach, ensure_bridge, mac_of
+from services.networks.bridge import (
+    Attachment,
+    Bridge,
+    BridgeConfig,
+    attach,
+    detach,
+    ensure_bridge,
+    mac_of,
+)
 from services.networks.firewall import install_table
 from services.networks.ipam import AddressPool
-from services.networks.netns import drop_namespace, held_namespaces, make_namespace
+from services.networks.netns import (
+    drop_namespace,
+    enter_namespace,
+    held_namespaces,
+    make_namespace,
+)
 
 _T = TypeVar("_T")
 
@@ -189,9 +202,18 @@ class Networks:
             has_namespace()
             await self._in_thread(partial(attach, bridge, inside, attachment))
 
-    async def release(self, container_id: str, address: str) -> None:
-        """Drop a container's namespace, if it has one, and let others have its address."""
-        await self._in_thread(partial(drop_namespace, self._directory / container_id))
+    async def release(
+        self, container_id: str, address: str, *, held_by_others: bool = False
+    ) -> None:
+        """Drop a container's namespace, if it has one, and let others have its address.
+
+        `held_by_others`: other containers may be in the namespace and keep it. Its link is taken
+        away, or it would go on using the address.
+        """
+        path = self._directory / container_id
+        if held_by_others:
+            await self._in_thread(partial(unplug, path))
+        await self._in_thread(partial(drop_namespace, path))
         if address and self._pool is not None:
             self._pool.give_back(IPv4Address(address))
 
@@ -244,6 +266,14 @@ class Networks:
 
     async def _in_thread(self, call: partial[_T]) -> _T:
         return await trio.to_thread.run_sync(call, limiter=self._threads)
+
+
+def unplug(namespace: Path) -> None:
+    """Take the link out of a namespace that may have one. Blocks for about 30 ms."""
+    inside = enter_namespace(namespace)
+    if inside is not None:
+        with inside:
+            detach(inside)
 
 
 def _checked_mac(text: str) -> str:

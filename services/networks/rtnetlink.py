@@ -18,6 +18,7 @@ from typing import Final
 
 NLMSG_ERROR: Final = 2
 RTM_NEWLINK: Final = 16
+RTM_DELLINK: Final = 17
 RTM_NEWADDR: Final = 20
 RTM_NEWROUTE: Final = 24
 REQUEST_ACK: Final = 0x1 | 0x4
@@ -118,6 +119,10 @@ class Batch:
         """Make a link a port of a bridge, and bring it up."""
         body = link_info(up=True) + text(IFLA_IFNAME, name) + number(IFLA_MASTER, bridge)
         self._add(f"put {name} into the bridge", RTM_NEWLINK, 0, body)
+
+    def delete_link(self, name: str) -> None:
+        """Delete a link, and with it the other end of a pair."""
+        self._add(f"delete {name}", RTM_DELLINK, 0, link_info() + text(IFLA_IFNAME, name))
 
     def set_up(self, index: int, name: str) -> None:
         """Bring a link up."""

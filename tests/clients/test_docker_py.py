@@ -472,12 +472,11 @@ def test_errors_have_their_classes(client: Any) -> None:
     ("call", "words"),
     [
         (lambda client: client.images.prune(), "pruning images is not supported yet"),
-        (lambda client: client.volumes.create("v"), "volumes are not supported yet"),
         (lambda client: client.networks.create("n"), "networks other than bridge"),
         (lambda client: client.images.pull("nosuch"), "pulling and importing images"),
         (lambda client: client.df(), "measuring disk usage is not supported yet"),
     ],
-    ids=["prune images", "volume", "network", "pull", "df"],
+    ids=["prune images", "network", "pull", "df"],
 )
 def test_what_is_not_served_is_refused(client: Any, call: Any, words: str) -> None:
     """501, a sentence, and nothing done."""

@@ -34,7 +34,8 @@ NO_JSON: Final = frozenset(
         *("SystemPing", "SystemPingHead", "ContainerLogs", "ContainerAttach", "ContainerStart"),
         *("ContainerStop", "ContainerRestart", "ContainerKill", "ContainerPause"),
         *("ContainerUnpause", "ContainerResize", "ContainerDelete", "ExecStart", "ExecResize"),
-        *("ContainerRename", "ImageTag"),
+        *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
+        *("ContainerArchiveInfo", "PutContainerArchive", "VolumeDelete", "VolumeUpdate"),
     }
 )  # fmt: skip
 """Served, and answering with a stream, a text, or nothing."""
@@ -219,6 +220,8 @@ def walk_containers(stage: Stage, version: str) -> None:
         assert shown["Id"] == container_id
     for name in ("running", "rich", "terminal"):
         stage.check("ContainerTop", f"GET /containers/{name}/top", version=version)
+    # Only rich has changed anything, by the places for its mounts: none is null, as dockerd's.
+    stage.check("ContainerChanges", "GET /containers/rich/changes", version=version)
     for name in ("created", "running", "rich", "paused", "exited"):
         path = f"GET /containers/{name}/stats?stream=0&one-shot=1"
         stage.check("ContainerStats", path, version=version)
@@ -242,9 +245,23 @@ def walk_networks(stage: Stage, version: str) -> None:
     assert list(bridge["Containers"]) == [stage.containers["rich"]]
 
 
-def walk_absent(stage: Stage, version: str) -> None:
-    """VolumeList and PluginList, which are empty."""
+def walk_volumes(stage: Stage, version: str) -> None:
+    """VolumeCreate, VolumeInspect, VolumeList, with and without labels and options."""
+    labels = {"Labels": {"a": "b"}, "DriverOpts": {"type": "tmpfs", "device": "tmpfs"}}
+    for name, more in (("bare", {}), ("rich", labels)):
+        body = {"Name": name, **more}
+        path = "POST /volumes/create"
+        made = stage.check("VolumeCreate", path, body, status=201, version=version)
+        shown = stage.check("VolumeInspect", f"GET /volumes/{name}", version=version)
+        assert shown == made
     stage.check("VolumeList", "GET /volumes", version=version)
+    stage.check("VolumePrune", f"POST /volumes/prune?{LABELLED}", version=version)
+    for name in ("bare", "rich"):
+        stage.do(f"DELETE /volumes/{name}")
+
+
+def walk_absent(stage: Stage, version: str) -> None:
+    """PluginList, which is empty."""
     stage.check("PluginList", "GET /plugins", version=version)
 
 
@@ -255,6 +272,7 @@ WALKS: Final = (
     walk_containers,
     walk_execs,
     walk_networks,
+    walk_volumes,
     walk_absent,
 )
 
@@ -345,11 +363,11 @@ WALKED: Final = frozenset(
         *("SystemVersion", "SystemInfo", "SystemEvents", "VolumeList", "VolumeInspect"),
         *("ImageList", "ImageInspect", "ImageHistory", "ImageDelete", "ImageLoad", "PluginList"),
         *("ContainerList", "ContainerInspect", "ContainerTop", "ContainerWait", "ContainerCreate"),
-        *("ContainerPrune", "ContainerUpdate"),
+        *("ContainerPrune", "ContainerUpdate", "ContainerChanges", "VolumeCreate", "VolumePrune"),
         *("ContainerStats", "ContainerExec", "ExecInspect", "NetworkList", "NetworkInspect"),
     }
 )
-"""Those whose answers the tests above look at. Of VolumeInspect there is but the error."""
+"""Those whose answers the tests above look at."""
 
 
 def test_no_served_operation_is_left_out(definition: Definition) -> None:
@@ -372,5 +390,5 @@ def test_every_operation_has_an_answer(stage: Stage) -> None:
             assert answer.status == 501, operation
             assert operation.method == "HEAD" or answer.message == sentence
         else:
-            assert answer.status in (200, 400, 404), (operation, answer)
+            assert answer.status in (200, 400, 404, 503), (operation, answer)
             assert b"page not found" not in answer.body, operation

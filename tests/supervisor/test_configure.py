@@ -315,7 +315,24 @@ def test_every_reloadable_field_exists(config: Config) -> None:
     assert all(re.fullmatch(r"[a-z_.]+", path) for path in RELOADABLE)
 
 
-@pytest.mark.parametrize("feature", ["containerd-snapshotter=false", "buildkit=true"])
+@pytest.mark.parametrize(
+    ("flags", "directories"),
+    [
+        ((), ("/etc/cdi", "/var/run/cdi")),
+        (("--cdi-spec-dir=/a", "--cdi-spec-dir=/b"), ("/a", "/b")),
+        (("--cdi-spec-dir=",), ()),
+        (("--feature=cdi=false", "--cdi-spec-dir=/a"), ()),
+        (("--feature=cdi=true",), ("/etc/cdi", "/var/run/cdi")),
+    ],
+)
+def test_where_cdi_devices_are_looked_for(
+    flags: tuple[str, ...], directories: tuple[str, ...], config: Config
+) -> None:
+    """In CDI's own folders, in others, or not at all."""
+    assert config.load(*flags).containers.cdi_directories == directories
+
+
+@pytest.mark.parametrize("feature", ["containerd-snapshotter=false", "buildkit=true", "cdi=x"])
 def test_features_that_are_not_there_are_refused(feature: str, tmp_path: Path) -> None:
     """containerd's image store is the only one; of the others none is offered."""
     (tmp_path / "none.json").write_text("{}")

@@ -98,7 +98,13 @@ class Leftovers:
         """Sockets, pidfiles, namespaces, fifos, bundles and containers' folders."""
         exec_root, data_root = self._folder / "exec", self._folder / "data"
         yield from (path for path in (self._folder / "d.sock", self._folder / "pid") if _is(path))
-        for pattern in ("netns/*", "io/*", "containerd/daemon/io.containerd.runtime.v2.task/*/*"):
+        for pattern in (
+            "netns/*",
+            "shm/*",
+            "io/*",
+            "mounts/*",
+            "containerd/daemon/io.containerd.runtime.v2.task/*/*",
+        ):
             yield from exec_root.glob(pattern)
         yield from (data_root / "containers").glob("*")
 

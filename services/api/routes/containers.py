@@ -27,7 +27,7 @@ from services.containers import (
 )
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.spec import parse_signal
-from services.errors import Conflict, InvalidParameter, NotFound, NotSupported
+from services.errors import Conflict, InvalidParameter, NotFound
 
 NO_CONTENT = 204
 CREATED = 201
@@ -127,6 +127,7 @@ class ContainerRoutes:
             container,
             places=places,
             execs=execs,
+            links=self._containers.links.shown(container),
             size=size,
             has_apparmor=self._has_apparmor,
             version=request.api_version,
@@ -209,17 +210,13 @@ class ContainerRoutes:
         """DELETE /containers/{id} (ContainerDelete)."""
         query = current_request().query
         if query.boolean("link"):
-            self._refuse_to_unlink(ref)
+            await self._containers.remove_link(ref)
+            return without_body(NO_CONTENT)
         container = self._containers.find(ref)
-        await self._containers.remove(container, force=query.boolean("force"))
+        await self._containers.remove(
+            container, force=query.boolean("force"), volumes=query.boolean("v")
+        )
         return without_body(NO_CONTENT)
-
-    def _refuse_to_unlink(self, ref: str) -> None:
-        """A link's name is its container's and, after a slash, the alias; there are none yet."""
-        self._containers.find(ref.rpartition("/")[0] or ref)
-        if "/" not in ref.removeprefix("/"):
-            raise Conflict("Conflict, cannot remove the default link name of the container")
-        raise NotSupported("removing a link alone is not supported")
 
 
 def terminal_size(query: Query) -> tuple[int, int]:

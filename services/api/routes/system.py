@@ -23,6 +23,7 @@ from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.system import EngineInfo, LiveValues, info_to_wire, version_to_wire
 from services.api.types.times import rfc3339_nano
 from services.api.wire import encode
+from services.containers.cdi import Listing
 from services.errors import EngineError
 from services.events import EventBus
 
@@ -33,7 +34,7 @@ class SystemRoutes:
     """What the engine says about itself, and its events.
 
     `engine` is called for each request: a reload may have changed it; `warnings` too, for what the
-    engine's parts want people to know.
+    engine's parts want people to know, and in a thread `devices`, which looks for CDI's.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class SystemRoutes:
         images: ImageLister,
         events: EventBus,
         warnings: Callable[[], tuple[str, ...]] = tuple,
+        devices: Callable[[], Listing] = Listing,
     ) -> None:
         self._engine = engine
         self._components = components
@@ -52,6 +54,7 @@ class SystemRoutes:
         self._images = images
         self._events = events
         self._warnings = warnings
+        self._devices = devices
         self._threads = trio.CapacityLimiter(1)
 
     def blueprint(self) -> Blueprint:
@@ -97,6 +100,7 @@ class SystemRoutes:
     async def _live_values(self) -> LiveValues:
         counts = self._containers.count_states()
         images, warnings = await self._count_images()
+        found = await trio.to_thread.run_sync(self._devices, limiter=self._threads)
         return LiveValues(
             containers_running=counts.get("running", 0),
             containers_paused=counts.get("paused", 0),
@@ -106,7 +110,8 @@ class SystemRoutes:
             open_files=await trio.to_thread.run_sync(_count_open_files, limiter=self._threads),
             tasks=trio.lowlevel.current_statistics().tasks_living,
             system_time=rfc3339_nano(time.time_ns()),
-            warnings=(*warnings, *self._warnings()),
+            warnings=(*warnings, *self._warnings(), *found.warnings),
+            cdi_devices=found.devices,
         )
 
     async def _count_images(self) -> tuple[int, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -76,13 +77,21 @@ def health_status(container: Container) -> str:
 
 
 def summary_to_wire(
-    container: Container, *, status: str, image: str, version: ApiVersion = CURRENT
+    container: Container,
+    *,
+    status: str,
+    image: str,
+    names: Sequence[str] = (),
+    version: ApiVersion = CURRENT,
 ) -> dict[str, Any]:
-    """One element of GET /containers/json. `image` is what the image is called now."""
+    """One element of GET /containers/json. `image` is what the image is called now.
+
+    `names` are its own and those that links give it, with Docker's slash; () if there are none.
+    """
     definition = container.definition
     wire = {
         "Id": container.id,
-        "Names": [f"/{definition.name}"],
+        "Names": list(names) or [f"/{definition.name}"],
         "Image": image,
         "ImageID": definition.image_id,
         "ImageManifestDescriptor": _descriptor(container),
@@ -118,11 +127,15 @@ def inspect_to_wire(
     *,
     places: dict[str, str],
     execs: list[str],
+    links: Sequence[str] = (),
     size: Size | None = None,
     has_apparmor: bool = False,
     version: ApiVersion = CURRENT,
 ) -> dict[str, Any]:
-    """The answer of GET /containers/{id}/json. `places` are the paths of the container's files."""
+    """The answer of GET /containers/{id}/json. `places` are the paths of the container's files.
+
+    `links` are "/child:/parent/alias".
+    """
     definition, status = container.definition, container.status
     descriptor = _descriptor(container) if version >= MANIFEST_SINCE else None
     return {
@@ -142,7 +155,7 @@ def inspect_to_wire(
         "ProcessLabel": "",
         "AppArmorProfile": _apparmor_profile(container, has_apparmor),
         "ExecIDs": execs or None,
-        "HostConfig": host_config_to_wire(container),
+        "HostConfig": {**host_config_to_wire(container), "Links": list(links) or None},
         "GraphDriver": {"Name": definition.snapshotter, "Data": {}},
         "Storage": {"RootFS": {"Snapshot": {"Name": definition.snapshotter}}},
         **({"SizeRw": size.written_bytes, "SizeRootFs": size.total_bytes} if size else {}),

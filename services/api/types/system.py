@@ -64,6 +64,7 @@ class EngineInfo:
     init_binary: str = "docker-init"
     seccomp_profile: str = "builtin"
     no_new_privileges: bool = False
+    cdi_directories: tuple[str, ...] = ()
     containerd_address: str = ""
     containerd_namespace: str = "moby"
     plugins_namespace: str = "plugins.moby"
@@ -87,6 +88,7 @@ class LiveValues:
     tasks: int
     system_time: str  # RFC 3339
     warnings: tuple[str, ...] = ()
+    cdi_devices: tuple[str, ...] = ()  # full names
 
 
 def version_to_wire(engine: EngineInfo, components: Sequence[Component]) -> dict[str, Any]:
@@ -133,6 +135,7 @@ def info_to_wire(
         **_host_to_wire(engine.host),
         **_settings_to_wire(engine),
         **_parts_to_wire(engine, components, version),
+        **_devices_to_wire(live, version),
         "Warnings": [*info_warnings(engine.host), *_exposure_warnings(engine), *live.warnings],
     }
     if version < BRIDGE_NF_BELOW:
@@ -224,7 +227,7 @@ def _settings_to_wire(engine: EngineInfo) -> dict[str, Any]:
         "InitBinary": engine.init_binary,
         "DefaultRuntime": engine.default_runtime,
         "GenericResources": [],
-        "CDISpecDirs": [],
+        "CDISpecDirs": list(engine.cdi_directories),
     }
 
 
@@ -235,7 +238,7 @@ def _parts_to_wire(
     wire: dict[str, Any] = {
         "ServerVersion": engine.version,
         "Plugins": {
-            "Volume": [],
+            "Volume": ["local"],
             "Network": list(engine.network_drivers),
             "Authorization": [],
             "Log": list(engine.log_drivers),
@@ -263,9 +266,13 @@ def _parts_to_wire(
         }
     if version >= FIREWALL_SINCE and engine.firewall:
         wire["FirewallBackend"] = {"Driver": engine.firewall}
-    if version >= DEVICES_SINCE:
-        wire["DiscoveredDevices"] = []
     return wire
+
+
+def _devices_to_wire(live: LiveValues, version: ApiVersion) -> dict[str, Any]:
+    if version < DEVICES_SINCE:
+        return {}
+    return {"DiscoveredDevices": [{"Source": "cdi", "ID": name} for name in live.cdi_devices]}
 
 
 def _commits_to_wire(components: Sequence[Component], version: ApiVersion) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from services.containers.spec.bind_sources import (
     make_bind_sources,
     read_mountinfo,
 )
-from services.containers.spec.binds import parse_bind, parse_mount, parse_mounts
+from services.containers.spec.binds import is_valid_mode, parse_bind, parse_mount, parse_mounts
 from services.containers.spec.build import build_spec, cgroups_path
 from services.containers.spec.devices import read_host_devices
 from services.containers.spec.process import build_exec_process
@@ -53,6 +53,7 @@ __all__ = [
     "check_resources",
     "check_restart_policy",
     "container_resources",
+    "is_valid_mode",
     "kernel_cpu_shares",
     "make_bind_sources",
     "normalized_working_dir",

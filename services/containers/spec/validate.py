@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from services.containers.cdi import check_requests
 from services.containers.config import ContainerConfig, HostConfig, RestartPolicy
 from services.containers.spec import modes
 from services.containers.spec.binds import parse_mounts
@@ -152,6 +153,8 @@ def _check_network(config: ContainerConfig, host: HostConfig) -> None:
             f"conflicting options: host type networking can't be used with links. {undefined}"
         )
     shared = modes.shared_container(host.network_mode)
+    if host.network_mode == "container":  # as dockerd: no name of a network
+        shared = ""
     if shared is None:
         return
     if not shared:
@@ -202,13 +205,7 @@ def _check_platform(host: HostConfig, facts: HostFacts, defaults: SpecDefaults) 
     for rule in host.device_cgroup_rules or ():
         parse_device_rule(rule)
     check_sysctls(host)
-    for request in host.device_requests or ():
-        # No driver of device requests is here yet (NVIDIA's, or CDI's specs).
-        groups = " ".join(f"[{' '.join(group)}]" for group in request.capabilities or ())
-        raise InvalidParameter(
-            f"could not select device driver {json.dumps(request.driver)} with capabilities: "
-            f"[{groups}]"
-        )
+    check_requests(host.device_requests or (), has_cdi=defaults.cdi)
     return _warnings(host, facts, defaults)
 
 

@@ -27,6 +27,7 @@ class MountPoint:
     `source` is a host path (bind), or "" until a volume is resolved; `name` and `driver` belong to
     volumes. `mode` is the text of -v's third part. `tmpfs_data` is the comma list of a tmpfs.
     `create_source`: a missing source directory is made by whoever starts the container.
+    `is_anonymous`: the volume was made for this mount, and goes with the container if asked.
     `spec` is the --mount that it came from, if any.
     """
 
@@ -44,6 +45,7 @@ class MountPoint:
     read_only_recursive: bool | None = None  # None: where kernel and runtime can; True: required
     tmpfs_data: str = ""
     subpath: str = ""
+    is_anonymous: bool = False
     spec: Mount | None = None
 
 
@@ -111,7 +113,8 @@ class SpecDefaults:
     `seccomp_profile` is "builtin", "unconfined" or the text of a JSON profile. `apparmor_profile`
     is used where the kernel has AppArmor. `runtimes` are the names that HostConfig.Runtime may
     take. `shm_size_bytes` and the modes fill in what a request leaves out.
-    `recursive_read_only`: the runtime knows the mount option "rro" (runc does since 1.1).
+    `cdi`: requests for devices may name CDI's. `recursive_read_only`: the runtime knows the mount
+    option "rro" (runc does since 1.1).
     """
 
     runtimes: frozenset[str] = frozenset(("runc", "io.containerd.runc.v2"))
@@ -129,6 +132,7 @@ class SpecDefaults:
     cgroupns_mode: str = ""  # "" is private on cgroup v2, host on v1
     data_root: str = ""
     recursive_read_only: bool = True
+    cdi: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

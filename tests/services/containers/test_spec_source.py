@@ -11,12 +11,15 @@ import pytest
 import trio
 
 from services.containers.apparmor import DEFAULT_PROFILE
+from services.containers.cdi import CdiDevices
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
+from services.containers.links import Links
 from services.containers.model import ContainerId, Definition, State, Status
 from services.containers.spec import SpecDefaults, adapt_host_config
 from services.containers.spec_source import SpecSource
+from services.containers.table import ContainerTable
 from services.errors import EngineError
 from services.system import HostFacts
 
@@ -39,6 +42,7 @@ class Kernel:
 
 def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[object]]:
     """A function that builds the process of an exec in a container with these options."""
+    disk = trio.CapacityLimiter(1)
     source = SpecSource(
         facts=FACTS,
         defaults=SpecDefaults(),
@@ -46,8 +50,10 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
         dns=(),
         dns_search=(),
         dns_options=(),
+        links=Links(ContainerTable(), directory=tmp_path, disk=disk),
         apparmor=kernel,
-        disk=trio.CapacityLimiter(1),
+        cdi=CdiDevices(()),
+        disk=disk,
     )
 
     async def build(options: list[str] | None = None, *, privileged: bool = False) -> object:

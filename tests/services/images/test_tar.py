@@ -81,7 +81,7 @@ def test_ustar_prefix_and_links() -> None:
         ("l", EntryType.SYMLINK, "there"),
         ("l", EntryType.HARD_LINK, "there"),
         ("l/", EntryType.DIRECTORY, ""),
-        ("l", EntryType.OTHER, ""),
+        ("l", EntryType.FIFO, ""),
     ]
 
 
