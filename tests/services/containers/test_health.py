@@ -58,7 +58,7 @@ class FakeExec:
     def __init__(self, plan: Plan, config: ExecConfig) -> None:
         self.plan, self.config = plan, config
         self.stdio = self
-        self.ended, self.unwanted = trio.Event(), trio.Event()
+        self.ended, self.end_told, self.unwanted = trio.Event(), trio.Event(), trio.Event()
         self.exit_code: int | None = None
 
     @asynccontextmanager
@@ -76,6 +76,7 @@ class FakeExec:
             await trio.sleep(1000)
         self.exit_code = code
         self.ended.set()
+        self.end_told.set()
 
 
 class Scene:
