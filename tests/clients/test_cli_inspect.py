@@ -31,7 +31,7 @@ def test_formats_sizes_and_types(daemon: Daemon) -> None:
     create(daemon, name="other")
     ran = daemon.docker("inspect", "--format", "{{.Name}} {{.State.Status}}", "box", "other")
     assert ran.text.splitlines() == ["/box created", "/other created"]
-    assert json.loads(daemon.docker("inspect", "-f", "json", "box").text)["Name"] == "/box"
+    assert json.loads(daemon.docker("inspect", "-f", "json", "box").text)[0]["Name"] == "/box"
     sizes = daemon.docker("inspect", "--size", "-f", "{{.SizeRw}} {{.SizeRootFs}}", "box").text
     written, total = map(int, sizes.split())
     assert 0 <= written < 100_000 < total

@@ -49,7 +49,7 @@ def test_detach_keys(daemon: Daemon) -> None:
     with daemon.docker_on_terminal(*command) as terminal:
         terminal.expect("# ")
         terminal.type("\x18q")
-        assert terminal.wait() == 1
+        assert terminal.wait() == 0
     assert state(daemon, "Status") == "running"
 
 

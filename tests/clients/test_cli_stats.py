@@ -48,9 +48,8 @@ def test_stats_of_all(daemon: Daemon) -> None:
     still = create(daemon, name="still")
     command = ("stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}")
     assert [line.split()[0] for line in daemon.docker(*command).text.splitlines()] == [running]
-    shown = dict(
-        line.split(maxsplit=1) for line in daemon.docker(*command, "--all").text.splitlines()
-    )
+    lines = daemon.docker(*command, "--all").text.splitlines()
+    shown = dict(line.split(maxsplit=1) for line in lines)
     assert shown.keys() == {running, still}
     assert shown[still] == "0B / 0B"
     assert "CPU %" in daemon.docker("stats", "--no-stream", "up").text
