@@ -12,6 +12,15 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 
 from services.api.hosts import parse_host
+from services.containers.logs.options import NONE, check_log_config, parse_file_options
+from services.errors import EngineError
+from services.registry.proxies import ProxySettings
+from services.registry.settings import (
+    CERTS_DIR,
+    RegistrySettings,
+    parse_insecure,
+    parse_mirror,
+)
 
 from .configfile import read_config_file
 from .options import OPTIONS, Kind, Option, Value
@@ -82,6 +91,11 @@ def reload(
         live_restore=fresh.live_restore,
         shutdown_timeout_s=fresh.shutdown_timeout_s,
         log=replace(current.log, debug=fresh.log.debug, level=fresh.log.level),
+        registry=replace(
+            fresh.registry,
+            proxies=current.registry.proxies,
+            certs_dirs=current.registry.certs_dirs,
+        ),
     )
     return settings, diff(current, fresh)
 
@@ -195,6 +209,7 @@ def build(
         containerd=_containerd(values),
         containers=_containers(values, runtimes),
         network=_network(values),
+        registry=_registry(values, environment, config_file),
     )
 
 
@@ -248,6 +263,15 @@ def _metrics_address(text: str) -> str:
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise ValueError(f"invalid metrics address {quoted(text)}: too many colons in address")
     return text
+
+
+def _check_log(driver: str, options: dict[str, str]) -> None:
+    try:
+        check_log_config(driver, options)
+        if driver != NONE:
+            parse_file_options(driver, options)
+    except EngineError as error:
+        raise ValueError(f"failed to set log opts: {error}") from error
 
 
 def _log(values: _Merged) -> LogSettings:
@@ -319,11 +343,7 @@ def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefa
             f"--storage-driver={values.text('storage-driver')}: "
             "the only storage driver supported yet is overlayfs"
         )
-    if values.text("log-driver") not in ("json-file", "none"):
-        raise ValueError(
-            f"--log-driver={values.text('log-driver')}: "
-            "the only log drivers supported yet are json-file and none"
-        )
+    _check_log(values.text("log-driver"), dict(values.pairs("log-opt")))
     driver, parent = _cgroup_driver(values.texts("exec-opt")), values.text("cgroup-parent")
     if driver == "systemd" and parent and not _is_slice(parent):
         raise ValueError(
@@ -419,6 +439,43 @@ def _network(values: _Merged) -> NetworkDefaults:
         firewall6=values.switch("ip6tables"),
         userland_proxy=values.switch("userland-proxy"),
     )
+
+
+def _registry(
+    values: _Merged, environment: Mapping[str, str], config_file: Path
+) -> RegistrySettings:
+    networks, hosts = parse_insecure(values.texts("insecure-registry"))
+    downloads, uploads = (
+        values.number(f"max-concurrent-{what}") for what in ("downloads", "uploads")
+    )
+    attempts = values.number("max-download-attempts")
+    if downloads < 0:
+        raise ValueError(f"invalid max concurrent downloads: {downloads}")
+    if uploads < 0:
+        raise ValueError(f"invalid max concurrent uploads: {uploads}")
+    if attempts <= 0:
+        raise ValueError(f"invalid max download attempts: {attempts}")
+    return RegistrySettings(
+        mirrors=tuple(map(parse_mirror, values.texts("registry-mirror"))),
+        insecure_networks=networks,
+        insecure_hosts=hosts,
+        max_downloads=downloads or cast("int", OPTIONS["max-concurrent-downloads"].default),
+        max_uploads=uploads or cast("int", OPTIONS["max-concurrent-uploads"].default),
+        max_attempts=attempts,
+        proxies=ProxySettings(
+            http_proxy=_proxy(values, environment, "http-proxy"),
+            https_proxy=_proxy(values, environment, "https-proxy"),
+            no_proxy=_proxy(values, environment, "no-proxy"),
+        ),
+        # dockerd's folder, and before it one of our own beside the configuration.
+        certs_dirs=(config_file.parent / "certs.d", CERTS_DIR),
+    )
+
+
+def _proxy(values: _Merged, environment: Mapping[str, str], flag: str) -> str:
+    """What the configuration says, else the environment, in either case of letters."""
+    name = flag.replace("-", "_")
+    return values.text(flag) or environment.get(name.upper()) or environment.get(name) or ""
 
 
 def _cidr(flag: str, text: str) -> ipaddress.IPv4Interface | None:

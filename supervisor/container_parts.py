@@ -26,6 +26,7 @@ from services.containers.life import Lives
 from services.containers.links import Links
 from services.containers.mount_sources import MountSources
 from services.containers.oom import OomCounter
+from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
@@ -164,12 +165,15 @@ def build_containers(
             links=links,
             shm=shm,
             engine_id=engine_id,
+            boot_id=facts.boot_id,
             oom_kills=OomCounter(cgroups).kills,
             disk=disk,
         ),
         stopper=stopper,
         runs=runs,
-        health=HealthWatcher(containerd=containerd, journal=journal, execs=execs),
+        health=HealthWatcher(
+            containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
+        ),
         terminals=terminals,
         auto_remove=remover.remove_stopped,
         outlives=lambda: current_settings().live_restore or not is_ending(),
@@ -189,6 +193,7 @@ def build_containers(
         disk=disk,
     )
     sizes = Sizes(containerd.snapshots)
+    updater = Updater(tasks=containerd.tasks, journal=journal, facts=facts)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -202,7 +207,7 @@ def build_containers(
         terminals=terminals,
         links=links,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
-        updater=Updater(tasks=containerd.tasks, journal=journal, facts=facts),
+        updater=updater,
         sizes=sizes,
         pruner=Pruner(
             table=table,
@@ -210,7 +215,8 @@ def build_containers(
             written_bytes=sizes.written_bytes,
             remove=remover.remove,
         ),
-        root_filesystems=images,
+        images=images,
+        volumes=volumes,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -230,13 +236,16 @@ def build_containers(
             networks=networks,
             shm=shm,
             terminals=terminals,
+            probes=OldProbes(containerd),
             root_filesystems=images,
             volumes=volumes,
             directory=directory,
             disk=disk,
         ),
         engine_id=engine_id,
+        boot_id=facts.boot_id,
         start=containers.start,
+        finish_update=updater.finish,
     )
     return containers, running, restorer
 

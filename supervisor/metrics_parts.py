@@ -49,7 +49,14 @@ def build_metrics(
         cpus=facts.ncpu,
         memory_bytes=facts.memory_total_bytes,
     )
-    registry.register(EngineMetrics(engine, containers=containers, events=events))
+    registry.register(
+        EngineMetrics(
+            engine,
+            containers=containers,
+            events=events,
+            logs=containers.terminals.log_counts,
+        )
+    )
     supervision = SupervisionMetrics(reports)
     registry.register(supervision)
     ProcessCollector(registry=registry)

@@ -28,13 +28,14 @@ from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
-from services.containers.restore import Restorer
+from services.containers.restore import TASK_TOPICS, Restorer
 from services.containers.running import Running
 from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import BridgeConfig, Networks
+from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
 from services.volumes import MIGRATION as VOLUMES_MIGRATION
@@ -67,6 +68,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
+    registry: Registry
     volumes: Volumes
     apparmor: AppArmor
     running: Running
@@ -107,6 +109,13 @@ def build_parts(
         events=bus,
         snapshotter=SNAPSHOTTER,
         in_use=lambda image_id: _users_of(table, image_id),
+    )
+    registry = Registry(
+        containerd=containerd,
+        images=images,
+        settings=lambda: current_settings().registry,
+        user_agent=f"Wharfinger/{VERSION}",
+        is_ending=is_ending,
     )
     networks = Networks(
         bridge=_bridge(settings),
@@ -152,6 +161,7 @@ def build_parts(
         images=images,
         containers=containers,
         networks=networks,
+        registry=registry,
         volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,
@@ -159,8 +169,9 @@ def build_parts(
         hosts=settings.api.hosts,
         app_config=app_config,
     )
-    routes = DeferredApp(partial(_build_routes, sources))
-    front = Front(routes, FastRoutes(app_config))
+    fast = FastRoutes(app_config)
+    routes = DeferredApp(partial(_build_routes, sources, fast))
+    front = Front(routes, fast)
     return Parts(
         engine_id=engine_id,
         listeners=listeners,
@@ -173,9 +184,11 @@ def build_parts(
             containerd.connection,
             restorer,
             namespace=settings.containerd.namespace,
+            topics=TASK_TOPICS,
         ),
         images=images,
         networks=networks,
+        registry=registry,
         volumes=volumes,
         apparmor=apparmor,
         running=running,
@@ -254,11 +267,11 @@ def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
     ]
 
 
-def _build_routes(sources: RouteSources) -> ASGIApp:
+def _build_routes(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
     # Imported when the servers already accept: quart takes a fifth of a second.
     from .routes import build_routes_app
 
-    return build_routes_app(sources)
+    return build_routes_app(sources, fast)
 
 
 def _metrics(

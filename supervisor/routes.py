@@ -11,6 +11,7 @@ from services.api.asgi import ASGIApp
 from services.api.components import Components
 from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
+from services.api.fast import FastRoutes
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.container_files import ContainerFileRoutes
@@ -18,27 +19,34 @@ from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
 from services.api.routes.exec import ExecRoutes
+from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
+from services.api.routes.registry import RegistryRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
-from services.api.types.system import EngineInfo, OpenHost
+from services.api.types.system import EngineInfo, KnownRegistries, OpenHost
 from services.networks import Networks
+from services.registry import RegistrySettings
+from services.registry.proxies import masked
 
 from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION, build_id
 
 
-def build_routes_app(sources: RouteSources) -> ASGIApp:
-    """The app behind the front: every operation that the engine offers, and 501 for the others."""
+def build_routes_app(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
+    """The app behind the front: every operation that the engine offers, and 501 for the others.
+
+    What is answered without waiting goes into `fast` as well.
+    """
     return build_routes(
-        [*served_blueprints(sources), unsupported_blueprint()], config=sources.app_config
+        [*served_blueprints(sources, fast), unsupported_blueprint()], config=sources.app_config
     )
 
 
-def served_blueprints(sources: RouteSources) -> list[Blueprint]:
+def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint]:
     """The routes of all operations that the engine offers."""
     containers = sources.containers
     listing = ContainerList(containers.table)
@@ -55,6 +63,7 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
         warnings=lambda: sources.apparmor.warnings,
         devices=sources.cdi.list,
     )
+    registry = RegistryRoutes(sources.registry)
     images = ImageRoutes(
         sources.images,
         snapshots=sources.containerd.snapshots,
@@ -64,19 +73,25 @@ def served_blueprints(sources: RouteSources) -> list[Blueprint]:
     networks = NetworkRoutes(
         sources.networks, bridge=lambda: _bridge(sources.networks), containers=containers.table
     )
+    exec_routes = ExecRoutes(containers)
+    container_routes = ContainerRoutes(
+        containers,
+        listing=listing,
+        images=ContainerImages(sources.images),
+        has_apparmor=sources.facts.apparmor,
+    )
+    container_routes.add_fast(fast)
+    exec_routes.add_fast(fast)
     return [
         system.blueprint(),
         images.blueprint(),
-        ContainerRoutes(
-            containers,
-            listing=listing,
-            images=ContainerImages(sources.images),
-            has_apparmor=sources.facts.apparmor,
-        ).blueprint(),
+        registry.blueprint(),
+        ImageMakingRoutes(containers, sources.images.compose, pull=registry.pull).blueprint(),
+        container_routes.blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
         ContainerFileRoutes(containers).blueprint(),
-        ExecRoutes(containers).blueprint(),
+        exec_routes.blueprint(),
         networks.blueprint(),
         VolumeRoutes(sources.volumes).blueprint(),
         absent_blueprint(),
@@ -92,6 +107,14 @@ def _bridge(networks: Networks) -> BridgeOnHost | None:
         address=networks.bridge_address,
         mtu=config.mtu,
         masquerade=config.masquerade,
+    )
+
+
+def _registries(settings: RegistrySettings) -> KnownRegistries:
+    return KnownRegistries(
+        insecure_networks=tuple(map(str, settings.insecure_networks)),
+        insecure_hosts=tuple(sorted(settings.insecure_hosts)),
+        mirrors=settings.mirrors,
     )
 
 
@@ -123,6 +146,10 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         cdi_directories=sources.cdi.directories,
         containerd_address=str(sources.containerd.address),
         containerd_namespace=sources.containerd.namespace,
+        registries=_registries(settings.registry),
+        http_proxy=masked(settings.registry.proxies.http_proxy),
+        https_proxy=masked(settings.registry.proxies.https_proxy),
+        no_proxy=settings.registry.proxies.no_proxy,
         firewall="nftables" if settings.network.firewall else "",
         open_hosts=tuple(
             OpenHost(address=f"{host.host}:{host.port}", is_encrypted=tls is not None)

@@ -23,6 +23,9 @@ class Images(Protocol):
     async def catalog(self) -> Catalog:
         """All of them. Raises Unavailable while containerd is away."""
 
+    def catalog_at_once(self) -> Catalog | None:
+        """The same without waiting, if that can be."""
+
 
 class ContainerImages:
     """Asks for the catalog; what was found out of one is kept until there is another."""
@@ -38,8 +41,17 @@ class ContainerImages:
                 catalog = await self._images.catalog()
             except EngineError:
                 return self._now
-            if catalog is not self._now.catalog:
-                self._now = ImagesNow(catalog)
+            return self._seen(catalog)
+        return self._now
+
+    def at_once(self) -> ImagesNow | None:
+        """The same without waiting, if that can be."""
+        catalog = self._images.catalog_at_once()
+        return None if catalog is None else self._seen(catalog)
+
+    def _seen(self, catalog: Catalog) -> ImagesNow:
+        if catalog is not self._now.catalog:
+            self._now = ImagesNow(catalog)
         return self._now
 
 

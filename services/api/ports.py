@@ -1,17 +1,29 @@
 """What the routes need of the engine's services, no wider."""
 
 # The contracts stand at the classes that carry them out: services.images, services.containerd,
-# services.containers.
+# services.containers, services.registry.
 # ruff: noqa: D102
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from services.images import Deleted, Image, ImageFilters, Untagged
+from services.errors import EngineError
+from services.images import Deleted, Image, ImageFilters, Reference, Untagged
 from services.images.load import LoadSink
 from services.images.ports import Body
+from services.registry.credentials import Credentials
+from services.registry.progress import Board
+from services.registry.requests import (
+    Distribution,
+    Login,
+    PullRequest,
+    PushRequest,
+    SearchRequest,
+    SearchResult,
+)
 
 
 class ImageLister(Protocol):
@@ -51,3 +63,22 @@ class ContainerCounts(Protocol):
     """How many containers are "running", "paused" and "stopped", by these words."""
 
     def count_states(self) -> Mapping[str, int]: ...
+
+
+class Transfer(Protocol):
+    """A pull or a push under way; `error` stands once the board is closed and it failed."""
+
+    @property
+    def board(self) -> Board: ...
+    @property
+    def error(self) -> EngineError | None: ...
+
+
+class RegistryClient(Protocol):
+    """What is done with registries."""
+
+    def pull(self, request: PullRequest) -> AbstractAsyncContextManager[Transfer]: ...
+    def push(self, request: PushRequest) -> AbstractAsyncContextManager[Transfer]: ...
+    async def login(self, credentials: Credentials) -> Login: ...
+    async def inspect(self, reference: Reference, credentials: Credentials) -> Distribution: ...
+    async def search(self, request: SearchRequest) -> Sequence[SearchResult]: ...

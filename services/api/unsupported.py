@@ -34,21 +34,9 @@ UNSUPPORTED: Final = (
     ),
     *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
     *_table("build sessions are not supported yet", "POST /session"),
-    *_table(
-        "pulling and importing images is not supported yet: load them with docker load",
-        "POST /images/create",
-    ),
-    *_table("pushing images is not supported yet", "POST /images/{name}/push"),
-    *_table("searching a registry is not supported yet", "GET /images/search"),
     *_table("pruning images is not supported yet", "POST /images/prune"),
     *_table("reading attestations is not supported yet", "GET /images/{name}/attestations"),
     *_table("saving images is not supported yet", "GET /images/{name}/get", "GET /images/get"),
-    *_table("committing a container to an image is not supported yet", "POST /commit"),
-    *_table(
-        "asking a registry is not supported yet",
-        "POST /auth",
-        "GET /distribution/{name}/json",
-    ),
     *_table("measuring disk usage is not supported yet", "GET /system/df"),
     *_table(
         "networks other than bridge, host and none are not supported yet",

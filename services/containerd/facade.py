@@ -11,6 +11,7 @@ from .content import Content
 from .diff import Diff
 from .events import Events
 from .images import Images
+from .ingest_files import IngestFiles
 from .introspection import Introspection
 from .leases import Leases
 from .namespaces import Namespaces
@@ -35,6 +36,7 @@ class Containerd:
         self.containers = Containers(self.connection)
         self.tasks = Tasks(self.connection)
         self.content = Content(self.connection)
+        self.ingest_files = IngestFiles(self.introspection, namespace)
         self.images = Images(self.connection)
         self.leases = Leases(self.connection)
         self.snapshots = Snapshots(self.connection, snapshotter)

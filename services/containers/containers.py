@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import trio
 
 from services.containerd import Containerd
 from services.containers.archives import Archives, RootFilesystems
+from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
@@ -28,6 +29,7 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links, split_link_name, unlinked
 from services.containers.logs import Extent, LogReader
 from services.containers.model import State
+from services.containers.mount_sources import VolumeUse
 from services.containers.names import checked_name
 from services.containers.prune import Pruner
 from services.containers.remove import Remover
@@ -49,6 +51,10 @@ from services.errors import (
 
 START_LIMIT_S: Final = 120.0
 OLD_RUN_LIMIT_S: Final = 5.0
+
+
+class ImagesAndRoots(ImageStore, RootFilesystems, Protocol):
+    """What is needed of the images service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +89,8 @@ class Containers:
         updater: Updater,
         sizes: Sizes,
         pruner: Pruner,
-        root_filesystems: RootFilesystems,
+        images: ImagesAndRoots,
+        volumes: VolumeUse,
     ) -> None:
         self._containerd = containerd
         self.table = table
@@ -100,7 +107,14 @@ class Containers:
         self.sizes = sizes
         self.pruner = pruner
         self._updater = updater
-        self.archives = Archives(root_filesystems, self.tell)
+        self.archives = Archives(images, volumes, self.tell)
+        self.committer = Committer(
+            archives=self.archives,
+            images=images,
+            journal=journal,
+            pause=self.pause,
+            unpause=self.unpause,
+        )
 
     def count_states(self) -> dict[str, int]:
         """How many containers are running, paused and stopped; restarting ones count as running."""

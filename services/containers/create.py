@@ -25,8 +25,9 @@ from services.containers.config import ContainerConfig, HostConfig, NetworkingCo
 from services.containers.container import Container
 from services.containers.joining import by_id
 from services.containers.journal import Journal, container_event
+from services.containers.labels import check_labels
 from services.containers.links import resolve_links
-from services.containers.logs import check_json_file_options, parse_json_file_options
+from services.containers.log_choice import check_log
 from services.containers.merge import command_of, merge_image_config
 from services.containers.model import (
     SHORT_ID,
@@ -60,7 +61,6 @@ from services.volumes import Volumes
 
 SNAPSHOT_OWNER_LABEL: Final = "io.wharfinger.container"
 UNDO_LIMIT_S: Final = 20.0
-LOG_DRIVERS: Final = ("json-file", "none")
 
 
 class ImageStore(Protocol):
@@ -180,6 +180,7 @@ class Creator:
         self, request: CreateRequest, image: Image, container_id: ContainerId
     ) -> tuple[Definition, list[str]]:
         config = merge_image_config(request.config, image.config.config)
+        check_labels(config.labels)
         host = by_id(request.host_config, self._table)
         host = adapt_host_config(host, self._facts, self._defaults)
         mode = host.network_mode
@@ -215,6 +216,7 @@ class Creator:
             log_options=options,
             links=links,
         )
+        check_log(definition)
         return definition, warnings
 
     def _with_hostname(
@@ -229,14 +231,8 @@ class Creator:
     def _log_settings(self, host: HostConfig) -> tuple[str, dict[str, str]]:
         """The driver and its options; the daemon's options go with the daemon's driver only."""
         driver = host.log_config.type or self._log_driver
-        if driver not in LOG_DRIVERS:
-            raise NotSupported(f"logging driver {driver} is not supported; use json-file or none")
         inherited = self._log_options if driver == self._log_driver else {}
-        options = {**inherited, **host.log_config.config}
-        if driver == "json-file":
-            check_json_file_options(options)
-            parse_json_file_options(options)  # a log that cannot be written is no container
-        return driver, options
+        return driver, {**inherited, **host.log_config.config}
 
     def _mounts(self, config: ContainerConfig, host: HostConfig) -> list[MountPoint]:
         tmpfs = () if host.tmpfs is msgspec.UNSET else host.tmpfs or ()

@@ -35,8 +35,10 @@ class Exec:
     that does not outlive the engine is killed when its container goes on without the engine.
     """
 
-    def __init__(self, container: Container, config: ExecConfig, stdio: Stdio) -> None:
-        self.id = secrets.token_hex(32)
+    def __init__(
+        self, container: Container, config: ExecConfig, stdio: Stdio, *, exec_id: str = ""
+    ) -> None:
+        self.id = exec_id or secrets.token_hex(32)
         self.container = container
         self.config = config
         self.stdio = stdio
@@ -46,7 +48,6 @@ class Exec:
         self.was_started = False
         self.started = trio.Event()  # or its start has failed
         self.ended = trio.Event()
-        self.end_told = trio.Event()
         self.unwanted = trio.Event()
         self.outlives_engine = True
         self.turns = trio.CapacityLimiter(1)  # its run's, once it is started

@@ -7,7 +7,6 @@ next daemon.
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +19,10 @@ from services.containerd import Containerd, TaskExit
 from services.containers.container import Container
 from services.containers.exec import Exec, ExecConfig
 from services.containers.exec_kill import ExecKiller
+from services.containers.exec_table import ExecTable
 from services.containers.journal import Journal, container_event
 from services.containers.model import State
+from services.containers.probes import probe_folder
 from services.containers.run import Runs
 from services.containers.start_errors import exit_code_of_failed_exec, text_of_failed_start
 from services.containers.stdio import Stdio
@@ -40,9 +41,6 @@ from supervisor.otp.channel import Outcome
 
 log = logger.bind(service="containers")
 
-KEPT_AFTER_END: Final = 1000
-"""Ended execs that can still be inspected, over all containers; the oldest is forgotten first."""
-
 LOST_EXIT_CODE: Final = 137
 
 START_LIMIT_S: Final = 15.0
@@ -50,6 +48,9 @@ RESIZE_LIMIT_S: Final = 10.0
 """How long a resize waits for the start (dockerd's figure)."""
 
 UNDO_LIMIT_S: Final = 5.0
+
+CLEAN_UP_AFTER_S: Final = 0.005
+"""Who was attached asks for the exit code at once: it is answered before the loop cleans up."""
 
 DRAIN_BEFORE_RECORD_S: Final = 3.0
 """How long an attached client that does not read can hold the exit code back."""
@@ -79,7 +80,7 @@ class Execs:
         self._runs = runs
         self._specs = specs
         self._directory = directory
-        self._execs: OrderedDict[str, Exec] = OrderedDict()
+        self._execs = ExecTable()
         self._killer = ExecKiller(containerd)
 
     def find(self, exec_id: str) -> Exec:
@@ -88,19 +89,18 @@ class Execs:
         Raises:
             NotFound: there is none, or its container is gone.
         """
-        try:
-            return self._execs[exec_id]
-        except KeyError:
-            raise NotFound(f"No such exec instance: {exec_id}") from None
+        return self._execs.find(exec_id)
 
     def of(self, container: Container) -> Iterator[Exec]:
         """The execs of one container that have not ended."""
-        return (
-            e for e in self._execs.values() if e.container is container and not e.ended.is_set()
-        )
+        return self._execs.unended(container)
 
-    async def create(self, container: Container, config: ExecConfig) -> Exec:
+    async def create(
+        self, container: Container, config: ExecConfig, *, is_probe: bool = False
+    ) -> Exec:
         """Prepare an exec; nothing runs yet. Source: Engine API, POST /containers/{id}/exec.
+
+        A probe's folder is named so that the next engine can find and kill it, see `probes`.
 
         Raises:
             Conflict: the container does not run, or is paused.
@@ -109,10 +109,9 @@ class Execs:
         if not config.cmd:
             raise InvalidParameter("No exec command specified")
         _check_running(container)
-        exec_ = self._new(container, config)
-        await self._journal.tell(self._event(exec_, "exec_create", with_command=True))
-        self._execs[exec_.id] = exec_
-        self._forget_oldest()
+        exec_ = self._new(container, config, is_probe=is_probe)
+        await self._journal.mention(self._event(exec_, "exec_create", with_command=True))
+        self._execs.add(exec_)
         return exec_
 
     async def start(self, exec_: Exec) -> None:
@@ -132,8 +131,8 @@ class Execs:
             await run.start_exec(exec_.id, lambda **started: self._live(exec_, **started))
         except EngineError as error:
             exec_.exit_code = exit_code_of_failed_exec(str(error))
-            for event in (exec_.started, exec_.ended, exec_.end_told):
-                event.set()
+            exec_.started.set()
+            self._execs.end(exec_)
             await exec_.stdio.close()
             if isinstance(error, (Conflict, DeadlineExceeded, Unavailable)):
                 raise
@@ -168,12 +167,11 @@ class Execs:
 
     def forget(self, container: Container) -> None:
         """The container is gone."""
-        for exec_id in [e.id for e in self._execs.values() if e.container is container]:
-            del self._execs[exec_id]
+        self._execs.forget(container)
 
     def forget_one(self, exec_: Exec) -> None:
         """Nobody will ask for this one any more."""
-        self._execs.pop(exec_.id, None)
+        self._execs.forget_one(exec_)
 
     async def _live(
         self, exec_: Exec, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -193,13 +191,11 @@ class Execs:
                     nursery.start_soon(self._kill_unwanted, exec_)
                     await self._see_exit(exec_, exited)
                     has_ended = True
-                    await self._tell_end(exec_)
                     await exec_.stdio.wait_drained()
                     nursery.cancel_scope.cancel()
         finally:
             if not exec_.ended.is_set():  # nobody follows it any more, nor will the next daemon
                 self._set_ended(exec_, LOST_EXIT_CODE)
-                exec_.end_told.set()  # it never will be
                 with trio.CancelScope(shield=True):
                     await exec_.stdio.close()
         if has_ended:
@@ -211,11 +207,14 @@ class Execs:
         exec_.stdio.process_exited()
         with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
             await exec_.stdio.wait_drained()
-        self._set_ended(exec_, LOST_EXIT_CODE if exit_ is None else exit_.code)
+        code = LOST_EXIT_CODE if exit_ is None else exit_.code
+        # Before what follows from it, such as the health that a probe tells of.
+        await self._journal.mention(self._event(exec_, "exec_die", {"exitCode": str(code)}))
+        self._set_ended(exec_, code)
 
     def _set_ended(self, exec_: Exec, code: int) -> None:
         exec_.exit_code, exec_.is_running = code, False
-        exec_.ended.set()
+        self._execs.end(exec_)
 
     async def _end_with_run(
         self, exec_: Exec, request: StopRequest, leave: Callable[[], None]
@@ -243,13 +242,10 @@ class Execs:
             exited.set(await self._wait_exit(exec_))
 
         container_id, paths = exec_.container.id, exec_.stdio.paths
-        async with trio.open_nursery() as preparing:
-            preparing.start_soon(nursery.start, exec_.stdio.pump)
-            # dockerd's order: before the start, never after a quick one's exec_die.
-            preparing.start_soon(
-                self._journal.tell, self._event(exec_, "exec_start", with_command=True)
-            )
-            process = await self._specs.exec_process(exec_.container, exec_.config)
+        # dockerd's order: before the start, never after a quick one's exec_die.
+        await self._journal.mention(self._event(exec_, "exec_start", with_command=True))
+        await nursery.start(exec_.stdio.pump)
+        process = await self._specs.exec_process(exec_.container, exec_.config)
         tasks = self._containerd.tasks
         try:
             with _start_limit(exec_):
@@ -285,18 +281,10 @@ class Execs:
                 return None
 
     async def _record_end(self, exec_: Exec) -> None:
-        await self._tell_end(exec_)
+        if exec_.stdio.is_attached:
+            await trio.sleep(CLEAN_UP_AFTER_S)
         await self._delete_process(exec_)
         await exec_.stdio.close()
-
-    async def _tell_end(self, exec_: Exec) -> None:
-        """Once; whoever cannot wait for it (a client with all of its output) goes on meanwhile."""
-        if exec_.end_told.is_set():
-            return
-        with trio.CancelScope(shield=True):
-            attributes = {"exitCode": str(exec_.exit_code)}
-            await self._journal.tell(self._event(exec_, "exec_die", attributes))
-            exec_.end_told.set()
 
     async def _delete_process(self, exec_: Exec) -> None:
         try:
@@ -306,22 +294,22 @@ class Execs:
         except EngineError as error:
             log.warning("exec not deleted", exec=exec_.id, error=str(error))
 
-    def _new(self, container: Container, config: ExecConfig) -> Exec:
-        holder: list[Exec] = []
+    def _new(self, container: Container, config: ExecConfig, *, is_probe: bool) -> Exec:
+        exec_id = secrets.token_hex(32)
+        folder = probe_folder(container.id, exec_id) if is_probe else secrets.token_hex(8)
 
         async def close_stdin() -> None:
-            await self._containerd.tasks.close_io(container.id, holder[0].id)
+            await self._containerd.tasks.close_io(container.id, exec_id)
 
         stdio = Stdio(
-            directory=self._directory / secrets.token_hex(8),
+            directory=self._directory / folder,
             tty=config.tty,
             stdin=config.attach_stdin,
             stdin_once=True,
             log=None,
             on_stdin_closed=close_stdin,
         )
-        holder.append(Exec(container, config, stdio))
-        return holder[0]
+        return Exec(container, config, stdio, exec_id=exec_id)
 
     def _event(
         self,
@@ -335,11 +323,6 @@ class Execs:
             program, *arguments = exec_.config.cmd or [""]
             action = f"{action}: {program} {' '.join(arguments)}"
         return container_event(exec_.container, action, {"execID": exec_.id, **(attributes or {})})
-
-    def _forget_oldest(self) -> None:
-        ended = [e.id for e in self._execs.values() if e.ended.is_set()]
-        for exec_id in ended[: max(0, len(ended) - KEPT_AFTER_END)]:
-            del self._execs[exec_id]
 
 
 @contextmanager

@@ -54,6 +54,9 @@ class EventSink(Protocol):
     ) -> Any:
         """Run `change` and store `events` in one transaction; publish them once it is durable."""
 
+    async def commit_soon(self, *events: Event) -> None:
+        """Store and publish events; they need not be durable when this returns."""
+
 
 class Reader(Protocol):
     """What the journal needs of the store."""
@@ -106,17 +109,22 @@ class Journal:
             container.replace(status=status)
 
     async def set_definition(
-        self, container: Container, definition: Definition, *events: Event
+        self, container: Container, definition: Definition, *events: Event, **changes: Any
     ) -> None:
-        """Replace the definition (a rename, an update), on disk and then in memory."""
-        row = (definition.name, _encode(definition), container.id)
-        await self._events.commit(
-            *events,
-            change=lambda db: db.execute(
-                "UPDATE containers SET name = ?, definition = ? WHERE id = ?", row
-            ),
-        )
-        container.replace(definition=definition)
+        """Replace the definition (a rename, an update), on disk and then in memory.
+
+        `changes` are to the status, in the same transaction; see `change_status`.
+        """
+        async with container.writing:
+            status = msgspec.structs.replace(container.status, **changes)
+            row = (definition.name, _encode(definition), _encode(status), container.id)
+            await self._events.commit(
+                *events,
+                change=lambda db: db.execute(
+                    "UPDATE containers SET name = ?, definition = ?, status = ? WHERE id = ?", row
+                ),
+            )
+            container.replace(definition=definition, status=status)
 
     async def delete(self, container_id: ContainerId, *events: Event) -> None:
         """Remove the row."""
@@ -128,6 +136,13 @@ class Journal:
     async def tell(self, *events: Event) -> None:
         """Publish events that no change of a row goes with."""
         await self._events.commit(*events)
+
+    async def mention(self, *events: Event) -> None:
+        """Publish events of what does not outlive the daemon: in order, but not waited for.
+
+        Killed at once, the daemon forgets them together with what they told of.
+        """
+        await self._events.commit_soon(*events)
 
 
 def container_event(

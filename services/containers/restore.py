@@ -6,6 +6,8 @@ running          task has exited        exited with its true code and time
 not running      task has exited        taken away: its exit was recorded before
 any              task never started     taken away
 running          no task                exited 255
+running, before  (not asked)            exited 255
+the last boot
 removing         -                      the removal is finished
 no row           container of ours      killed and taken away
 """
@@ -35,6 +37,7 @@ from services.containers.joining import is_joined, needed_ids
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.launch import OWNER_LABEL, endpoints_of
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
+from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
@@ -52,7 +55,10 @@ log = logger.bind(service="containers")
 LOOKUPS_AT_ONCE: Final = 16
 STARTS_AT_ONCE: Final = 16
 FREEZES_LIMIT: Final = 1000
+COMPARED_LIMIT_S: Final = 3.0
 
+TASK_TOPICS: Final = ("/tasks/oom", "/tasks/paused", "/tasks/resumed")
+"""What of containerd's events `Restorer.task_event` acts on."""
 NEEDED_LIMIT_S: Final = 30.0
 """How long a start waits for those of other containers that it needs; they may need each other."""
 
@@ -75,7 +81,9 @@ class Restorer:
         links: Links,
         reclaimer: Reclaimer,
         engine_id: str,
+        boot_id: str,
         start: Callable[[Container], Awaitable[None]],
+        finish_update: Callable[[Container], Awaitable[None]],
     ) -> None:
         self._containerd = containerd
         self._table = table
@@ -89,22 +97,35 @@ class Restorer:
         self._links = links
         self._reclaimer = reclaimer
         self._engine_id = engine_id
+        self._boot_id = boot_id
         self._start = start
+        self._finish_update = finish_update
         self._is_loaded = False
         self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
         self._settling = trio.Lock()
         self._freezes: trio.MemorySendChannel[Container] | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Load the containers, then settle each one. Started once the API may show them."""
+        """Load the containers, then settle each one.
+
+        Started once the API may show them: when they were compared with containerd, so that no
+        client is told of a container that runs no more; but a shim that is stuck delays that by
+        COMPARED_LIMIT_S at most, and a containerd that is away not at all.
+        """
         if not self._is_loaded:
             await self._load()
         for container in self._table:
             self._adopt_addresses(container)
-        task_status.started()
+        tell = _Once(task_status.started)
+        if not self._containerd.connection.is_ready:
+            tell()  # nothing can be compared, and nobody is to wait for it
         async with trio.open_nursery() as nursery:
             await nursery.start(self._follow_freezes)
-            await self.settle_all()
+            nursery.start_soon(_call_later, COMPARED_LIMIT_S, tell)
+            try:
+                await self.settle_all(tell)
+            finally:
+                tell()  # what is shown is worth more than what is not
             log.info("containers restored", count=len(self._table))
 
     async def reconcile(self) -> None:
@@ -145,15 +166,22 @@ class Restorer:
             log.warning("state not looked at", container=container.id, error=str(error))
 
     async def _correct_freeze(self, container: Container, task: TaskInfo) -> None:
-        frozen = {TaskStatus.PAUSED: State.PAUSED, TaskStatus.RUNNING: State.RUNNING}
-        state = frozen.get(task.status, container.state)
-        if state is not container.state:
-            action = "pause" if state is State.PAUSED else "unpause"
-            event = container_event(container, action)
-            await self._journal.change_status(container, event, state=state)
+        is_frozen = container.state is State.PAUSED
+        if task.status in (TaskStatus.PAUSED, TaskStatus.PAUSING) and not is_frozen:
+            happened = LifeEvent.PAUSED
+        elif task.status is TaskStatus.RUNNING and is_frozen:
+            happened = LifeEvent.RESUMED
+        else:
+            return
+        event = container_event(container, happened.value)
+        state = next_state(container.state, happened)
+        await self._journal.change_status(container, event, state=state)
 
-    async def settle_all(self) -> None:
-        """Compare all containers with containerd, take away what is nobody's, start what is due."""
+    async def settle_all(self, compared: Callable[[], object] = lambda: None) -> None:
+        """Compare all containers with containerd, take away what is nobody's, start what is due.
+
+        `compared` is called when the first of these is done.
+        """
         due: list[Container] = []
         async with self._settling:
             await self._containerd.connection.wait_ready()
@@ -164,6 +192,7 @@ class Restorer:
                 for container in self._table:
                     record = records.get(container.id)
                     nursery.start_soon(self._settle_one, container, record, limit, due)
+            compared()
             await self._reclaimer.reclaim(set(records))
         await self._start_all(due)
 
@@ -209,6 +238,7 @@ class Restorer:
             if self._runs.get(container) is not None or not self._is_known(container):
                 return False
             is_lost = await self._compare(container, record)
+            await self._finish_update(container)
         # One that is being made by `docker run --rm` at this moment has not run yet.
         has_ended = container.state is State.EXITED or (at_start and not container.is_running)
         if has_ended and container.definition.host_config.auto_remove:
@@ -221,6 +251,9 @@ class Restorer:
 
     async def _compare(self, container: Container, record: ContainerRecord | None) -> bool:
         """Make our record agree with containerd; whether the container was lost."""
+        if self._is_of_another_boot(container):
+            await self._record_lost(container)
+            return True  # what containerd may still have of it is reclaimed
         looks_alive = record is not None or container.is_running
         task = await self._task_of(container) if looks_alive else None
         if task is not None and (
@@ -236,6 +269,11 @@ class Restorer:
         if was_running:
             await self._record_lost(container)
         return was_running
+
+    def _is_of_another_boot(self, container: Container) -> bool:
+        """Whether it was to run when the machine went down: whatever has its pid now is not it."""
+        began = container.status.boot_id
+        return container.is_running and began not in ("", self._boot_id)
 
     async def _task_of(self, container: Container) -> TaskInfo | None:
         """None when containerd knows no task.
@@ -267,12 +305,9 @@ class Restorer:
         self, container: Container, task: TaskInfo, record: ContainerRecord | None
     ) -> None:
         """Follow a task that ran while we were away; of one that has ended the exit is heard."""
-        is_paused = task.status in (TaskStatus.PAUSED, TaskStatus.PAUSING)
-        state = State.PAUSED if is_paused else State.RUNNING
         if not container.state.has_task:
-            await self._record_start(container, task, state, record)
-        else:
-            await self._correct_freeze(container, task)
+            await self._record_start(container, task, record)
+        await self._correct_freeze(container, task)
         self._sources.adopt(container)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
@@ -280,7 +315,7 @@ class Restorer:
         log.info("container adopted", container=container.id, pid=task.pid)
 
     async def _record_start(
-        self, container: Container, task: TaskInfo, state: State, record: ContainerRecord | None
+        self, container: Container, task: TaskInfo, record: ContainerRecord | None
     ) -> None:
         """The daemon was killed after the task was started and before that was recorded."""
         endpoints = endpoints_of(record.labels) if record is not None else {}
@@ -290,13 +325,15 @@ class Restorer:
             *network_events(container, endpoints, "connect", time_ns=now_ns),
             *volume_events(container, "mount", time_ns=now_ns),
             container_event(container, "start", time_ns=now_ns),
-            state=state,
+            state=next_state(container.state, LifeEvent.STARTED),
             pid=task.pid,
             exit_code=0,
             error="",
             oom_killed=False,
             started_at_ns=now_ns,
             stopped_by_user=False,
+            failed_health=False,
+            boot_id=self._boot_id,
             runs=container.status.runs + 1,
             networks=endpoints,
         )
@@ -307,9 +344,12 @@ class Restorer:
         was_waiting = container.state is State.RESTARTING
         addresses = [e.ip_address for e in container.status.networks.values()]
         now_ns = time.time_ns()
-        changes: dict[str, Any] = {"state": State.EXITED, "pid": 0, "networks": {}}
+        gone = next_state(container.state, LifeEvent.LOST)
+        changes: dict[str, Any] = {"state": gone, "pid": 0, "networks": {}}
         if was_waiting:
-            await self._journal.change_status(container, **changes)
+            # The restart that was counted has not been made.
+            count = max(0, container.status.restart_count - 1)
+            await self._journal.change_status(container, restart_count=count, **changes)
             return
         changes |= {"exit_code": UNKNOWN_EXIT_CODE, "finished_at_ns": now_ns}
         attributes = {"exitCode": str(UNKNOWN_EXIT_CODE)}
@@ -330,7 +370,7 @@ class Restorer:
             and self._runs.get(container) is None
             and wanted(
                 container.definition.host_config.restart_policy,
-                exit_code=status.exit_code,
+                exit_code=status.failure_code(status.exit_code),
                 restart_count=status.restart_count,
                 stopped_by_user=status.stopped_by_user,
             )
@@ -361,3 +401,20 @@ class Restorer:
             except EngineError as error:
                 log.error("container not started again", container=container.id, error=str(error))
         tried.set()
+
+
+class _Once:
+    """Calls what it was made with when it is called first."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call: Callable[[], object] | None = call
+
+    def __call__(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call()
+
+
+async def _call_later(after_s: float, call: Callable[[], object]) -> None:
+    await trio.sleep(after_s)
+    call()

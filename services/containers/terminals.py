@@ -15,13 +15,21 @@ from services.containerd import Containerd
 from services.containers.container import Container
 from services.containers.files import files_in, remove_tree
 from services.containers.launch import container_directory
+from services.containers.log_choice import log_info, log_path
 from services.containers.logs import (
-    JsonFileLog,
+    FileLog,
+    Format,
+    JsonLines,
+    LocalRecords,
+    LogCounts,
     LogReader,
-    parse_json_file_options,
+    Packer,
+    parse_file_options,
+    read_attributes,
     refuse_reading,
 )
-from services.containers.stdio import Lanes, Stdio
+from services.containers.logs.options import JSON_FILE, NONE
+from services.containers.stdio import Keeper, Lanes, Stdio
 
 
 class Terminals:
@@ -29,6 +37,9 @@ class Terminals:
 
     Attributes:
         directory: where the FIFOs lie, in a folder for each process.
+        log_counts: what all logs together have and lack.
+        packer: compresses rotated files; to be supervised.
+        keeper: holds pipes open while no daemon is there; to be supervised.
     """
 
     def __init__(self, *, containerd: Containerd, data_root: Path, exec_root: Path) -> None:
@@ -36,7 +47,10 @@ class Terminals:
         self._data_root = data_root
         self.directory = exec_root / "io"
         self._streams: dict[str, Stdio] = {}
-        self._logs: dict[str, JsonFileLog] = {}
+        self._logs: dict[str, FileLog] = {}
+        self.log_counts = LogCounts()
+        self.packer = Packer()
+        self.keeper = Keeper(exec_root / "keeper.sock")
         self._lanes = Lanes()
         self._reader_threads = trio.CapacityLimiter(2)
 
@@ -56,23 +70,25 @@ class Terminals:
         log = self.log(container)
         if log is None:
             raise refuse_reading()
-        return LogReader(files=log.files, feed=log.feed, threads=self._reader_threads)
+        return LogReader(
+            files=log.files, feed=log.feed, format=log.format, threads=self._reader_threads
+        )
 
-    def log(self, container: Container) -> JsonFileLog | None:
+    def log(self, container: Container) -> FileLog | None:
         """The container's log, None for the driver `none`."""
         definition = container.definition
-        if definition.log_driver == "none":
+        if definition.log_driver == NONE:
             return None
         found = self._logs.get(container.id)
         if found is None:
-            found = self._logs[container.id] = JsonFileLog(
-                self.log_path(container), parse_json_file_options(definition.log_options)
+            found = self._logs[container.id] = FileLog(
+                self._log_path(container),
+                parse_file_options(definition.log_driver, definition.log_options),
+                self._format(container),
+                counts=self.log_counts,
+                packing=self.packer.add,
             )
         return found
-
-    def log_path(self, container: Container) -> Path:
-        """Where the json-file log lies."""
-        return container_directory(self._data_root, container.id) / f"{container.id}-json.log"
 
     def places(self, container: Container, *, files_of: str) -> dict[str, str]:
         """Where the container's files lie on the host, by Docker's names.
@@ -80,12 +96,13 @@ class Terminals:
         `files_of` is the id of the container that has the files of its network.
         """
         files = files_in(container_directory(self._data_root, files_of))
-        has_log = container.definition.log_driver != "none"
+        # dockerd keeps quiet of the local driver's files, so that nobody reads them but it.
+        is_public = container.definition.log_driver == JSON_FILE
         return {
             "ResolvConfPath": files.resolv_conf,
             "HostnamePath": files.hostname,
             "HostsPath": files.hosts,
-            "LogPath": str(self.log_path(container)) if has_log else "",
+            "LogPath": str(self._log_path(container)) if is_public else "",
         }
 
     def retire_streams(self, container: Container, streams: Stdio) -> None:
@@ -108,8 +125,20 @@ class Terminals:
         remove = partial(remove_tree, self.directory / container.id)
         await trio.to_thread.run_sync(remove, limiter=self._lanes.quiet)
 
+    def _log_path(self, container: Container) -> Path:
+        return log_path(container_directory(self._data_root, container.id), container.definition)
+
+    def _format(self, container: Container) -> Format:
+        if container.definition.log_driver != JSON_FILE:
+            return LocalRecords()
+        info = log_info(container.definition, str(self._log_path(container)))
+        return JsonLines(read_attributes(info))
+
     def _new_streams(self, container: Container) -> Stdio:
         config = container.definition.config
+        log = self.log(container)
+        if log is not None:
+            log.format = self._format(container)  # its name may be another than in the last run
 
         async def close_stdin() -> None:
             await self._containerd.tasks.close_io(container.id)
@@ -119,7 +148,8 @@ class Terminals:
             tty=config.tty,
             stdin=config.open_stdin,
             stdin_once=config.stdin_once,
-            log=self.log(container),
+            log=log,
             on_stdin_closed=close_stdin,
             lanes=self._lanes,
+            keeper=self.keeper,
         )

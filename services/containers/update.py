@@ -1,10 +1,9 @@
 """Changing a container's limits and restart policy, also while it runs.
 
-The kernel is told first and the record is written after it, before the answer. Killed between the
-two, the container runs within limits that no client was told of, and the record has the old ones:
-the next start of the container follows the record, and the same call repeated sets both.
-The other order could leave a record of limits that the kernel refuses. What cannot be recorded
-because the disk refuses is answered with an error, and leaves the same as a kill.
+What is about to be told to the kernel is written down first, as a thing that is under way; then
+the kernel is told, and the definition is written after it, before the answer. The other order could
+leave a definition that the kernel refuses. Killed between the two, the next daemon carries the
+update to its end, so that no container runs within limits that its record does not have.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import trio
+from loguru import logger
 
 from services.containers.config import HostConfig
 from services.containers.container import Container
@@ -28,9 +28,11 @@ from services.containers.spec import (
     container_resources,
     kernel_cpu_shares,
 )
-from services.errors import Conflict, EngineError, NotFound
+from services.errors import Conflict, DeadlineExceeded, EngineError, NotFound, Unavailable
 from services.events import Event
 from services.system import HostFacts
+
+log = logger.bind(service="containers")
 
 LIMITS: Final = (
     "blkio_weight", "cpu_shares", "nano_cpus", "cpu_period", "cpu_quota", "cpu_realtime_period",
@@ -56,13 +58,16 @@ class Tasks(Protocol):
         """Change a task's limits: an OCI `LinuxResources` in JSON. NotFound: there is no task."""
 
 
-class DefinitionJournal(Protocol):
+class UpdateJournal(Protocol):
     """What an update needs of the journal."""
 
+    async def change_status(self, container: Container, *events: Event, **changes: Any) -> None:
+        """Replace some fields of the status, on disk and then in memory."""
+
     async def set_definition(
-        self, container: Container, definition: Definition, *events: Event
+        self, container: Container, definition: Definition, *events: Event, **changes: Any
     ) -> None:
-        """Replace the definition, on disk and then in memory."""
+        """Replace the definition and some fields of the status, on disk and then in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +75,7 @@ class Updater:
     """Changes containers that are there already."""
 
     tasks: Tasks
-    journal: DefinitionJournal
+    journal: UpdateJournal
     facts: HostFacts
 
     async def update(self, container: Container, wanted: HostConfig) -> list[str]:
@@ -97,11 +102,35 @@ class Updater:
             # Once the kernel knows, the record must follow: whoever asked for it may have left.
             with trio.CancelScope(shield=True):
                 if has_limits(wanted) and container.state.has_task:
+                    await self.journal.change_status(container, updating=host)
                     await self._tell_kernel(container, host)
-                definition = msgspec.structs.replace(container.definition, host_config=host)
-                event = container_event(container, "update")
-                await self.journal.set_definition(container, definition, event)
+                await self._record(container, host)
         return warnings
+
+    async def finish(self, container: Container) -> None:
+        """Carry an update to its end that an earlier daemon had begun. The caller has the turn.
+
+        Raises:
+            EngineError: containerd does not answer, or the disk refuses; it is still to be done.
+        """
+        host = container.status.updating
+        if host is None:
+            return
+        try:
+            if container.state.has_task:
+                await self._tell_kernel(container, host)
+        except (Unavailable, DeadlineExceeded):
+            raise
+        except EngineError as error:  # it was never possible: nobody was told that it was
+            log.warning("update given up", container=container.id, error=str(error))
+            await self.journal.change_status(container, updating=None)
+            return
+        await self._record(container, host)
+
+    async def _record(self, container: Container, host: HostConfig) -> None:
+        definition = msgspec.structs.replace(container.definition, host_config=host)
+        event = container_event(container, "update")
+        await self.journal.set_definition(container, definition, event, updating=None)
 
     async def _tell_kernel(self, container: Container, host: HostConfig) -> None:
         """All limits and not only the new ones: the runtime forgets those that it is not told."""
@@ -110,6 +139,8 @@ class Updater:
             with suppress(NotFound):  # it has ended just now; its next start has the limits
                 await self.tasks.update(container.id, msgspec.json.encode(resources))
         except EngineError as error:
+            if not isinstance(error, (Unavailable, DeadlineExceeded)):  # they leave it in doubt
+                await self.journal.change_status(container, updating=None)
             raise type(error)(f"Cannot update container {container.id}: {error}") from error
 
 

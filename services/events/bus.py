@@ -6,10 +6,11 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
+import outcome
 import trio
 from loguru import logger
 
@@ -27,7 +28,13 @@ HISTORY_LIMIT: Final = 100_000  # the newest events, kept on disk
 TRIM_BATCH: Final = 1_000  # the history outgrows its limit by this much before it is trimmed
 RECENT_LIMIT: Final = 2_048  # the newest events, kept in memory for readers that keep up
 GATE_S: Final = 5.0  # how long a new subscriber waits for a bus that has not started yet
+SOON_S: Final = 0.01  # while who caused an event goes on, the disk is not asked
+SOON_LIMIT: Final = 256  # events that wait for that
+END_S: Final = 5.0  # what is still to be stored at the end
 TRIM_PAUSE_S: Final = 10.0  # after a trim that failed, on a full disk for instance
+
+
+log = logger.bind(service="events")
 
 
 class EventStore(Protocol):
@@ -40,6 +47,15 @@ class EventStore(Protocol):
         then: Callable[[R], None] | None = None,
     ) -> R:
         """Durable when it returns; `then` is called in the order of commits."""
+        ...
+
+    def write_later(
+        self,
+        closure: Callable[[sqlite3.Connection], R],
+        *,
+        settled: Callable[[outcome.Maybe[R]], None],
+    ) -> bool:
+        """The same without waiting; False when it is not taken."""
         ...
 
     async def read(self, closure: Callable[[sqlite3.Connection], R]) -> R:
@@ -74,6 +90,9 @@ class EventBus:
         self._readers = trio.lowlevel.ParkingLot()
         self._started = trio.Event()
         self._trim_wanted = trio.Event()
+        self._soon: list[Event] = []  # to be stored with the next commit, or after SOON_S
+        self._soon_wanted = trio.Event()
+        self._unsettled = 0  # of those, how many writes are under way
         self._subscribers = 0
         self._published = 0
 
@@ -81,14 +100,56 @@ class EventBus:
         """Take up the numbering, then keep the history within its limit until cancelled."""
         self._take_up(await self._store.read(history.bounds))
         self._started.set()
-        task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_trimmed)
+                task_status.started()
+                while True:
+                    await self._soon_wanted.wait()
+                    await trio.sleep(SOON_S)
+                    self._soon_wanted = trio.Event()
+                    await self._store_soon()
+        finally:
+            with trio.move_on_after(END_S, shield=True), suppress(EngineError):
+                await self._settle()
+
+    async def _settle(self) -> None:
+        """Have stored and told whatever was caused until now."""
+        if self._soon or self._unsettled:
+            await self.commit()
+
+    async def _store_soon(self) -> None:
+        """Have what waits stored before anything that is committed from now on."""
+        if not self._soon:
+            return
+        apply: Callable[[sqlite3.Connection], tuple[None, list[Event]]]
+        apply = partial(_store, tuple(self._soon), None)
+        self._soon.clear()
+        self._unsettled += 1
+        if not self._store.write_later(apply, settled=self._settle_soon):
+            try:
+                with trio.CancelScope(shield=True):  # they are others', who do not wait
+                    await self._store.write(apply, then=self._tell)
+            except EngineError as error:
+                log.error("events lost", error=str(error))
+            finally:
+                self._unsettled -= 1
+
+    def _settle_soon(self, result: outcome.Maybe[tuple[None, list[Event]]]) -> None:
+        self._unsettled -= 1
+        if isinstance(result, outcome.Error):
+            log.error("events lost", error=str(result.error))
+        else:
+            self._tell(result.value)
+
+    async def _keep_trimmed(self) -> None:
         while True:
             await self._trim_wanted.wait()
             self._trim_wanted = trio.Event()
             try:
                 await self._trim()
             except EngineError as error:
-                logger.bind(service="events").warning("history not trimmed", error=str(error))
+                log.warning("history not trimmed", error=str(error))
                 await trio.sleep(TRIM_PAUSE_S)
                 self._trim_wanted.set()
 
@@ -102,12 +163,20 @@ class EventBus:
         have happened or neither. See `Store.write` for what `change` may do and what is raised.
         """
 
-        def apply(connection: sqlite3.Connection) -> tuple[T | None, list[Event]]:
-            result = change(connection) if change is not None else None
-            return result, history.append(connection, events)
-
-        result, _ = await self._store.write(apply, then=self._tell)
+        await self._store_soon()
+        result, _ = await self._store.write(partial(_store, events, change), then=self._tell)
         return result
+
+    async def commit_soon(self, *events: Event) -> None:
+        """As `commit`, within SOON_S, for events of what is not kept itself.
+
+        Their order among all events is that of the calls. Waits only when the store is behind.
+        """
+        self._soon += events
+        if len(self._soon) > SOON_LIMIT:
+            await self.commit()
+        else:
+            self._soon_wanted.set()
 
     @asynccontextmanager
     async def subscribe(
@@ -131,6 +200,7 @@ class EventBus:
             await self._started.wait()
         if scope.cancelled_caught:
             raise Unavailable("the event history is being opened")
+        await self._settle()  # what was caused before is there to be read
         self._subscribers += 1
         try:
             with Subscription(
@@ -212,3 +282,12 @@ class EventBus:
         while (below := self._tail - self._history_limit + 1) > self._oldest:
             dropped = partial(history.trim, below_seq=below, limit=TRIM_BATCH)
             self._oldest = (await self._store.write(dropped)).oldest
+
+
+def _store(
+    events: tuple[Event, ...],
+    change: Callable[[sqlite3.Connection], T] | None,
+    connection: sqlite3.Connection,
+) -> tuple[T | None, list[Event]]:
+    result = change(connection) if change is not None else None
+    return result, history.append(connection, events)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -66,12 +66,14 @@ class EventStream(Generic[Envelope]):
         handler: TaskEventHandler[Envelope],
         *,
         namespace: str,
+        topics: Sequence[str],
     ) -> None:
+        """`topics` are containerd's, such as /tasks/oom; nothing else is heard of."""
         self._source = source
         self._gate = gate
         self._handler = handler
-        # All that happens to tasks: create, start, exit, oom, exec-started, paused, delete, ...
-        self._filter = f'namespace=="{namespace}",topic~="^/tasks/"'
+        # No others: each exec has four, and their reading would be a good part of what it costs.
+        self._filters = [f'namespace=="{namespace}",topic=="{topic}"' for topic in topics]
         self._reconciled = trio.Event()
         self._failures = 0  # since the last subscription that came as far as reconciling
 
@@ -105,7 +107,7 @@ class EventStream(Generic[Envelope]):
 
     async def _follow(self) -> None:
         """One subscription, from looking around to its end."""
-        async with self._source.subscribe(self._filter) as events:
+        async with self._source.subscribe(*self._filters) as events:
             await self._handler.reconcile()
             self._reconciled.set()
             self._failures = 0

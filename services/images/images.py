@@ -20,6 +20,7 @@ from services.errors import DeadlineExceeded, EngineError, InvalidParameter, Not
 from services.events import Event
 
 from .catalog import Catalog, Match, find
+from .compose import Composer, Recipe
 from .filters import ImageFilters, select
 from .index import ImageIndex
 from .leases import WorkingLeases
@@ -32,7 +33,7 @@ from .ports import Body, ContainerdClient, EventSink, ImageUsers
 from .reference import Reference, parse_reference
 from .removal import Removal, plan_removal
 from .survey import Surveyor
-from .unpack import Unpacker
+from .unpack import Unpacker, UnpackSteps
 
 LABEL_ROOT: Final = "containerd.io/gc.root"
 TIDY_EVERY_S: Final = 30.0
@@ -86,6 +87,12 @@ class Images:
             host=host,
             limiter=trio.CapacityLimiter(MAX_LOADS),
         )
+        self._composer = Composer(
+            containerd=containerd,
+            unpacker=self._unpacker,
+            leases=self._leases,
+            limiter=trio.CapacityLimiter(MAX_LOADS),
+        )
         self._names = ImageNames(containerd.images)
         self._changing = trio.Lock()
 
@@ -125,6 +132,50 @@ class Images:
     async def catalog(self) -> Catalog:
         """All images, as of a moment ago: what tells a name's image without another wait."""
         return await self._index.current()
+
+    def catalog_at_once(self) -> Catalog | None:
+        """The same if it can be had without asking containerd."""
+        return self._index.at_once()
+
+    async def unpack(
+        self,
+        config: OciDescriptor,
+        layers: Sequence[OciDescriptor],
+        diff_ids: Sequence[str],
+        *,
+        lease_id: str,
+        steps: UnpackSteps | None = None,
+    ) -> None:
+        """Make snapshots of an image's layers, whose blobs are here or come: see `Unpacker`."""
+        await self._unpacker.unpack(config, layers, diff_ids, lease_id=lease_id, steps=steps)
+
+    async def name_pulled(self, reference: Reference, target: OciDescriptor) -> None:
+        """Let `reference`, from a registry, mean `target`, all of which is here."""
+        async with self._changing:
+            with _carried_through(f"naming {reference}"):
+                await self._names.give(reference, target)
+                await self._index.current(fresh=True)
+                await self._tell_transfer("pull", reference)
+
+    async def tell_pushed(self, reference: Reference) -> None:
+        """Say that the image of this name is in its registry now."""
+        await self._tell_transfer("push", reference)
+
+    async def compose(self, recipe: Recipe, reference: Reference | None, action: str) -> ImageId:
+        """Make an image (`docker commit`, `docker import`) and name it, if `reference` is given.
+
+        `action` is the event that tells of it. Cancelled or failed, nothing is made.
+
+        Raises:
+            InvalidParameter: the layer is no tar.
+        """
+
+        async def name(target: OciDescriptor) -> None:
+            references = () if reference is None else (reference,)
+            await self._name_made(target, references, action)
+
+        target = await self._composer.compose(recipe, name)
+        return ImageId(target.digest)
 
     async def list(self, filters: ImageFilters = _ALL) -> Sequence[Image]:
         """The images that `filters` let through, newest first.
@@ -228,6 +279,12 @@ class Images:
             return find(await self._index.current(fresh=True), ref)
 
     async def _name_loaded(self, target: OciDescriptor, references: Sequence[Reference]) -> None:
+        await self._name_made(target, references, "load")
+
+    async def _name_made(
+        self, target: OciDescriptor, references: Sequence[Reference], action: str
+    ) -> None:
+        """Let an image that is whole be seen, under its names or without one."""
         async with self._changing:
             with _carried_through(f"naming {target.digest}"):
                 for reference in references:
@@ -237,7 +294,7 @@ class Images:
                 catalog = await self._index.current(fresh=True)
                 image = catalog.by_id.get(ImageId(target.digest))
                 if image is not None:
-                    await self._tell(image, "load", image.id)
+                    await self._tell(image, action, image.id)
 
     async def _keep_nameless(self, target: OciDescriptor) -> None:
         catalog = await self._index.current(fresh=True)
@@ -256,6 +313,20 @@ class Images:
         if removal.deletes_image:
             await self._tell(image, "delete", image.id)
         await self._index.current(fresh=True)
+
+    async def _tell_transfer(self, action: str, reference: Reference) -> None:
+        """dockerd's event of a pull or push: its actor is the name."""
+        image = (await self._index.current()).by_name.get(str(reference))
+        labels = {} if image is None else image.labels
+        await self._events.commit(
+            Event(
+                type="image",
+                action=action,
+                actor_id=reference.familiar,
+                attributes={**labels, "name": reference.familiar_name},
+                time_ns=time.time_ns(),
+            )
+        )
 
     async def _tell(self, image: Image, action: str, name: str) -> None:
         await self._events.commit(

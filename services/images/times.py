@@ -25,3 +25,10 @@ def parse_rfc3339_ns(text: str | None) -> int | None:
         return None
     fraction = (match["fraction"] or "")[:9].ljust(9, "0")
     return (instant - _EPOCH) // timedelta(seconds=1) * 1_000_000_000 + int(fraction)
+
+
+def rfc3339_ns(at_ns: int) -> str:
+    """Nanoseconds since the epoch as an image's documents have them, in UTC."""
+    seconds, fraction = divmod(at_ns, 10**9)
+    moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{moment}.{fraction:09d}Z"

@@ -51,6 +51,30 @@ class EventCounts(Protocol):
         ...
 
 
+class LogCounts(Protocol):
+    """What the metrics need of the containers' logs. Totals since the daemon started."""
+
+    @property
+    def written_lines(self) -> int:
+        """Lines that are in a log."""
+        ...
+
+    @property
+    def written_bytes(self) -> int:
+        """Of output, that are in a log."""
+        ...
+
+    @property
+    def dropped_lines(self) -> int:
+        """Lines that should be in a log and are not."""
+        ...
+
+    @property
+    def dropped_bytes(self) -> int:
+        """Of output, that should be in a log and are not."""
+        ...
+
+
 class EngineMetrics(Collector):
     """To be registered with the registry that a MetricsServer serves.
 
@@ -58,9 +82,15 @@ class EngineMetrics(Collector):
     """
 
     def __init__(
-        self, facts: EngineFacts, *, containers: ContainerCounts, events: EventCounts
+        self,
+        facts: EngineFacts,
+        *,
+        containers: ContainerCounts,
+        events: EventCounts,
+        logs: LogCounts,
     ) -> None:
         self._facts = facts
+        self._logs = logs
         self._containers = containers
         self._events = events
 
@@ -86,6 +116,18 @@ class EngineMetrics(Collector):
             "The number of current subscribers to events",
             value=self._events.subscribers,
         )
+        yield from self._log_totals()
+
+    def _log_totals(self) -> Iterator[Metric]:
+        """Not dockerd's, which counts calls that failed."""
+        logs = self._logs
+        for name, help_text, value in (
+            ("written_lines", "The number of lines that were logged", logs.written_lines),
+            ("written_bytes", "The bytes of output that were logged", logs.written_bytes),
+            ("dropped_lines", "The number of lines that were not logged", logs.dropped_lines),
+            ("dropped_bytes", "The bytes of output that were not logged", logs.dropped_bytes),
+        ):
+            yield CounterMetricFamily(f"wharfinger_logs_{name}", help_text, value=value)
 
     def _info(self) -> Metric:
         facts = self._facts

@@ -140,6 +140,30 @@ class Store:
 
         return cast("T", await trio.lowlevel.wait_task_rescheduled(abort))
 
+    def write_later(
+        self,
+        closure: Callable[[sqlite3.Connection], T],
+        *,
+        settled: Callable[[outcome.Maybe[T]], None],
+    ) -> bool:
+        """As `write` for what nobody waits for; False when there is no place for it just now.
+
+        It is in the same order as other writes; `settled` hears how it ended, as `then` would.
+        """
+        if self._open is None:
+            return False
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            return False
+
+        def settle(result: Outcome) -> None:
+            self._places.release()
+            settled(cast("outcome.Maybe[T]", self._finished(None, result)))
+
+        self._open.writer.submit(Job(closure, settle))
+        return True
+
     async def read(self, closure: Callable[[sqlite3.Connection], T]) -> T:
         """What `closure` returns, run in a thread on one snapshot that holds all finished writes.
 
@@ -163,11 +187,14 @@ class Store:
         self, task: trio.lowlevel.Task, then: Callable[[T], None] | None, result: Outcome
     ) -> None:
         self._places.release()
+        trio.lowlevel.reschedule(task, self._finished(then, result))
+
+    def _finished(self, then: Callable[[T], None] | None, result: Outcome) -> Outcome:
         if isinstance(result, outcome.Error):
-            result = outcome.Error(self._explain(result.error))
-        elif then is not None:
-            result = outcome.capture(_call_then, then, cast("T", result.value))
-        trio.lowlevel.reschedule(task, result)
+            return outcome.Error(self._explain(result.error))
+        if then is not None:
+            return outcome.capture(_call_then, then, cast("T", result.value))
+        return result
 
     def _explain(self, error: BaseException) -> BaseException:
         code: int = getattr(error, "sqlite_errorcode", 0)

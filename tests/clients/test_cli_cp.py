@@ -95,6 +95,23 @@ def test_a_read_only_root(daemon: Daemon, tmp_path: Path) -> None:
     assert (status.st_uid, status.st_gid) == (12, 34)
 
 
+def test_volumes(daemon: Daemon, tmp_path: Path) -> None:
+    """Also of a container that never ran, and one that is mounted only while somebody needs it."""
+    (tmp_path / "f").write_text("x")
+    options = ("-o", "type=tmpfs", "-o", "device=tmpfs")
+    daemon.docker("volume", "create", "plain")
+    daemon.docker("volume", "create", "memory", "-d", "local", *options)
+    mounts = ("-v", "plain:/plain", "-v", "memory:/memory:ro")
+    daemon.docker("create", "--name", "box", *NONE, *mounts, "busybox", "ls", "/plain")
+    daemon.docker("cp", str(tmp_path / "f"), "box:/plain")
+    assert copied(daemon, "/memory") == ["memory"]
+    ran = daemon.docker("cp", str(tmp_path / "f"), "box:/memory", code=1)
+    assert "mounted volume is marked read-only" in ran.error_text
+    assert daemon.docker("start", "-a", "box").text == "f"
+    daemon.docker("rm", "box")
+    daemon.docker("volume", "rm", "plain", "memory")
+
+
 def test_docker_py(daemon: Daemon) -> None:
     """get_archive with its header, put_archive, and that events tell of both."""
     container = daemon.client().containers.create("busybox", "true", network_mode="none")

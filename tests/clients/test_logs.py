@@ -81,6 +81,56 @@ def test_logs_go_with_the_none_driver(daemon: Daemon) -> None:
     assert "configured logging driver does not support reading" in ran.error_text
 
 
+def test_local_driver(daemon: Daemon) -> None:
+    """Read like any other, pieces of long lines too; where its files lie is not told."""
+    script = "head -c 40000 /dev/zero | tr '\\0' x; echo; echo end"
+    start(daemon, script, "--log-driver", "local", "--log-opt", "max-size=1m")
+    daemon.docker("wait", "box")
+    assert daemon.docker("logs", "box").out == b"x" * 40000 + b"\nend\n"
+    assert daemon.docker("logs", "--tail", "1", "box").text == "end"
+    stamped = daemon.docker("logs", "-t", "--details", "--tail", "1", "box").text
+    assert re.fullmatch(rf"{STAMP}  end", stamped)
+    assert daemon.docker("inspect", "box", "-f", "[{{.LogPath}}]").text == "[]"
+    folder = daemon.data_root / "containers" / daemon.docker("ps", "-aq", "--no-trunc").text
+    assert [path.name for path in (folder / "local-logs").iterdir()] == ["container.log"]
+
+
+def test_details_are_what_the_options_name(daemon: Daemon) -> None:
+    """Labels, variables and the tag, and the name that the container had when it started."""
+    options = (
+        *("--label", "a=1", "--label", "b.c=2 3", "-e", "X=y", "--log-opt", "labels=a,zz"),
+        *(
+            "--log-opt",
+            "labels-regex=^b",
+            "--log-opt",
+            "env=X",
+            "--log-opt",
+            "tag={{.Name}}/{{.ID}}",
+        ),
+    )
+    command = ("busybox", "sh", "-c", "echo hi")
+    box = daemon.docker("create", "--name", "crate", *NONE, *options, *command).text
+    daemon.docker("rename", "crate", "box")
+    daemon.docker("start", "-a", "box")
+    expected = f"X=y,a=1,b.c=2+3,tag=box%2F{box[:12]} hi"
+    assert daemon.docker("logs", "--details", "box").text == expected
+
+
+def test_logs_that_cannot_be(daemon: Daemon) -> None:
+    """dockerd's words at the create; nothing is made."""
+    for options, told in (
+        (("--log-driver", "foo"), 'error looking up logging plugin foo: plugin "foo" not found'),
+        (("--log-driver", "syslog"), "logging driver syslog is not supported"),
+        (("--log-opt", "x=y"), "unknown log opt 'x' for json-file log driver"),
+        (("--log-opt", "mode=x"), "logger: logging mode not supported: x"),
+        (("--log-opt", "labels-regex=("), "error parsing regexp: missing closing ): `(`"),
+        (("--log-opt", "tag={{.X}}"), "can't evaluate field X in type *logger.Info"),
+    ):
+        ran = daemon.docker("create", *NONE, *options, "busybox", code=1)
+        assert told in ran.error_text
+    assert daemon.docker("ps", "-aq").text == ""
+
+
 def test_attach_shows_what_comes(daemon: Daemon) -> None:
     """attach starts at now, carries both streams, and ends with the container's status."""
     script = "trap 'echo out; echo err >&2; exit 6' TERM; echo up; while :; do sleep 0.05; done"

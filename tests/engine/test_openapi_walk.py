@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,8 +19,11 @@ import pytest
 from services.api.unsupported import UNSUPPORTED
 from tests.compatibility_doc import plain, served_operations
 from tests.services.api.openapi import Definition, require_definition
+from tests.services.images.archives import tar_of
+from tests.support.broken_http import Fault, fault_proxy
 from tests.support.daemon import Daemon, image_archive, wait_until
 from tests.support.http import Answer
+from tests.support.registry import DOCKER_LAYER, running_registry
 
 pytestmark = pytest.mark.engine
 
@@ -35,7 +39,8 @@ NO_JSON: Final = frozenset(
         *("ContainerStop", "ContainerRestart", "ContainerKill", "ContainerPause"),
         *("ContainerUnpause", "ContainerResize", "ContainerDelete", "ExecStart", "ExecResize"),
         *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
-        *("ContainerArchiveInfo", "PutContainerArchive", "VolumeDelete", "VolumeUpdate"),
+        *("ContainerArchiveInfo", "PutContainerArchive", "ImageCreate", "ImageCommit"),
+        *("VolumeDelete", "VolumeUpdate", "ImagePush"),
     }
 )  # fmt: skip
 """Served, and answering with a stream, a text, or nothing."""
@@ -265,6 +270,36 @@ def walk_absent(stage: Stage, version: str) -> None:
     stage.check("PluginList", "GET /plugins", version=version)
 
 
+def walk_registry(stage: Stage, version: str) -> None:
+    """SystemAuth, DistributionInspect, ImageSearch; the lines of ImageCreate and ImagePush."""
+    if shutil.which("docker-registry") is None:
+        return
+    with (
+        running_registry(stage.daemon.folder / f"registry-{version}") as registry,
+        fault_proxy(registry.host) as index,
+    ):
+        layer = tar_of({"file": b"x" * 3_000_000})
+        registry.put_image("walked", "1", [(DOCKER_LAYER, layer, layer)])
+        name = f"{registry.host}/walked"
+        stage.check("SystemAuth", "POST /auth", {"serveraddress": registry.host}, version=version)
+        path = f"GET /distribution/{name}:1/json"
+        stage.check("DistributionInspect", path, version=version)
+        found = b'{"results":[{"name":"a","star_count":1}]}'
+        index.judge = lambda _seen, _before: Fault(status=200, body=found)
+        path = f"GET /images/search?term={index.host}/a"
+        stage.check("ImageSearch", path, version=version)
+        for path in (f"/images/create?fromImage={name}&tag=1", f"/images/{name}/push?tag=1"):
+            answer = stage.daemon.http(
+                "POST", f"/v{version}{path}", headers={"X-Registry-Auth": "e30="}
+            )
+            assert answer.status == 200, answer
+            for line in answer.json_lines():
+                stage.definition.validate_as(
+                    "CreateImageInfo" if "create" in path else "PushImageInfo", line
+                )
+        stage.do(f"DELETE /images/{name}:1")
+
+
 WALKS: Final = (
     walk_system,
     walk_events,
@@ -274,6 +309,7 @@ WALKS: Final = (
     walk_networks,
     walk_volumes,
     walk_absent,
+    walk_registry,
 )
 
 
@@ -364,6 +400,7 @@ WALKED: Final = frozenset(
         *("ImageList", "ImageInspect", "ImageHistory", "ImageDelete", "ImageLoad", "PluginList"),
         *("ContainerList", "ContainerInspect", "ContainerTop", "ContainerWait", "ContainerCreate"),
         *("ContainerPrune", "ContainerUpdate", "ContainerChanges", "VolumeCreate", "VolumePrune"),
+        *("SystemAuth", "DistributionInspect", "ImageSearch"),
         *("ContainerStats", "ContainerExec", "ExecInspect", "NetworkList", "NetworkInspect"),
     }
 )
@@ -381,6 +418,8 @@ def test_every_operation_has_an_answer(stage: Stage) -> None:
     """Served, or refused with its sentence: no operation of the definition is an unknown page."""
     sentences = {(row.method, row.path): row.sentence for row in UNSUPPORTED}
     for operation in stage.definition.operations():
+        if operation.id in ("SystemAuth", "DistributionInspect"):  # would ask Docker Hub
+            continue
         # An unknown name is nobody's; `until` ends what would otherwise go on.
         query = LABELLED if operation.path.endswith("/prune") else "until=1"
         path = re.sub(r"\{[^}]*\}", "nosuch", operation.path) + f"?{query}"

@@ -24,6 +24,8 @@ PARTS = [
     "root/events/stream",
     "root/engine/images",
     "root/engine/networks",
+    "root/engine/keeper",
+    "root/engine/packer",
     "root/engine/containers/restore",
     "root/faces/metrics",
 ]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.support.daemon import ROOT, Daemon, require_engine
+from tests.support.faults import FaultPoint
 from tests.support.leftovers import Bridge
 
 
@@ -38,20 +40,30 @@ class CrashableDaemon(Daemon):
         ]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=ROOT,
+                env=self.process_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         self._wait_answering()
 
+    def process_environment(self) -> dict[str, str]:
+        """The daemon's own environment."""
+        return dict(os.environ)
+
     def tree(self) -> dict[str, tuple[str, int]]:
         """State and number of restarts of every child, by its path."""
-        return {path: (state, restarts) for path, state, restarts in self._ask(do="tree")}
+        return {path: (state, restarts) for path, state, restarts in self.ask(do="tree")}
 
     def crash(self, path: str) -> None:
         """Throw an exception into the child at `path`; return when that incarnation has ended."""
-        answer = self._ask(do="crash", path=path)
+        answer = self.ask(do="crash", path=path)
         assert answer == {}, answer
 
-    def _ask(self, **request: str) -> Any:
+    def ask(self, **request: str) -> Any:
+        """One request through the back door, and its answer."""
         with socket.socket(socket.AF_UNIX) as door:
             door.settimeout(30)
             door.connect(str(self.door))
@@ -64,14 +76,62 @@ class CrashableDaemon(Daemon):
             return json.loads(answer)
 
 
+@dataclass(slots=True)
+class FaultableDaemon(CrashableDaemon):
+    """A `CrashableDaemon` that dies at a fault point, see `faults`.
+
+    Attributes:
+        point_at_start: where the next start dies, if anywhere.
+    """
+
+    point_at_start: FaultPoint | None = None
+
+    def process_environment(self) -> dict[str, str]:
+        """With what the back door is told of fault points."""
+        environment = dict(os.environ) | {"FAULT_ROOTS": f"{self.data_root}:{self.exec_root}"}
+        if self.point_at_start is not None:
+            environment["FAULT_POINT"] = str(self.point_at_start)
+        return environment
+
+    def arm(self, point: FaultPoint | None) -> None:
+        """Count steps from now on, and die at `point`."""
+        self.ask(do="arm", point="" if point is None else str(point))
+
+    def steps(self) -> tuple[list[str], float]:
+        """The labels of the steps since it was armed or started; seconds since the last one."""
+        labels, age_s = self.ask(do="steps")
+        return labels, age_s
+
+    def census(self) -> dict[str, Any]:
+        """What there is of containers in the daemon's memory and in containerd."""
+        found: dict[str, Any] = self.ask(do="census")
+        return found
+
+
+DaemonT = TypeVar("DaemonT", bound=CrashableDaemon)
+
+
 @contextmanager
 def crashable_daemon(*flags: str) -> Iterator[CrashableDaemon]:
     """As `running_daemon`, with a back door."""
+    with _running(CrashableDaemon, flags) as daemon:
+        yield daemon
+
+
+@contextmanager
+def faultable_daemon(*flags: str) -> Iterator[FaultableDaemon]:
+    """As `crashable_daemon`, with fault points."""
+    with _running(FaultableDaemon, flags) as daemon:
+        yield daemon
+
+
+@contextmanager
+def _running(kind: type[DaemonT], flags: Sequence[str]) -> Iterator[DaemonT]:
     require_engine()
     folder = Path(tempfile.mkdtemp(prefix="wf", dir="/tmp"))
     (folder / "config").mkdir()
     (folder / "daemon.json").write_text("{}")
-    daemon = CrashableDaemon(folder=folder, bridge=Bridge.make(), flags=flags)
+    daemon = kind(folder=folder, bridge=Bridge.make(), flags=flags)
     try:
         daemon.start()
         daemon.load_image()

@@ -3,22 +3,34 @@
 One JSON object a line on the socket, one a line back. `{"do": "tree"}` answers with every child as
 `[path, state, restarts]`; `{"do": "crash", "path": p}` throws an exception into the child's own
 task, wherever that waits, and answers once that incarnation has ended.
+
+With FAULT_ROOTS in the environment (paths, with colons between) its steps are counted, see
+`faults`; at FAULT_POINT, if that is set, it dies. `{"do": "arm", "point": p}` begins to count anew,
+with another point or with none (""); `{"do": "steps"}` answers with the labels since then and with
+how long ago the last one was. `{"do": "census"}` tells what there is of containers, of whatever
+kind, in the daemon's memory and in containerd.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any, NoReturn, cast
 
 import trio
 from trio import socket as trio_socket
 
+from services.containerd import SnapshotKind
 from supervisor import daemon
 from supervisor.__main__ import main
 from supervisor.otp import Supervisor
 from supervisor.otp.child import Child
+from supervisor.parts import Parts
+from tests.support import faults
+from tests.support.faults import FaultPoint, Faults
 
 LIMIT_S = 20.0
 AGAIN_S = 3.0
@@ -31,9 +43,11 @@ class Injected(Exception):
 class Door:
     """Serves the control socket while the daemon runs."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, counted: Faults | None) -> None:
         self._path = path
+        self._faults = counted
         self.root: Supervisor | None = None
+        self.parts: Parts | None = None
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -55,6 +69,18 @@ class Door:
 
     async def _answer(self, request: dict[str, Any]) -> object:
         assert self.root is not None
+        match request["do"]:
+            case "arm":
+                assert self._faults is not None
+                point = request["point"]
+                self._faults.begin(FaultPoint.parse(point) if point else None)
+                return {}
+            case "steps":
+                assert self._faults is not None
+                return [self._faults.steps, time.monotonic() - self._faults.last_at]
+            case "census":
+                assert self.parts is not None
+                return await _census(self.parts)
         if request["do"] == "tree":
             return [
                 [node.path, node.state.value, node.restarts] for node in self.root.tree().walk()
@@ -65,6 +91,21 @@ class Door:
         except (LookupError, trio.TooSlowError) as error:
             return {"error": repr(error)}
         return {}
+
+
+async def _census(parts: Parts) -> dict[str, Any]:
+    containerd, pool = parts.containerd, parts.networks._pool
+    active = [s for s in await containerd.snapshots.list() if s.kind is SnapshotKind.ACTIVE]
+    return {
+        "records": [record.id for record in await containerd.containers.list()],
+        "tasks": {t.id: [t.status.name, t.pid] for t in await containerd.tasks.list()},
+        "leases": [lease.id for lease in await containerd.leases.list()],
+        "snapshots": [snapshot.name for snapshot in active],
+        # The network's own, its gateway's and the broadcast address are always taken.
+        "addresses": 0 if pool is None else len(pool._taken) - 3,
+        "runs": sorted(parts.restorer._runs._runs),
+        "streams": sorted(parts.containers.terminals._streams),
+    }
 
 
 def _children(root: Supervisor) -> Iterator[Child]:
@@ -103,6 +144,7 @@ def install(door: Door) -> None:
 
     def root_tree(*args: Any, **kwargs: Any) -> Supervisor:
         door.root = build(*args, **kwargs)
+        door.parts = args[0]
         return door.root
 
     async def run_beside_door(self: daemon.Daemon) -> int:
@@ -116,6 +158,17 @@ def install(door: Door) -> None:
     daemon.Daemon.run = run_beside_door  # type: ignore[method-assign]
 
 
+def counted_faults() -> Faults | None:
+    """What the environment asks for, installed."""
+    roots = os.environ.get("FAULT_ROOTS")
+    if not roots:
+        return None
+    point = os.environ.get("FAULT_POINT")
+    counted = Faults(FaultPoint.parse(point) if point else None, roots.split(":"))
+    faults.install(counted)
+    return counted
+
+
 if __name__ == "__main__":
-    install(Door(sys.argv.pop(1)))
+    install(Door(sys.argv.pop(1), counted_faults()))
     main()

@@ -72,7 +72,7 @@ class Leftovers:
             *(f"left running: {pid} {_command(pid)}" for pid in self._processes()),
             *(f"left mounted: {mount}" for mount in self._mounts()),
             *(f"left on the bridge: {link}" for link in self._bridge.links()),
-            *(f"left in cgroups: {path}" for path in _cgroups_of(container_ids)),
+            *(f"left in cgroups: {path}" for path in cgroups_of(container_ids)),
             *(f"left on disk: {path}" for path in self._files()),
         ]
 
@@ -91,8 +91,10 @@ class Leftovers:
                     yield int(entry.name)
 
     def _mounts(self) -> list[str]:
+        """Not the data folder itself: a test may give it a disk of its own."""
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        return [mount for mount in mounts if mount.startswith(f"{self._folder}/")]
+        inside = f"{self._folder}/"
+        return [m for m in mounts if m.startswith(inside) and m != f"{inside}data"]
 
     def _files(self) -> Iterator[Path]:
         """Sockets, pidfiles, namespaces, fifos, bundles and containers' folders."""
@@ -110,6 +112,12 @@ class Leftovers:
 
     def sweep(self) -> None:
         """Take away whatever there is, in whatever state."""
+        self.end_all()
+        self._bridge.remove()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def end_all(self) -> None:
+        """End the processes and let go of the mounts, as a machine does that goes down."""
         deadline = time.monotonic() + SETTLE_S
         while left := list(self._processes()):
             for pid in left:
@@ -120,8 +128,6 @@ class Leftovers:
             time.sleep(0.05)
         for mount in reversed(self._mounts()):
             _try("umount", "--lazy", mount)
-        self._bridge.remove()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _is(path: Path) -> bool:
@@ -134,7 +140,8 @@ def _command(pid: int) -> str:
     return ""
 
 
-def _cgroups_of(container_ids: Set[str]) -> Iterator[Path]:
+def cgroups_of(container_ids: Set[str]) -> Iterator[Path]:
+    """The control groups of containers, in every hierarchy."""
     for folder in [*CGROUPS.glob("docker"), *CGROUPS.glob("*/docker")]:
         yield from (path for path in folder.iterdir() if path.name in container_ids)
 

@@ -6,7 +6,7 @@ from services.api.wire import decode
 from services.errors import InvalidParameter
 from services.images import Platform
 from services.images.oci import OciPlatform
-from services.images.platform import normalise
+from services.images.platform import host_platform, normalise, parse_specifier
 
 
 def parse_platform(text: str) -> Platform:
@@ -27,3 +27,13 @@ def parse_platform(text: str) -> Platform:
     if not platform.os or not platform.architecture:
         raise InvalidParameter("both OS and Architecture must be provided")
     return normalise(platform.os, platform.architecture, platform.variant)
+
+
+def parse_import_platform(text: str) -> Platform:
+    """A platform as people write it: "linux/arm64/v8", or the machine's own system with an
+    architecture of its own.
+
+    Raises:
+        InvalidParameter: it is none. Source: containerd's platforms.Parse.
+    """
+    return parse_specifier(text, host_platform())

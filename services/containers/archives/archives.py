@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -23,8 +24,10 @@ import trio
 from services.containerd import Mount
 from services.containers.container import Container
 from services.containers.model import State
+from services.containers.mount_sources import VolumeUse
 from services.containers.spec import resolve_user
 from services.containers.spec.account_files import read_account_files_in
+from services.containers.volume_points import volume_names
 from services.errors import (
     Conflict,
     EngineError,
@@ -37,7 +40,7 @@ from services.images.compression import ExpansionLimits, PlainStream
 from services.images.inbox import open_inbox, take_body
 from services.images.ports import Body
 
-from .changes import Change, Trees, changes
+from .changes import Change, Trees, changes, has_changes
 from .pack import pack
 from .root import PLACE, Root
 from .stat import PathStat, absolute, base_name, followed, stat_path
@@ -56,6 +59,7 @@ T = TypeVar("T")
 
 THREADS: Final = 8
 PIECES_AHEAD: Final = 4
+CLEANUP_S: Final = 10.0
 _DRAIN_BYTES: Final = 1 << 20
 
 Tell = Callable[[Container, str], Awaitable[None]]
@@ -89,8 +93,9 @@ class CopyOut:
 class Archives:
     """The files of containers, running or not."""
 
-    def __init__(self, root_filesystems: RootFilesystems, tell: Tell) -> None:
+    def __init__(self, root_filesystems: RootFilesystems, volumes: VolumeUse, tell: Tell) -> None:
         self._root_filesystems = root_filesystems
+        self._volumes = volumes
         self._tell = tell
         self._threads = trio.CapacityLimiter(THREADS)
 
@@ -167,6 +172,10 @@ class Archives:
             await self._run(partial(changes, trees, found.append))
         return found
 
+    async def has_changes(self, trees: Trees) -> bool:
+        """Whether anything differs, of views that are open."""
+        return await self._run(partial(has_changes, trees))
+
     @asynccontextmanager
     async def compared(self, container: Container) -> AsyncIterator[Trees]:
         """The three views of a container's files that tell what it has changed."""
@@ -220,8 +229,24 @@ class Archives:
                 opening = partial(open_running, container.status.pid, container.id)
             else:
                 mounts = await self._root_filesystems.rootfs_mounts(container.id)
+                await stack.enter_async_context(self._mounted(container))
                 opening = partial(open_to_write, mounts, container.definition.mounts)
             yield await stack.enter_async_context(self._opened(opening))
+
+    @asynccontextmanager
+    async def _mounted(self, container: Container) -> AsyncIterator[None]:
+        """The volumes of a container that does not run, mounted for the time of the block."""
+        names = volume_names(container.definition)
+        if not names:
+            yield
+            return
+        holder = f"{container.id} copy {secrets.token_hex(4)}"  # it may start meanwhile
+        try:
+            await self._volumes.acquire(holder, names)
+            yield
+        finally:
+            with trio.move_on_after(CLEANUP_S, shield=True):
+                await self._volumes.release(holder)
 
     @asynccontextmanager
     async def _sent(

@@ -77,6 +77,23 @@ def changes(trees: Trees, visit: Visit) -> None:
     _Comparison(trees, visit).compare(top, open_beneath(trees.upper, "."), lower, whole=False)
 
 
+class _OneIsEnough(Exception):
+    """A change was found."""
+
+
+def has_changes(trees: Trees) -> bool:
+    """Whether there is any; ends with the first."""
+
+    def stop(_change: Change) -> None:
+        raise _OneIsEnough
+
+    try:
+        changes(trees, stop)
+    except _OneIsEnough:
+        return True
+    return False
+
+
 @dataclass(slots=True, kw_only=True)
 class _Directory:
     """One that is being compared. It is told of before the first change in it."""

@@ -86,13 +86,13 @@ class Packer:
             self._link_or_size(info, status)
             if value := _capability(found):
                 info.pax_headers = {"SCHILY.xattr.security.capability": value}
-        self._put(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+        self.put(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
         if info.type == tarfile.REGTYPE and info.size:
             self._copy(found, info.size)
 
     def end(self) -> None:
         """The end mark, and what has not been sent."""
-        self._put(_END)
+        self.put(_END)
         self._flush()
 
     def _add_child(self, directory: int, child: str, name: str, depth: int) -> None:
@@ -125,12 +125,13 @@ class Packer:
                 data = os.read(file, min(PIECE_BYTES, left))
                 data = data or bytes(min(PIECE_BYTES, left))  # cut off meanwhile
                 left -= len(data)
-                self._put(data)
+                self.put(data)
         finally:
             os.close(file)
-        self._put(bytes(-size % tarfile.BLOCKSIZE))
+        self.put(bytes(-size % tarfile.BLOCKSIZE))
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
+        """Bytes of the archive that are made elsewhere: whole blocks."""
         if not self._held and len(data) >= PIECE_BYTES:
             self.send(data)
             return

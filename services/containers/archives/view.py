@@ -201,7 +201,7 @@ def _mount_overlay(
 
 def _bind(libc: ctypes.CDLL, root: Root, point: MountPoint) -> None:
     """Show a mount of the container where it will be; the place is made if it is missing."""
-    source = os.open(point.source, PLACE)
+    source = _source(point)
     try:
         target = _place_for(root, point.destination, wants_directory=is_directory(source))
         try:
@@ -219,6 +219,19 @@ def _bind(libc: ctypes.CDLL, root: Root, point: MountPoint) -> None:
         with root.opened(point.destination) as mounted:  # the mount now, not what it covers
             flags = _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _INERT
             _mount(libc, "none", f"/proc/self/fd/{mounted}", flags=flags)
+
+
+def _source(point: MountPoint) -> int:
+    """What is mounted: a path of the host, or a part of a volume, no link leading out of it."""
+    try:
+        if not point.subpath:
+            return os.open(point.source, PLACE)
+        with open_directory(point.source) as volume:
+            return volume.open(point.subpath)
+    except OSError as error:
+        raise EngineError(
+            f"cannot mount {point.source} at {point.destination}: {error.strerror}"
+        ) from error
 
 
 def _place_for(root: Root, path: str, *, wants_directory: bool) -> int:

@@ -3,29 +3,60 @@
 `x.log` is being written, `x.log.1` is the one before it, and so on; an old one may be compressed
 (`x.log.1.gz`). A generation is a number that a file keeps while it is renamed: readers name the
 file that they are in by it. Generations count from 0 at the oldest file found by `scan`.
+
+A file that a follower has still to read is kept beyond its time, under a name of its own
+(`.x.log.held.7`), as long as all such files together stay within HELD_BYTES.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
-import shutil
+import re
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+from services.containers.logs.packed import Contents, pack, read_contents
+
+HELD_BYTES: Final = 64 * 1024 * 1024
 _MODE: Final = 0o640  # dockerd's
 
 
-class LogFiles:
-    """Names, renames and opens. Called from worker threads; the lock covers renames only."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A generation's file to read. Compressed: forwards only, and `contents` of the header."""
 
-    def __init__(self, path: Path, *, max_files: int) -> None:
+    file: BinaryIO
+    contents: Contents | None = None
+
+    @property
+    def packed(self) -> bool:
+        """Is it compressed?"""
+        return self.contents is not None
+
+
+class LogFiles:
+    """Names, renames and opens. Called from worker threads; the lock covers renames only.
+
+    Attributes:
+        generation: of the file being written.
+        unread: files that had to go although a follower had not read them yet.
+    """
+
+    def __init__(self, path: Path, *, max_files: int, held_bytes: int = HELD_BYTES) -> None:
         self.path = path
+        self.generation = 0
+        self.unread = 0
         self._max_files = max_files
+        self._held_limit = held_bytes
         self._lock = threading.Lock()
         self._scanned = False
-        self.generation = 0  # of the file being written
+        self._packable = -1  # the newest generation that may be compressed
+        self._followers: dict[object, int] = {}
+        self._held: dict[int, Path] = {}
 
     def scan(self) -> None:
         """Find out what is there, once, and mend what a kill cut short. Before anything else."""
@@ -45,25 +76,45 @@ class LogFiles:
         with self._lock:
             if not self.path.exists():  # a rotation that went no further
                 return
+            self._hold_back(self._max_files - 1)
             if self._max_files == 1:
                 # Never unlink first: the new file must not get the old one's inode number.
-                fresh = self.path.with_name(f".{self.path.name}.new")
+                fresh = self._aside("new")
                 os.close(os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE))
                 fresh.replace(self.path)
             for age in range(self._max_files - 1, 0, -1):
                 self._age_one(age)
             self.generation += 1
 
-    def compress_previous(self) -> None:
-        """Replace `x.log.1` by `x.log.1.gz`, whole or not at all."""
-        source = self._name(1)
-        packed = source.with_name(f"{source.name}.gz")
-        temporary = source.with_name(f".{packed.name}.tmp")
-        with source.open("rb") as plain, gzip.open(temporary, "wb", compresslevel=6) as target:
-            shutil.copyfileobj(plain, target, 256 * 1024)
+    def allow_packing(self) -> None:
+        """Every file but the newest may be compressed from now on."""
         with self._lock:
-            temporary.replace(packed)
-            source.unlink(missing_ok=True)
+            self._packable = self.generation - 1
+
+    def pack_one(
+        self, describe: Callable[[BinaryIO], Contents], checkpoint: Callable[[], object]
+    ) -> bool:
+        """Compress one file that may be, whole or not at all; False: there is none.
+
+        Renames go on meanwhile. One call at a time; what `checkpoint` raises ends it.
+        """
+        with self._lock:
+            generation = self._next_to_pack()
+            if generation is None:
+                return False
+            source = self._name(self.generation - generation).open("rb")
+        temporary = self._aside(f"{generation}.gz.tmp")
+        try:
+            with source, temporary.open("wb") as target:
+                contents = describe(source)
+                source.seek(0)
+                pack(source, target, contents, checkpoint)
+                target.flush()
+                os.fsync(target.fileno())  # or a crash of the machine may leave neither
+            self._replace_by_packed(generation, temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
 
     def previous_inode(self) -> int | None:
         """The inode of `x.log.1`, uncompressed; None without it."""
@@ -75,17 +126,32 @@ class LogFiles:
     def oldest(self) -> int:
         """The generation of the oldest file there is."""
         with self._lock:
-            return max(0, self.generation - self._oldest_age())
+            return self._oldest()
 
-    def open(self, generation: int) -> tuple[BinaryIO, bool] | None:
-        """A generation's file to read and whether it is compressed; None when it is gone."""
+    def open(self, generation: int) -> Opened | None:
+        """A generation's file; None when it is gone."""
         with self._lock:
-            path = self._find(self.generation - generation)
+            path = self._held.get(generation) or self._find(self.generation - generation)
             if path is None:
                 return None
-            if path.suffix == ".gz":
-                return cast("BinaryIO", gzip.open(path, "rb")), True
-            return path.open("rb", buffering=0), False
+            file = path.open("rb", buffering=0)
+        if not _is_packed(path):
+            return Opened(file)
+        contents = read_contents(file)
+        file.seek(0)
+        return Opened(cast("BinaryIO", _Unpacked(file)), contents)
+
+    def follow(self, follower: object, generation: int) -> None:
+        """`follower` needs this generation and all later ones; call again as it goes on."""
+        with self._lock:
+            self._followers[follower] = generation
+            self._drop_held()
+
+    def unfollow(self, follower: object) -> None:
+        """It needs nothing any more. A second call does nothing."""
+        with self._lock:
+            self._followers.pop(follower, None)
+            self._drop_held()
 
     def remove(self) -> None:
         """Remove every file of the log."""
@@ -95,11 +161,52 @@ class LogFiles:
                 if path is not None:
                     path.unlink(missing_ok=True)
 
+    def _oldest(self) -> int:
+        return min([max(0, self.generation - self._oldest_age()), *self._held])
+
     def _oldest_age(self) -> int:
         age = 0
         while self._find(age + 1) is not None:
             age += 1
         return age
+
+    def _next_to_pack(self) -> int | None:
+        """The newest, since rotations take the others away."""
+        for generation in range(self._packable, self._packable - self._max_files, -1):
+            path = self._find(self.generation - generation) if generation >= 0 else None
+            if path is None:
+                return None
+            if not _is_packed(path):
+                return generation
+        return None
+
+    def _replace_by_packed(self, generation: int, temporary: Path) -> None:
+        with self._lock:
+            path = self._find(self.generation - generation)
+            if path is not None and not _is_packed(path):
+                temporary.replace(path.with_name(f"{path.name}.gz"))
+                path.unlink()
+
+    def _hold_back(self, age: int) -> None:
+        """Keep the file of `age`, which is about to go, if somebody has to read it."""
+        generation = self.generation - age
+        path = self._find(age)
+        if path is None or not any(needed <= generation for needed in self._followers.values()):
+            return
+        held = self._aside(f"held.{generation}{'.gz' if _is_packed(path) else ''}")
+        if age == 0:
+            os.link(path, held)  # it is replaced, not renamed
+        else:
+            path.rename(held)
+        self._held[generation] = held
+        while sum(path.stat().st_size for path in self._held.values()) > self._held_limit:
+            self._held.pop(min(self._held)).unlink()
+            self.unread += 1
+
+    def _drop_held(self) -> None:
+        needed = min(self._followers.values(), default=self.generation)
+        for generation in [one for one in self._held if one < needed]:
+            self._held.pop(generation).unlink(missing_ok=True)
 
     def _mend(self) -> None:
         """Close the gaps that a rotation cut short has left, and remove half-done copies."""
@@ -108,12 +215,12 @@ class LogFiles:
         ages: dict[int, list[Path]] = {}
         for path in self.path.parent.glob(f"{self.path.name}.*"):
             number = path.name.removeprefix(f"{self.path.name}.").removesuffix(".gz")
-            if number.isdecimal() and int(number):
+            if re.fullmatch("[1-9][0-9]{0,8}", number):
                 ages.setdefault(int(number), []).append(path)
         for age, (_, paths) in enumerate(sorted(ages.items()), start=1):
-            packed = any(path.suffix == ".gz" for path in paths)
+            packed = any(_is_packed(path) for path in paths)
             for path in paths:
-                if packed and path.suffix != ".gz":
+                if packed and not _is_packed(path):
                     path.unlink()  # its compressed copy is complete
                     continue
                 name = self._name(age)
@@ -128,14 +235,35 @@ class LogFiles:
             return
         target.unlink(missing_ok=True)
         packed.unlink(missing_ok=True)
-        source.rename(packed if source.suffix == ".gz" else target)
+        source.rename(packed if _is_packed(source) else target)
 
     def _name(self, age: int) -> Path:
         return self.path if age == 0 else self.path.with_name(f"{self.path.name}.{age}")
 
+    def _aside(self, suffix: str) -> Path:
+        return self.path.with_name(f".{self.path.name}.{suffix}")
+
     def _find(self, age: int) -> Path | None:
+        if age < 0:
+            return None
         plain = self._name(age)
         for path in (plain, plain.with_name(f"{plain.name}.gz")):
             if path.exists():
                 return path
         return None
+
+
+class _Unpacked(gzip.GzipFile):
+    """Closes the file below it too."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(fileobj=file, mode="rb")
+        self._below = file
+
+    def close(self) -> None:
+        super().close()
+        self._below.close()
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix == ".gz"

@@ -1,38 +1,58 @@
-"""The json-file driver's options (`--log-opt`).
+"""What `--log-driver` and `--log-opt` may say, in dockerd's words where they may not.
 
-Our difference from dockerd: a container's log is bounded unless it says otherwise, at 5 files of
-20 MB, 100 MB in all. `max-size=-1` lifts that, as does naming no bound in dockerd.
+Our difference from dockerd: a json-file log is bounded unless it says otherwise, at 5 files of
+20 MB, 100 MB in all. `max-size=-1` lifts that, also with `local`, as naming no bound does in
+dockerd.
 
-Source: moby, daemon/logger/jsonfilelog, ValidateLogOpt and New.
+Source: moby, daemon/logger: ValidateLogOpts, jsonfilelog and local; texts tried on dockerd.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 from services.errors import InvalidParameter, NotSupported
 
+JSON_FILE: Final = "json-file"
+LOCAL: Final = "local"
+NONE: Final = "none"
+DRIVERS: Final = (JSON_FILE, LOCAL, NONE)
 DEFAULT_MAX_BYTES: Final = 20 * 1000 * 1000
+DEFAULT_LOCAL_MAX_BYTES: Final = 20 * 1024 * 1024
 DEFAULT_MAX_FILES: Final = 5
-# Of every driver: how the log is written. Only dockerd's default, which waits for the disk.
-MODE: Final = "mode"
-_KNOWN: Final = frozenset(
-    {
-        MODE, "max-buffer-size", "max-file", "max-size", "compress", "labels", "labels-regex",
-        "env", "env-regex", "tag",
-    }
+DEFAULT_BUFFER_BYTES: Final = 1_000_000
+_ELSEWHERE: Final = frozenset(
+    {"awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "journald", "logentries", "splunk",
+     "syslog"}
 )  # fmt: skip
+_FILE_KEYS: Final = frozenset({"max-file", "max-size", "compress"})
+_KEYS: Final = MappingProxyType(
+    {
+        JSON_FILE: _FILE_KEYS | {"labels", "labels-regex", "env", "env-regex", "tag"},
+        LOCAL: _FILE_KEYS,
+    }
+)
+_DELIVERY_KEYS: Final = frozenset({"mode", "max-buffer-size"})  # of every driver
+_UNKNOWN_KEY: Final = MappingProxyType(
+    {
+        JSON_FILE: "unknown log opt '{}' for json-file log driver",
+        LOCAL: "unknown log opt '{}' for log driver local",
+    }
+)
 _SIZE: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?) ?(?P<unit>[kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JsonFileOptions:
+class FileOptions:
     """`max_bytes` of one file, or None without bound; `max_files` counts the one being written."""
 
     max_bytes: int | None = DEFAULT_MAX_BYTES
@@ -40,45 +60,65 @@ class JsonFileOptions:
     compress: bool = False
 
 
-def check_json_file_options(config: Mapping[str, str]) -> None:
-    """What dockerd refuses when a container is created: keys only.
+def check_log_config(driver: str, config: Mapping[str, str]) -> None:
+    """What dockerd refuses when a container is created: driver, mode and keys.
 
     Raises:
-        InvalidParameter: an unknown option, in dockerd's words.
-        NotSupported: the non-blocking mode.
+        InvalidParameter: in dockerd's words.
+        NotSupported: a driver that dockerd has and we do not.
     """
-    for key in config:
-        if key not in _KNOWN:
-            raise InvalidParameter(f"unknown log opt '{key}' for json-file log driver")
-    mode = config.get(MODE, "blocking")
-    if mode == "non-blocking":
+    if driver in _ELSEWHERE:
+        raise NotSupported(
+            f"logging driver {driver} is not supported; use one of {', '.join(DRIVERS)}"
+        )
+    if driver not in DRIVERS:
+        raise InvalidParameter(
+            f'error looking up logging plugin {driver}: plugin "{driver}" not found'
+        )
+    if driver == NONE:
+        return
+    if buffer_bytes(config) is not None:
         raise NotSupported("log mode non-blocking is not supported yet; use blocking")
-    if mode != "blocking":
-        raise InvalidParameter(f"logger: logging mode not supported: {mode}")
+    for key in config:
+        if key not in _KEYS[driver] | _DELIVERY_KEYS:
+            raise InvalidParameter(_UNKNOWN_KEY[driver].format(key))
 
 
-def parse_json_file_options(config: Mapping[str, str]) -> JsonFileOptions:
-    """Options from HostConfig.LogConfig.Config, which dockerd reads when a container starts.
+def buffer_bytes(config: Mapping[str, str]) -> int | None:
+    """The buffer of a log that is written in non-blocking mode; None in blocking mode.
 
     Raises:
-        InvalidParameter: as `check_json_file_options`, or an impossible value, in dockerd's words.
+        InvalidParameter: in dockerd's words.
     """
-    check_json_file_options(config)
+    mode, size = config.get("mode", ""), config.get("max-buffer-size")
+    if mode not in ("", "blocking", "non-blocking"):
+        raise InvalidParameter(f"logger: logging mode not supported: {mode}")
+    if size is None:
+        return DEFAULT_BUFFER_BYTES if mode == "non-blocking" else None
+    if mode != "non-blocking":
+        raise InvalidParameter(
+            "logger: max-buffer-size option is only supported with 'mode=non-blocking'"
+        )
     try:
-        max_bytes = _max_bytes(config.get("max-size"))
-        max_files = _max_files(config.get("max-file"))
-        compress = _flag(config.get("compress", "false"))
-        if compress and (max_files == 1 or max_bytes is None):
-            raise ValueError(  # noqa: TRY301
-                "compress cannot be true when max-file is less than 2 or max-size is not set"
-            )
+        return size_bytes(size, base=1024)
+    except ValueError as error:
+        raise InvalidParameter(f"error parsing option max-buffer-size: {error}") from error
+
+
+def parse_file_options(driver: str, config: Mapping[str, str]) -> FileOptions:
+    """Options of json-file and local, which dockerd reads when a container starts.
+
+    Raises:
+        InvalidParameter: an impossible value, in dockerd's words.
+    """
+    try:
+        return _json_file(config) if driver == JSON_FILE else _local(config)
     except ValueError as error:
         raise InvalidParameter(f"failed to initialize logging driver: {error}") from error
-    return JsonFileOptions(max_bytes=max_bytes, max_files=max_files, compress=compress)
 
 
-def size_bytes(text: str) -> int:
-    """Bytes of a size such as 10m or 1.5k, units of 1000. Source: docker/go-units, FromHumanSize.
+def size_bytes(text: str, *, base: int = 1000) -> int:
+    """Bytes of a size such as 10m or 1.5k. Source: docker/go-units, FromHumanSize, RAMInBytes.
 
     Raises:
         ValueError: not a size.
@@ -86,30 +126,68 @@ def size_bytes(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError(f"invalid size: '{text}'")
-    return int(float(match["number"]) * 1000 ** _UNITS[match["unit"].lower()])
+    return int(float(match["number"]) * base ** _UNITS[match["unit"].lower()])
 
 
-def _max_bytes(text: str | None) -> int | None:
-    if text is None:
-        return DEFAULT_MAX_BYTES
-    if text == "-1":
-        return None
-    size = size_bytes(text)
-    if size <= 0:
+def _json_file(config: Mapping[str, str]) -> FileOptions:
+    max_bytes = _max_bytes(config.get("max-size"), DEFAULT_MAX_BYTES)
+    if max_bytes == 0:
         raise ValueError("max-size must be a positive number")
-    return size
+    max_files = _max_files(config.get("max-file"))
+    if max_files < 1:
+        raise ValueError("max-file cannot be less than 1")
+    compress = _flag(config.get("compress", "false"))
+    if compress and (max_files == 1 or max_bytes is None):
+        raise ValueError(
+            "compress cannot be true when max-file is less than 2 or max-size is not set"
+        )
+    return FileOptions(max_bytes=max_bytes, max_files=max_files, compress=compress)
+
+
+def _local(config: Mapping[str, str]) -> FileOptions:
+    max_bytes = _named(
+        "invalid value for max-size: {}",
+        config,
+        "max-size",
+        lambda text: _max_bytes(text, DEFAULT_LOCAL_MAX_BYTES),
+    )
+    if max_bytes == 0:
+        raise ValueError("max size should be a positive number")
+    max_files = _named("invalid value for max-file: {}", config, "max-file", _max_files)
+    compress = _named(
+        "error reading compress log option",
+        config,
+        "compress",
+        lambda text: True if text is None else _flag(text),
+    )
+    if max_files < 0:
+        raise ValueError("max file count cannot be less than 0")
+    if compress and max_files <= 1:
+        raise ValueError("compression cannot be enabled when max file count is 1")
+    return FileOptions(max_bytes=max_bytes, max_files=max(1, max_files), compress=compress)
+
+
+def _named(what: str, config: Mapping[str, str], key: str, parse: Callable[[str | None], _T]) -> _T:
+    text = config.get(key)
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"{what.format(text)}: {error}") from error
+
+
+def _max_bytes(text: str | None, default: int) -> int | None:
+    if text is None:
+        return default
+    return None if text == "-1" else size_bytes(text)
 
 
 def _max_files(text: str | None) -> int:
     if text is None:
         return DEFAULT_MAX_FILES
     try:
-        count = int(text)
+        return int(text)
     except ValueError as error:
         raise ValueError(f'strconv.Atoi: parsing "{text}": invalid syntax') from error
-    if count < 1:
-        raise ValueError("max-file cannot be less than 1")
-    return count
 
 
 def _flag(text: str) -> bool:

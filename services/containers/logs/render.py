@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 from urllib.parse import quote_plus
 
@@ -13,6 +13,7 @@ from services.containers.logs.query import LogQuery
 from services.containers.stdio.streams import Stream, frame_header
 
 _FIXED_CHARS: Final = len("2006-01-02T15:04:05.000000000Z")
+_SECOND_CHARS: Final = len("2006-01-02T15:04:05")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -24,21 +25,48 @@ class Entry(msgspec.Struct, frozen=True):
     attrs: dict[str, str] = {}
 
 
-@dataclass(slots=True)
-class Renderer:
-    """Turns blocks of whole lines into what `query` asks for; `done` once past its `until_ns`."""
+class JsonScanner:
+    """A `Scanner` of json-file lines. One that is longer than the limit is no line of ours."""
 
-    query: LogQuery
-    done: bool = False
-    _decoder: msgspec.json.Decoder[Entry] = field(
-        default_factory=lambda: msgspec.json.Decoder(Entry)
-    )
+    def __init__(self, query: LogQuery, *, line_limit_bytes: int) -> None:
+        self._query = query
+        self._limit = line_limit_bytes
+        self._numbers = {stream.label: stream for stream in query.streams}
+        self._decoder = msgspec.json.Decoder(Entry)
+        self._rest = b""  # the beginning of a line whose end is not read yet
+        self._is_overlong = False  # `rest` was thrown away, and so is what follows up to a newline
+        self._skip = 0
+        self._done = False
+
+    @property
+    def is_done(self) -> bool:
+        """See `Scanner`."""
+        return self._done
+
+    def begin_file(self, skip: int = 0) -> None:
+        """See `Scanner`."""
+        self._rest, self._is_overlong, self._skip = b"", False, skip
+
+    def feed(self, raw: bytes) -> bytes:
+        """See `Scanner`."""
+        end = raw.rfind(b"\n") + 1
+        if not end:
+            self._keep(raw)
+            return b""
+        block, rest = self._rest + raw[:end], raw[end:]
+        if self._is_overlong:
+            block = block[block.index(b"\n") + 1 :]
+            self._is_overlong = False
+        self._rest = b""
+        self._keep(rest)
+        if self._skip:
+            block = self._without_skipped(block)
+        return self.render(block)
 
     def render(self, block: bytes) -> bytes:
-        """The answer's bytes for `block`; lines that do not parse are left out."""
+        """The answer's bytes for whole lines; those that do not parse are left out."""
         entries = self._in_time(self._decode(block))
-        query = self.query
-        numbers = {stream.label: stream for stream in query.streams}
+        query, numbers = self._query, self._numbers
         if query.timestamps or query.details:
             texts = [(numbers.get(e.stream), self._decorated(e)) for e in entries]
         else:
@@ -47,38 +75,54 @@ class Renderer:
             return b"".join([text for stream, text in texts if stream is not None])
         return b"".join([_frame(stream, text) for stream, text in texts if stream is not None])
 
+    def _keep(self, rest: bytes) -> None:
+        self._rest += rest
+        if len(self._rest) > self._limit:
+            self._rest, self._is_overlong = b"", True
+
+    def _without_skipped(self, block: bytes) -> bytes:
+        here = block.count(b"\n")
+        if here <= self._skip:
+            self._skip -= here
+            return b""
+        position = 0
+        for _ in range(self._skip):
+            position = block.index(b"\n", position) + 1
+        self._skip = 0
+        return block[position:]
+
     def _decode(self, block: bytes) -> list[Entry]:
         try:
             return self._decoder.decode_lines(block)
-        except msgspec.DecodeError:
+        except ValueError:  # DecodeError and UnicodeDecodeError are
             return self._decode_each(block)
 
     def _decode_each(self, block: bytes) -> list[Entry]:
         entries = []
-        for line in block.splitlines():
+        for line in block.split(b"\n"):
             try:
                 entries.append(self._decoder.decode(line))
-            except msgspec.DecodeError:  # torn by a crash of the machine
+            except ValueError:  # torn by a crash of the machine, or the empty rest
                 continue
         return entries
 
     def _in_time(self, entries: list[Entry]) -> list[Entry]:
-        if self.query.since_ns:
-            since = time_key(rfc3339_nano(self.query.since_ns))
+        if self._query.since_ns:
+            since = time_key(rfc3339_nano(self._query.since_ns))
             entries = [e for e in entries if time_key(e.time) >= since]
-        if self.query.until_ns:
-            until = time_key(rfc3339_nano(self.query.until_ns))
+        if self._query.until_ns:
+            until = time_key(rfc3339_nano(self._query.until_ns))
             for index, entry in enumerate(entries):
                 if time_key(entry.time) > until:
-                    self.done = True
+                    self._done = True
                     return entries[:index]
         return entries
 
     def _decorated(self, entry: Entry) -> bytes:
         text = entry.log
-        if self.query.details:
+        if self._query.details:
             text = f"{details_text(entry.attrs)} {text}"
-        if self.query.timestamps:
+        if self._query.timestamps:
             text = f"{fixed_time(entry.time)} {text}"
         return text.encode()
 
@@ -94,6 +138,17 @@ def fixed_time(text: str) -> str:
         return text
     bare = text[:-1]
     return (bare if "." in bare else f"{bare}.").ljust(_FIXED_CHARS - 1, "0") + "Z"
+
+
+def parse_time_ns(text: str) -> int:
+    """Nanoseconds since the epoch of a time as `rfc3339_nano` writes it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    seconds = datetime.fromisoformat(f"{text[:_SECOND_CHARS]}+00:00")
+    fraction = fixed_time(text)[_SECOND_CHARS + 1 : -1]
+    return int(seconds.timestamp()) * 10**9 + int(fraction)
 
 
 def details_text(attributes: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Finds where the last lines of a log begin, reading backwards."""
+"""Finds where the last lines of a file begin, reading backwards."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ def find_tail(file: BinaryIO, size: int, lines: int) -> tuple[int, int]:
     end = size
     while end > 0:
         start = max(0, end - _STEP_BYTES)
-        file.seek(start)
-        block = _read_exactly(file, end - start)
+        block = read_at(file, start, end - start)
         here = block.count(b"\n")
         if found + here >= lines:
             position = len(block)
@@ -31,25 +30,11 @@ def find_tail(file: BinaryIO, size: int, lines: int) -> tuple[int, int]:
     return 0, lines - (found + 1)
 
 
-def skip_to_tail(file: BinaryIO, lines: int) -> tuple[int, int]:
-    """`find_tail` for a compressed file, which only reads forwards: twice over all of it."""
-    total = 0
-    while block := file.read(_STEP_BYTES):
-        total += block.count(b"\n")
-    if total < lines:
-        return 0, lines - total
-    file.seek(0)
-    offset, left = 0, total - lines
-    while left:
-        line = file.readline()
-        offset += len(line)
-        left -= 1
-    return offset, 0
-
-
-def _read_exactly(file: BinaryIO, count: int) -> bytes:
+def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
+    """`count` bytes from `offset`; fewer at the end of the file."""
+    file.seek(offset)
     parts = []
-    while count and (part := file.read(count)):
+    while count > 0 and (part := file.read(count)):
         parts.append(part)
         count -= len(part)
     return b"".join(parts)

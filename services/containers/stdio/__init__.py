@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from services.containers.stdio.fifos import StdioPaths
+from services.containers.stdio.fifos import StdioPaths, open_readers
 from services.containers.stdio.hub import AttachedStreams
+from services.containers.stdio.keeper import Keeper
 from services.containers.stdio.lanes import Lanes
 from services.containers.stdio.spool import LogWriter
 from services.containers.stdio.stdio import Stdio
@@ -11,9 +12,11 @@ from services.containers.stdio.streams import Stream
 
 __all__ = [
     "AttachedStreams",
+    "Keeper",
     "Lanes",
     "LogWriter",
     "Stdio",
     "StdioPaths",
     "Stream",
+    "open_readers",
 ]

@@ -9,9 +9,9 @@ A spool file per stream and one small cursor file stand beside the FIFOs. A step
 
 After a kill between 2 and 3 the log is cut back to where the cursor says it ended, and the spool
 file still holds those bytes. What has been logged is dropped from the spool file in the same way:
-announced in the cursor, done, announced as done. Not covered: a crash of the machine (nothing is
-synced: the containers are gone with it), and what a FIFO holds when its process ends while we are
-dead (the kernel drops it with the shim's last descriptor).
+announced in the cursor, done, announced as done. What a FIFO holds when its process ends while we
+are dead is kept by the `keeper`. Not covered: a crash of the machine (nothing is synced: the
+containers are gone with it).
 """
 
 from __future__ import annotations

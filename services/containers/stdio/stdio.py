@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 from loguru import logger
@@ -31,6 +31,16 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_PAUSE_S: Final = 0.5  # the process waits meanwhile, as if nobody read its output
 
 
+class PipeKeeper(Protocol):
+    """Holds read ends open, also while we are dead. Neither method blocks."""
+
+    def hold(self, name: str, fifos: Sequence[Path]) -> None:
+        """Hold these, unless they are held."""
+
+    def drop(self, name: str) -> None:
+        """Let go of them, if they are held."""
+
+
 class _Source:
     """The read end of one output FIFO."""
 
@@ -50,7 +60,8 @@ class Stdio:
     that a kill -9 loses and repeats nothing there; `prepare` adopts what an earlier daemon left.
     Without one it goes to the attached only. Nobody attached and no log: it is read and dropped.
     Share `lanes` among containers, or their threads fight for the interpreter; they take turns,
-    256 KB each.
+    256 KB each. `keeper` is told of the pipes of a process that has a log: what they hold when the
+    process ends while we are dead is there for the next daemon.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class Stdio:
         stdin_once: bool = False,
         on_stdin_closed: Callable[[], Awaitable[object]] | None = None,
         lanes: Lanes | None = None,
+        keeper: PipeKeeper | None = None,
     ) -> None:
         self._directory = directory
         self._sources = [
@@ -80,6 +92,7 @@ class Stdio:
         )
         self._hub = Hub()
         self._lanes = lanes or Lanes()
+        self._keeper = keeper if self._spool is not None else None
         # One call of the spool at a time; and the attached are told in the order of the log.
         self._turn = trio.Lock()
         self._exited_at = math.inf  # on trio's clock
@@ -100,7 +113,13 @@ class Stdio:
 
     async def prepare(self) -> None:
         """Make or adopt the FIFOs, open our ends. Before the task is created; idempotent."""
-        await trio.to_thread.run_sync(self._open, limiter=self._lanes.quiet)
+        if self._spool is None:
+            self._open()  # pipes on tmpfs: 0.1 ms, less than a thread takes to be asked
+        else:
+            await trio.to_thread.run_sync(self._open, limiter=self._lanes.quiet)
+        if self._keeper is not None and any(source.fd >= 0 for source in self._sources):
+            paths = [fifos.fifo_path(self._directory, source.stream) for source in self._sources]
+            self._keeper.hold(self._directory.name, paths)
         if self._stdin is not None:
             self._stdin.opened.set()
 
@@ -115,6 +134,11 @@ class Stdio:
         for source in self._sources:
             source.waiting.deadline = self._exited_at + LINGER_S
             self._notice_absent_writer(source)
+
+    @property
+    def is_attached(self) -> bool:
+        """Does anybody get the output as it comes?"""
+        return self._hub.wanted
 
     @property
     def drained(self) -> bool:
@@ -177,8 +201,12 @@ class Stdio:
         if self._log is not None and not self._drained.is_set():
             self._log.announce(ended=True)
         self.release()
+        self._let_go()
         if not self._closed:
             self._closed = True
+            if self._spool is None:
+                self._remove()
+                return
             with trio.move_on_after(_CLEANUP_S, shield=True):
                 await trio.to_thread.run_sync(self._remove, abandon_on_cancel=True)
 
@@ -267,6 +295,7 @@ class Stdio:
         if self._log is not None:
             self._log.announce(ended=True)
         self._close_fds()
+        self._let_go()
         self._drained.set()
 
     def _finish(self, spool: Spool) -> None:
@@ -282,6 +311,10 @@ class Stdio:
                 os.close(fd)
         if self._stdin is not None:
             self._stdin.close()
+
+    def _let_go(self) -> None:
+        if self._keeper is not None:
+            self._keeper.drop(self._directory.name)
 
     def _remove(self) -> None:
         if self._spool is not None:

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -187,6 +188,16 @@ async def test_an_exit_while_containerd_is_away_is_told_after(config: ProcessCon
             nursery.cancel_scope.cancel()
 
 
+async def wait_stopped(pid: int) -> None:
+    """Every thread of a process stands still: the signal takes its time to reach them."""
+    with trio.fail_after(30):
+        while any(
+            b") T " not in (task / "stat").read_bytes()
+            for task in Path(f"/proc/{pid}/task").iterdir()
+        ):
+            await trio.sleep(0.01)
+
+
 async def test_a_stopped_containerd_costs_one_limit(
     config: ProcessConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +217,7 @@ async def test_a_stopped_containerd_costs_one_limit(
         )
         os.kill(keeper.pid, signal.SIGSTOP)
         try:
+            await wait_stopped(keeper.pid)
             with pytest.raises(DeadlineExceeded, match=r"version\.version: no answer"):
                 await containerd.version.get()
         finally:

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from services.containers.attach import AttachEnd, serve_attach
-from services.containers.logs import JsonFileLog, JsonFileOptions, LogQuery, LogReader
+from services.containers.logs import FileLog, FileOptions, JsonLines, LogQuery, LogReader
 from services.containers.stdio import Stream
 from services.containers.stdio.detach import DEFAULT_DETACH_KEYS
 from tests.services.containers.stdio.shim import make_stdio, running
@@ -185,7 +185,7 @@ async def test_client_that_vanishes_ends_its_session(tmp_path: Path) -> None:
 
 async def test_log_then_live_without_gap_or_double(tmp_path: Path) -> None:
     """`logs=1&stream=1`: the log so far, the unfinished line, and what comes after."""
-    log = JsonFileLog(tmp_path / "c-json.log", JsonFileOptions())
+    log = FileLog(tmp_path / "c-json.log", FileOptions(), JsonLines())
     stdio = make_stdio(tmp_path, log=log)
     session = Session(multiplexed=True, stdin=False)
     async with trio.open_nursery() as nursery:
@@ -195,7 +195,7 @@ async def test_log_then_live_without_gap_or_double(tmp_path: Path) -> None:
                 await first.receive()
 
             async def serve() -> None:
-                reader = LogReader(files=log.files, feed=log.feed)
+                reader = LogReader(files=log.files, feed=log.feed, format=log.format)
                 query = LogQuery(upto=log.feed.extent)
                 async with reader.read(query) as replay:
                     await session.serve(stdio, replay)

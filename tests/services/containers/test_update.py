@@ -12,7 +12,7 @@ from services.containers import Container, State
 from services.containers.config import HostConfig, RestartPolicy, ThrottleDevice
 from services.containers.model import Definition
 from services.containers.update import LIMITS, Updater, conflict_with, merged
-from services.errors import Conflict, EngineError, InvalidParameter, NotFound
+from services.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
 from services.events import Event
 from services.system import CgroupFacts, HostFacts
 from tests.services.api.containers import container, exited, filled, running
@@ -34,12 +34,19 @@ class World:
             raise self.kernel_error
         self.told.append(("kernel", msgspec.json.decode(resources)))
 
+    async def change_status(self, container: Container, *events: Event, **changes: Any) -> None:
+        """The journal's."""
+        assert not events
+        self.told.append(("status", changes))
+        container.replace(status=msgspec.structs.replace(container.status, **changes))
+
     async def set_definition(
-        self, container: Container, definition: Definition, *events: Event
+        self, container: Container, definition: Definition, *events: Event, **changes: Any
     ) -> None:
         """The journal's."""
         self.told += [("disk", definition.host_config), *(("event", e.action) for e in events)]
-        container.replace(definition=definition)
+        status = msgspec.structs.replace(container.status, **changes)
+        container.replace(definition=definition, status=status)
 
 
 def updater(world: World, facts: HostFacts = FACTS) -> Updater:
@@ -53,12 +60,46 @@ def limited(status: Any = None, **limits: Any) -> Container:
 
 
 async def test_the_kernel_is_told_before_the_disk_and_the_disk_before_the_event() -> None:
-    """A record of limits that the kernel refuses is never written."""
+    """A record of limits that the kernel refuses is never written, but that it is being asked."""
     world, one = World(), limited(memory=32 * MIB)
     wanted = HostConfig(memory=48 * MIB, memory_swap=96 * MIB)
     assert await updater(world).update(one, wanted) == []
-    assert [what for what, _ in world.told] == ["kernel", "disk", "event"]
+    assert [what for what, _ in world.told] == ["status", "kernel", "disk", "event"]
     assert one.definition.host_config.memory == 48 * MIB
+    assert one.status.updating is None
+
+
+async def test_an_update_that_was_cut_short_is_carried_to_its_end() -> None:
+    """Whether the kernel had been told or not, it and the record agree afterwards."""
+    world, one = World(), limited(memory=32 * MIB)
+    host = filled(HostConfig(memory=48 * MIB, memory_swap=96 * MIB))
+    one.replace(status=msgspec.structs.replace(one.status, updating=host))
+    await updater(world).finish(one)
+    assert [what for what, _ in world.told] == ["kernel", "disk", "event"]
+    assert (one.definition.host_config, one.status.updating) == (host, None)
+    await updater(world).finish(one)
+    assert len(world.told) == 3
+
+
+async def test_an_update_that_the_kernel_refuses_is_not_tried_for_ever() -> None:
+    """Nobody was told that it had succeeded."""
+    world, one = World(kernel_error=EngineError("device or resource busy")), limited()
+    before = one.definition
+    host = filled(HostConfig(cpu_shares=100))
+    one.replace(status=msgspec.structs.replace(one.status, updating=host))
+    await updater(world).finish(one)
+    assert (one.definition, one.status.updating) == (before, None)
+
+
+async def test_an_update_stays_to_be_done_while_containerd_is_away() -> None:
+    """Whether the kernel had been told is not known."""
+    world, one = World(kernel_error=Unavailable("containerd is not answering")), limited()
+    with pytest.raises(Unavailable):
+        await updater(world).update(one, HostConfig(cpu_shares=100))
+    assert one.status.updating is not None
+    with pytest.raises(Unavailable):
+        await updater(world).finish(one)
+    assert one.status.updating is not None
 
 
 async def test_the_kernel_is_told_all_limits() -> None:
@@ -66,7 +107,7 @@ async def test_the_kernel_is_told_all_limits() -> None:
     world = World()
     one = limited(memory=32 * MIB, nano_cpus=10**9, pids_limit=5)
     await updater(world).update(one, HostConfig(pids_limit=0))
-    told = world.told[0][1]
+    told = dict(world.told)["kernel"]
     assert told["pids"] == {"limit": -1}
     assert told["cpu"] == {"period": 100_000, "quota": 100_000}
     assert told["memory"]["limit"] == 32 * MIB
@@ -77,7 +118,7 @@ async def test_block_devices_are_left_as_they_are() -> None:
     world = World()
     one = limited(blkio_device_read_bps=[ThrottleDevice(path="/dev/x", rate=1)])
     await updater(world).update(one, HostConfig(cpu_shares=100))
-    assert "blockIO" not in world.told[0][1]
+    assert "blockIO" not in dict(world.told)["kernel"]
     assert one.definition.host_config.blkio_device_read_bps
 
 
@@ -87,7 +128,8 @@ async def test_what_the_kernel_refuses_is_not_recorded() -> None:
     before = one.definition
     with pytest.raises(EngineError, match=f"Cannot update container {one.id}: device or resource"):
         await updater(world).update(one, HostConfig(cpu_shares=100))
-    assert (world.told, one.definition) == ([], before)
+    assert [what for what, _ in world.told] == ["status", "status"]
+    assert (one.definition, one.status.updating) == (before, None)
 
 
 async def test_a_task_that_has_just_ended_is_no_error() -> None:

@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import outcome
 import pytest
 import trio
 import trio.testing
 
 from services.errors import EngineError, Unavailable
 from services.events import Event, EventBus, EventFilters, Gap, history
-from services.events.bus import TRIM_BATCH
+from services.events.bus import SOON_LIMIT, TRIM_BATCH
 from services.events.subscription import PAGE
 from services.store import Store
 
@@ -52,6 +53,15 @@ class HeldStore:
         if then is not None:
             then(result)
         return result
+
+    def write_later(
+        self,
+        closure: Callable[[sqlite3.Connection], R],
+        *,
+        settled: Callable[[outcome.Maybe[R]], None],
+    ) -> bool:
+        """As the store."""
+        return self._store.write_later(closure, settled=settled)
 
     async def read(self, closure: Callable[[sqlite3.Connection], R]) -> R:
         """As the store."""
@@ -95,6 +105,48 @@ async def test_change_and_event_share_their_fate(store: Store) -> None:
         ]
         count = await store.read(lambda c: c.execute("SELECT count(*) FROM things").fetchone())
         assert count == (1,)
+
+
+async def test_events_soon_come_in_the_order_of_calls(store: Store) -> None:
+    """Those that nobody waits for, before what is committed after them; also if that fails."""
+
+    def fail(connection: sqlite3.Connection) -> None:
+        raise KeyError("no")
+
+    async with run_bus(EventBus(store), store) as bus, bus.subscribe() as channel:
+        await bus.commit_soon(event(1))
+        await bus.commit_soon(event(2), event(3))
+        await bus.commit(event(4))
+        await bus.commit_soon(event(5))
+        with pytest.raises(KeyError):
+            await bus.commit(event(6), change=fail)
+        await bus.commit_soon(event(7))
+        assert await take(channel, 6) == [1, 2, 3, 4, 5, 7]
+
+
+async def test_events_soon_are_there_for_who_asks_afterwards(store: Store) -> None:
+    """A subscription sees what was caused before it, and the bus ends without losing any."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        bus = EventBus(store)
+        async with trio.open_nursery() as busy:
+            await busy.start(bus.run)
+            await bus.commit_soon(event(1))
+            async with bus.subscribe(since_ns=0, until_ns=10) as channel:
+                assert await take_all(channel) == [1]
+            await bus.commit_soon(event(2))
+            busy.cancel_scope.cancel()
+        assert len(await store.read(partial(history.page, after_seq=0, limit=9))) == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_many_events_soon_are_bounded(store: Store) -> None:
+    """Who causes more than may wait, waits."""
+    async with run_bus(EventBus(store), store) as bus:
+        for n in range(1, 2 * SOON_LIMIT + 10):
+            await bus.commit_soon(event(n))
+            assert len(bus._soon) <= SOON_LIMIT
+        assert bus.published >= SOON_LIMIT
 
 
 async def test_order_under_concurrency(store: Store) -> None:

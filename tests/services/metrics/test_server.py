@@ -40,6 +40,13 @@ class FakeEvents:
     subscribers = 2
 
 
+class FakeLogs:
+    written_lines = 5
+    written_bytes = 50
+    dropped_lines = 1
+    dropped_bytes = 10
+
+
 @asynccontextmanager
 async def served(registry: CollectorRegistry) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server of `registry`."""
@@ -64,7 +71,9 @@ async def scrape(client: httpx.AsyncClient) -> dict[tuple[str, frozenset[tuple[s
 async def test_scrape_has_dockerds_names() -> None:
     """The engine's facts and counts come under dockerd's names, with the process's own."""
     registry = CollectorRegistry()
-    registry.register(EngineMetrics(FACTS, containers=FakeContainers(), events=FakeEvents()))
+    registry.register(
+        EngineMetrics(FACTS, containers=FakeContainers(), events=FakeEvents(), logs=FakeLogs())
+    )
     ProcessCollector(registry=registry)
     async with served(registry) as client:
         samples = await scrape(client)
@@ -73,6 +82,10 @@ async def test_scrape_has_dockerds_names() -> None:
     assert plain["engine_daemon_engine_memory_bytes"] == 8 << 30
     assert plain["engine_daemon_events_total"] == 17
     assert plain["engine_daemon_events_subscribers_total"] == 2
+    assert plain["wharfinger_logs_written_lines_total"] == 5
+    assert plain["wharfinger_logs_written_bytes_total"] == 50
+    assert plain["wharfinger_logs_dropped_lines_total"] == 1
+    assert plain["wharfinger_logs_dropped_bytes_total"] == 10
     assert plain["process_resident_memory_bytes"] > 0
     states = {
         dict(labels)["state"]: value

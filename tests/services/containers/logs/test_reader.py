@@ -9,37 +9,19 @@ import pytest
 import trio
 import trio.testing
 
-from services.containers.logs import JsonFileLog, JsonFileOptions, LogQuery, LogReader
+from services.containers.logs import LogQuery
 from services.containers.logs.tail import _STEP_BYTES
 from services.containers.stdio import Stream
 from services.containers.stdio.streams import frame_header
-
-
-def make_log(
-    tmp_path: Path, *, max_bytes: int | None = None, compress: bool = False
-) -> JsonFileLog:
-    options = JsonFileOptions(max_bytes=max_bytes, max_files=1000, compress=compress)
-    return JsonFileLog(tmp_path / "c-json.log", options)
-
-
-def write(log: JsonFileLog, data: bytes, stream: Stream = Stream.STDOUT) -> None:
-    """As the pump does: until all of it is logged."""
-    while data:
-        data = data[log.write(stream, data) :]
-
-
-async def read(log: JsonFileLog, query: LogQuery) -> bytes:
-    async with LogReader(files=log.files, feed=log.feed).read(query) as blocks:
-        return b"".join([block async for block in blocks])
-
-
-def raw(**changes: object) -> LogQuery:
-    return LogQuery(multiplexed=False, **changes)  # type: ignore[arg-type]
+from tests.services.containers.logs.conftest import MakeLog
+from tests.services.containers.logs.lines import make_json_log, raw, read, write
 
 
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("max_bytes", [None, 500, 20_000])
-async def test_tail_of_every_size(tmp_path: Path, max_bytes: int | None, compress: bool) -> None:
+async def test_tail_of_every_size(
+    tmp_path: Path, make_log: MakeLog, max_bytes: int | None, compress: bool
+) -> None:
     """The last n lines, for n from none to more than all, over any number of files."""
     log = make_log(tmp_path, max_bytes=max_bytes, compress=compress)
     log.open(None)
@@ -55,7 +37,7 @@ async def test_tail_of_every_size(tmp_path: Path, max_bytes: int | None, compres
 
 async def test_tail_around_the_size_of_a_step(tmp_path: Path) -> None:
     """No line is lost or doubled where one backward read meets the next."""
-    log = make_log(tmp_path)
+    log = make_json_log(tmp_path)
     log.open(None)
     overhead = len(b'{"log":"\\n","stream":"stdout","time":"2026-11-23T12:58:29.599019133Z"}\n')
     lines = [bytes([97 + n]) * 9000 + b"\n" for n in range(20)]
@@ -72,7 +54,7 @@ async def test_tail_around_the_size_of_a_step(tmp_path: Path) -> None:
 
 async def test_tail_reads_only_the_end(tmp_path: Path) -> None:
     """The tail of a log of many gigabytes touches its end only: the rest is a hole here."""
-    log = make_log(tmp_path)
+    log = make_json_log(tmp_path)
     log.open(None)
     write(log, b"first\n")
     log.close()
@@ -87,7 +69,7 @@ async def test_tail_reads_only_the_end(tmp_path: Path) -> None:
         assert await read(log, raw(tail=2)) == b"a\nb\n"
 
 
-async def test_streams_and_frames(tmp_path: Path) -> None:
+async def test_streams_and_frames(tmp_path: Path, make_log: MakeLog) -> None:
     """A frame for each line; only the streams asked for; tail counts lines of both, as dockerd."""
     log = make_log(tmp_path)
     log.open(None)
@@ -103,7 +85,7 @@ async def test_streams_and_frames(tmp_path: Path) -> None:
 
 async def test_timestamps_and_details(tmp_path: Path) -> None:
     """Time with nine digits, then attributes, then the line, as dockerd prints them."""
-    log = make_log(tmp_path)
+    log = make_json_log(tmp_path)
     log.files.path.write_bytes(
         b'{"log":"hi\\n","stream":"stdout","attrs":{"b":"2 3","A":"1"},'
         b'"time":"2026-11-23T12:58:29.5Z"}\n'
@@ -114,7 +96,7 @@ async def test_timestamps_and_details(tmp_path: Path) -> None:
 
 async def test_since_and_until(tmp_path: Path) -> None:
     """From `since` on, up to `until`, both included."""
-    log = make_log(tmp_path)
+    log = make_json_log(tmp_path)
     times = ["1970-01-01T00:00:01Z", "1970-01-01T00:00:01.5Z", "1970-01-01T00:00:02Z"]
     log.files.path.write_bytes(
         b"".join(
@@ -131,7 +113,7 @@ async def test_since_and_until(tmp_path: Path) -> None:
 
 async def test_torn_lines_are_left_out(tmp_path: Path) -> None:
     """What a crash of the machine left of a line is not shown, and cut off by the next run."""
-    log = make_log(tmp_path)
+    log = make_json_log(tmp_path)
     log.open(None)
     write(log, b"good\n")
     log.close()
@@ -146,7 +128,7 @@ async def test_torn_lines_are_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compress", [False, True])
 async def test_follower_sees_each_line_once_while_the_log_rotates(
-    tmp_path: Path, compress: bool
+    tmp_path: Path, make_log: MakeLog, compress: bool
 ) -> None:
     """Followers that begin at any time see all lines from there to the end of the run."""
     log = make_log(tmp_path, max_bytes=3_000, compress=compress)
@@ -176,7 +158,7 @@ async def test_follower_sees_each_line_once_while_the_log_rotates(
         assert got == b"".join(lines[begin - begin % 7 :])
 
 
-async def test_follower_of_a_silent_run_waits(tmp_path: Path) -> None:
+async def test_follower_of_a_silent_run_waits(tmp_path: Path, make_log: MakeLog) -> None:
     """A run that has written nothing keeps its followers until it ends."""
     log = make_log(tmp_path)
     log.open(None)
@@ -196,7 +178,7 @@ async def test_follower_of_a_silent_run_waits(tmp_path: Path) -> None:
     assert got == [b"last\n"]
 
 
-async def test_reader_sees_only_what_was_announced(tmp_path: Path) -> None:
+async def test_reader_sees_only_what_was_announced(tmp_path: Path, make_log: MakeLog) -> None:
     """A line that the pump has not told the attached about is not in the log yet for readers."""
     log = make_log(tmp_path)
     log.open(None)
@@ -211,7 +193,7 @@ async def test_reader_sees_only_what_was_announced(tmp_path: Path) -> None:
     log.close()
 
 
-async def test_absent_log_is_empty(tmp_path: Path) -> None:
+async def test_absent_log_is_empty(tmp_path: Path, make_log: MakeLog) -> None:
     """A container that never ran has an empty log."""
     log = make_log(tmp_path)
     assert await read(log, raw(follow=True, tail=5)) == b""

@@ -16,12 +16,12 @@ from tests.services.containers.logs.lines import all_entries
 DAEMON = """
 import sys, trio
 from pathlib import Path
-from services.containers.logs import JsonFileLog, JsonFileOptions
+from services.containers.logs import FileLog, FileOptions, JsonLines
 from services.containers.stdio import Stdio
 
 async def main(root, max_bytes, max_files):
-    options = JsonFileOptions(max_bytes=max_bytes or None, max_files=max_files)
-    log = JsonFileLog(root / "c-json.log", options)
+    options = FileOptions(max_bytes=max_bytes or None, max_files=max_files)
+    log = FileLog(root / "c-json.log", options, JsonLines())
     stdio = Stdio(directory=root / "io", tty=False, stdin=False, log=log)
     await stdio.prepare()
     print("ready", flush=True)

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from services.containers.logs import JsonFileLog, JsonFileOptions
+from services.containers.logs import FileLog, FileOptions, JsonLines
 from services.containers.stdio import AttachedStreams, Stream
 from services.containers.stdio.fifos import PIPE_BYTES
 from services.containers.stdio.hub import BACKLOG_BYTES
@@ -33,8 +33,8 @@ async def collect(streams: AttachedStreams) -> dict[Stream, bytes]:
         got[stream] += block
 
 
-def json_log(tmp_path: Path) -> JsonFileLog:
-    return JsonFileLog(tmp_path / "c-json.log", JsonFileOptions(max_bytes=None, max_files=1))
+def json_log(tmp_path: Path) -> FileLog:
+    return FileLog(tmp_path / "c-json.log", FileOptions(max_bytes=None, max_files=1), JsonLines())
 
 
 async def test_attached_sessions_get_both_streams_whole(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_pump_can_be_ended_and_run_again(tmp_path: Path) -> None:
     assert logged_text(log) == text
 
 
-class FailingLog(JsonFileLog):
+class FailingLog(FileLog):
     """Fails each third call, before or after it wrote."""
 
     calls = 0
@@ -197,7 +197,7 @@ class FailingLog(JsonFileLog):
 
 async def test_pump_that_crashes_inside_a_step_repeats_nothing(tmp_path: Path) -> None:
     """A crash before or after the log was written costs neither the log nor the attached a byte."""
-    log = FailingLog(tmp_path / "c-json.log", JsonFileOptions(max_bytes=None, max_files=1))
+    log = FailingLog(tmp_path / "c-json.log", FileOptions(max_bytes=None, max_files=1), JsonLines())
     stdio = make_stdio(tmp_path, log=log)
     text = b"".join(b"%d %s\n" % (n, b"x" * (n % 700)) for n in range(20_000)) + b"tail"
     crashes = 0
@@ -255,7 +255,7 @@ async def test_exit_ends_the_streams_that_others_hold_open(
     await stdio.close()
 
 
-class FullSpool(JsonFileLog):
+class FullSpool(FileLog):
     """Stands in for a spool's file system without room, at first."""
 
     refusals = 1
@@ -272,7 +272,7 @@ async def test_spool_without_room_delays_the_process(
 ) -> None:
     """A full file system under the spool ends nothing and loses nothing."""
     monkeypatch.setattr("services.containers.stdio.stdio._FULL_PAUSE_S", 0.001)
-    log = FullSpool(tmp_path / "c-json.log", JsonFileOptions())
+    log = FullSpool(tmp_path / "c-json.log", FileOptions(), JsonLines())
     stdio = make_stdio(tmp_path, log=log)
     async with (
         stdio.attach(stdout=True, stderr=True, stdin=False) as streams,

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from services.containers.logs import JsonFileLog, JsonFileOptions
+from services.containers.logs import FileLog, FileOptions, JsonLines, LogCounts
 from services.containers.stdio import Stream
 from tests.services.containers.logs.lines import all_entries, logged_text
 
 
-def make_log(tmp_path: Path, **changes: object) -> JsonFileLog:
-    return JsonFileLog(tmp_path / "c-json.log", JsonFileOptions(**changes))  # type: ignore[arg-type]
+def make_log(tmp_path: Path, counts: LogCounts | None = None, **changes: object) -> FileLog:
+    options = FileOptions(**changes)  # type: ignore[arg-type]
+    return FileLog(tmp_path / "c-json.log", options, JsonLines(), counts=counts)
 
 
-def write(log: JsonFileLog, data: bytes) -> None:
+def write(log: FileLog, data: bytes) -> None:
     while data:
         data = data[log.write(Stream.STDOUT, data) :]
 
@@ -103,7 +104,8 @@ def test_rotation_cut_short_hides_nothing(tmp_path: Path) -> None:
 
 def test_full_disk_drops_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines that the disk refuses are counted, and a line in the log tells of them."""
-    log = make_log(tmp_path)
+    counts = LogCounts()
+    log = make_log(tmp_path, counts)
     log.open(None)
     write(log, b"before\n")
     real = os.pwrite
@@ -116,13 +118,13 @@ def test_full_disk_drops_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     write(log, b"lost\n")
     write(log, b"lost too\n")
     monkeypatch.undo()
-    dropped = log.dropped_bytes
     write(log, b"after\n")
     log.close()
-    assert dropped > 0
+    assert (counts.dropped_lines, counts.dropped_bytes) == (2, 14)
+    assert (counts.written_lines, counts.written_bytes) == (2, 13)
     assert [entry["log"] for entry in all_entries(log.files)] == [
         "before\n",
-        f"[{dropped} bytes of output could not be logged here]\n",
+        "[14 bytes of output could not be logged here]\n",
         "after\n",
     ]
 

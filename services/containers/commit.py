@@ -1,0 +1,194 @@
+"""`docker commit`: what a container has changed becomes a layer, its settings a configuration.
+
+Source: Engine API, ImageCommit; moby, daemon/commit.go and daemon/containerd/image_commit.go.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+import msgspec
+import trio
+
+from services.containers.archives.archives import Archives, refuse_leaving
+from services.containers.archives.changes import Change, ChangeKind, Trees, changes
+from services.containers.archives.pack import Packer
+from services.containers.archives.root import PLACE
+from services.containers.config import ContainerConfig, HealthConfig
+from services.containers.container import Container
+from services.containers.journal import Journal, container_event
+from services.containers.merge import merge_image_config
+from services.containers.model import State
+from services.errors import EngineError
+from services.images import HealthcheckConfig, HistoryEntry, Image, Reference, RunConfig
+from services.images.compose import Recipe
+from services.images.instructions import apply_instructions
+from services.images.layers import Send, compressed
+from services.images.times import rfc3339_ns
+
+WHITEOUT: Final = ".wh."
+
+Act = Callable[[Container], Awaitable[None]]
+
+
+class ImageStore(Protocol):
+    """What is needed of the images service."""
+
+    async def resolve(self, ref: str) -> Image:
+        """The image that a text names."""
+
+    async def compose(self, recipe: Recipe, reference: Reference | None, action: str) -> str:
+        """Make an image; its ID."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitRequest:
+    """What POST /commit asks for. `config` is the body: what it leaves out is the container's."""
+
+    reference: Reference | None = None
+    author: str = ""
+    comment: str = ""
+    pause: bool = True
+    changes: Sequence[str] = ()
+    config: ContainerConfig | None = None
+
+
+class Committer:
+    """Makes images of containers."""
+
+    def __init__(
+        self,
+        *,
+        archives: Archives,
+        images: ImageStore,
+        journal: Journal,
+        pause: Act,
+        unpause: Act,
+    ) -> None:
+        self._archives, self._images, self._journal = archives, images, journal
+        self._pause, self._unpause = pause, unpause
+
+    async def commit(self, container: Container, request: CommitRequest) -> str:
+        """Make an image of a container; its ID.
+
+        Raises:
+            Conflict: it is being removed.
+            InvalidParameter: a change is not allowed or malformed.
+        """
+        refuse_leaving(container, "commit")
+        run_config = _run_config(container.definition.config, request)
+        base = await self._images.resolve(container.definition.image_id)
+        now_ns = time.time_ns()
+        command = " ".join(container.definition.config.cmd or ())
+        author = request.author or base.config.author or ""
+        async with (
+            self._paused(container, request.pause),
+            self._archives.compared(container) as trees,
+        ):
+            is_changed = await self._archives.has_changes(trees)
+            recipe = Recipe(
+                base=base,
+                layer=compressed(partial(write_layer, trees)) if is_changed else None,
+                config=run_config,
+                platform=base.platform,
+                author=author,
+                step=HistoryEntry(
+                    created=rfc3339_ns(now_ns),
+                    created_by=command,
+                    author=author,
+                    comment=request.comment,
+                    empty_layer=not is_changed,
+                ),
+            )
+            image_id = await self._images.compose(recipe, request.reference, "create")
+        reference = request.reference
+        attributes = {
+            "comment": request.comment,
+            "imageID": image_id,
+            "imageRef": "" if reference is None else reference.familiar,
+        }
+        await self._journal.tell(container_event(container, "commit", attributes))
+        return image_id
+
+    @asynccontextmanager
+    async def _paused(self, container: Container, wanted: bool) -> AsyncIterator[None]:
+        """Hold a running container still, so that the files fit together."""
+        await container.settle()
+        is_ours = wanted and container.state is State.RUNNING and await self._freeze(container)
+        try:
+            yield
+        finally:
+            if is_ours:
+                with trio.CancelScope(shield=True), suppress(EngineError):  # it has ended
+                    await self._unpause(container)
+
+    async def _freeze(self, container: Container) -> bool:
+        try:
+            await self._pause(container)
+        except EngineError:  # it has just ended: nothing moves then either
+            return False
+        return True
+
+
+def write_layer(trees: Trees, send: Send) -> None:
+    """The changes as a layer's tar, as they are found. Blocks.
+
+    Source: OCI image-spec, layer.md, "Representing Changes".
+    """
+    packer = Packer(trees.merged, send)
+
+    def visit(change: Change) -> None:
+        name = change.path.lstrip("/")
+        if change.kind is ChangeKind.DELETED:
+            above, _, last = name.rpartition("/")
+            gone = tarfile.TarInfo(f"{above}/{WHITEOUT}{last}".lstrip("/"))
+            packer.put(gone.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+            return
+        with (
+            suppress(FileNotFoundError),  # a container that was not paused removed it meanwhile
+            trees.merged.opened(change.path, PLACE, follow=False) as file,
+        ):
+            packer.add(file, name, os.fstat(file))
+
+    changes(trees, visit)
+    packer.end()
+
+
+def _run_config(own: ContainerConfig, request: CommitRequest) -> RunConfig:
+    """The body with the changes; what they do not say is as in the container."""
+    asked = to_run_config(request.config or ContainerConfig())
+    asked = apply_instructions(asked, request.changes)
+    return to_run_config(merge_image_config(from_run_config(asked), to_run_config(own)))
+
+
+def to_run_config(config: ContainerConfig) -> RunConfig:
+    """The part of a container's settings that an image can have."""
+    said = {
+        name: None if value is msgspec.UNSET else value
+        for name, value in msgspec.structs.asdict(config).items()
+        if name in RunConfig.__struct_fields__
+    }
+    health = config.healthcheck
+    said["healthcheck"] = None
+    if isinstance(health, HealthConfig):
+        said["healthcheck"] = HealthcheckConfig(
+            test=health.test,
+            interval_ns=health.interval,
+            timeout_ns=health.timeout,
+            retries=health.retries,
+            start_period_ns=health.start_period,
+            start_interval_ns=health.start_interval,
+        )
+    return RunConfig(**said)
+
+
+def from_run_config(config: RunConfig) -> ContainerConfig:
+    """An image's settings as if a client had asked for them."""
+    return merge_image_config(ContainerConfig(), config)

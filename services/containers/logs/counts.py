@@ -1,0 +1,35 @@
+"""How much was logged and how much was not, of all containers together."""
+
+from __future__ import annotations
+
+import threading
+
+
+class LogCounts:
+    """Counters of lines and of bytes of output. Added to from the threads that write logs.
+
+    Attributes:
+        written_lines: records of a line, or of a piece of one that is too long.
+        written_bytes: of output, as the process wrote it.
+        dropped_lines: which the disk refused, or for which a non-blocking log had no room.
+        dropped_bytes: of these.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.written_lines = 0
+        self.written_bytes = 0
+        self.dropped_lines = 0
+        self.dropped_bytes = 0
+
+    def write(self, *, lines: int, size_bytes: int) -> None:
+        """So much is in a log."""
+        with self._lock:
+            self.written_lines += lines
+            self.written_bytes += size_bytes
+
+    def drop(self, *, lines: int, size_bytes: int) -> None:
+        """So much is in none."""
+        with self._lock:
+            self.dropped_lines += lines
+            self.dropped_bytes += size_bytes

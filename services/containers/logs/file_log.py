@@ -1,0 +1,201 @@
+"""One container's log in files, whatever their format."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from loguru import logger
+
+from services.containers.logs.counts import LogCounts
+from services.containers.logs.feed import Extent, Feed
+from services.containers.logs.files import LogFiles
+from services.containers.logs.format import Encoded, Format
+from services.containers.logs.options import FileOptions
+from services.containers.logs.packed import Contents
+from services.containers.stdio.streams import Stream
+
+log = logger.bind(service="logs")
+
+_POSITION: Final = struct.Struct("<QQ")  # inode, size in bytes
+_STEP_BYTES: Final = 256 * 1024
+
+Packing = Callable[["FileLog"], object]
+"""Takes note that a log has files to compress. Called from worker threads; must not block long."""
+
+
+class FileLog:
+    """Writes a container's log; one object for all its runs. A `stdio.LogWriter`.
+
+    Appends whole records at a known offset, so that what a failed or killed append left behind is
+    overwritten or cut off. When the disk refuses (full, broken), lines are dropped rather than the
+    container stopped, as in dockerd; here the log says so as soon as it can, and `counts` has it.
+    Without `packing` a rotated file is compressed in the midst of writing.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        options: FileOptions,
+        format: Format,
+        *,
+        counts: LogCounts | None = None,
+        packing: Packing | None = None,
+    ) -> None:
+        self.files = LogFiles(path, max_files=options.max_files)
+        self.format = format
+        self.feed = Feed()
+        self._options = options
+        self._counts = counts or LogCounts()
+        self._packing = packing or pack_now
+        self._unreported_bytes = 0
+        self._fd = -1
+        self._size = 0
+        self._time_ns = 0
+        self._generation = 0
+        self._written = Extent(generation=0, size_bytes=0)
+        self._to_pack = False
+
+    def open(self, position: bytes | None) -> None:
+        """Begin a run, after the last whole record, or where `position` was."""
+        self.files.scan()
+        previous = self.files.previous_inode()
+        self._fd = self.files.open_current()
+        status = os.fstat(self._fd)
+        self._size = status.st_size
+        with os.fdopen(self._fd, "rb", buffering=0, closefd=False) as file:
+            if position is None:
+                self._size = self.format.whole_end(file, self._size)
+            else:
+                inode, size = _POSITION.unpack(position)
+                if inode == status.st_ino:
+                    self._size = min(size, self._size)
+                elif inode == previous or self._options.max_files == 1:
+                    self._size = 0  # killed after a rotation that was not recorded
+            os.ftruncate(self._fd, self._size)
+            # A clock that was set back while nobody wrote must not either; see `_now_ns`.
+            self._time_ns = max(self._time_ns, self.format.last_time_ns(file, self._size) or 0)
+        self._generation = self.files.generation
+        self._to_pack = self._options.compress
+        self._written = Extent(generation=self._generation, size_bytes=self._size)
+
+    def position(self) -> bytes:
+        """Inode and size of the file being written."""
+        return _POSITION.pack(os.fstat(self._fd).st_ino, self._size)
+
+    def write(self, stream: Stream, data: bytes, *, last: bool = False) -> int:
+        """Log from the front of `data`; see `stdio.LogWriter`. Stops where a rotation is due."""
+        try:
+            self._rotate_if_due()
+        except OSError as error:  # past its bound is better than not at all
+            log.warning("log not rotated", path=str(self.files.path), error=str(error))
+        limit = self._options.max_bytes
+        room = None if limit is None else max(0, limit - self._size)
+        encoded = self._encode(stream, data, last=last, room=room)
+        if encoded.consumed:
+            self._append(encoded)
+            self._written = Extent(generation=self._generation, size_bytes=self._size)
+        return encoded.consumed
+
+    def announce(self, *, ended: bool = False) -> None:
+        """Let readers see what was written."""
+        if ended:
+            self.feed.end(self._written)
+        else:
+            self.feed.announce(self._written)
+
+    def close(self) -> None:
+        """Drop what a failed append left, and close. A second call does nothing."""
+        if self._fd >= 0:
+            os.ftruncate(self._fd, self._size)
+            self._pack_if_due()
+            os.close(self._fd)
+            self._fd = -1
+
+    def pack_one(self, checkpoint: Callable[[], object]) -> bool:
+        """Compress a file that may be. False: there is none. Blocks long; one call at a time.
+
+        `checkpoint` is called often; what it raises ends the work.
+        """
+        try:
+            return self.files.pack_one(partial(_describe, self.format), checkpoint)
+        except OSError as error:  # readers take it as it is
+            log.warning("log not compressed", path=str(self.files.path), error=str(error))
+            return False
+
+    def _encode(self, stream: Stream, data: bytes, *, last: bool, room: int | None) -> Encoded:
+        # A clock that is set back must not put a line before its predecessor.
+        self._time_ns = max(self._time_ns, time.time_ns())
+        return self.format.encode(stream, data, time_ns=self._time_ns, last=last, room_bytes=room)
+
+    def _append(self, encoded: Encoded) -> None:
+        records = encoded.records
+        if self._unreported_bytes:
+            records = self._dropped_note() + records
+        try:
+            _pwrite_all(self._fd, records, self._size)
+        except OSError as error:
+            self._counts.drop(lines=encoded.lines, size_bytes=encoded.consumed)
+            if not self._unreported_bytes:
+                log.warning(
+                    "container output not logged", path=str(self.files.path), error=str(error)
+                )
+            self._unreported_bytes += encoded.consumed
+        else:
+            self._counts.write(lines=encoded.lines, size_bytes=encoded.consumed)
+            self._size += len(records)
+            self._unreported_bytes = 0
+
+    def _dropped_note(self) -> bytes:
+        text = f"[{self._unreported_bytes} bytes of output could not be logged here]\n".encode()
+        return self._encode(Stream.STDERR, text, last=True, room=None).records
+
+    def _rotate_if_due(self) -> None:
+        limit = self._options.max_bytes
+        self._pack_if_due()
+        if limit is None or self._size < limit:
+            return
+        os.ftruncate(self._fd, self._size)
+        self.files.rotate()
+        fd = self.files.open_current()
+        os.ftruncate(fd, 0)
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
+        self._size = 0
+        self._generation = self.files.generation
+        self._to_pack = self._options.compress
+
+    def _pack_if_due(self) -> None:
+        """Not at a rotation: x.log.1 is its proof until the caller recorded our position."""
+        if self._to_pack:
+            self._to_pack = False
+            self.files.allow_packing()
+            self._packing(self)
+
+
+def pack_now(written: FileLog) -> None:
+    """A `Packing` that compresses at once."""
+    while written.pack_one(lambda: None):
+        pass
+
+
+def _describe(format: Format, file: BinaryIO) -> Contents:
+    """What a reader of the compressed file will ask."""
+    lines, rest = 0, b""
+    while block := file.read(_STEP_BYTES):
+        data = rest + block
+        here, used = format.count_lines(data)
+        lines, rest = lines + here, data[used:]
+    return Contents(format.last_time_ns(file, os.fstat(file.fileno()).st_size), lines)
+
+
+def _pwrite_all(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written

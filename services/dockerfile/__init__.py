@@ -1,0 +1,14 @@
+"""The language of Dockerfiles: lines, words, variables. Knows nothing of images or containers."""
+
+from .errors import DockerfileError as DockerfileError
+from .lines import Heredoc as Heredoc
+from .lines import Line as Line
+from .lines import Source as Source
+from .lines import line_from_text as line_from_text
+from .lines import read_lines as read_lines
+from .words import ExpansionError as ExpansionError
+from .words import Quoting as Quoting
+from .words import expand as expand
+from .words import expand_raw as expand_raw
+from .words import expand_words as expand_words
+from .words import split_words as split_words

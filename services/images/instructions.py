@@ -1,0 +1,256 @@
+"""Dockerfile instructions as `docker commit --change` and `docker import --change` take them. Pure.
+
+Each changes what a container of the image starts with.
+
+Source: Dockerfile reference; moby, builder/dockerfile/builder.go (BuildFromConfig) for which are
+allowed and what they become, frontend/dockerfile/instructions for the refusals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from services.dockerfile import ExpansionError, Quoting, expand, read_lines, split_words
+from services.errors import InvalidParameter
+
+from .oci import HealthcheckConfig, RunConfig
+
+_SHELL: Final = ("/bin/sh", "-c")
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_UNIT_NS: Final = {
+    "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
+}  # fmt: skip
+_PORT: Final = re.compile(r"(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?(?:/(?P<kind>[a-z]+))?")
+_SIGNAL: Final = re.compile(r"(?:SIG)?[A-Z0-9+-]+|\d+")
+_MAX_RANGE: Final = 65536
+
+
+def apply_instructions(config: RunConfig, changes: Sequence[str]) -> RunConfig:
+    """`config` after the instructions, each of which may be several lines.
+
+    Raises:
+        InvalidParameter: one is not allowed here, or malformed; dockerd's words.
+    """
+    text = "\n".join(changes)
+    for line in read_lines(text.encode()).lines if text.strip() else ():
+        handler = _HANDLERS.get(line.keyword)
+        if handler is None:
+            raise InvalidParameter(f"{line.keyword} is not a valid change command")
+        config = handler(config, " ".join((*line.flags, line.arguments)))
+    return config
+
+
+def _expanded(word: str, config: RunConfig) -> str:
+    """Quotes and backslashes worked out, variables replaced from the environment."""
+    environment = dict(entry.partition("=")[::2] for entry in config.env or ())
+    try:
+        return expand(word, environment)
+    except ExpansionError as error:
+        raise InvalidParameter(str(error)) from error
+
+
+def _needs(text: str, name: str) -> None:
+    if not text:
+        raise InvalidParameter(f"{name} requires at least one argument")
+
+
+def _one(text: str, name: str, config: RunConfig) -> str:
+    if not text:
+        raise InvalidParameter(f"{name} requires exactly one argument")
+    return _expanded(text, config)
+
+
+def _command(text: str) -> list[str]:
+    """The list that a JSON array is; any other text is for the shell."""
+    if (words := _json_words(text)) is not None:
+        return words
+    return [*_SHELL, text]
+
+
+def _json_words(text: str) -> list[str] | None:
+    if not text.startswith("["):
+        return None
+    try:
+        return msgspec.json.decode(text, type=list[str])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _cmd(config: RunConfig, text: str) -> RunConfig:
+    return _with(config, cmd=_command(text) if text else None)
+
+
+def _entrypoint(config: RunConfig, text: str) -> RunConfig:
+    words = _json_words(text)
+    if not text or words == []:
+        return _with(config, entrypoint=None)
+    return _with(config, entrypoint=_command(text))
+
+
+def _env(config: RunConfig, text: str) -> RunConfig:
+    _needs(text, "ENV")
+    pairs = _pairs(text, "ENV", config)
+    kept = dict(entry.partition("=")[::2] for entry in config.env or ())
+    return _with(config, env=[f"{name}={value}" for name, value in (kept | pairs).items()])
+
+
+def _label(config: RunConfig, text: str) -> RunConfig:
+    _needs(text, "LABEL")
+    return _with(config, labels={**(config.labels or {}), **_pairs(text, "LABEL", config)})
+
+
+def _pairs(text: str, name: str, config: RunConfig) -> dict[str, str]:
+    """`a=b c="d e"`, or the old form `a rest of the line`."""
+    words = split_words(text, "\\", Quoting.KEPT)
+    if not words:
+        raise InvalidParameter(f"{name} requires at least one argument")
+    if "=" not in words[0]:
+        key, _, value = text.partition(" ")
+        if not value.strip():
+            raise InvalidParameter(f"{name} must have two arguments")
+        return {_expanded(key, config): _expanded(value.strip(), config)}
+    pairs: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise InvalidParameter(
+                f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value'
+            )
+        if not (key := _expanded(key, config)):
+            raise InvalidParameter(f"{name} names can not be blank")
+        pairs[key] = _expanded(value, config)
+    return pairs
+
+
+def _expose(config: RunConfig, text: str) -> RunConfig:
+    _needs(text, "EXPOSE")
+    ports: dict[str, dict[str, Any] | None] = dict(config.exposed_ports or {})
+    for word in text.split():
+        for port in _ports(_expanded(word, config)):
+            ports[port] = {}
+    return _with(config, exposed_ports=ports)
+
+
+def _ports(text: str) -> list[str]:
+    """Source: docker/go-connections, nat.ParsePortSpecs; only the container's side counts."""
+    container = text.rpartition(":")[2]
+    match = _PORT.fullmatch(container)
+    if match is None:
+        raise InvalidParameter(f"invalid containerPort: {container}")
+    first, last = int(match["first"]), int(match["last"] or match["first"])
+    kind = match["kind"] or "tcp"
+    if kind not in ("tcp", "udp", "sctp"):
+        raise InvalidParameter(f"invalid proto: {kind}")
+    if not 0 < first <= last < _MAX_RANGE:
+        raise InvalidParameter(f"invalid containerPort: {container}")
+    return [f"{port}/{kind}" for port in range(first, last + 1)]
+
+
+def _user(config: RunConfig, text: str) -> RunConfig:
+    return _with(config, user=_one(text, "USER", config))
+
+
+def _workdir(config: RunConfig, text: str) -> RunConfig:
+    path = _one(text, "WORKDIR", config)
+    if not path.startswith("/"):
+        path = f"{config.working_dir or '/'}/{path}"
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return _with(config, working_dir="/" + "/".join(parts))
+
+
+def _volume(config: RunConfig, text: str) -> RunConfig:
+    _needs(text, "VOLUME")
+    paths = _json_words(text)
+    paths = text.split() if paths is None else paths
+    volumes: dict[str, dict[str, Any] | None] = dict(config.volumes or {})
+    for path in paths:
+        if not (path := _expanded(path, config).strip()):
+            raise InvalidParameter("VOLUME specified can not be an empty string")
+        volumes[path] = {}
+    return _with(config, volumes=volumes)
+
+
+def _onbuild(config: RunConfig, text: str) -> RunConfig:
+    _needs(text, "ONBUILD")
+    trigger = text.split(None, 1)[0].upper()
+    if trigger == "ONBUILD":
+        raise InvalidParameter("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+    if trigger in ("MAINTAINER", "FROM"):
+        raise InvalidParameter(f"{trigger} isn't allowed as an ONBUILD trigger")
+    return _with(config, on_build=[*(config.on_build or ()), text])
+
+
+def _stopsignal(config: RunConfig, text: str) -> RunConfig:
+    signal = _one(text, "STOPSIGNAL", config)
+    if not _SIGNAL.fullmatch(signal.upper()):
+        raise InvalidParameter(f"Invalid signal: {signal}")
+    return _with(config, stop_signal=signal)
+
+
+def _healthcheck(config: RunConfig, text: str) -> RunConfig:
+    _needs(text, "HEALTHCHECK")
+    numbers: dict[str, int] = {}
+    rest = text
+    while rest.startswith("--"):
+        flag, _, rest = rest.partition(" ")
+        rest = rest.strip()
+        name, _, value = flag[2:].partition("=")
+        field = _HEALTH_FLAGS.get(name)
+        if field is None:
+            raise InvalidParameter(f"unknown flag: {name}")
+        numbers[field] = _retries(value) if name == "retries" else _duration_ns(name, value)
+    kind, _, command = rest.partition(" ")
+    if kind.upper() == "NONE":
+        if command or numbers:
+            raise InvalidParameter("HEALTHCHECK NONE takes no arguments")
+        return _with(config, healthcheck=HealthcheckConfig(test=["NONE"]))
+    if kind.upper() != "CMD":
+        raise InvalidParameter(f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
+    command = command.strip()
+    if not command:
+        raise InvalidParameter("Missing command after HEALTHCHECK CMD")
+    words = _json_words(command)
+    test = ["CMD-SHELL", command] if words is None else ["CMD", *words]
+    return _with(config, healthcheck=HealthcheckConfig(test=test, **numbers))
+
+
+_HEALTH_FLAGS: Final = {
+    "interval": "interval_ns", "timeout": "timeout_ns", "start-period": "start_period_ns",
+    "start-interval": "start_interval_ns", "retries": "retries",
+}  # fmt: skip
+
+
+def _retries(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise InvalidParameter(f"--retries must be at least 0 (not {text})")
+    return int(text)
+
+
+def _duration_ns(name: str, text: str) -> int:
+    terms = _DURATION.findall(text)
+    if not terms or "".join(number + unit for number, unit in terms) != text:
+        raise InvalidParameter(f'time: invalid duration "{text}"')
+    total = sum(int(float(number) * _UNIT_NS[unit]) for number, unit in terms)
+    if 0 < total < 10**6:
+        raise InvalidParameter(f'Interval "{name}" cannot be less than 1ms')
+    return total
+
+
+def _with(config: RunConfig, **changes: Any) -> RunConfig:
+    return msgspec.structs.replace(config, **changes)
+
+
+_HANDLERS: Final[Mapping[str, Callable[[RunConfig, str], RunConfig]]] = {
+    "CMD": _cmd, "ENTRYPOINT": _entrypoint, "ENV": _env, "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck, "LABEL": _label, "ONBUILD": _onbuild,
+    "STOPSIGNAL": _stopsignal, "USER": _user, "VOLUME": _volume, "WORKDIR": _workdir,
+}  # fmt: skip

@@ -1,0 +1,146 @@
+"""What became of containers while no daemon looked: their true ends, and what follows from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from tests.engine.fault_checks import actions, misordered
+from tests.engine.many import EXIT_7, create, inspect, run, state, wait_exited
+from tests.support.daemon import Daemon, wait_until
+from tests.support.leftovers import Leftovers, cgroups_of
+
+pytestmark = pytest.mark.engine
+
+ALWAYS: dict[str, Any] = {"RestartPolicy": {"Name": "always"}}
+UNLESS_STOPPED: dict[str, Any] = {"RestartPolicy": {"Name": "unless-stopped"}}
+EATS_MEMORY = "trap 'exec tail /dev/zero' USR1; while :; do sleep 0.05; done"
+
+
+def reboot(daemon: Daemon) -> None:
+    """What the machine's sudden end leaves: the data folder alone."""
+    ids = frozenset(daemon.container_ids())
+    daemon.kill()
+    for group in cgroups_of(ids):  # what is frozen cannot be killed on cgroup v1
+        if (group / "freezer.state").exists():
+            (group / "freezer.state").write_text("THAWED")
+    Leftovers(daemon.folder, daemon.bridge).end_all()
+    shutil.rmtree(daemon.exec_root)
+    for group in cgroups_of(ids):
+        group.rmdir()
+    daemon.start()
+
+
+def told(daemon: Daemon, name: str, action: str) -> list[dict[str, str]]:
+    """The attributes of a container's events of one kind."""
+    filters = json.dumps({"container": [name], "event": [action]}).replace(" ", "")
+    answer = daemon.http("GET", f"/events?since=1&until={time.time():.6f}&filters={filters}")
+    return [event["Actor"]["Attributes"] for event in answer.json_lines()]
+
+
+def test_after_the_machine_went_down_nothing_is_said_to_run_that_does_not(
+    fresh_daemon: Daemon,
+) -> None:
+    """Exited with 255, told once; policies act on it, and manual stops are remembered."""
+    daemon, since = fresh_daemon, time.time() - 1
+    run(daemon, "plain", EXIT_7)
+    run(daemon, "ice", EXIT_7)
+    run(daemon, "gone", EXIT_7, AutoRemove=True)
+    run(daemon, "failed", EXIT_7, RestartPolicy={"Name": "on-failure"})
+    for name, policy in (("always", ALWAYS), ("rested", UNLESS_STOPPED), ("kept", UNLESS_STOPPED)):
+        run(daemon, name, EXIT_7, **policy)
+    create(daemon, "idle", EXIT_7, **ALWAYS)
+    assert daemon.http("POST", "/containers/ice/pause").status == 204
+    assert daemon.http("POST", "/containers/rested/stop?t=5").status == 204
+
+    reboot(daemon)
+
+    # With the first answer: no client is told of what ran before.
+    assert state(daemon, "plain")["Status"] == "exited"
+    back = ("always", "failed", "kept")
+    for name in back:
+        wait_until(lambda n=name: state(daemon, n)["Running"], f"{name} is back", limit_s=30)  # type: ignore[misc]
+    for name in ("plain", "ice"):
+        found = state(daemon, name)
+        assert (found["Status"], found["ExitCode"], found["Pid"]) == ("exited", 255, 0)
+    assert state(daemon, "rested")["ExitCode"] == 7
+    assert state(daemon, "idle")["Status"] == "created"
+    wait_until(lambda: len(daemon.container_ids()) == 7, "--rm is obeyed", limit_s=30)
+    for name in ("plain", "ice", "gone", *back):
+        assert [die["exitCode"] for die in told(daemon, name, "die")] == ["255"], name
+    status = dict.fromkeys(back, "running") | {"gone": "", "plain": "exited", "ice": "exited"}
+    for name, word in status.items():
+        assert (wrong := misordered(actions(daemon, name, since), word)) is None, (name, wrong)
+    for name in (*back, "plain"):
+        answer = daemon.http("POST", f"/containers/{name}/restart?t=5")
+        assert answer.status == 204, answer
+
+
+@pytest.mark.parametrize(
+    ("script", "number", "code", "oom"),
+    [
+        ("sleep 1000", signal.SIGKILL, 137, False),
+        ("trap 'exit 143' TERM; while :; do sleep 0.05; done", signal.SIGTERM, 143, False),
+        (EXIT_7, signal.SIGTERM, 7, False),
+        (EATS_MEMORY, signal.SIGUSR1, 137, True),
+    ],
+    ids=["killed", "asked", "own", "memory"],
+)
+def test_the_true_end_is_known_of_what_ended_unseen(
+    fresh_daemon: Daemon, script: str, number: int, code: int, oom: bool
+) -> None:
+    """Its code, its time, and whether it was for want of memory; with --rm it is gone."""
+    daemon = fresh_daemon
+    limits = {"Memory": 16 << 20, "MemorySwap": 16 << 20}
+    run(daemon, "seen", script, network="none", **limits)
+    run(daemon, "gone", script, network="none", AutoRemove=True, **limits)
+    pids = [state(daemon, name)["Pid"] for name in ("seen", "gone")]
+    time.sleep(0.2)  # the shell sets its trap
+    daemon.kill()
+    for pid in pids:
+        os.kill(pid, number)
+    for pid in pids:
+        wait_until(lambda p=pid: not _lives(p), "its process has ended", limit_s=30)  # type: ignore[misc]
+    ended_at = time.strftime("%Y-%m-%dT%H:%M:%S.999999999Z", time.gmtime())
+    daemon.start()
+    wait_exited(daemon, "seen")
+    found = state(daemon, "seen")
+    assert (found["ExitCode"], found["OOMKilled"]) == (code, oom)
+    assert found["FinishedAt"] <= ended_at
+    wait_until(lambda: len(daemon.container_ids()) == 1, "--rm is obeyed", limit_s=30)
+    for name in ("seen", "gone"):
+        assert [die["exitCode"] for die in told(daemon, name, "die")] == [str(code)]
+    assert len(told(daemon, "gone", "destroy")) == 1
+
+
+def test_an_exec_is_unknown_to_the_next_daemon(fresh_daemon: Daemon) -> None:
+    """As to dockerd's: it lived in memory. Its container goes on, and new execs work."""
+    daemon = fresh_daemon
+    run(daemon, "host", EXIT_7, network="none")
+    with daemon.docker_process("exec", "host", "sleep", "1000") as client:
+        wait_until(lambda: inspect(daemon, "host")["ExecIDs"], "it runs", limit_s=30)
+        (exec_id,) = inspect(daemon, "host")["ExecIDs"]
+        daemon.kill()
+        assert client.wait(30) != 0
+    daemon.start()
+    answer = daemon.http("GET", f"/exec/{exec_id}/json")
+    assert (answer.status, answer.message) == (404, f"No such exec instance: {exec_id}")
+    assert inspect(daemon, "host")["ExecIDs"] is None
+    assert daemon.docker("exec", "host", "echo", "in").text == "in"
+    assert daemon.docker("stop", "-t", "5", "host").code == 0
+    assert state(daemon, "host")["ExitCode"] == 7
+
+
+def _lives(pid: int) -> bool:
+    """A zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
