@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,15 +20,8 @@ ECHOES = ("sh", "-c", "while read l; do test $l = bye && exit 4; echo got $l; do
 
 def attaches(daemon: Daemon) -> int:
     """How many have attached so far: a client tells nobody when it has."""
-    events = daemon.http("GET", "/events?since=1&until=99999999999").json_lines()
+    events = daemon.http("GET", f"/events?since=1&until={time.time():.6f}").json_lines()
     return sum(event["Action"] == "attach" for event in events)
-
-
-def test_input_output_and_status(daemon: Daemon) -> None:
-    """What is typed goes in, what is said comes out, its status is the client's."""
-    start(daemon, "-i", command=ECHOES)
-    ran = daemon.docker("attach", "box", stdin=b"one\ntwo\nbye\n", code=4)
-    assert ran.text.splitlines() == ["got one", "got two"]
 
 
 @contextmanager
@@ -39,14 +33,46 @@ def attached(daemon: Daemon, *options: str) -> Iterator[subprocess.Popen[bytes]]
         yield process
 
 
+def type_line(process: subprocess.Popen[bytes], line: bytes) -> None:
+    """Into the client's input, which stays open."""
+    assert process.stdin is not None
+    process.stdin.write(line + b"\n")
+    process.stdin.flush()
+
+
+def test_input_output_and_status(daemon: Daemon) -> None:
+    """What is typed goes in, what is said comes out, its status is the client's."""
+    start(daemon, "-i", command=ECHOES)
+    with attached(daemon) as process:
+        assert process.stdout is not None
+        for word in (b"one", b"two"):
+            type_line(process, word)
+            assert process.stdout.readline() == b"got %b\n" % word
+        type_line(process, b"bye")
+        assert process.wait(timeout=30) == 4
+
+
+def test_the_end_of_input_ends_the_session(daemon: Daemon) -> None:
+    """Of a container that was started detached, as in dockerd; its stdin stays open."""
+    start(daemon, "-i", command=ECHOES)
+    with attached(daemon) as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        with attached(daemon) as other:
+            type_line(other, b"bye")
+            assert other.wait(timeout=30) == 4
+        assert process.wait(timeout=30) == 4
+
+
 def test_without_input(daemon: Daemon) -> None:
     """--no-stdin keeps the input from it; its end ends the client."""
     start(daemon, "-i", command=ECHOES)
-    with attached(daemon, "--no-stdin") as process:
-        assert process.stdin is not None
-        process.stdin.write(b"unseen\n")
-        process.stdin.flush()
-        daemon.docker("attach", "box", stdin=b"seen\nbye\n", code=4)
+    with attached(daemon, "--no-stdin") as process, attached(daemon) as other:
+        type_line(process, b"unseen")
+        type_line(other, b"seen")
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"got seen\n"
+        type_line(other, b"bye")
         assert process.wait(timeout=30) == 4
     assert daemon.docker("logs", "box").text == "got seen"
 

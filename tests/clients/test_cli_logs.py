@@ -16,7 +16,7 @@ STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"
 
 def test_flags(daemon: Daemon) -> None:
     """--follow, --tail, --since, --until, --timestamps, --details, and both streams apart."""
-    script = "echo one; sleep 0.3; echo two >&2; echo three"
+    script = "echo one; sleep 0.2; echo two >&2; sleep 0.2; echo three"
     options = ("-l", "k=v", "--log-opt", "labels=k")
     create(daemon, *options, command=("sh", "-c", script))
     daemon.docker("start", "-a", "box")

@@ -68,7 +68,7 @@ def test_update_of_periods_and_nodes(daemon: Daemon) -> None:
     container = run_detached(daemon, *NONE)
     daemon.docker(
         "update", "--cpu-period", "50000", "--cpu-quota", "25000", "--cpuset-mems", "0",
-        "--memory", "64m", container,
+        "--memory", "64m", "--memory-swap", "-1", container,
     )  # fmt: skip
     assert kernel_says(daemon, container, "cpu", "cpu.cfs_period_us") == "50000"
     assert kernel_says(daemon, container, "cpu", "cpu.cfs_quota_us") == "25000"
