@@ -261,7 +261,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
     return [
-        ImageUse(container_id=c.id, is_running=c.is_running)
+        ImageUse(container_id=c.id, is_running=c.is_running, image=c.definition.config.image)
         for c in table
         if c.definition.image_id == image_id
     ]

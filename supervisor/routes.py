@@ -18,6 +18,7 @@ from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
+from services.api.routes.disk_usage import DiskUsageRoutes
 from services.api.routes.exec import ExecRoutes
 from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
@@ -28,6 +29,8 @@ from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, KnownRegistries, OpenHost
+from services.containers.volume_points import uses_of
+from services.images.usage import LayerSizes
 from services.networks import Networks
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
@@ -50,6 +53,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
     """The routes of all operations that the engine offers."""
     containers = sources.containers
     listing = ContainerList(containers.table)
+    container_images = ContainerImages(sources.images)
     system = SystemRoutes(
         engine=lambda: engine_info(sources),
         components=Components(
@@ -64,9 +68,10 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         devices=sources.cdi.list,
     )
     registry = RegistryRoutes(sources.registry)
+    layers = LayerSizes(sources.containerd.snapshots)
     images = ImageRoutes(
         sources.images,
-        snapshots=sources.containerd.snapshots,
+        snapshots=layers,
         in_use=sources.in_use,
         snapshotter=SNAPSHOTTER,
     )
@@ -94,6 +99,16 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         exec_routes.blueprint(),
         networks.blueprint(),
         VolumeRoutes(sources.volumes).blueprint(),
+        DiskUsageRoutes(
+            images=sources.images,
+            layers=layers,
+            in_use=sources.in_use,
+            containers=containers,
+            listing=listing,
+            image_names=container_images,
+            volumes=sources.volumes,
+            volume_uses=lambda: uses_of(containers.table),
+        ).blueprint(),
         absent_blueprint(),
     ]
 

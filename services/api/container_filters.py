@@ -38,8 +38,8 @@ class Table(Protocol):
     def find(self, ref: str) -> Container:
         """Raises NotFound or InvalidParameter."""
 
-    def names_of(self, container: Container) -> Sequence[str]:
-        """Its own and those that links give it, with their slashes."""
+    def link_names_of(self, container: Container) -> Sequence[str]:
+        """The names that others' links give it, with their slashes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ def _names(table: Table, values: Iterable[str]) -> Test:
     patterns = [Pattern(value) for value in values]
 
     def test(container: Container) -> bool:
-        names = table.names_of(container)
+        names = (f"/{container.name}", *table.link_names_of(container))
         return any(
             pattern.matches(name) or pattern.matches(name.removeprefix("/"))
             for pattern in patterns

@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from services.errors import EngineError
-from services.images import Deleted, Image, ImageFilters, Reference, Untagged
+from services.images import Deleted, Image, ImageFilters, Platform, Reference, Untagged
+from services.images.attestations import Attestation
 from services.images.load import LoadSink
 from services.images.ports import Body
+from services.images.prune import PrunedImages, PruneFilters
 from services.registry.credentials import Credentials
 from services.registry.progress import Board
 from services.registry.requests import (
@@ -35,14 +37,28 @@ class ImageLister(Protocol):
 class ImageLoader(Protocol):
     """`docker load`."""
 
-    async def load(self, body: Body, report: LoadSink) -> None: ...
+    async def load(
+        self, body: Body, report: LoadSink, platform: Platform | None = None
+    ) -> None: ...
 
 
 class ImageStore(ImageLister, ImageLoader, Protocol):
     """All that is done with images that are here."""
 
     async def inspect(self, ref: str) -> Image: ...
+    def save(
+        self, names: Sequence[str], platform: Platform | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
     async def tag(self, ref: str, name: str) -> Image: ...
+    async def prune(self, wanted: PruneFilters) -> PrunedImages: ...
+    async def attestations(
+        self,
+        ref: str,
+        platform: Platform | None,
+        *,
+        predicate_types: Sequence[str] = ...,
+        with_statements: bool = ...,
+    ) -> Sequence[Attestation]: ...
     async def remove(self, ref: str, *, force: bool = False) -> Sequence[Untagged | Deleted]: ...
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from .blobs import Blobs
 from .connection import Connection, lease_on_calls
 from .containers import Containers
 from .content import Content
+from .content_root import ContentRoot
 from .diff import Diff
 from .events import Events
 from .images import Images
@@ -35,8 +37,9 @@ class Containerd:
         self.namespaces = Namespaces(self.connection, namespace)
         self.containers = Containers(self.connection)
         self.tasks = Tasks(self.connection)
-        self.content = Content(self.connection)
-        self.ingest_files = IngestFiles(self.introspection, namespace)
+        root = ContentRoot(self.introspection)
+        self.content = Content(self.connection, root=root, files=IngestFiles(namespace))
+        self.blobs = Blobs(self.content, root)
         self.images = Images(self.connection)
         self.leases = Leases(self.connection)
         self.snapshots = Snapshots(self.connection, snapshotter)

@@ -55,7 +55,8 @@ from services.containers.volume_points import (
     with_volumes,
 )
 from services.errors import EngineError, InvalidParameter, NotFound, NotSupported, single_error
-from services.images import Image, parse_platform
+from services.images import Image
+from services.images.platform import host_platform, parse_specifier
 from services.system import HostFacts
 from services.volumes import Volumes
 
@@ -160,7 +161,7 @@ class Creator:
         return Created(container=container, warnings=warnings)
 
     async def _image(self, ref: str, platform: str) -> Image:
-        wanted = parse_platform(platform) if platform else None
+        wanted = parse_specifier(platform, host_platform()) if platform else None
         if not ref:
             raise InvalidParameter("invalid reference format")
         image = await self._images.resolve(ref)

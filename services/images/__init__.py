@@ -20,7 +20,6 @@ from .oci import ImageConfig as ImageConfig
 from .oci import OciDescriptor as OciDescriptor
 from .oci import RunConfig as RunConfig
 from .platform import Platform as Platform
-from .platform_text import parse_platform as parse_platform
 from .reference import Reference as Reference
 from .reference import parse_any_reference as parse_any_reference
 from .reference import parse_reference as parse_reference

@@ -38,7 +38,7 @@ def build_engine(
     is_ending: Callable[[], bool],
 ) -> RegistryEngine:
     """Make them."""
-    fetcher = BlobFetcher(containerd.content, containerd.ingest_files, settings)
+    fetcher = BlobFetcher(containerd.content, settings)
     leases = PullLeases(containerd, is_wanted=fetcher.is_wanted, is_ending=is_ending)
     puller = Puller(
         containerd=containerd,

@@ -24,7 +24,7 @@ from .errors import Unreachable
 from .failures import unreachable
 from .leases import ingest_ref
 from .locks import KeyedLocks
-from .ports import BlobFiles, BlobSink, BlobWriter, ContentClient
+from .ports import BlobWriter, ContentClient
 from .retry import retrying
 from .session import Session
 from .settings import RegistrySettings
@@ -75,10 +75,9 @@ class BlobFetcher:
     def __init__(
         self,
         content: ContentClient,
-        files: BlobFiles,
         settings: Callable[[], RegistrySettings],
     ) -> None:
-        self._content, self._files, self._settings = content, files, settings
+        self._content, self._settings = content, settings
         self._locks = KeyedLocks()
         self._slots = trio.CapacityLimiter(1)
 
@@ -109,7 +108,7 @@ class BlobFetcher:
         return True
 
     async def _fetch(self, source: BlobSource, blob: OciDescriptor, watch: FetchWatch) -> None:
-        attempt = _Attempt(self._content, self._files, source, blob, watch)
+        attempt = _Attempt(self._content, source, blob, watch)
         try:
             await retrying(
                 attempt.run, attempts=self._settings().max_attempts, waiting=watch.retrying
@@ -155,7 +154,6 @@ class _Attempt:
     """Tries at one blob. `run` is one try, which goes on where the last one ended."""
 
     content: ContentClient
-    files: BlobFiles
     source: BlobSource
     blob: OciDescriptor
     watch: FetchWatch
@@ -164,9 +162,8 @@ class _Attempt:
     async def run(self) -> None:
         blob = self.blob
         try:
-            if blob.size > PIECE_BYTES:
-                await self._fill_file()
             async with _open(self.content, blob) as writer:
+                self.has_resumed = self.has_resumed or writer.offset > 0
                 if writer.offset < blob.size:
                     await self._receive(writer)
                 self.watch.verifying()
@@ -177,21 +174,7 @@ class _Attempt:
             await self._abort()
             raise
 
-    async def _fill_file(self) -> None:
-        """Let the rest of the blob come into the ingest's file, if that can be had."""
-        async with _open(self.content, self.blob) as writer:
-            offset = writer.offset
-        self.has_resumed = self.has_resumed or offset > 0
-        if offset >= self.blob.size:
-            return
-        file = await self.files.open(ingest_ref(self.blob.digest), offset)
-        if file is not None:
-            try:
-                await self._receive(file)
-            finally:
-                file.close()
-
-    async def _receive(self, writer: BlobSink) -> None:
+    async def _receive(self, writer: BlobWriter) -> None:
         source, blob, offset = self.source, self.blob, writer.offset
         headers = {"Range": f"bytes={offset}-{blob.size - 1}"} if offset else {}
         async with source.session.stream(
@@ -210,7 +193,7 @@ class _Attempt:
                 f"unexpected EOF: {writer.offset} of {blob.size} bytes of {blob.digest}"
             )
 
-    async def _copy(self, response: httpx.Response, writer: BlobSink, skip: int) -> None:
+    async def _copy(self, response: httpx.Response, writer: BlobWriter, skip: int) -> None:
         """Write what comes, in pieces worth sending; when it breaks off, what had come."""
         gathered = bytearray()
         broken: Exception | None = None
@@ -227,7 +210,7 @@ class _Attempt:
         if broken is not None:
             raise unreachable("GET", response.url, broken) from broken
 
-    async def _write(self, writer: BlobSink, gathered: bytearray) -> None:
+    async def _write(self, writer: BlobWriter, gathered: bytearray) -> None:
         if writer.offset + len(gathered) > self.blob.size:
             raise _NotVerified(_not_verified(self.blob, "it is longer than its descriptor says"))
         if gathered:

@@ -14,29 +14,12 @@ from services.images import Image, OciDescriptor, Reference
 from services.images.unpack import UnpackSteps
 
 
-class BlobSink(Protocol):
-    """Takes a blob's bytes; `offset` is where the next write goes."""
+class BlobWriter(Protocol):
+    """A blob on its way into the content store; `offset` is where the next write goes."""
 
     @property
     def offset(self) -> int: ...
     async def write(self, data: bytes | memoryview) -> None: ...
-
-
-class BlobFile(BlobSink, Protocol):
-    """An ingest's own file."""
-
-    def close(self) -> None: ...
-
-
-class BlobFiles(Protocol):
-    """The files of ingests; None where they cannot be had."""
-
-    async def open(self, ref: str, offset: int) -> BlobFile | None: ...
-
-
-class BlobWriter(BlobSink, Protocol):
-    """A blob on its way into the content store."""
-
     async def commit(self, labels: Mapping[str, str] | None = None) -> str: ...
 
 
@@ -75,8 +58,6 @@ class ContainerdClient(Protocol):
 
     @property
     def content(self) -> ContentClient: ...
-    @property
-    def ingest_files(self) -> BlobFiles: ...
     @property
     def images(self) -> ImageRecords: ...
     @property

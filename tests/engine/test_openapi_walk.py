@@ -41,6 +41,8 @@ NO_JSON: Final = frozenset(
         *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
         *("ContainerArchiveInfo", "PutContainerArchive", "ImageCreate", "ImageCommit"),
         *("VolumeDelete", "VolumeUpdate", "ImagePush"),
+        *("ImageGet", "ImageGetAll"),
+        *("VolumeDelete", "VolumeUpdate"),
     }
 )  # fmt: skip
 """Served, and answering with a stream, a text, or nothing."""
@@ -191,6 +193,7 @@ def walk_system(stage: Stage, version: str) -> None:
     """SystemVersion and SystemInfo."""
     stage.check("SystemVersion", "GET /version", version=version)
     info = stage.check("SystemInfo", "GET /info", version=version)
+    stage.check("SystemDataUsage", "GET /system/df", version=version)
     assert (info["ContainersRunning"], info["ContainersPaused"]) == (3, 1)
 
 
@@ -214,6 +217,7 @@ def walk_images(stage: Stage, version: str) -> None:
         stage.check("ImageInspect", f"GET /images/{name}/json", version=version)
         stage.check("ImageHistory", f"GET /images/{name}/history", version=version)
     stage.check("ImageInspect", "GET /images/busybox/json?manifests=1", version=version)
+    stage.check("ImageAttestations", "GET /images/busybox/attestations", version=version)
 
 
 def walk_containers(stage: Stage, version: str) -> None:
@@ -341,6 +345,7 @@ def test_what_is_changed(stage: Stage, version: str) -> None:
     stage.check("ContainerExec", path, {"Cmd": ["true"]}, status=201, version=version)
     stage.do("POST /images/busybox/tag?repo=other&tag=1")
     stage.check("ImageDelete", "DELETE /images/other:1", version=version)
+    assert stage.check("ImagePrune", "POST /images/prune", version=version)["SpaceReclaimed"] == 0
 
 
 @pytest.mark.parametrize("quiet", ["0", "1"])
@@ -401,6 +406,7 @@ WALKED: Final = frozenset(
         *("ContainerList", "ContainerInspect", "ContainerTop", "ContainerWait", "ContainerCreate"),
         *("ContainerPrune", "ContainerUpdate", "ContainerChanges", "VolumeCreate", "VolumePrune"),
         *("SystemAuth", "DistributionInspect", "ImageSearch"),
+        *("ImagePrune", "ImageAttestations", "SystemDataUsage"),
         *("ContainerStats", "ContainerExec", "ExecInspect", "NetworkList", "NetworkInspect"),
     }
 )
