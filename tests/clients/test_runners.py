@@ -39,7 +39,7 @@ def test_a_service_is_ready_when_its_log_says_so(daemon: Daemon) -> None:
     )
     assert b"".join(box.exec_run(["echo", "x"], stream=True).output) == b"x\n"
     box.stop(timeout=0)
-    wait_until(lambda: client.containers.list(all=True) == [], "it removed itself")
+    wait_until(lambda: client.api.containers(all=True) == [], "it removed itself")
 
 
 def test_a_service_that_dies_is_seen_by_who_waits(daemon: Daemon) -> None:
@@ -49,7 +49,7 @@ def test_a_service_that_dies_is_seen_by_who_waits(daemon: Daemon) -> None:
     assert b"".join(box.logs(stream=True, follow=True)) == b"starting\n"
     with contextlib.suppress(docker.errors.NotFound):  # it may be gone by now
         assert box.wait(condition="removed")["StatusCode"] == 9
-    wait_until(lambda: client.containers.list(all=True) == [], "it removed itself")
+    wait_until(lambda: client.api.containers(all=True) == [], "it removed itself")
 
 
 def test_a_reaper_removes_what_a_session_left(daemon: Daemon) -> None:
