@@ -1,6 +1,6 @@
 """The `filters` of GET /containers/json: which containers pass.
 
-Several filters must all hold; of one filter's values any, but of labels every one.
+Several filters must all hold; of one filter's values any, but of labels and annotations every one.
 
 Source: Engine API, ContainerList; moby, daemon/list.go. Where dockerd answers a bad value with 500,
 the answer here is 400, in its words.
@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
+
 from services.api.patterns import Pattern
 from services.api.port_ranges import port_range
 from services.api.query import parse_integer
@@ -21,8 +23,8 @@ from services.errors import EngineError, InvalidParameter
 
 KNOWN: Final = frozenset(
     {
-        "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
-        "name", "network", "publish", "since", "status", "volume",
+        "ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task",
+        "isolation", "label", "name", "network", "publish", "since", "status", "volume",
     }
 )  # fmt: skip
 
@@ -72,6 +74,7 @@ def container_filters(
         if name not in KNOWN:
             raise InvalidParameter(f"invalid filter '{name}'")
     makers: dict[str, Callable[[Sequence[str]], Test]] = {
+        "annotation": lambda values: lambda c: _has_all(_annotations(c), values),
         "ancestor": lambda _: lambda c: c.definition.image_id in family,
         "before": lambda refs: _before(table, refs),
         "exited": _exited,
@@ -80,7 +83,7 @@ def container_filters(
         "id": lambda refs: _ids(table, refs),
         "is-task": _is_task,
         "isolation": lambda _: lambda _c: True,  # dockerd looks at it on Windows only
-        "label": _labels,
+        "label": lambda values: lambda c: _has_all(c.definition.config.labels, values),
         "name": lambda values: _names(table, values),
         "network": lambda values: lambda c: any(_has_network(c, value) for value in values),
         "publish": lambda values: _on_ports("publish", values, "PublicPort"),
@@ -160,17 +163,17 @@ def _names(table: Table, values: Iterable[str]) -> Test:
     return test
 
 
-def _labels(values: Iterable[str]) -> Test:
-    wanted = [value.partition("=") for value in values]
+def _annotations(container: Container) -> Mapping[str, str]:
+    annotations = container.definition.host_config.annotations
+    return {} if annotations is msgspec.UNSET else annotations or {}
 
-    def test(container: Container) -> bool:
-        labels = container.definition.config.labels
-        return all(
-            key in labels and (not has_value or labels[key] == value)
-            for key, has_value, value in wanted
-        )
 
-    return test
+def _has_all(pairs: Mapping[str, str], wanted: Iterable[str]) -> bool:
+    """Each of "key" or "key=value"."""
+    split = (text.partition("=") for text in wanted)
+    return all(
+        key in pairs and (not has_value or pairs[key] == value) for key, has_value, value in split
+    )
 
 
 def _has_network(container: Container, wanted: str) -> bool:

@@ -83,16 +83,20 @@ class Container:
         """Docker's `Running`: paused and restarting count too."""
         return self.state in (State.RUNNING, State.PAUSED, State.RESTARTING)
 
+    def refuse_restarting(self) -> None:
+        """Raises Conflict, in dockerd's words, while it waits for its restart."""
+        if self.state is State.RESTARTING:
+            raise Conflict(
+                f"Container {self.id} is restarting, wait until the container is running"
+            )
+
     def check_running(self) -> None:
         """Refuse what needs processes.
 
         Raises:
             Conflict: there are none, or there will be some again soon; in dockerd's words.
         """
-        if self.state is State.RESTARTING:
-            raise Conflict(
-                f"container {self.id} is restarting, wait until the container is running"
-            )
+        self.refuse_restarting()
         if not self.state.has_task:
             raise Conflict(f"container {self.id} is not running")
 

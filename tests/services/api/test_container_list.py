@@ -12,7 +12,7 @@ import pytest
 from services.api.container_list import ContainerList
 from services.api.query import parse_query
 from services.containers import Container, ContainerTable, State
-from services.containers.config import ContainerConfig, HealthConfig
+from services.containers.config import ContainerConfig, HealthConfig, HostConfig
 from services.containers.health_rules import Health, HealthStatus
 from services.containers.model import Status
 from services.containers.sizes import Size
@@ -24,6 +24,7 @@ from tests.services.api.containers import (
     container,
     container_id,
     exited,
+    filled,
     running,
 )
 from tests.services.api.openapi import require_definition
@@ -42,6 +43,7 @@ def everything() -> list[Container]:
             config=ContainerConfig(
                 labels={"tier": "back", "x": ""}, exposed_ports={"80/tcp": {}, "53/udp": {}}
             ),
+            host_config=filled(HostConfig(network_mode="bridge", annotations={"a": "1", "b": ""})),
         ),
         container(
             "3", "db-2", created_at_ns=born(3), status=exited(0),
@@ -132,6 +134,9 @@ def test_a_limit_is_of_all(limit: str, count: int) -> None:
         ({"exited": ["+137", "99999999999"]}, ["job"]),
         ({"exited": ["0", "137"]}, ["job", "db-2"]),
         ({"label": ["tier"]}, ["db-2", "db-1"]),
+        ({"annotation": ["a"]}, ["db-1"]),
+        ({"annotation": ["a=1", "b"]}, ["db-1"]),
+        ({"annotation": ["a=2"]}, []),
         ({"label": ["tier=back"]}, ["db-1"]),
         ({"label": ["tier", "x"]}, ["db-1"]),
         ({"label": ["x="]}, ["db-1"]),

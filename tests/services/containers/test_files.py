@@ -15,7 +15,11 @@ def hosts(
     *, address: str = "172.17.0.2", extra: tuple[str, ...] = (), domainname: str = ""
 ) -> list[str]:
     text = hosts_text(
-        hostname="h", domainname=domainname, address=address, extra=extra, host_gateway="172.17.0.1"
+        hostname="h",
+        domainname=domainname,
+        address=address,
+        extra=extra,
+        host_gateways=["172.17.0.1"],
     )
     assert text.startswith(LOCALHOST)
     assert text.endswith("\n")
@@ -45,6 +49,18 @@ def test_without_an_address_there_is_no_line_for_it() -> None:
 def test_extra_hosts(extra: str, line: str) -> None:
     """Both separators; IPv6 addresses hold the older one."""
     assert line in hosts(extra=(extra,))
+
+
+def test_host_gateway_is_all_that_it_stands_for() -> None:
+    """An address of each family, with --host-gateway-ip twice."""
+    text = hosts_text(
+        hostname="h",
+        domainname="",
+        address="",
+        extra=["x:host-gateway"],
+        host_gateways=["10.0.0.1", "fd00::1"],
+    )
+    assert text.splitlines()[-2:] == ["10.0.0.1\tx", "fd00::1\tx"]
 
 
 def resolv(
