@@ -129,20 +129,23 @@ class TaskLauncher:
         """
         container = run.container
         running = next_state(container.state, LifeEvent.STARTED)
+        endpoints: dict[str, EndpointSettings] = {}
         try:
             async with self._starts.slot():
                 with _start_limit(container):
-                    await self._launch(run, running)
+                    await self._launch(run, running, endpoints)
         except (EngineError, OSError) as error:
             failure = _start_error(error)
-            await self._record_failure(container, failure)
+            await self._record_failure(container, failure, endpoints)
             raise failure from error
         await self._links.tell_parents(container)
 
-    async def _launch(self, run: Run, running: State) -> None:
+    async def _launch(
+        self, run: Run, running: State, endpoints: dict[str, EndpointSettings]
+    ) -> None:
         container = run.container
         async with AsyncExitStack() as undo:
-            endpoints, pid = await self._make_task(run, undo)
+            pid = await self._make_task(run, undo, endpoints)
             now_ns = time.time_ns()  # before: a short process ends before the call does
             await self._containerd.tasks.start(container.id)
             await self._record_start(
@@ -173,8 +176,9 @@ class TaskLauncher:
         return False
 
     async def _make_task(
-        self, run: Run, undo: AsyncExitStack
-    ) -> tuple[dict[str, EndpointSettings], int]:
+        self, run: Run, undo: AsyncExitStack, endpoints: dict[str, EndpointSettings]
+    ) -> int:
+        """The pid. Into `endpoints` goes what the container gets of its network."""
         container = run.container
         joined = self._joiner.join(container)
         linked = self._links.at_start(container)
@@ -184,7 +188,7 @@ class TaskLauncher:
         if joined.network is not None:
             await self._take_names(container, joined.network)
             has_namespace.set()
-            return {}, await self._create_task(run, around, has_namespace, undo)
+            return await self._create_task(run, around, has_namespace, undo)
         sandbox = await self._reserve(container)
         undo.push_async_callback(
             self._shielded, container, partial(self._release, container, sandbox)
@@ -193,8 +197,8 @@ class TaskLauncher:
         with single_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._networks.connect, sandbox, has_namespace.set)
-                pid = await self._create_task(run, around, has_namespace, undo)
-        return {sandbox.endpoint.network: _settings(container, sandbox)}, pid
+                endpoints[sandbox.endpoint.network] = _settings(container, sandbox)
+                return await self._create_task(run, around, has_namespace, undo)
 
     async def _own_shm(self, container: Container, joined: Joined, undo: AsyncExitStack) -> Joined:
         """With a /dev/shm to share, unless the container has another mount there."""
@@ -319,9 +323,14 @@ class TaskLauncher:
             )
         log.info("container started", container=container.id, pid=pid)
 
-    async def _record_failure(self, container: Container, error: EngineError) -> None:
+    async def _record_failure(
+        self, container: Container, error: EngineError, endpoints: Mapping[str, EndpointSettings]
+    ) -> None:
+        # dockerd's networking comes first, so it tells of that even when there is no start.
         await self._journal.change_status(
             container,
+            *network_events(container, endpoints, "connect", time_ns=time.time_ns()),
+            *network_events(container, endpoints, "disconnect", time_ns=time.time_ns()),
             error=str(error),
             exit_code=exit_code_of_failed_start(str(error)),
         )

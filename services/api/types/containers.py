@@ -29,6 +29,8 @@ _OMITTED_IF_EMPTY: Final = (
 _OLD_MEMBERS: Final = ("KernelMemory", "KernelMemoryTCP")  # those who know them get them by a row
 
 
+NETWORKS_WITHOUT_PORTS: Final = frozenset({"host", "none"})
+
 _HEALTH_TEXTS: Final = MappingProxyType(
     {
         "none": "",
@@ -95,7 +97,7 @@ def summary_to_wire(
         "ImageManifestDescriptor": _descriptor(container),
         "Command": _command_line(definition.path, definition.args),
         "Created": definition.created_at_ns // 10**9,
-        "Ports": [],
+        "Ports": summary_ports(container),
         "Labels": definition.config.labels,
         "State": container.state.value,
         "Status": status,
@@ -230,6 +232,24 @@ def health_to_wire(health: Health) -> dict[str, Any]:
     }
 
 
+def summary_ports(container: Container) -> list[dict[str, Any]]:
+    """Schema Port, of a summary."""
+    return [{"PrivatePort": port, "Type": protocol} for port, protocol in exposed_ports(container)]
+
+
+def exposed_ports(container: Container) -> list[tuple[int, str]]:
+    """The ports that can be reached in a running container's own network, with their protocols.
+
+    As in dockerd the host's network and `none` have none.
+    """
+    networks = container.status.networks.keys() - NETWORKS_WITHOUT_PORTS
+    if not container.state.has_task or not networks:
+        return []
+    keys = container.definition.config.exposed_ports or {}
+    split = (key.partition("/") for key in keys)
+    return sorted((int(port), protocol or "tcp") for port, _, protocol in split if port.isdecimal())
+
+
 def mount_to_wire(mount: MountPoint) -> dict[str, Any]:
     """Schema MountPoint."""
     wire: dict[str, Any] = {"Type": mount.type}
@@ -271,7 +291,7 @@ def _network_settings(container: Container) -> dict[str, Any]:
     wire: dict[str, Any] = {
         "SandboxID": present.endpoint_id if present else "",
         "SandboxKey": f"/proc/{container.status.pid}/ns/net" if present else "",
-        "Ports": {},
+        "Ports": {f"{port}/{protocol}": None for port, protocol in exposed_ports(container)},
         "Networks": {
             name: msgspec.structs.replace(settings)
             for name, settings in endpoints(container).items()
