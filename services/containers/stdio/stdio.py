@@ -30,6 +30,9 @@ log = logger.bind(service="stdio")
 LINGER_S: Final = 2.0
 _CLEANUP_S: Final = 10.0
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PROMPT_STEPS: Final = 4
+_PROMPT_S: Final = 0.01
+_GATHER_S: Final = 0.005
 _FULL_PAUSE_S: Final = 0.5  # the process waits meanwhile, as if nobody read its output
 
 
@@ -60,6 +63,7 @@ class _Source:
         self.ended = False
         self.waiting = trio.CancelScope()
         self.held_s = 0.0  # since the process's exit: held up by the attached
+        self.prompt = 0  # steps in a row for which nobody had to wait
         self.late_bytes = 0  # taken when the time for it was over
 
 
@@ -270,6 +274,10 @@ class Stdio:
             source.ended = taken.ended or not (
                 in_time or (taken.block and source.late_bytes < fifos.PIPE_BYTES)
             )
+            if source.prompt >= _PROMPT_STEPS and len(taken.block) < BLOCK_BYTES:
+                # Shims write what they read, often 4 KB: a step for each costs more than all else.
+                # The pipe has room for what comes meanwhile, so the process does not wait.
+                await trio.sleep(_GATHER_S)
 
     async def _wait_room(self, source: _Source) -> None:
         """Wait for slow attached sessions. A process that has exited does not lose time by it."""
@@ -283,8 +291,11 @@ class Stdio:
             await trio.lowlevel.checkpoint()
             return True
         deadline = self._exited_at + LINGER_S + source.held_s
+        began = trio.current_time()
         with trio.CancelScope(deadline=deadline) as source.waiting:
             await trio.lowlevel.wait_readable(source.fd)
+        is_prompt = trio.current_time() - began < _PROMPT_S
+        source.prompt = source.prompt + 1 if is_prompt else 0
         return not source.waiting.cancelled_caught
 
     async def _take(self, source: _Source) -> Taken:
