@@ -14,6 +14,13 @@ from typing import Final, Literal, TypeVar, cast
 from services.api.hosts import parse_host
 from services.containers.logs.options import NONE, check_log_config, parse_file_options
 from services.errors import EngineError
+from services.registry.proxies import ProxySettings
+from services.registry.settings import (
+    CERTS_DIR,
+    RegistrySettings,
+    parse_insecure,
+    parse_mirror,
+)
 
 from .configfile import read_config_file
 from .options import OPTIONS, Kind, Option, Value
@@ -84,6 +91,11 @@ def reload(
         live_restore=fresh.live_restore,
         shutdown_timeout_s=fresh.shutdown_timeout_s,
         log=replace(current.log, debug=fresh.log.debug, level=fresh.log.level),
+        registry=replace(
+            fresh.registry,
+            proxies=current.registry.proxies,
+            certs_dirs=current.registry.certs_dirs,
+        ),
     )
     return settings, diff(current, fresh)
 
@@ -197,6 +209,7 @@ def build(
         containerd=_containerd(values),
         containers=_containers(values, runtimes),
         network=_network(values),
+        registry=_registry(values, environment, config_file),
     )
 
 
@@ -426,6 +439,43 @@ def _network(values: _Merged) -> NetworkDefaults:
         firewall6=values.switch("ip6tables"),
         userland_proxy=values.switch("userland-proxy"),
     )
+
+
+def _registry(
+    values: _Merged, environment: Mapping[str, str], config_file: Path
+) -> RegistrySettings:
+    networks, hosts = parse_insecure(values.texts("insecure-registry"))
+    downloads, uploads = (
+        values.number(f"max-concurrent-{what}") for what in ("downloads", "uploads")
+    )
+    attempts = values.number("max-download-attempts")
+    if downloads < 0:
+        raise ValueError(f"invalid max concurrent downloads: {downloads}")
+    if uploads < 0:
+        raise ValueError(f"invalid max concurrent uploads: {uploads}")
+    if attempts <= 0:
+        raise ValueError(f"invalid max download attempts: {attempts}")
+    return RegistrySettings(
+        mirrors=tuple(map(parse_mirror, values.texts("registry-mirror"))),
+        insecure_networks=networks,
+        insecure_hosts=hosts,
+        max_downloads=downloads or cast("int", OPTIONS["max-concurrent-downloads"].default),
+        max_uploads=uploads or cast("int", OPTIONS["max-concurrent-uploads"].default),
+        max_attempts=attempts,
+        proxies=ProxySettings(
+            http_proxy=_proxy(values, environment, "http-proxy"),
+            https_proxy=_proxy(values, environment, "https-proxy"),
+            no_proxy=_proxy(values, environment, "no-proxy"),
+        ),
+        # dockerd's folder, and before it one of our own beside the configuration.
+        certs_dirs=(config_file.parent / "certs.d", CERTS_DIR),
+    )
+
+
+def _proxy(values: _Merged, environment: Mapping[str, str], flag: str) -> str:
+    """What the configuration says, else the environment, in either case of letters."""
+    name = flag.replace("-", "_")
+    return values.text(flag) or environment.get(name.upper()) or environment.get(name) or ""
 
 
 def _cidr(flag: str, text: str) -> ipaddress.IPv4Interface | None:

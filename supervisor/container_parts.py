@@ -26,6 +26,7 @@ from services.containers.life import Lives
 from services.containers.links import Links
 from services.containers.mount_sources import MountSources
 from services.containers.oom import OomCounter
+from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
@@ -164,12 +165,15 @@ def build_containers(
             links=links,
             shm=shm,
             engine_id=engine_id,
+            boot_id=facts.boot_id,
             oom_kills=OomCounter(cgroups).kills,
             disk=disk,
         ),
         stopper=stopper,
         runs=runs,
-        health=HealthWatcher(containerd=containerd, journal=journal, execs=execs),
+        health=HealthWatcher(
+            containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
+        ),
         terminals=terminals,
         auto_remove=remover.remove_stopped,
         outlives=lambda: current_settings().live_restore or not is_ending(),
@@ -232,12 +236,14 @@ def build_containers(
             networks=networks,
             shm=shm,
             terminals=terminals,
+            probes=OldProbes(containerd),
             root_filesystems=images,
             volumes=volumes,
             directory=directory,
             disk=disk,
         ),
         engine_id=engine_id,
+        boot_id=facts.boot_id,
         start=containers.start,
         finish_update=updater.finish,
     )

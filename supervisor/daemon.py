@@ -139,6 +139,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
     return Supervisor(
         [
             ChildSpec(id="images", start=parts.images.run, backoff=PATIENT),
+            ChildSpec(id="registry", start=parts.registry.run, type=ChildType.SUPERVISOR),
             ChildSpec(id="volumes", start=parts.volumes.run, backoff=PATIENT),
             ChildSpec(id="networks", start=parts.networks.run, backoff=PATIENT),
             # Before containers are started again; it ends when the profile is loaded.
@@ -298,7 +299,7 @@ class Daemon:
 
     def _reload_event(self, parts: Parts) -> Event:
         """dockerd's `reload` event, with the settings that a reload may change."""
-        settings = self._settings
+        settings, registry = self._settings, self._settings.registry
         return Event(
             type="daemon",
             action="reload",
@@ -306,8 +307,15 @@ class Daemon:
             attributes={
                 "debug": str(settings.log.debug).lower(),
                 "labels": json.dumps(list(settings.labels)),
+                "insecure-registries": json.dumps(
+                    [*map(str, registry.insecure_networks), *sorted(registry.insecure_hosts)]
+                ),
                 "live-restore": str(settings.live_restore).lower(),
+                "max-concurrent-downloads": str(registry.max_downloads),
+                "max-concurrent-uploads": str(registry.max_uploads),
+                "max-download-attempts": str(registry.max_attempts),
                 "name": socket.gethostname(),
+                "registry-mirrors": json.dumps(list(registry.mirrors)),
                 "shutdown-timeout": str(settings.shutdown_timeout_s),
             },
             time_ns=time.time_ns(),

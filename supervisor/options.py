@@ -110,7 +110,6 @@ def _option(
 
 
 _IPV6 = "IPv6 on the default bridge is not supported yet"
-_REGISTRY = "pulling and pushing images is not supported yet"
 _PUBLISH = "published ports are not supported yet"
 _SWARM = "swarm mode is not supported yet"
 _CPU_RT = "real-time scheduling of the parent cgroup is not supported"
@@ -241,8 +240,8 @@ OPTIONS: Final = _table(
         key="host-gateway-ips",
         refused="another address for host-gateway is not supported yet",
     ),
-    _option("http-proxy", Kind.STRING, "Proxy for outgoing HTTP", refused=_REGISTRY),
-    _option("https-proxy", Kind.STRING, "Proxy for outgoing HTTPS", refused=_REGISTRY),
+    _option("http-proxy", Kind.STRING, "Proxy for outgoing HTTP"),
+    _option("https-proxy", Kind.STRING, "Proxy for outgoing HTTPS"),
     _option(
         "icc",
         Kind.BOOL,
@@ -257,7 +256,6 @@ OPTIONS: Final = _table(
         Kind.LIST,
         "Registries to speak to without TLS",
         key="insecure-registries",
-        refused=_REGISTRY,
     ),
     _option("ip", Kind.IP, "Host address of published ports", refused=_PUBLISH),
     _option("ip-forward", Kind.BOOL, "Switch IP forwarding on", default=True),
@@ -278,13 +276,9 @@ OPTIONS: Final = _table(
         short="l",
     ),
     _option("log-opt", Kind.MAP, "Default log options of containers", key="log-opts"),
-    _option(
-        "max-concurrent-downloads", Kind.INT, "Downloads at a time", default=3, refused=_REGISTRY
-    ),
-    _option("max-concurrent-uploads", Kind.INT, "Uploads at a time", default=5, refused=_REGISTRY),
-    _option(
-        "max-download-attempts", Kind.INT, "Attempts at a download", default=5, refused=_REGISTRY
-    ),
+    _option("max-concurrent-downloads", Kind.INT, "Downloads at a time", default=3),
+    _option("max-concurrent-uploads", Kind.INT, "Uploads at a time", default=5),
+    _option("max-download-attempts", Kind.INT, "Attempts at a download", default=5),
     _option("metrics-addr", Kind.STRING, "Address and port of the metrics server"),
     _option("mtu", Kind.INT, "MTU of the default bridge", default=1500),
     _option(
@@ -295,7 +289,7 @@ OPTIONS: Final = _table(
         refused=_SWARM,
     ),
     _option("no-new-privileges", Kind.BOOL, "Set no-new-privileges on new containers"),
-    _option("no-proxy", Kind.STRING, "Hosts to reach without a proxy", refused=_REGISTRY),
+    _option("no-proxy", Kind.STRING, "Hosts to reach without a proxy"),
     _option(
         "node-generic-resource",
         Kind.LIST,
@@ -316,7 +310,6 @@ OPTIONS: Final = _table(
         Kind.LIST,
         "Registry mirrors",
         key="registry-mirrors",
-        refused=_REGISTRY,
     ),
     _option(
         "rootless",

@@ -35,6 +35,7 @@ from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import BridgeConfig, Networks
+from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
 from services.volumes import MIGRATION as VOLUMES_MIGRATION
@@ -67,6 +68,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     networks: Networks
+    registry: Registry
     volumes: Volumes
     apparmor: AppArmor
     running: Running
@@ -107,6 +109,13 @@ def build_parts(
         events=bus,
         snapshotter=SNAPSHOTTER,
         in_use=lambda image_id: _users_of(table, image_id),
+    )
+    registry = Registry(
+        containerd=containerd,
+        images=images,
+        settings=lambda: current_settings().registry,
+        user_agent=f"Wharfinger/{VERSION}",
+        is_ending=is_ending,
     )
     networks = Networks(
         bridge=_bridge(settings),
@@ -152,6 +161,7 @@ def build_parts(
         images=images,
         containers=containers,
         networks=networks,
+        registry=registry,
         volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,
@@ -178,6 +188,7 @@ def build_parts(
         ),
         images=images,
         networks=networks,
+        registry=registry,
         volumes=volumes,
         apparmor=apparmor,
         running=running,
@@ -250,7 +261,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
     return [
-        ImageUse(container_id=c.id, is_running=c.is_running)
+        ImageUse(container_id=c.id, is_running=c.is_running, image=c.definition.config.image)
         for c in table
         if c.definition.image_id == image_id
     ]

@@ -17,16 +17,22 @@ from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
 from services.api.routes.containers import ContainerRoutes
+from services.api.routes.disk_usage import DiskUsageRoutes
 from services.api.routes.exec import ExecRoutes
 from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
+from services.api.routes.registry import RegistryRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
-from services.api.types.system import EngineInfo, OpenHost
+from services.api.types.system import EngineInfo, KnownRegistries, OpenHost
+from services.containers.volume_points import uses_of
+from services.images.usage import LayerSizes
 from services.networks import Networks
+from services.registry import RegistrySettings
+from services.registry.proxies import masked
 
 from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION, build_id
@@ -65,9 +71,11 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         warnings=lambda: sources.apparmor.warnings,
         devices=sources.cdi.list,
     )
+    registry = RegistryRoutes(sources.registry)
+    layers = LayerSizes(sources.containerd.snapshots)
     images = ImageRoutes(
         sources.images,
-        snapshots=sources.containerd.snapshots,
+        snapshots=layers,
         in_use=sources.in_use,
         snapshotter=SNAPSHOTTER,
     )
@@ -81,7 +89,8 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
     return [
         system.blueprint(),
         images.blueprint(),
-        ImageMakingRoutes(containers, sources.images.compose).blueprint(),
+        registry.blueprint(),
+        ImageMakingRoutes(containers, sources.images.compose, pull=registry.pull).blueprint(),
         container_routes.blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
@@ -89,6 +98,15 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         exec_routes.blueprint(),
         networks.blueprint(),
         VolumeRoutes(sources.volumes).blueprint(),
+        DiskUsageRoutes(
+            images=sources.images,
+            layers=layers,
+            in_use=sources.in_use,
+            containers=containers,
+            listing=listing,
+            volumes=sources.volumes,
+            volume_uses=lambda: uses_of(containers.table),
+        ).blueprint(),
         absent_blueprint(),
     ]
 
@@ -102,6 +120,14 @@ def _bridge(networks: Networks) -> BridgeOnHost | None:
         address=networks.bridge_address,
         mtu=config.mtu,
         masquerade=config.masquerade,
+    )
+
+
+def _registries(settings: RegistrySettings) -> KnownRegistries:
+    return KnownRegistries(
+        insecure_networks=tuple(map(str, settings.insecure_networks)),
+        insecure_hosts=tuple(sorted(settings.insecure_hosts)),
+        mirrors=settings.mirrors,
     )
 
 
@@ -133,6 +159,10 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         cdi_directories=sources.cdi.directories,
         containerd_address=str(sources.containerd.address),
         containerd_namespace=sources.containerd.namespace,
+        registries=_registries(settings.registry),
+        http_proxy=masked(settings.registry.proxies.http_proxy),
+        https_proxy=masked(settings.registry.proxies.https_proxy),
+        no_proxy=settings.registry.proxies.no_proxy,
         firewall="nftables" if settings.network.firewall else "",
         open_hosts=tuple(
             OpenHost(address=f"{host.host}:{host.port}", is_encrypted=tls is not None)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from services.api.hosts import Host
+from services.registry.settings import RegistrySettings
 
 from .values import Runtime, Ulimit
 
@@ -122,11 +123,16 @@ class Settings:
     containerd: ContainerdSettings
     containers: ContainerDefaults
     network: NetworkDefaults
+    registry: RegistrySettings
 
 
 # What SIGHUP may change while the engine runs, as paths of fields.
 RELOADABLE: Final = frozenset(
-    {"log.debug", "log.level", "labels", "live_restore", "shutdown_timeout_s"}
+    {
+        *("log.debug", "log.level", "labels", "live_restore", "shutdown_timeout_s"),
+        *("registry.mirrors", "registry.insecure_networks", "registry.insecure_hosts"),
+        *("registry.max_downloads", "registry.max_uploads", "registry.max_attempts"),
+    }
 )
 
 

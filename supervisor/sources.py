@@ -16,6 +16,7 @@ from services.containers.spec import SpecDefaults
 from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
 from services.networks import Networks
+from services.registry import Registry
 from services.system import HostFacts
 from services.volumes import Volumes
 
@@ -39,6 +40,7 @@ class RouteSources:
     bus: EventBus
     images: Images
     networks: Networks
+    registry: Registry
     volumes: Volumes
     apparmor: AppArmor
     cdi: CdiDevices

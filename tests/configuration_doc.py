@@ -40,9 +40,14 @@ IN_FILE: Final[Mapping[Kind, str]] = MappingProxyType(
 FIELD_OF_RELOADABLE: Final[Mapping[str, str]] = MappingProxyType(
     {
         "debug": "log.debug",
+        "insecure-registry": "registry.insecure_hosts",
         "label": "labels",
         "live-restore": "live_restore",
         "log-level": "log.level",
+        "max-concurrent-downloads": "registry.max_downloads",
+        "max-concurrent-uploads": "registry.max_uploads",
+        "max-download-attempts": "registry.max_attempts",
+        "registry-mirror": "registry.mirrors",
         "shutdown-timeout": "shutdown_timeout_s",
     }
 )
@@ -56,10 +61,17 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "exec-root": "Keep it on tmpfs. Its path may have 74 bytes.",
         "feature": "Kept, and without effect so far.",
         "group": "A missing group `docker` is a warning, any other missing group an error.",
+        "http-proxy": "For registries. Without it `$HTTP_PROXY` or `$http_proxy`.",
+        "https-proxy": "For registries. Without it `$HTTPS_PROXY` or `$https_proxy`.",
+        "insecure-registry": "`HOST[:PORT]`, or a network; `127.0.0.0/8` and `::1/128` always are.",
         "ip-forward-no-drop": "Without effect: the policy of the FORWARD chain is never changed.",
         "ip6tables": "Without effect so far: containers have no IPv6.",
         "log-driver": "`json-file`, `local` or `none`; others are refused.",
         "log-level": "Also `panic` and `trace`. `--debug` means at least `debug`.",
+        "max-download-attempts": "Of a blob, down or up.",
+        "no-proxy": "Names (with all below them), addresses, networks, `*`; commas between. "
+        "Without it `$NO_PROXY` or `$no_proxy`. Loopback is never proxied.",
+        "registry-mirror": "URLs, asked before Docker Hub and for its images only.",
         "metrics-addr": "`host:port`. Empty: no metrics server.",
         "shutdown-timeout": "-1: as long as it takes.",
         "storage-driver": "`overlayfs` or empty; others are refused.",
@@ -124,6 +136,15 @@ containerd's name of a shim. The name `runc` is taken.
 | `fd://`, `fd://name` | what systemd passed: all sockets, or those with this name |
 | none | `unix:///var/run/docker.sock`; with TLS `tcp://localhost:2376` |
 
+## Registries
+
+Certificates for a registry are in a folder named `HOST[:PORT]`: `*.crt` are CAs that are trusted
+besides the system's, `*.cert` with its `*.key` is what the engine shows. The folder is looked for
+in `certs.d` beside the configuration file, then in `/etc/docker/certs.d`; the first one counts.
+
+Credentials come with each request from the client (`docker login` keeps them there); the engine
+stores none.
+
 ## Reloading
 
 SIGHUP reads the file again. The settings marked below change at once. Any other that differs is
@@ -169,7 +190,7 @@ def _keys() -> Iterator[str]:
     yield ""
     yield "| Key | |"
     yield "| --- | --- |"
-    yield "| `proxies` | object; holds the keys of the proxies, which are refused for now |"
+    yield "| `proxies` | object; holds the keys `http-proxy`, `https-proxy`, `no-proxy` |"
     yield "| `host-gateway-ip` | an older name of `host-gateway-ips` |"
     for key, sentence in REFUSED_KEYS.items():
         yield f"| `{key}` | refused: {sentence} |"

@@ -155,12 +155,14 @@ class ContainerList:
     def _encoded_since(self, container: Container, now: int, version: ApiVersion) -> bytes:
         """The element without a size, encoded again only when it is not what it was."""
         status, image = status_text(container, now), self._image_name(container)
-        names = tuple(self._table.names_of(container))
+        links = self._table.link_names_of(container)
         kept = self._encoded.get(container.id)
-        key = (container.revision, status, image, names, version)
+        key = (container.revision, status, image, links, version)
         if kept is not None and kept[0] == key:
             return kept[1]
-        wire = summary_to_wire(container, status=status, image=image, names=names, version=version)
+        wire = summary_to_wire(
+            container, status=status, image=image, link_names=links, version=version
+        )
         data = msgspec.json.encode(wire)
         self._forget_removed()
         self._encoded[container.id] = (key, data)

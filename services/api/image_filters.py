@@ -6,13 +6,16 @@ Source: Engine API, ImageList; refusals as dockerd's filters package words them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from services.api.types.instants import instant_ns
 from services.errors import InvalidParameter
 from services.images import ImageFilters
+from services.images.prune import PruneFilters
 
 KNOWN: Final = frozenset({"before", "dangling", "label", "label!", "reference", "since", "until"})
+PRUNE_KNOWN: Final = frozenset({"dangling", "label", "label!", "until"})
 _TRUTH: Final = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -36,6 +39,21 @@ def image_filters(filters: Mapping[str, Sequence[str]], now_ns: int) -> ImageFil
         references=tuple(filters.get("reference", ())),
         until_ns=min(until, default=None),
     )
+
+
+def image_prune_filters(filters: Mapping[str, Sequence[str]], now_ns: int) -> PruneFilters:
+    """What POST /images/prune is to take; without `dangling`, only images without a name.
+
+    Raises:
+        InvalidParameter: an unknown filter, or a value that it cannot have.
+    """
+    for name in filters:
+        if name not in PRUNE_KNOWN:
+            raise InvalidParameter(f"invalid filter '{name}'")
+    asked = image_filters(filters, now_ns)
+    if len(filters.get("until", ())) > 1:
+        raise InvalidParameter("more than one until filter specified")
+    return PruneFilters(every=asked.dangling is False, filters=replace(asked, dangling=None))
 
 
 def _truth(name: str, values: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ from loguru import logger
 from services.api.errors import INTERNAL_ERROR
 from services.api.ports import ImageLoader
 from services.errors import EngineError, single_error
-from services.images import IngestProgress, Loaded
+from services.images import IngestProgress, Loaded, Platform
 from services.images.ports import Body
 
 LINES_AHEAD: Final = 16
@@ -26,10 +26,18 @@ LINES_AHEAD: Final = 16
 class LoadAnswer:
     """One load and what is told of it. Who leaves before its end has loaded nothing."""
 
-    def __init__(self, images: ImageLoader, body: Body, *, is_quiet: bool) -> None:
+    def __init__(
+        self,
+        images: ImageLoader,
+        body: Body,
+        *,
+        is_quiet: bool,
+        platform: Platform | None = None,
+    ) -> None:
         self._images = images
         self._body = body
         self._is_quiet = is_quiet
+        self._platform = platform
 
     @asynccontextmanager
     async def lines(self) -> AsyncIterator[AsyncIterable[bytes]]:
@@ -51,7 +59,7 @@ class LoadAnswer:
 
         async with send:
             try:
-                await self._images.load(self._body, report)
+                await self._images.load(self._body, report, self._platform)
             except EngineError as error:
                 await send.send(_line(error_to_wire(str(error))))
             except Exception as error:

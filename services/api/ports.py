@@ -1,17 +1,31 @@
 """What the routes need of the engine's services, no wider."""
 
 # The contracts stand at the classes that carry them out: services.images, services.containerd,
-# services.containers.
+# services.containers, services.registry.
 # ruff: noqa: D102
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from services.images import Deleted, Image, ImageFilters, Untagged
+from services.errors import EngineError
+from services.images import Deleted, Image, ImageFilters, Platform, Reference, Untagged
+from services.images.attestations import Attestation
 from services.images.load import LoadSink
 from services.images.ports import Body
+from services.images.prune import PrunedImages, PruneFilters
+from services.registry.credentials import Credentials
+from services.registry.progress import Board
+from services.registry.requests import (
+    Distribution,
+    Login,
+    PullRequest,
+    PushRequest,
+    SearchRequest,
+    SearchResult,
+)
 
 
 class ImageLister(Protocol):
@@ -23,14 +37,28 @@ class ImageLister(Protocol):
 class ImageLoader(Protocol):
     """`docker load`."""
 
-    async def load(self, body: Body, report: LoadSink) -> None: ...
+    async def load(
+        self, body: Body, report: LoadSink, platform: Platform | None = None
+    ) -> None: ...
 
 
 class ImageStore(ImageLister, ImageLoader, Protocol):
     """All that is done with images that are here."""
 
     async def inspect(self, ref: str) -> Image: ...
+    def save(
+        self, names: Sequence[str], platform: Platform | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
     async def tag(self, ref: str, name: str) -> Image: ...
+    async def prune(self, wanted: PruneFilters) -> PrunedImages: ...
+    async def attestations(
+        self,
+        ref: str,
+        platform: Platform | None,
+        *,
+        predicate_types: Sequence[str] = ...,
+        with_statements: bool = ...,
+    ) -> Sequence[Attestation]: ...
     async def remove(self, ref: str, *, force: bool = False) -> Sequence[Untagged | Deleted]: ...
 
 
@@ -51,3 +79,22 @@ class ContainerCounts(Protocol):
     """How many containers are "running", "paused" and "stopped", by these words."""
 
     def count_states(self) -> Mapping[str, int]: ...
+
+
+class Transfer(Protocol):
+    """A pull or a push under way; `error` stands once the board is closed and it failed."""
+
+    @property
+    def board(self) -> Board: ...
+    @property
+    def error(self) -> EngineError | None: ...
+
+
+class RegistryClient(Protocol):
+    """What is done with registries."""
+
+    def pull(self, request: PullRequest) -> AbstractAsyncContextManager[Transfer]: ...
+    def push(self, request: PushRequest) -> AbstractAsyncContextManager[Transfer]: ...
+    async def login(self, credentials: Credentials) -> Login: ...
+    async def inspect(self, reference: Reference, credentials: Credentials) -> Distribution: ...
+    async def search(self, request: SearchRequest) -> Sequence[SearchResult]: ...

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
+import trio
 from grpclib.const import Cardinality
 
 from protos.generated.containerd.services.content.v1 import (
@@ -28,16 +30,21 @@ from protos.generated.containerd.services.content.v1 import (
     WriteContentResponse,
 )
 from protos.generated.wire import Empty, FieldMask
-from services.errors import EngineError, InvalidParameter
+from services.errors import EngineError, InvalidParameter, Unavailable
 
-from ._method import RPC_LIMIT_S, SLOW_RPC_LIMIT_S, Method
+from ._method import BULK_RPC_LIMIT_S, RPC_LIMIT_S, SLOW_RPC_LIMIT_S, Method
 from ._stream import Stream
 from ._wire import to_ns
 from .connection import Connection
+from .content_root import ContentRoot
+from .ingest_files import MIN_BYTES, IngestFile, IngestFiles
 from .values import ContentInfo, IngestStatus
 
 # Far below gRPC's 16 MB a message, and large enough that the answer to each costs little.
 CHUNK_BYTES: Final = 1024 * 1024
+
+_REOPENINGS: Final = 40
+_REOPEN_AGAIN_S: Final = 0.05
 
 _SERVICE: Final = "containerd.services.content.v1.Content"
 INFO: Final = Method(service=_SERVICE, name="Info", request=InfoRequest, reply=InfoResponse)
@@ -70,6 +77,8 @@ WRITE: Final = Method(
     cardinality=Cardinality.STREAM_STREAM,
     limit_s=SLOW_RPC_LIMIT_S,
 )
+# Opened again, containerd hashes all that is there before it answers.
+RESUME: Final = replace(WRITE, limit_s=BULK_RPC_LIMIT_S)
 ABORT: Final = Method(service=_SERVICE, name="Abort", request=AbortRequest, reply=Empty)
 
 
@@ -140,11 +149,67 @@ class ContentWriter:
         return reply
 
 
+class FileWriter:
+    """One large blob being written, for one task at a time, into the ingest's own file."""
+
+    def __init__(
+        self, connection: Connection, file: IngestFile, *, ref: str, total: int, expected: str
+    ) -> None:
+        self.ref = ref
+        self._connection, self._file = connection, file
+        self._total, self._expected = total, expected
+
+    @property
+    def offset(self) -> int:
+        """Bytes that are written; the next write goes there."""
+        return self._file.offset
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """As `ContentWriter.write`."""
+        try:
+            await self._file.write(data)
+        except OSError as error:
+            raise EngineError(f"{WRITE.about(self.ref)}: {error.strerror}") from error
+
+    async def commit(
+        self, labels: Mapping[str, str] | None = None, *, expected: str = "", total: int = 0
+    ) -> str:
+        """As `ContentWriter.commit`."""
+        expected, total = expected or self._expected, total or self._total
+        for attempts_left in reversed(range(_REOPENINGS)):
+            try:
+                return await self._commit(labels, expected=expected, total=total)
+            except Unavailable:  # containerd has not yet let go of the call that began it
+                if not attempts_left:
+                    raise
+                await trio.sleep(_REOPEN_AGAIN_S)
+        raise AssertionError("the last attempt raises")
+
+    async def _commit(self, labels: Mapping[str, str] | None, *, expected: str, total: int) -> str:
+        async with self._connection.stream(RESUME, self.ref) as stream:
+            writer = ContentWriter(stream, self.ref, 0)
+            await writer._open(total, expected)
+            if writer.offset != self.offset:
+                raise EngineError(
+                    f"{WRITE.about(self.ref)}: {self.offset} bytes written, "
+                    f"and containerd has {writer.offset}"
+                )
+            return await writer.commit(labels)
+
+
 class Content:
     """Blobs, by digest ("sha256:..."). NotFound as the name says."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        root: ContentRoot | None = None,
+        files: IngestFiles | None = None,
+    ) -> None:
+        """`root` and `files`: where large blobs may be written past the API."""
         self._connection = connection
+        self._root, self._files = root, files
 
     async def read(
         self, digest: str, offset: int = 0, size: int = 0
@@ -192,20 +257,34 @@ class Content:
     @asynccontextmanager
     async def writer(
         self, ref: str, total: int = 0, expected: str = ""
-    ) -> AsyncIterator[ContentWriter]:
+    ) -> AsyncIterator[ContentWriter | FileWriter]:
         """Write a blob under the name `ref`, from `writer.offset` on, where the last writer ended.
 
         What is not committed when the block is left stays for a later writer, or for `abort`.
-        `total` (bytes) and `expected` (digest) may be left out.
+        `total` (bytes) and `expected` (digest) may be left out. A large one is written into
+        containerd's own file where that is possible.
 
         Raises:
             AlreadyExists: the store has `expected`; there is nothing to write.
             Unavailable: another writer holds `ref`.
         """
-        async with self._connection.stream(WRITE, ref) as stream:
+        async with AsyncExitStack() as stack:
+            stream = await stack.enter_async_context(self._connection.stream(WRITE, ref))
             writer = ContentWriter(stream, ref, 0)
             await writer._open(total, expected)
-            yield writer
+            if total - writer.offset < MIN_BYTES:
+                yield writer
+                return
+            root = None if self._root is None else await self._root.get()
+            file = None
+            if root is not None and self._files is not None:
+                file = await self._files.open(root, ref, writer.offset)
+            if file is None:
+                yield writer
+                return
+            await stack.aclose()  # containerd keeps the ingest to itself while the call lasts
+            stack.callback(file.close)
+            yield FileWriter(self._connection, file, ref=ref, total=total, expected=expected)
 
     async def abort(self, ref: str) -> None:
         """Throw away what was written under `ref`."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from .blobs import Blobs
 from .connection import Connection, lease_on_calls
 from .containers import Containers
 from .content import Content
+from .content_root import ContentRoot
 from .diff import Diff
 from .events import Events
 from .images import Images
+from .ingest_files import IngestFiles
 from .introspection import Introspection
 from .leases import Leases
 from .namespaces import Namespaces
@@ -34,7 +37,9 @@ class Containerd:
         self.namespaces = Namespaces(self.connection, namespace)
         self.containers = Containers(self.connection)
         self.tasks = Tasks(self.connection)
-        self.content = Content(self.connection)
+        root = ContentRoot(self.introspection)
+        self.content = Content(self.connection, root=root, files=IngestFiles(namespace))
+        self.blobs = Blobs(self.content, root)
         self.images = Images(self.connection)
         self.leases = Leases(self.connection)
         self.snapshots = Snapshots(self.connection, snapshotter)

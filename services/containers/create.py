@@ -25,6 +25,7 @@ from services.containers.config import ContainerConfig, HostConfig, NetworkingCo
 from services.containers.container import Container
 from services.containers.joining import by_id
 from services.containers.journal import Journal, container_event
+from services.containers.labels import check_labels
 from services.containers.links import resolve_links
 from services.containers.log_choice import check_log
 from services.containers.merge import command_of, merge_image_config
@@ -172,6 +173,7 @@ class Creator:
         self, request: CreateRequest, image: Image, container_id: ContainerId
     ) -> tuple[Definition, list[str]]:
         config = merge_image_config(request.config, image.config.config)
+        check_labels(config.labels)
         host = by_id(request.host_config, self._table)
         host = adapt_host_config(host, self._facts, self._defaults)
         mode = host.network_mode

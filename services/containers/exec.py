@@ -35,8 +35,10 @@ class Exec:
     that does not outlive the engine is killed when its container goes on without the engine.
     """
 
-    def __init__(self, container: Container, config: ExecConfig, stdio: Stdio) -> None:
-        self.id = secrets.token_hex(32)
+    def __init__(
+        self, container: Container, config: ExecConfig, stdio: Stdio, *, exec_id: str = ""
+    ) -> None:
+        self.id = exec_id or secrets.token_hex(32)
         self.container = container
         self.config = config
         self.stdio = stdio

@@ -22,6 +22,7 @@ from services.containers.exec_kill import ExecKiller
 from services.containers.exec_table import ExecTable
 from services.containers.journal import Journal, container_event
 from services.containers.model import State
+from services.containers.probes import probe_folder
 from services.containers.run import Runs
 from services.containers.start_errors import exit_code_of_failed_exec, text_of_failed_start
 from services.containers.stdio import Stdio
@@ -91,8 +92,12 @@ class Execs:
         """The execs of one container that have not ended."""
         return self._execs.unended(container)
 
-    async def create(self, container: Container, config: ExecConfig) -> Exec:
+    async def create(
+        self, container: Container, config: ExecConfig, *, is_probe: bool = False
+    ) -> Exec:
         """Prepare an exec; nothing runs yet. Source: Engine API, POST /containers/{id}/exec.
+
+        A probe's folder is named so that the next engine can find and kill it, see `probes`.
 
         Raises:
             Conflict: the container does not run, or is paused.
@@ -101,7 +106,7 @@ class Execs:
         if not config.cmd:
             raise InvalidParameter("No exec command specified")
         _check_running(container)
-        exec_ = self._new(container, config)
+        exec_ = self._new(container, config, is_probe=is_probe)
         await self._journal.mention(self._event(exec_, "exec_create", with_command=True))
         self._execs.add(exec_)
         return exec_
@@ -277,22 +282,22 @@ class Execs:
         except EngineError as error:
             log.warning("exec not deleted", exec=exec_.id, error=str(error))
 
-    def _new(self, container: Container, config: ExecConfig) -> Exec:
-        holder: list[Exec] = []
+    def _new(self, container: Container, config: ExecConfig, *, is_probe: bool) -> Exec:
+        exec_id = secrets.token_hex(32)
+        folder = probe_folder(container.id, exec_id) if is_probe else secrets.token_hex(8)
 
         async def close_stdin() -> None:
-            await self._containerd.tasks.close_io(container.id, holder[0].id)
+            await self._containerd.tasks.close_io(container.id, exec_id)
 
         stdio = Stdio(
-            directory=self._directory / secrets.token_hex(8),
+            directory=self._directory / folder,
             tty=config.tty,
             stdin=config.attach_stdin,
             stdin_once=True,
             log=None,
             on_stdin_closed=close_stdin,
         )
-        holder.append(Exec(container, config, stdio))
-        return holder[0]
+        return Exec(container, config, stdio, exec_id=exec_id)
 
     def _event(
         self,

@@ -7,9 +7,10 @@ dockerd does; what had ended before is shown as unhealthy without results.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 from loguru import logger
@@ -21,6 +22,7 @@ from services.containers.health_rules import (
     PROBE_FAILED,
     Health,
     HealthCheck,
+    HealthStatus,
     OutputHead,
     ProbeResult,
     after_probe,
@@ -31,10 +33,12 @@ from services.containers.health_rules import (
     unwatched,
 )
 from services.containers.journal import container_event
+from services.containers.labels import ends_unhealthy
 from services.containers.model import State
+from services.containers.restart_policy import wants_restart
 from services.containers.run import Watch
 from services.containers.stdio import AttachedStreams
-from services.errors import EngineError, NotFound, single_error
+from services.errors import EngineError, InvalidParameter, NotFound, single_error
 from services.events import Event
 
 log = logger.bind(service="containers")
@@ -54,8 +58,10 @@ KILLED_EXIT_CODE: Final = 137
 class Execs(Protocol):
     """Runs the probes: they are execs like others, with dockerd's events."""
 
-    async def create(self, container: Container, config: ExecConfig) -> Exec:
-        """Prepare one."""
+    async def create(
+        self, container: Container, config: ExecConfig, *, is_probe: bool = False
+    ) -> Exec:
+        """Prepare one. A probe is known to the next engine, should this one be killed."""
 
     async def start(self, exec_: Exec) -> None:
         """Return once its process has started."""
@@ -85,9 +91,16 @@ class Journal(Protocol):
     async def tell(self, *events: Event) -> None:
         """Publish them."""
 
+    async def change_status(self, container: Container, *events: Event, **changes: Any) -> None:
+        """Replace some fields of the status, on disk and then in memory."""
+
 
 class HealthWatcher:
-    """Watches over containers. `wall_clock_ns` is the time since the epoch."""
+    """Watches over containers.
+
+    `end` stops a container that is to be started again, with its own signal and grace.
+    `wall_clock_ns` is the time since the epoch.
+    """
 
     def __init__(
         self,
@@ -95,9 +108,11 @@ class HealthWatcher:
         containerd: Containerd,
         journal: Journal,
         execs: Execs,
+        end: Callable[[Container], Awaitable[None]],
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._containerd = containerd
+        self._end = end
         self._journal = journal
         self._execs = execs
         self._wall_clock_ns = wall_clock_ns
@@ -124,6 +139,8 @@ class HealthWatcher:
 
     async def _probe_on(self, check: HealthCheck, container: Container) -> None:
         """Probe one run of a container, until cancelled."""
+        if container.status.failed_health:  # an earlier engine was killed as it ended it
+            await self._end_if_wanted(container)
         now_ns, run_at_ns = self._wall_clock_ns(), container.status.started_at_ns
         # From here on by a clock that nobody sets.
         started = trio.current_time() - max(0, now_ns - run_at_ns) / 1e9
@@ -137,6 +154,8 @@ class HealthWatcher:
                 if result.exit_code and await self._has_ended(container, result):
                     await trio.sleep_forever()  # its end, which was not recorded yet, ends this
                 await self._take(container, check, result, probed_after_s)
+                if _health(container).status is HealthStatus.UNHEALTHY:
+                    await self._end_if_wanted(container)
                 await probe.wait_ended()
             finally:
                 probe.abandon()
@@ -163,6 +182,30 @@ class HealthWatcher:
             log.info("health changed", container=container.id, status=health.status.value)
             event = container_event(container, f"health_status: {health.status.value}")
             await self._journal.tell(event)
+
+    async def _end_if_wanted(self, container: Container) -> None:
+        """End a container whose label says so, if its restart policy is to start it again.
+
+        What it ends with then counts as a failure; that is on disk before it is asked to end.
+        """
+        definition, status = container.definition, container.status
+        if not _ends_unhealthy(definition.config.labels) or not wants_restart(
+            definition.host_config.restart_policy,
+            exit_code=1,
+            restart_count=status.restart_count,
+            stopped_by_user=status.stopped_by_user,
+        ):
+            return
+        log.warning("unhealthy container is ended", container=container.id)
+        await self._journal.change_status(container, failed_health=True)
+        await self._end(container)
+
+
+def _ends_unhealthy(labels: Mapping[str, str]) -> bool:
+    """Checked at the create, but perhaps by an engine with other rules."""
+    with suppress(InvalidParameter):
+        return ends_unhealthy(labels)
+    return False
 
 
 class _Probe:
@@ -211,7 +254,7 @@ class _Probe:
 
     async def _run_exec(self) -> tuple[int, str]:
         config = ExecConfig(attach_stdout=True, attach_stderr=True, cmd=list(self._check.command))
-        exec_ = self._exec = await self._execs.create(self._container, config)
+        exec_ = self._exec = await self._execs.create(self._container, config, is_probe=True)
         exec_.outlives_engine = False  # the next engine would not know whose it is
         head = OutputHead()
         has_ended = False

@@ -6,7 +6,9 @@ Source: Docker documentation, HEALTHCHECK; where it is silent, what dockerd answ
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from services.containers.config import ContainerConfig, HealthConfig
@@ -30,6 +32,31 @@ class HealthStatus(enum.StrEnum):
     STARTING = "starting"
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
+
+
+class HealthEvent(enum.StrEnum):
+    """What can happen to a container's health."""
+
+    BEGUN = "begun"  # the container was started
+    PASSED = "passed"
+    FAILED = "failed"  # and not often enough in a row, or still in the start period
+    FAILED_OUT = "failed as often as is allowed"
+    UNWATCHED = "unwatched"  # the container has ended or is paused
+
+
+HEALTH_TRANSITIONS: Final[Mapping[HealthEvent, Mapping[HealthStatus, HealthStatus]]] = (
+    MappingProxyType(
+        {
+            HealthEvent.BEGUN: dict.fromkeys(HealthStatus, HealthStatus.STARTING),
+            HealthEvent.PASSED: dict.fromkeys(HealthStatus, HealthStatus.HEALTHY),
+            HealthEvent.FAILED: {status: status for status in HealthStatus},
+            HealthEvent.FAILED_OUT: dict.fromkeys(HealthStatus, HealthStatus.UNHEALTHY),
+            # As clients of dockerd see it; there is no event of it.
+            HealthEvent.UNWATCHED: dict.fromkeys(HealthStatus, HealthStatus.UNHEALTHY),
+        }
+    )
+)
+"""Which status follows which: every pair is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,27 +132,35 @@ def unseen_health(*, is_running: bool) -> Health:
 
 def begun(before: Health | None, *, run_at_ns: int) -> Health:
     """At each start of a container. As in dockerd the results of earlier runs stay to be read."""
-    log = before.log if before else ()
-    return Health(status=HealthStatus.STARTING, run_at_ns=run_at_ns, log=log)
+    health = before or Health(status=HealthStatus.STARTING)
+    status = HEALTH_TRANSITIONS[HealthEvent.BEGUN][health.status]
+    return Health(status=status, run_at_ns=run_at_ns, log=health.log)
 
 
 def unwatched(health: Health) -> Health:
     """Of a container that has ended or is paused: for clients of dockerd it is unhealthy."""
-    return replace(health, status=HealthStatus.UNHEALTHY)
+    return replace(health, status=HEALTH_TRANSITIONS[HealthEvent.UNWATCHED][health.status])
 
 
 def after_probe(
     health: Health, check: HealthCheck, result: ProbeResult, *, probed_after_s: float
 ) -> Health:
     """The health that `result` leads to; the probe began `probed_after_s` after the container."""
-    log = (*health.log, result)[-KEPT_RESULTS:]
+    streak = health.failing_streak
+    is_starting = health.status is HealthStatus.STARTING and probed_after_s < check.start_period_s
     if result.exit_code == 0:
-        return replace(health, status=HealthStatus.HEALTHY, failing_streak=0, log=log)
-    if health.status is HealthStatus.STARTING and probed_after_s < check.start_period_s:
-        return replace(health, log=log)
-    streak = health.failing_streak + 1
-    status = HealthStatus.UNHEALTHY if streak >= check.retries else health.status
-    return replace(health, status=status, failing_streak=streak, log=log)
+        event, streak = HealthEvent.PASSED, 0
+    elif is_starting:
+        event = HealthEvent.FAILED
+    else:
+        streak += 1
+        event = HealthEvent.FAILED_OUT if streak >= check.retries else HealthEvent.FAILED
+    return replace(
+        health,
+        status=HEALTH_TRANSITIONS[event][health.status],
+        failing_streak=streak,
+        log=(*health.log, result)[-KEPT_RESULTS:],
+    )
 
 
 def next_probe_s(health: Health, check: HealthCheck, *, running_for_s: float) -> float:

@@ -88,6 +88,7 @@ class TaskLauncher:
         links: Links,
         shm: SharedMemory,
         engine_id: str,
+        boot_id: str,
         oom_kills: Callable[[Container], int],
         disk: trio.CapacityLimiter,
     ) -> None:
@@ -103,6 +104,7 @@ class TaskLauncher:
         self._links = links
         self._shm = shm
         self._engine_id = engine_id
+        self._boot_id = boot_id
         self._oom_kills = oom_kills
         self._disk = disk
 
@@ -291,6 +293,8 @@ class TaskLauncher:
                 oom_killed=False,
                 started_at_ns=now_ns,
                 stopped_by_user=False,
+                failed_health=False,
+                boot_id=self._boot_id,
                 runs=container.status.runs + 1,
                 networks=endpoints,
             )

@@ -6,6 +6,7 @@ knows, ends a run.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
@@ -17,13 +18,14 @@ from services.containerd import Containerd, ShimGone
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event, network_events
+from services.containers.labels import backoff_of
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import ExitStatus, State
 from services.containers.mount_sources import volume_events
-from services.containers.restart_policy import restart_delay_s, wants_restart
+from services.containers.restart_policy import Backoff, jittered_s, restart_delay_s, wants_restart
 from services.containers.run import Run, Runs, Watch
 from services.containers.terminals import Terminals
-from services.errors import EngineError, NotFound, Unavailable
+from services.errors import EngineError, InvalidParameter, NotFound, Unavailable
 from supervisor.otp import StopRequest, stop_request
 
 log = logger.bind(service="containers")
@@ -77,7 +79,8 @@ class Lives:
     """The life of each container under this daemon, from its launch or adoption to its end.
 
     `outlives` is asked when a container's part is stopped: whether the container goes on without
-    us, as it does unless the daemon itself is ending (and then with live-restore).
+    us, as it does unless the daemon itself is ending (and then with live-restore). `chance` is a
+    number from 0 to 1, for the jitter of restarts.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Lives:
         terminals: Terminals,
         auto_remove: Callable[[Container], Awaitable[None]],
         outlives: Callable[[], bool],
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._containerd = containerd
         self._journal = journal
@@ -102,6 +106,7 @@ class Lives:
         self._terminals = terminals
         self._auto_remove = auto_remove
         self._outlives = outlives
+        self._chance = chance
 
     async def begin(self, container: Container) -> None:
         """Supervise a container: launch it unless it runs; return once it does.
@@ -127,6 +132,8 @@ class Lives:
         """
         container = run.container
         if not run.was_launched and not container.is_running:
+            if container.status.restart_count:  # counted anew from each start by hand
+                await self._journal.change_status(container, restart_count=0)
             await self._launcher.launch(run)
         run.was_launched = True
         task_status.started()
@@ -141,6 +148,7 @@ class Lives:
 
     async def _follow(self, run: Run) -> None:
         container, delay_s = run.container, 0.0
+        backoff = _backoff_of(container)
         while True:
             if container.state.has_task:
                 await self._see_exit(run)
@@ -148,8 +156,8 @@ class Lives:
                 await self._end_run(run)
             if container.state is not State.RESTARTING:
                 return
-            delay_s = restart_delay_s(delay_s, ran_for_s=_ran_for_s(container))
-            with trio.move_on_after(delay_s):
+            delay_s = restart_delay_s(delay_s, ran_for_s=_ran_for_s(container), backoff=backoff)
+            with trio.move_on_after(jittered_s(delay_s, backoff=backoff, chance=self._chance())):
                 await run.stop_wanted.wait()
             await self._restart(run)
 
@@ -246,6 +254,7 @@ class Lives:
             error=exit_.error,
             oom_killed=oom_killed,
             finished_at_ns=exit_.exited_at_ns,
+            restart_count=status.restart_count + int(comes_back),
             networks={},
         )
         log.info("container exited", container=container.id, code=exit_.code, oom=oom_killed)
@@ -258,22 +267,24 @@ class Lives:
                 await self._give_up(container)
                 return
             await run.renew_streams(self._terminals.streams(container))
-            count = container.status.restart_count + 1
             now_ns = time.time_ns()  # a launch that fails lasted no time
             await self._journal.change_status(
-                container, restart_count=count, started_at_ns=now_ns, finished_at_ns=now_ns
+                container, started_at_ns=now_ns, finished_at_ns=now_ns
             )
             try:
                 await self._launcher.launch(run)
             except EngineError as error:
                 log.error("restart failed", container=container.id, error=str(error))
-                if not self._wants_restart(container, container.status.exit_code):
+                if self._wants_restart(container, container.status.exit_code):
+                    count = container.status.restart_count + 1
+                    await self._journal.change_status(container, restart_count=count)
+                else:
                     await self._give_up(container)
 
     def _wants_restart(self, container: Container, exit_code: int) -> bool:
         return wants_restart(
             container.definition.host_config.restart_policy,
-            exit_code=exit_code,
+            exit_code=container.status.failure_code(exit_code),
             restart_count=container.status.restart_count,
             stopped_by_user=container.status.stopped_by_user,
         )
@@ -293,6 +304,15 @@ class Lives:
             stop_following()  # what waits for its restart is started again by the next daemon
         else:
             await self._stopper.stop_for_shutdown(run)
+
+
+def _backoff_of(container: Container) -> Backoff:
+    """As the labels say; they were checked at the create, perhaps by an engine with other rules."""
+    try:
+        return backoff_of(container.definition.config.labels)
+    except InvalidParameter as error:
+        log.warning("label passed over", container=container.id, error=str(error))
+        return Backoff()
 
 
 def _ran_for_s(container: Container) -> float:

@@ -23,6 +23,7 @@ class LifeEvent(enum.StrEnum):
     EXITED = "exit"
     RESTART_DUE = "restart"  # it exited, and its policy wants it back after a delay
     GIVEN_UP = "stop"  # the delayed restart was called off
+    LOST = "loss"  # it was to run, and containerd or the kernel knows nothing of it
     REMOVAL_BEGUN = "remove"
     REMOVAL_FAILED = "removal failure"
 
@@ -39,6 +40,9 @@ TRANSITIONS: Final[Mapping[tuple[State, LifeEvent], State]] = MappingProxyType(
         (State.RUNNING, LifeEvent.RESTART_DUE): State.RESTARTING,
         (State.PAUSED, LifeEvent.RESTART_DUE): State.RESTARTING,
         (State.RESTARTING, LifeEvent.GIVEN_UP): State.EXITED,
+        (State.RUNNING, LifeEvent.LOST): State.EXITED,
+        (State.PAUSED, LifeEvent.LOST): State.EXITED,
+        (State.RESTARTING, LifeEvent.LOST): State.EXITED,
         # A start that fails leaves the container where it was, so that it can be tried again.
         (State.RESTARTING, LifeEvent.RESTART_DUE): State.RESTARTING,
         (State.CREATED, LifeEvent.REMOVAL_BEGUN): State.REMOVING,

@@ -10,6 +10,7 @@ Source: moby, daemon/links.go, daemon/links/links.go, daemon/container_operation
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -302,10 +303,12 @@ def _address_of(container: Container) -> str:
 
 
 def _rewrite(path: Path, change: _Change) -> None:
-    """In place: the file is bind mounted into the container."""
-    if path.stat().st_size > MAX_HOSTS_BYTES:
-        raise OSError(f"{path} is larger than {MAX_HOSTS_BYTES} bytes")
-    before = path.read_text(errors="surrogateescape")
-    after = change(before)
-    if after != before:
-        path.write_text(after, errors="surrogateescape")
+    """In place: the file is bind mounted into the container. At no moment is it empty."""
+    with path.open("r+b", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size > MAX_HOSTS_BYTES:
+            raise OSError(f"{path} is larger than {MAX_HOSTS_BYTES} bytes")
+        before = file.read().decode(errors="surrogateescape")
+        after = change(before).encode(errors="surrogateescape")
+        if after != before.encode(errors="surrogateescape"):
+            os.pwrite(file.fileno(), after, 0)
+            os.ftruncate(file.fileno(), len(after))

@@ -57,6 +57,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     restart_count: int = 0
     stopped_by_user: bool = False
     """A stop or kill was asked for since the last start: no restart policy acts on that exit."""
+    failed_health: bool = False
+    """It is or was ended because it was unhealthy: the exit of this run counts as a failure."""
+    boot_id: str = ""
+    """The kernel's, when the run began: after another boot nothing of the run is left."""
     removes_volumes: bool = False
     """Its removal, once begun, takes its anonymous volumes along."""
     runs: int = 0
@@ -65,6 +69,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Addresses and gateways of the present run, by network name."""
     updating: HostConfig | None = None
     """What an update that is under way makes of the host config; the kernel may know of it."""
+
+    def failure_code(self, exit_code: int) -> int:
+        """What an exit of this run counts as for the restart policy: 0 is a success."""
+        return exit_code or int(self.failed_health)
 
 
 class ImageDescriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

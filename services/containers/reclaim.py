@@ -6,6 +6,7 @@ may still need is decided under its turn.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,8 +21,10 @@ from services.containers.container import Container
 from services.containers.create import SNAPSHOT_OWNER_LABEL
 from services.containers.files import remove_tree
 from services.containers.joining import is_joined
+from services.containers.probes import OldProbes, parse_probe_folder
 from services.containers.run import Runs
 from services.containers.shm import SharedMemory
+from services.containers.stdio import open_readers
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.errors import EngineError, NotFound
@@ -31,6 +34,7 @@ from services.volumes import Volumes
 log = logger.bind(service="containers")
 
 CLEANUP_LIMIT_S: Final = 20.0
+CONTAINER_ID_LENGTH: Final = 64
 
 
 class RootFilesystems(Protocol):
@@ -55,6 +59,7 @@ class Reclaimer:
         networks: Networks,
         shm: SharedMemory,
         terminals: Terminals,
+        probes: OldProbes,
         root_filesystems: RootFilesystems,
         volumes: Volumes,
         directory: Path,
@@ -66,16 +71,23 @@ class Reclaimer:
         self._networks = networks
         self._shm = shm
         self._terminals = terminals
+        self._probes = probes
         self._root_filesystems = root_filesystems
         self._volumes = volumes
         self._directory = directory
         self._disk = disk
         self._old_streams: list[str] = []  # an earlier daemon's, or those of its execs
+        self._old_readers: list[int] = []
 
     async def note_old_streams(self) -> None:
         """Remember which pipes there are before this daemon makes any."""
-        list_names = partial(_names_in, self._terminals.directory)
+        directory = self._terminals.directory
+        list_names = partial(_names_in, directory)
         self._old_streams = await trio.to_thread.run_sync(list_names, limiter=self._disk)
+        # An exec that was being started when the daemon was killed waits for a reader of its
+        # pipes, and its container's shim with it; those of containers get theirs by adoption.
+        execs = [name for name in self._old_streams if len(name) != CONTAINER_ID_LENGTH]
+        self._old_readers = [fd for name in execs for fd in open_readers(directory / name)]
 
     async def reclaim(self, known: set[str]) -> None:
         """Take away what is nobody's. `known` are the ids of our containers in containerd."""
@@ -155,11 +167,20 @@ class Reclaimer:
         log.info("shared memory reclaimed", container=container_id)
 
     async def _reclaim_streams(self) -> None:
-        await self._drop_dead(self._old_streams, self._drop_streams)
-        self._old_streams = []
+        try:
+            await self._drop_dead(self._old_streams, self._drop_streams)
+            self._old_streams = []
+        finally:
+            while self._old_readers:
+                os.close(self._old_readers.pop())
 
     async def _drop_streams(self, name: str) -> None:
-        """What an earlier daemon had not logged of a process's output is logged."""
+        """What an earlier daemon had not logged of a process's output is logged.
+
+        A probe of a health check that may still run is killed before its folder goes.
+        """
+        if probe := parse_probe_folder(name):
+            await self._probes.kill(*probe)
         container = self._table.get(name)
         if container is not None:
             streams = self._terminals.streams(container)

@@ -6,6 +6,8 @@ running          task has exited        exited with its true code and time
 not running      task has exited        taken away: its exit was recorded before
 any              task never started     taken away
 running          no task                exited 255
+running, before  (not asked)            exited 255
+the last boot
 removing         -                      the removal is finished
 no row           container of ours      killed and taken away
 """
@@ -35,6 +37,7 @@ from services.containers.joining import is_joined, needed_ids
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.launch import OWNER_LABEL, endpoints_of
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
+from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
@@ -78,6 +81,7 @@ class Restorer:
         links: Links,
         reclaimer: Reclaimer,
         engine_id: str,
+        boot_id: str,
         start: Callable[[Container], Awaitable[None]],
         finish_update: Callable[[Container], Awaitable[None]],
     ) -> None:
@@ -93,6 +97,7 @@ class Restorer:
         self._links = links
         self._reclaimer = reclaimer
         self._engine_id = engine_id
+        self._boot_id = boot_id
         self._start = start
         self._finish_update = finish_update
         self._is_loaded = False
@@ -161,12 +166,16 @@ class Restorer:
             log.warning("state not looked at", container=container.id, error=str(error))
 
     async def _correct_freeze(self, container: Container, task: TaskInfo) -> None:
-        frozen = {TaskStatus.PAUSED: State.PAUSED, TaskStatus.RUNNING: State.RUNNING}
-        state = frozen.get(task.status, container.state)
-        if state is not container.state:
-            action = "pause" if state is State.PAUSED else "unpause"
-            event = container_event(container, action)
-            await self._journal.change_status(container, event, state=state)
+        is_frozen = container.state is State.PAUSED
+        if task.status in (TaskStatus.PAUSED, TaskStatus.PAUSING) and not is_frozen:
+            happened = LifeEvent.PAUSED
+        elif task.status is TaskStatus.RUNNING and is_frozen:
+            happened = LifeEvent.RESUMED
+        else:
+            return
+        event = container_event(container, happened.value)
+        state = next_state(container.state, happened)
+        await self._journal.change_status(container, event, state=state)
 
     async def settle_all(self, compared: Callable[[], object] = lambda: None) -> None:
         """Compare all containers with containerd, take away what is nobody's, start what is due.
@@ -242,6 +251,9 @@ class Restorer:
 
     async def _compare(self, container: Container, record: ContainerRecord | None) -> bool:
         """Make our record agree with containerd; whether the container was lost."""
+        if self._is_of_another_boot(container):
+            await self._record_lost(container)
+            return True  # what containerd may still have of it is reclaimed
         looks_alive = record is not None or container.is_running
         task = await self._task_of(container) if looks_alive else None
         if task is not None and (
@@ -257,6 +269,11 @@ class Restorer:
         if was_running:
             await self._record_lost(container)
         return was_running
+
+    def _is_of_another_boot(self, container: Container) -> bool:
+        """Whether it was to run when the machine went down: whatever has its pid now is not it."""
+        began = container.status.boot_id
+        return container.is_running and began not in ("", self._boot_id)
 
     async def _task_of(self, container: Container) -> TaskInfo | None:
         """None when containerd knows no task.
@@ -288,12 +305,9 @@ class Restorer:
         self, container: Container, task: TaskInfo, record: ContainerRecord | None
     ) -> None:
         """Follow a task that ran while we were away; of one that has ended the exit is heard."""
-        is_paused = task.status in (TaskStatus.PAUSED, TaskStatus.PAUSING)
-        state = State.PAUSED if is_paused else State.RUNNING
         if not container.state.has_task:
-            await self._record_start(container, task, state, record)
-        else:
-            await self._correct_freeze(container, task)
+            await self._record_start(container, task, record)
+        await self._correct_freeze(container, task)
         self._sources.adopt(container)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
@@ -301,7 +315,7 @@ class Restorer:
         log.info("container adopted", container=container.id, pid=task.pid)
 
     async def _record_start(
-        self, container: Container, task: TaskInfo, state: State, record: ContainerRecord | None
+        self, container: Container, task: TaskInfo, record: ContainerRecord | None
     ) -> None:
         """The daemon was killed after the task was started and before that was recorded."""
         endpoints = endpoints_of(record.labels) if record is not None else {}
@@ -311,13 +325,15 @@ class Restorer:
             *network_events(container, endpoints, "connect", time_ns=now_ns),
             *volume_events(container, "mount", time_ns=now_ns),
             container_event(container, "start", time_ns=now_ns),
-            state=state,
+            state=next_state(container.state, LifeEvent.STARTED),
             pid=task.pid,
             exit_code=0,
             error="",
             oom_killed=False,
             started_at_ns=now_ns,
             stopped_by_user=False,
+            failed_health=False,
+            boot_id=self._boot_id,
             runs=container.status.runs + 1,
             networks=endpoints,
         )
@@ -328,9 +344,12 @@ class Restorer:
         was_waiting = container.state is State.RESTARTING
         addresses = [e.ip_address for e in container.status.networks.values()]
         now_ns = time.time_ns()
-        changes: dict[str, Any] = {"state": State.EXITED, "pid": 0, "networks": {}}
+        gone = next_state(container.state, LifeEvent.LOST)
+        changes: dict[str, Any] = {"state": gone, "pid": 0, "networks": {}}
         if was_waiting:
-            await self._journal.change_status(container, **changes)
+            # The restart that was counted has not been made.
+            count = max(0, container.status.restart_count - 1)
+            await self._journal.change_status(container, restart_count=count, **changes)
             return
         changes |= {"exit_code": UNKNOWN_EXIT_CODE, "finished_at_ns": now_ns}
         attributes = {"exitCode": str(UNKNOWN_EXIT_CODE)}
@@ -351,7 +370,7 @@ class Restorer:
             and self._runs.get(container) is None
             and wanted(
                 container.definition.host_config.restart_policy,
-                exit_code=status.exit_code,
+                exit_code=status.failure_code(status.exit_code),
                 restart_count=status.restart_count,
                 stopped_by_user=status.stopped_by_user,
             )

@@ -39,7 +39,9 @@ class SharedMemory:
         """An empty one; what an earlier run has left is dropped. Raises OSError."""
         self.drop(container_id)
         path = self.path(container_id)
-        path.mkdir(mode=0o700, parents=True)
+        # Everybody may write to a /dev/shm, but of the host only root is to get there.
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700)
         data = f"mode=1777,size={size_bytes}".encode()
         flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
         try:

@@ -75,10 +75,9 @@ class Stopper:
         if not container.is_running:
             raise NotModified(f"container {container.name} is not running")
         await self._remember_stopped(container)
-        if await self._call_off_restart(container):
-            return
-        grace_s = self.grace_s(container) if grace_s is None else grace_s
-        await self._end(container, number, grace_s)
+        if not await self._call_off_restart(container):
+            grace_s = self.grace_s(container) if grace_s is None else grace_s
+            await self._end(container, number, grace_s)
         await self._journal.tell(container_event(container, "stop"))
 
     async def stop_for_shutdown(self, run: Run) -> None:
@@ -89,6 +88,13 @@ class Stopper:
             await self._end(container, stop_signal(container), self.grace_s(container))
         except EngineError as error:
             log.error("container not stopped", container=container.id, error=str(error))
+
+    async def end_unhealthy(self, container: Container) -> None:
+        """As `stop`, but its restart policy acts on its exit."""
+        try:
+            await self._end(container, stop_signal(container), self.grace_s(container))
+        except EngineError as error:  # the next probe that fails leads here again
+            log.error("container not ended", container=container.id, error=str(error))
 
     async def kill(self, container: Container, signal: str = "") -> None:
         """Send one signal, SIGKILL by default; for that one, return once the container has exited.

@@ -63,17 +63,16 @@ class ContainerTable:
             key=lambda parent: parent.name,
         )
 
-    def names_of(self, container: Container) -> list[str]:
-        """The name, and the names that links give: all with Docker's slash."""
-        return [
-            f"/{container.name}",
-            *(
-                f"/{parent.name}/{link.alias}"
-                for parent in self.parents_of(container)
-                for link in parent.definition.links
-                if link.child == container.id
-            ),
-        ]
+    def link_names_of(self, container: Container) -> tuple[str, ...]:
+        """The names that others' links give it, with Docker's slash."""
+        if container.id not in self._linked_by:  # as most: lists ask this of each container
+            return ()
+        return tuple(
+            f"/{parent.name}/{link.alias}"
+            for parent in self.parents_of(container)
+            for link in parent.definition.links
+            if link.child == container.id
+        )
 
     def _id_beginning_with(self, prefix: str) -> ContainerId:
         at = bisect_left(self._sorted_ids, prefix)

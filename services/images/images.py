@@ -7,8 +7,8 @@ catalog is still so when it is done; what only moves data runs side by side.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,9 +16,10 @@ import trio
 from loguru import logger
 
 from services.containerd.values import Mount
-from services.errors import DeadlineExceeded, EngineError, InvalidParameter, NotFound
+from services.errors import Conflict, DeadlineExceeded, EngineError, InvalidParameter, NotFound
 from services.events import Event
 
+from .attestations import Attestation, read_attestations
 from .catalog import Match, find
 from .compose import Composer, Recipe
 from .filters import ImageFilters, select
@@ -30,10 +31,13 @@ from .names import ImageNames
 from .oci import OciDescriptor
 from .platform import Platform, host_platform
 from .ports import Body, ContainerdClient, EventSink, ImageUsers
+from .prune import PrunedImages, PruneFilters, SpaceMeter
+from .prune import choose as choose_to_prune
 from .reference import Reference, parse_reference
 from .removal import Removal, plan_removal
+from .save import Saver, choose
 from .survey import Surveyor
-from .unpack import Unpacker
+from .unpack import Unpacker, UnpackSteps
 
 LABEL_ROOT: Final = "containerd.io/gc.root"
 TIDY_EVERY_S: Final = 30.0
@@ -74,8 +78,8 @@ class Images:
         host: Platform | None = None,
     ) -> None:
         self._containerd, self._events, self._in_use = containerd, events, in_use
-        host = host or host_platform()
-        surveyor = Surveyor(containerd.content)
+        self._host = host = host or host_platform()
+        self._surveyor = surveyor = Surveyor(containerd.content)
         self._leases = WorkingLeases(containerd)
         self._unpacker = Unpacker(containerd, snapshotter=snapshotter)
         self._index = ImageIndex(containerd=containerd, surveyor=surveyor, host=host)
@@ -93,8 +97,12 @@ class Images:
             leases=self._leases,
             limiter=trio.CapacityLimiter(MAX_LOADS),
         )
+        self._saver = Saver(
+            containerd=containerd, surveyor=surveyor, leases=self._leases, host=host
+        )
         self._names = ImageNames(containerd.images)
         self._changing = trio.Lock()
+        self._is_pruning = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Clear away unfinished work, before `started` and after; hear of what other tools change.
@@ -118,16 +126,61 @@ class Images:
                 await self._index.current()  # so that the first question need not wait for it
             await trio.sleep(TIDY_EVERY_S)
 
-    async def load(self, body: Body, report: LoadSink) -> None:
+    async def load(self, body: Body, report: LoadSink, platform: Platform | None = None) -> None:
         """Load the images of an archive as it arrives (`docker load`), telling `report` of it.
+
+        With a `platform`, that one alone of each; an image without it is refused.
 
         The archive may be docker's or an OCI layout, plain or compressed. Cancelled or failed, it
         has loaded nothing. An image whose name moved to another one stays without a name.
 
         Raises:
             InvalidParameter: not an archive, damaged, hostile, or its parts do not fit together.
+            NotFound: an image does not provide the platform.
         """
-        await self._loader.load(body, name=self._name_loaded, report=report)
+        await self._loader.load(body, name=self._name_loaded, report=report, platform=platform)
+
+    @asynccontextmanager
+    async def save(
+        self, names: Sequence[str], platform: Platform | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """An archive of the images that `names` mean, in pieces (`docker save`).
+
+        Raises:
+            NotFound: one matches nothing, or has no such platform.
+        """
+        try:
+            chosen = choose(await self._index.current(), names)
+        except NotFound:
+            chosen = choose(await self._index.current(fresh=True), names)
+        async with self._saver.archive(chosen, platform) as pieces:
+            for image in {one.image.id: one.image for one in chosen}.values():
+                await self._tell(image, "save", image.id)
+            yield pieces
+
+    async def unpack(
+        self,
+        config: OciDescriptor,
+        layers: Sequence[OciDescriptor],
+        diff_ids: Sequence[str],
+        *,
+        lease_id: str,
+        steps: UnpackSteps | None = None,
+    ) -> None:
+        """Make snapshots of an image's layers, whose blobs are here or come: see `Unpacker`."""
+        await self._unpacker.unpack(config, layers, diff_ids, lease_id=lease_id, steps=steps)
+
+    async def name_pulled(self, reference: Reference, target: OciDescriptor) -> None:
+        """Let `reference`, from a registry, mean `target`, all of which is here."""
+        async with self._changing:
+            with _carried_through(f"naming {reference}"):
+                await self._names.give(reference, target)
+                await self._index.current(fresh=True)
+                await self._tell_transfer("pull", reference)
+
+    async def tell_pushed(self, reference: Reference) -> None:
+        """Say that the image of this name is in its registry now."""
+        await self._tell_transfer("push", reference)
 
     async def compose(self, recipe: Recipe, reference: Reference | None, action: str) -> ImageId:
         """Make an image (`docker commit`, `docker import`) and name it, if `reference` is given.
@@ -199,6 +252,48 @@ class Images:
                 await self._carry_out(match.image, removal)
         return removal.answer(match.image.id)
 
+    async def prune(self, wanted: PruneFilters) -> PrunedImages:
+        """Remove what nothing needs; tell what was freed on disk.
+
+        Raises:
+            Conflict: another prune is at work.
+        """
+        if self._is_pruning:
+            raise Conflict("a prune operation is already running")
+        self._is_pruning = True
+        try:
+            pruned = await self._prune(wanted)
+        finally:
+            self._is_pruning = False
+        reclaimed = {"reclaimed": str(pruned.reclaimed_bytes)}
+        await self._events.commit(
+            Event(
+                type="image",
+                action="prune",
+                actor_id="",
+                attributes=reclaimed,
+                time_ns=time.time_ns(),
+            )
+        )
+        return pruned
+
+    async def attestations(
+        self,
+        ref: str,
+        platform: Platform | None,
+        *,
+        predicate_types: Sequence[str] = (),
+        with_statements: bool = False,
+    ) -> Sequence[Attestation]:
+        """As `read_attestations`, of what `ref` means; without a platform, this machine's."""
+        return await read_attestations(
+            await self.resolve(ref),
+            platform or self._host,
+            content=self._containerd.content,
+            predicate_types=predicate_types,
+            with_statements=with_statements,
+        )
+
     async def prepare_rootfs(
         self, image: Image, key: str, labels: Mapping[str, str] | None = None
     ) -> Sequence[Mount]:
@@ -239,6 +334,29 @@ class Images:
         except NotFound:
             return
 
+    async def _prune(self, wanted: PruneFilters) -> PrunedImages:
+        meter = SpaceMeter(self._containerd, self._surveyor)
+        untagged: list[Untagged] = []
+        async with self._changing:
+            doomed = choose_to_prune(await self._index.current(fresh=True), wanted, self._in_use)
+            for one in doomed:
+                await meter.look_at(one.image)
+            for one in doomed:
+                removal = Removal(
+                    names=one.names,
+                    deletes_image=one.is_last,
+                    keeps_dangling=one.keeps_dangling,
+                )
+                with _carried_through("pruning images"):
+                    await self._carry_out(one.image, removal, collect=False)
+                untagged += [
+                    Untagged(name=name.familiar) for name in one.names if not name.is_dangling
+                ]
+        if doomed:
+            await self._leases.collect()
+        deleted, freed = await meter.gone()
+        return PrunedImages(removed=(*untagged, *deleted), reclaimed_bytes=freed)
+
     async def _match(self, ref: str) -> Match:
         """From the catalog at hand; a miss, which is rare, is worth a fresh one."""
         try:
@@ -269,11 +387,12 @@ class Images:
         if ImageId(target.digest) not in catalog.by_id:
             await self._names.keep_dangling(target)
 
-    async def _carry_out(self, image: Image, removal: Removal) -> None:
+    async def _carry_out(self, image: Image, removal: Removal, *, collect: bool = True) -> None:
+        """With `collect`, return once what the image had is gone from the disk too."""
         if removal.keeps_dangling:
             await self._names.keep_dangling(image.target)
         for name in removal.names:
-            is_last = removal.deletes_image and name is removal.names[-1]
+            is_last = collect and removal.deletes_image and name is removal.names[-1]
             if not (removal.keeps_dangling and name.is_dangling):
                 await self._names.drop(name.text, collect=is_last)
             if not name.is_dangling:
@@ -281,6 +400,20 @@ class Images:
         if removal.deletes_image:
             await self._tell(image, "delete", image.id)
         await self._index.current(fresh=True)
+
+    async def _tell_transfer(self, action: str, reference: Reference) -> None:
+        """dockerd's event of a pull or push: its actor is the name."""
+        image = (await self._index.current()).by_name.get(str(reference))
+        labels = {} if image is None else image.labels
+        await self._events.commit(
+            Event(
+                type="image",
+                action=action,
+                actor_id=reference.familiar,
+                attributes={**labels, "name": reference.familiar_name},
+                time_ns=time.time_ns(),
+            )
+        )
 
     async def _tell(self, image: Image, action: str, name: str) -> None:
         await self._events.commit(

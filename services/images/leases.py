@@ -56,6 +56,12 @@ class WorkingLeases:
         finally:
             self._held.discard(lease_id)
 
+    async def collect(self) -> None:
+        """Have containerd take away all that nothing keeps; returns once it has."""
+        lease_id = f"{LEASE_PREFIX}{secrets.token_hex(8)}"
+        await self._containerd.leases.create(lease_id, expires_s=EXPIRES_S)
+        await self._containerd.leases.delete(lease_id, sync=True)
+
     async def remove_leftovers(self) -> None:
         """Take away what an earlier daemon had under way, down to its blobs and snapshots, and what
         of ours could not be taken away before; no call to containerd when there is neither.

@@ -6,14 +6,14 @@ until an image has its name, nobody sees it, and the collector takes what a fail
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
 from services.containerd.errors import AlreadyExists
-from services.errors import InvalidParameter
+from services.errors import InvalidParameter, NotFound
 
 from .archive import ArchivedImage, read_archive
 from .ingest import IngestProgress, ingest_archive
@@ -66,12 +66,22 @@ class Loader:
         self._containerd, self._surveyor, self._unpacker = containerd, surveyor, unpacker
         self._leases, self._host, self._limiter = leases, host, limiter
 
-    async def load(self, body: Body, *, name: NameGiver, report: LoadSink) -> None:
+    async def load(
+        self,
+        body: Body,
+        *,
+        name: NameGiver,
+        report: LoadSink,
+        platform: Platform | None = None,
+    ) -> None:
         """Bring the images of the archive in `body` in, give them to `name`, then tell `report`.
+
+        With a `platform` only that one's content is kept.
 
         Raises:
             InvalidParameter: `body` is no archive that we understand or trust. Nothing is named,
                 and nothing that came with it is left.
+            NotFound: an image does not provide `platform`.
         """
         async with self._leases.hold() as lease_id:
             archive = await ingest_archive(
@@ -84,7 +94,7 @@ class Loader:
             images = read_archive(archive)
             for image in images:
                 await self._store_document(image, lease_id)
-                await self._adopt(image.target, lease_id)
+                await self._adopt(image, lease_id, platform)
             for image in images:
                 await name(image.target, image.references)
         for image in images:
@@ -104,31 +114,39 @@ class Loader:
         except AlreadyExists:
             return
 
-    async def _adopt(self, target: OciDescriptor, lease_id: str) -> None:
+    async def _adopt(self, image: ArchivedImage, lease_id: str, platform: Platform | None) -> None:
         """Check the image, unpack it if this machine could run it, and tie its blobs to it."""
-        survey = await self._surveyor.survey(target)
-        chosen = survey.best(self._host)
+        survey = await self._surveyor.survey(image.target)
+        if platform is None:
+            chosen, kept = survey.best(self._host), survey.variants
+        else:
+            chosen = _provided(image, survey, platform)
+            kept = (chosen,)
         if chosen is None or not chosen.is_available:
             raise InvalidParameter(_incomplete(survey, chosen))
-        for variant in survey.variants:
+        for variant in kept:
             if variant.is_available and variant.is_image:
                 _check_layers(variant)
-        await self._label(survey)
+        await self._label(survey, kept)
         runs = chosen.platform is not None and rank(chosen.platform, self._host) is not None
-        if runs and chosen.manifest is not None and chosen.config is not None:
+        if (runs or platform) and chosen.manifest is not None and chosen.config is not None:
             await self._unpacker.unpack(
                 chosen.manifest.config, chosen.layers, chosen.config.diff_ids, lease_id=lease_id
             )
 
-    async def _label(self, survey: Survey) -> None:
+    async def _label(self, survey: Survey, kept: Sequence[Variant]) -> None:
         """Let each document keep what it refers to, in containerd's spelling."""
+        wanted = {variant.descriptor.digest for variant in kept}
+        wanted |= {descriptor.digest for descriptor, _ in survey.indexes}
         for descriptor, index in survey.indexes:
             labels = {
                 f"{_LABEL_CONTENT_REF}m.{number}": child.digest
                 for number, child in enumerate(index.manifests or ())
+                if child.digest in wanted
             }
-            await self._containerd.content.update_labels(descriptor.digest, labels)
-        for variant in survey.variants:
+            if labels:
+                await self._containerd.content.update_labels(descriptor.digest, labels)
+        for variant in kept:
             if variant.manifest is None:
                 continue
             labels = {f"{_LABEL_CONTENT_REF}config": variant.manifest.config.digest}
@@ -145,6 +163,17 @@ async def _report_loaded(image: ArchivedImage, report: LoadSink) -> None:
         await report(Loaded(image_id=image_id, name=reference.familiar))
     if not image.references:
         await report(Loaded(image_id=image_id, name=None))
+
+
+def _provided(image: ArchivedImage, survey: Survey, platform: Platform) -> Variant:
+    """The variant for `platform`, whole."""
+    for variant in survey.variants:
+        if variant.is_image and variant.platform == platform and variant.is_available:
+            return variant
+    name = image.references[0].familiar if image.references else image.target.digest
+    raise NotFound(
+        f"image {name} was loaded, but doesn't provide the requested platform ({platform})"
+    )
 
 
 def _check_layers(variant: Variant) -> None:

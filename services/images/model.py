@@ -161,6 +161,7 @@ class ImageUse:
 
     container_id: str
     is_running: bool
+    image: str = ""  # what its maker called the image
 
 
 def dangling_name(image_id: str) -> str:

@@ -6,8 +6,11 @@ Source: containerd's platforms package: names are Go's, and a machine also runs 
 from __future__ import annotations
 
 import platform as machine
+import re
 from dataclasses import dataclass
 from typing import Final
+
+from services.errors import InvalidParameter
 
 from .oci import OciPlatform
 
@@ -16,6 +19,10 @@ _GO_NAMES: Final = {
     "armv6l": ("arm", "v6"), "i386": ("386", ""), "i686": ("386", ""), "ppc64le": ("ppc64le", ""),
     "s390x": ("s390x", ""), "riscv64": ("riscv64", ""), "loongarch64": ("loong64", ""),
 }  # fmt: skip
+
+_COMPONENT: Final = re.compile(r"[A-Za-z0-9_-]+")
+_SYSTEMS: Final = frozenset({"linux", "windows", "darwin", "freebsd"})
+_OTHER_ARCHITECTURES: Final = frozenset({"mips", "mipsle", "mips64", "mips64le", "ppc64", "wasm"})
 
 # What else a machine runs, best first, after its own.
 _ALSO_RUNS: Final = {
@@ -56,6 +63,33 @@ def from_oci(platform: OciPlatform) -> Platform:
 def host_platform() -> Platform:
     """This machine's."""
     return normalise("linux", machine.machine())
+
+
+def parse_specifier(text: str, host: Platform) -> Platform:
+    """What OS[/ARCHITECTURE[/VARIANT]] or ARCHITECTURE alone means on `host`.
+
+    Raises:
+        InvalidParameter: it is none; containerd's words.
+    """
+    parts = text.split("/")
+    for part in parts:
+        if not _COMPONENT.fullmatch(part):
+            raise InvalidParameter(
+                f'"{part}" is an invalid component of "{text}": platform specifier component must '
+                f'match "^[A-Za-z0-9_-]+$": invalid argument'
+            )
+    if len(parts) > 3:
+        raise InvalidParameter(f'"{text}": cannot parse platform specifier: invalid argument')
+    if len(parts) > 1:
+        return normalise(*parts)
+    if text.lower() in _SYSTEMS:
+        return Platform(os=text.lower(), architecture=host.architecture, variant=host.variant)
+    alone = normalise("linux", text)
+    if alone.architecture not in {name for name, _ in _GO_NAMES.values()} | _OTHER_ARCHITECTURES:
+        raise InvalidParameter(
+            f'"{text}": unknown operating system or architecture: invalid argument'
+        )
+    return alone
 
 
 def rank(candidate: Platform, host: Platform) -> int | None:

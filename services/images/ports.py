@@ -5,7 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
@@ -50,6 +57,12 @@ class ContentClient(Protocol):
     async def read_all(self, digest: str, limit_bytes: int) -> bytes: ...
     async def update_labels(self, digest: str, labels: Mapping[str, str]) -> ContentInfo: ...
     async def statuses(self) -> Sequence[IngestStatus]: ...
+
+
+class BlobClient(Protocol):
+    """Blobs' bytes."""
+
+    def read(self, digest: str) -> AsyncGenerator[bytes, None]: ...
 
 
 class ImageClient(Protocol):
@@ -102,6 +115,8 @@ class ContainerdClient(Protocol):
 
     @property
     def content(self) -> ContentClient: ...
+    @property
+    def blobs(self) -> BlobClient: ...
     @property
     def images(self) -> ImageClient: ...
     @property

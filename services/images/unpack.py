@@ -59,6 +59,19 @@ class _ChainLocks:
                 self._locks[chain_id] = (lock, wanted - 1)
 
 
+class UnpackSteps:
+    """Hears of each layer of one image, by its number from the lowest. This one does nothing."""
+
+    async def wanted(self, number: int, /) -> None:
+        """The layer is next; returns once its blob is here."""
+
+    def unpacking(self, number: int, /) -> None:
+        """It is not unpacked yet, and is now."""
+
+    def unpacked(self, number: int, /) -> None:
+        """Its snapshot is there."""
+
+
 class Unpacker:
     """Makes snapshots of layers. Two calls for the same layer share the work."""
 
@@ -73,10 +86,12 @@ class Unpacker:
         diff_ids: Sequence[str],
         *,
         lease_id: str,
+        steps: UnpackSteps | None = None,
     ) -> str:
         """Have all layers in snapshots and the top one kept by `config`.
 
-        `lease_id` is the lease that the caller holds and its calls are under.
+        `lease_id` is the lease that the caller holds and its calls are under. With `steps` the
+        layers' blobs may come while the ones below are unpacked.
 
         Returns:
             The chain ID, the name of the top snapshot; "" when there are no layers.
@@ -89,15 +104,19 @@ class Unpacker:
                 f"invalid image: {len(layers)} layers, but its configuration "
                 f"{config.digest} names {len(diff_ids)}"
             )
-        parent = ""
-        for layer, diff_id, chain_id in zip(layers, diff_ids, chain_ids(diff_ids), strict=True):
+        parent, steps = "", steps or UnpackSteps()
+        chain = zip(layers, diff_ids, chain_ids(diff_ids), strict=True)
+        for number, (layer, diff_id, chain_id) in enumerate(chain):
+            await steps.wanted(number)
             async with self._locks.hold(chain_id):
                 # Before we look: the snapshot may stand on the lease of a load that fails.
                 await self._containerd.leases.add_resource(
                     lease_id, LeaseResource(id=chain_id, type=f"snapshots/{self._snapshotter}")
                 )
                 if not await self.is_unpacked(chain_id):
+                    steps.unpacking(number)
                     await self._unpack_layer(layer, diff_id, parent=parent, chain_id=chain_id)
+            steps.unpacked(number)
             parent = chain_id
         if parent:
             label = LABEL_SNAPSHOT_REF + self._snapshotter

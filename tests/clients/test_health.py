@@ -298,6 +298,53 @@ def test_a_probe_ends_with_the_engine(make_daemon: DaemonFactory) -> None:
     assert health(one, "hc-live") == {"Status": "starting", "FailingStreak": 0, "Log": []}
 
 
+def test_a_probe_of_a_killed_engine_is_killed_by_the_next(fresh_daemon: Daemon) -> None:
+    """With all that it started; execs of clients are left alone."""
+    one = fresh_daemon
+    command = "test -e /quiet || { sleep 781 & sleep 782; }"
+    run(one, "hc-old", "--health-cmd", command, "--health-timeout", "100s")
+    one.docker("exec", "-d", "hc-old", "sleep", "783")
+    wait_until(
+        lambda: {"sleep 781", "sleep 782", "sleep 783"} <= set(processes(one, "hc-old")),
+        "it is being probed",
+    )
+    one.docker("exec", "hc-old", "touch", "/quiet")
+    one.kill()
+    one.start()
+    wait_until(
+        lambda: not {"sleep 781", "sleep 782"} & set(processes(one, "hc-old")),
+        "the old probe is gone",
+        limit_s=30,
+    )
+    assert "sleep 783" in processes(one, "hc-old")
+    wait_status(one, "hc-old", "healthy")
+    wait_until(lambda: not list(one.exec_root.glob("io/probe.*")), "its folder is gone")
+
+
+def test_an_unhealthy_container_is_restarted_by_its_policy(daemon: Daemon) -> None:
+    """If its label says so, and its policy would; its exit code 0 is a failure then."""
+    label = ("--label", "io.wharfinger.unhealthy=restart", "--health-retries", "1")
+    # Healthy in its second run.
+    check = ("--health-cmd", "test -e /second")
+    script = "trap 'touch /second; exit 0' TERM; while :; do sleep 0.1; done"
+    command = ("busybox", "sh", "-c", script)
+    for name, policy in (("hc-back", "on-failure:3"), ("hc-left", "no")):
+        options = ("--name", name, "--restart", policy, *EVERY, *check, *label)
+        daemon.docker("run", "-d", *options, *command)
+    wait_until(lambda: health(daemon, "hc-back")["Status"] == "healthy", "it is well", limit_s=30)
+    found = inspect(daemon, "hc-back")
+    assert (found["RestartCount"], found["State"]["Running"]) == (1, True)
+    told = [a for a in actions(daemon, "hc-back") if not a.startswith("exec_")]
+    assert told[-6:] == [
+        "start", "health_status: unhealthy", "kill", "die", "start", "health_status: healthy",
+    ]  # fmt: skip
+    wait_status(daemon, "hc-left", "unhealthy")
+    assert inspect(daemon, "hc-left")["State"]["Running"]
+    # A stop by hand is a stop, label or not.
+    daemon.docker("stop", "-t0", "hc-back")
+    assert inspect(daemon, "hc-back")["State"]["Status"] == "exited"
+
+
 def _command(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from services.containers.shm import SharedMemory
 from tests.support.daemon import Daemon, wait_until
+from tests.support.fixtures import DaemonFactory
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
@@ -221,20 +223,23 @@ def test_links_that_cannot_be(daemon: Daemon) -> None:
     assert "host type networking can't be used with links" in answer.json()["message"]
 
 
-def test_who_needs_others_starts_after_them(fresh_daemon: Daemon) -> None:
+def test_who_needs_others_starts_after_them(make_daemon: DaemonFactory) -> None:
     """At the start of the daemon, whichever was made first; and what is shared outlives a kill."""
-    daemon = fresh_daemon
+    daemon = make_daemon("--default-ipc-mode", "shareable")
     always = ("--restart", "always")
     # The one that is needed comes last in every order that the daemon could take by chance.
-    donor = run(daemon, "zz-donor", *always, "--ipc", "shareable")
+    donor = run(daemon, "zz-donor", *always)
     mode = "container:zz-donor"
     joiners = [f"joiner-{n}" for n in range(4)]
     for name in joiners:
         run(daemon, name, *always, "--network", mode, "--ipc", mode, "--pid", mode)
-    run(daemon, "linked", *always, "--link", "zz-donor:up")
+    linked = run(daemon, "linked", *always, "--link", "zz-donor:up")
     inside(daemon, "zz-donor", "echo kept > /dev/shm/file")
     daemon.kill()
+    memory = SharedMemory(daemon.exec_root / "shm")
+    memory.make("f" * 64, 1 << 16)  # as of a start that was cut short
     daemon.start()
+    wait_until(lambda: memory.held() == sorted([donor, linked]), "what is nobody's is dropped")
     assert inside(daemon, "joiner-0", "cat /dev/shm/file") == "kept"
     assert inspect(daemon, "joiner-0")["HostConfig"]["NetworkMode"] == f"container:{donor}"
     daemon.restart()

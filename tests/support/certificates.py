@@ -11,8 +11,8 @@ def openssl(*arguments: str, cwd: Path) -> None:
     subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True)
 
 
-def make_certificates(directory: Path) -> Path:
-    """{server,client}-{cert,key}.pem signed by ca.pem, stranger-* by other.pem."""
+def make_certificates(directory: Path, address: str = "127.0.0.1") -> Path:
+    """{server,client}-{cert,key}.pem signed by ca.pem, stranger-* by other.pem; for `address`."""
     new = (
         "req",
         "-newkey",
@@ -26,7 +26,7 @@ def make_certificates(directory: Path) -> Path:
     for name in ("ca", "other"):
         openssl(*new, "-x509", "-keyout", f"{name}-key.pem", "-out", f"{name}.pem",
                 "-subj", f"/CN={name}", cwd=directory)  # fmt: skip
-    (directory / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
+    (directory / "ext").write_text(f"subjectAltName=IP:{address}\n")
     for name, issuer in (("server", "ca"), ("client", "ca"), ("stranger", "other")):
         openssl(*new[:-2], "-keyout", f"{name}-key.pem", "-out", f"{name}.csr",
                 "-subj", f"/CN={name}", cwd=directory)  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from quart import Blueprint
 
 from services.api.image_import import answer_import, wanted_reference
@@ -11,7 +13,6 @@ from services.api.wire import encode, read_json
 from services.containers import Containers
 from services.containers.commit import CommitRequest
 from services.containers.config import ContainerConfig
-from services.errors import NotSupported
 from services.images.imports import Compose
 
 CREATED = 201
@@ -20,9 +21,13 @@ CREATED = 201
 class ImageMakingRoutes:
     """ImageCommit, and ImageCreate from a source."""
 
-    def __init__(self, containers: Containers, compose: Compose) -> None:
+    def __init__(
+        self, containers: Containers, compose: Compose, *, pull: Callable[[], EngineResponse]
+    ) -> None:
+        """`pull` answers a create that names an image of a registry."""
         self._containers = containers
         self._compose = compose
+        self._pull = pull
 
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
@@ -36,7 +41,7 @@ class ImageMakingRoutes:
         """POST /images/create (ImageCreate)."""
         request = current_request()
         if request.query.text("fromImage"):
-            raise NotSupported("pulling images is not supported yet: load them with docker load")
+            return self._pull()
         return answer_import(request, self._compose)
 
     async def commit(self) -> EngineResponse:

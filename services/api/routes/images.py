@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from quart import Blueprint
 
-from services.api.image_filters import image_filters
+from services.api.image_filters import image_filters, image_prune_filters
 from services.api.load_progress import LoadAnswer
 from services.api.ports import ImageStore, SnapshotSizes
 from services.api.query import Query
@@ -15,6 +15,7 @@ from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.images import (
     UNKNOWN,
+    attestation_to_wire,
     history_to_wire,
     inspect_to_wire,
     removed_to_wire,
@@ -27,6 +28,7 @@ from services.errors import InvalidParameter, NotFound, NotSupported
 from services.images import Image, ImageFilters, ImageUse, Platform
 from services.images.model import chain_ids
 from services.images.ports import ImageUsers
+from services.images.save import only_one
 
 SHARED_SIZE_SINCE = ApiVersion(1, 42)
 MANIFESTS_IN_LIST_SINCE = ApiVersion(1, 47)
@@ -62,6 +64,12 @@ class ImageRoutes:
             (one, outlives_client(self.remove), "DELETE"),
         ):
             blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        prune = outlives_client(self.prune)
+        blueprint.add_url_rule("/images/prune", "prune", prune, methods=["POST"])
+        attestations = f"{one}/attestations"
+        blueprint.add_url_rule(attestations, "attest", self.attestations, methods=["GET"])
+        blueprint.add_url_rule("/images/get", "save_all", self.save, methods=["GET"])
+        blueprint.add_url_rule(f"{one}/get", "save", self.save, methods=["GET"])
         return blueprint
 
     async def list(self) -> EngineResponse:
@@ -121,10 +129,45 @@ class ImageRoutes:
         """POST /images/load (ImageLoad). What goes wrong is told in the stream, as dockerd does."""
         request = current_request()
         query = request.query
-        if request.api_version >= PLATFORM_SINCE and any(query.values("platform")):
-            raise NotSupported("loading one platform of an image alone is not supported yet")
+        platform = None
+        if request.api_version >= PLATFORM_SINCE:
+            platform = only_one([parse_platform(p) for p in query.values("platform") if p])
         is_quiet = query.boolean("quiet", default=True)
-        return StreamResponse(LoadAnswer(self._images, request.body, is_quiet=is_quiet).lines())
+        answer = LoadAnswer(self._images, request.body, is_quiet=is_quiet, platform=platform)
+        return StreamResponse(answer.lines())
+
+    async def save(self, name: str = "") -> EngineResponse:
+        """GET /images/get and /images/{name}/get (ImageGetAll, ImageGet)."""
+        request = current_request()
+        query = request.query
+        names = (name,) if name else query.values("names")
+        platform = None
+        if request.api_version >= PLATFORM_SINCE:
+            platform = only_one([parse_platform(p) for p in query.values("platform") if p])
+        archive = self._images.save(names, platform)
+        return StreamResponse(archive, content_type="application/x-tar")
+
+    async def prune(self) -> EngineResponse:
+        """POST /images/prune (ImagePrune)."""
+        filters = image_prune_filters(current_request().query.filters(), time.time_ns())
+        pruned = await self._images.prune(filters)
+        removed = removed_to_wire(pruned.removed) or None
+        answer = {"ImagesDeleted": removed, "SpaceReclaimed": pruned.reclaimed_bytes}
+        return EngineResponse(encode(answer))
+
+    async def attestations(self, name: str) -> EngineResponse:
+        """GET /images/{name}/attestations (ImageAttestations)."""
+        query = current_request().query
+        platforms = [parse_platform(text) for text in query.values("platform") if text]
+        if len(platforms) > 1:
+            raise InvalidParameter("multiple platform parameters are not supported")
+        found = await self._images.attestations(
+            name,
+            platforms[0] if platforms else None,
+            predicate_types=[kind for kind in query.values("type") if kind],
+            with_statements=query.boolean("statement"),
+        )
+        return EngineResponse(encode([attestation_to_wire(one) for one in found]))
 
     async def tag(self, name: str) -> EngineResponse:
         """POST /images/{name}/tag (ImageTag)."""

@@ -79,17 +79,17 @@ def summary_to_wire(
     *,
     status: str,
     image: str,
-    names: Sequence[str] = (),
+    link_names: Sequence[str] = (),
     version: ApiVersion = CURRENT,
 ) -> dict[str, Any]:
     """One element of GET /containers/json. `image` is what the image is called now.
 
-    `names` are its own and those that links give it, with Docker's slash; () if there are none.
+    `link_names` are what others' links call it, with Docker's slash.
     """
     definition = container.definition
     wire = {
         "Id": container.id,
-        "Names": list(names) or [f"/{definition.name}"],
+        "Names": [f"/{definition.name}", *link_names],
         "Image": image,
         "ImageID": definition.image_id,
         "ImageManifestDescriptor": _descriptor(container),

@@ -24,6 +24,7 @@ from services.images import (
     Platform,
     Untagged,
 )
+from services.images.attestations import Attestation
 from services.images.times import parse_rfc3339_ns
 
 VIRTUAL_SIZE_BELOW: Final = ApiVersion(1, 44)
@@ -187,6 +188,17 @@ def history_to_wire(image: Image, layer_bytes: Sequence[int]) -> list[dict[str, 
     if steps:
         steps[0] |= {"Id": image.id, "Tags": list(image.repo_tags)}
     return steps
+
+
+def attestation_to_wire(attestation: Attestation) -> dict[str, Any]:
+    """Schema AttestationStatement."""
+    wire: dict[str, Any] = {
+        "Descriptor": descriptor_to_wire(attestation.descriptor),
+        "PredicateType": attestation.predicate_type,
+    }
+    if attestation.statement is not None:
+        wire["Statement"] = attestation.statement
+    return wire
 
 
 def removed_to_wire(removed: Sequence[Untagged | Deleted]) -> list[dict[str, str]]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from services.api.wire import decode
 from services.errors import InvalidParameter
 from services.images import Platform
 from services.images.oci import OciPlatform
-from services.images.platform import host_platform, normalise
-
-_WORD = re.compile(r"[A-Za-z0-9_-]+")
+from services.images.platform import host_platform, normalise, parse_specifier
 
 
 def parse_platform(text: str) -> Platform:
@@ -40,10 +36,4 @@ def parse_import_platform(text: str) -> Platform:
     Raises:
         InvalidParameter: it is none. Source: containerd's platforms.Parse.
     """
-    parts = text.split("/")
-    if not 1 <= len(parts) <= 3 or not all(_WORD.fullmatch(part) for part in parts):
-        raise InvalidParameter(f'"{text}" is an invalid component of a platform: OS/arch/variant')
-    if len(parts) == 1:
-        return normalise("linux", host_platform().architecture if text == "linux" else text)
-    system, architecture, variant = (*parts, "")[:3]
-    return normalise(system, architecture, variant)
+    return parse_specifier(text, host_platform())

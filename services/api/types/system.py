@@ -40,6 +40,15 @@ class OpenHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRegistries:
+    """What the engine's settings say of registries."""
+
+    insecure_networks: tuple[str, ...] = ()
+    insecure_hosts: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()  # of docker.io
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
     """What the engine is and how it was started; the parts that a reload changes among them."""
 
@@ -73,6 +82,7 @@ class EngineInfo:
     https_proxy: str = ""
     no_proxy: str = ""
     open_hosts: tuple[OpenHost, ...] = ()
+    registries: KnownRegistries = field(default_factory=KnownRegistries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +255,7 @@ def _parts_to_wire(
         },
         "Runtimes": {name: {"path": path} for name, path in engine.runtimes.items()},
         "IndexServerAddress": INDEX_SERVER,
-        "RegistryConfig": {"InsecureRegistryCIDRs": [], "IndexConfigs": {}, "Mirrors": []},
+        "RegistryConfig": _registries_to_wire(engine.registries),
         "Swarm": {
             "NodeID": "",
             "NodeAddr": "",
@@ -267,6 +277,24 @@ def _parts_to_wire(
     if version >= FIREWALL_SINCE and engine.firewall:
         wire["FirewallBackend"] = {"Driver": engine.firewall}
     return wire
+
+
+def _registries_to_wire(registries: KnownRegistries) -> dict[str, Any]:
+    hub = {
+        "Name": "docker.io",
+        "Mirrors": list(registries.mirrors),
+        "Secure": True,
+        "Official": True,
+    }
+    others = {
+        host: {"Name": host, "Mirrors": [], "Secure": False, "Official": False}
+        for host in registries.insecure_hosts
+    }
+    return {
+        "InsecureRegistryCIDRs": list(registries.insecure_networks),
+        "IndexConfigs": {"docker.io": hub, **others},
+        "Mirrors": list(registries.mirrors),
+    }
 
 
 def _devices_to_wire(live: LiveValues, version: ApiVersion) -> dict[str, Any]:

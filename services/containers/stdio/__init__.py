@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.containers.stdio.fifos import StdioPaths
+from services.containers.stdio.fifos import StdioPaths, open_readers
 from services.containers.stdio.hub import AttachedStreams
 from services.containers.stdio.keeper import Keeper
 from services.containers.stdio.lanes import Lanes
@@ -19,4 +19,5 @@ __all__ = [
     "Stdio",
     "StdioPaths",
     "Stream",
+    "open_readers",
 ]

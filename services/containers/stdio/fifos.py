@@ -54,6 +54,20 @@ def open_writer(path: Path) -> int:
     return _enlarge(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
 
 
+def open_readers(directory: Path) -> list[int]:
+    """Read ends of the output pipes in a folder, as far as they are there.
+
+    A shim that was about to start a process blocks, with all that it does, until its pipes have a
+    reader: containerd gives up after 30 s.
+    """
+    found = []
+    for stream in (Stream.STDOUT, Stream.STDERR):
+        with suppress(OSError):
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+            found.append(os.open(fifo_path(directory, stream), flags))
+    return found
+
+
 def announce_absent_writer(path: Path) -> None:
     """Let the reader (we must be one) see the end of the stream if nobody has it open to write.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import trio
 
 from services.errors import NotFound
@@ -20,10 +22,12 @@ from services.images import (
     Loaded,
     Manifest,
     OciDescriptor,
+    Platform,
     RunConfig,
     Untagged,
     parse_reference,
 )
+from services.images.attestations import Attestation
 from services.images.catalog import Catalog, find, make_catalog
 from services.images.filters import select
 from services.images.load import LoadSink
@@ -31,6 +35,7 @@ from services.images.model import chain_ids, dangling_name
 from services.images.oci import HealthcheckConfig, OciPlatform, RootFs
 from services.images.platform import normalise
 from services.images.ports import Body
+from services.images.prune import PrunedImages, PruneFilters, choose
 from services.images.removal import plan_removal
 
 SECOND_NS = 10**9
@@ -147,6 +152,8 @@ class MemoryImages:
     reports: list[IngestProgress | Loaded] = field(default_factory=list)
     load_error: Exception | None = None
     loaded_bytes: int = 0
+    loaded_platform: Platform | None = None
+    pruned: PruneFilters | None = None
     load_ended: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -176,7 +183,39 @@ class MemoryImages:
             self.images.append(replace(match.image, names=left))
         return removal.answer(match.image.id)
 
-    async def load(self, body: Body, report: LoadSink) -> None:
+    async def prune(self, wanted: PruneFilters) -> PrunedImages:
+        self.pruned = wanted
+        doomed = choose(self.catalog, wanted, lambda _id: ())
+        names = [Untagged(name=n.familiar) for d in doomed for n in d.names if not n.is_dangling]
+        return PrunedImages(removed=tuple(names), reclaimed_bytes=42)
+
+    async def attestations(
+        self,
+        ref: str,
+        platform: Platform | None,
+        *,
+        predicate_types: Sequence[str] = (),
+        with_statements: bool = False,
+    ) -> Sequence[Attestation]:
+        await self.inspect(ref)
+        statement = msgspec.Raw(b'{"x":1}') if with_statements else None
+        kind = predicate_types[0] if predicate_types else "https://spdx.dev/Document"
+        return [Attestation(descriptor=descriptor("e"), predicate_type=kind, statement=statement)]
+
+    @asynccontextmanager
+    async def save(
+        self, names: Sequence[str], platform: Platform | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        for name in names:
+            await self.inspect(name)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield repr((tuple(names), platform)).encode()
+
+        yield pieces()
+
+    async def load(self, body: Body, report: LoadSink, platform: Platform | None = None) -> None:
+        self.loaded_platform = platform
         try:
             async for piece in body:
                 self.loaded_bytes += len(piece)

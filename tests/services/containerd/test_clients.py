@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import os
 import subprocess
 import tarfile
 import uuid
@@ -16,7 +17,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from services.containerd.content import FileWriter
 from services.containerd.errors import AlreadyExists
+from services.containerd.ingest_files import MIN_BYTES
 from services.containerd.process_config import ProcessConfig
 from services.containerd.values import (
     ContainerRecord,
@@ -135,6 +138,30 @@ async def test_content_is_resumed_where_it_ended(containerd_config: ProcessConfi
             assert writer.offset == 6
             await writer.write(data[6:])
             assert await writer.commit() == digest_of(data)
+
+
+async def test_a_large_blob_goes_into_the_ingests_file(containerd_config: ProcessConfig) -> None:
+    """It is resumed, checked and refused as any other, and read back whole."""
+    ref, data = new_name("ref"), os.urandom(MIN_BYTES + 5)
+    total, digest = len(data), digest_of(data)
+    async with connected(containerd_config) as containerd:
+        async with containerd.content.writer(ref, total, digest) as writer:
+            assert isinstance(writer, FileWriter)
+            await writer.write(data[:100])
+        (status,) = [each for each in await containerd.content.statuses() if each.ref == ref]
+        assert status.offset_bytes == 100
+        async with containerd.content.writer(ref, total, digest) as writer:
+            await writer.write(data[writer.offset :])
+            assert await writer.commit() == digest
+        async with contextlib.aclosing(containerd.blobs.read(digest)) as pieces:
+            assert b"".join([piece async for piece in pieces]) == data
+        other, wrong = new_name("ref"), "sha256:" + "0" * 64
+        async with containerd.content.writer(other, total, wrong) as writer:
+            await writer.write(data)
+            with pytest.raises(Conflict):
+                await writer.commit()
+        with contextlib.suppress(NotFound):
+            await containerd.content.abort(other)
 
 
 async def test_content_with_a_wrong_digest_is_refused(containerd_config: ProcessConfig) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import msgspec
+import pytest
 import trio
 import trio.testing
 
@@ -89,10 +90,13 @@ class Scene:
         self.execs: list[FakeExec] = []
         self.forgotten: list[FakeExec] = []
         self.task_status: TaskStatus | None = TaskStatus.RUNNING
+        self.ended_at: list[float] = []
+        self.is_endless = False
         watcher = HealthWatcher(
             containerd=cast(Any, self),
             journal=self.journal,
             execs=cast(Any, self),
+            end=self.end,
             wall_clock_ns=now_ns,
         )
         watch = watcher.watch_of(subject)
@@ -101,7 +105,14 @@ class Scene:
 
     # what the watcher needs of execs and tasks
 
-    async def create(self, container: Container, config: ExecConfig) -> FakeExec:
+    async def end(self, container: Container) -> None:
+        assert container.status.failed_health  # it is on disk by then
+        self.ended_at.append(trio.current_time())
+        if not self.is_endless:
+            self.become(State.RESTARTING)
+
+    async def create(self, container: Container, config: ExecConfig, *, is_probe: bool) -> FakeExec:
+        assert is_probe
         self.execs.append(FakeExec(self.plans.pop(0) if self.plans else Plan(), config))
         self.started.append(trio.current_time())
         return self.execs[-1]
@@ -149,10 +160,16 @@ def now_ns() -> int:
     return int(trio.current_time() * S)
 
 
-def subject(state: State = State.RUNNING, **options: Any) -> Container:
+def subject(
+    state: State = State.RUNNING,
+    *,
+    restart: str = "",
+    labels: dict[str, str] | None = None,
+    **options: Any,
+) -> Container:
     options = {"interval": 10 * S, "timeout": 5 * S, "retries": 2, **options}
     check = HealthConfig(test=["CMD", "probe"], **options)
-    made = container(state, healthcheck=check)
+    made = container(state, healthcheck=check, restart=restart, labels=labels or {})
     made.replace(status=msgspec.structs.replace(made.status, started_at_ns=now_ns()))
     return made
 
@@ -169,7 +186,10 @@ async def watched(subject: Container, *plans: Plan) -> AsyncIterator[Scene]:
 async def test_only_a_container_with_a_check_is_watched() -> None:
     """Nothing stands in the tree of the others."""
     watcher = HealthWatcher(
-        containerd=cast(Any, None), journal=MemoryJournal(), execs=cast(Any, None)
+        containerd=cast(Any, None),
+        journal=MemoryJournal(),
+        execs=cast(Any, None),
+        end=cast(Any, None),
     )
     assert watcher.watch_of(container()) is None
     none = container(healthcheck=HealthConfig(test=["NONE"]))
@@ -367,3 +387,62 @@ async def test_what_is_not_probed_any_more_is_ended(autojump_clock: Clock) -> No
     async with watched(subject(), Plan(lasts_s=100)) as scene:
         await trio.sleep(12)
     assert scene.execs[0].unwanted.is_set()
+
+
+RESTARTS = {"io.wharfinger.unhealthy": "restart"}
+
+
+@pytest.mark.parametrize(
+    ("restart", "labels", "is_ended"),
+    [
+        ("always", RESTARTS, True),
+        ("on-failure", RESTARTS, True),
+        ("unless-stopped", RESTARTS, True),
+        ("no", RESTARTS, False),
+        ("", RESTARTS, False),
+        ("always", {}, False),
+        ("always", {"io.wharfinger.unhealthy": "ignore"}, False),
+        ("always", {"io.wharfinger.unhealthy": "what"}, False),
+    ],
+)
+async def test_an_unhealthy_container_is_ended_if_it_will_come_back(
+    restart: str, labels: dict[str, str], is_ended: bool, autojump_clock: Clock
+) -> None:
+    """By its label and its policy; the event comes before."""
+    checked = subject(retries=1, restart=restart, labels=labels)
+    async with watched(checked, Plan(code=1)) as scene:
+        await trio.sleep(11)
+        assert scene.ended_at == ([10.25] if is_ended else [])
+        assert checked.status.failed_health is is_ended
+        assert scene.journal.actions == ["health_status: unhealthy"]
+
+
+async def test_it_is_not_ended_before_it_is_unhealthy(autojump_clock: Clock) -> None:
+    """Nor when somebody has stopped it."""
+    checked = subject(restart="always", labels=RESTARTS)
+    async with watched(checked, Plan(code=1), Plan()) as scene:
+        await trio.sleep(25)
+        assert scene.ended_at == []
+    stopped = subject(retries=1, restart="unless-stopped", labels=RESTARTS)
+    stopped.replace(status=msgspec.structs.replace(stopped.status, stopped_by_user=True))
+    async with watched(stopped, Plan(code=1)) as scene:
+        await trio.sleep(15)
+        assert scene.ended_at == []
+
+
+async def test_one_that_did_not_end_is_ended_again(autojump_clock: Clock) -> None:
+    """With the next probe that fails: its shim may have been stuck."""
+    checked = subject(retries=1, restart="always", labels=RESTARTS)
+    async with watched(checked, Plan(code=1), Plan(code=1), Plan()) as scene:
+        scene.is_endless = True
+        await trio.sleep(45)
+        assert scene.ended_at == [10.25, 20.5]
+
+
+async def test_an_end_that_a_killed_engine_began_is_finished(autojump_clock: Clock) -> None:
+    """Before anything is probed."""
+    checked = subject(restart="on-failure", labels=RESTARTS)
+    checked.replace(status=msgspec.structs.replace(checked.status, failed_health=True))
+    async with watched(checked) as scene:
+        await trio.sleep(1)
+        assert (len(scene.ended_at), scene.execs) == (1, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from services.containers.config import ContainerConfig, HealthConfig
 from services.containers.health_rules import (
+    HEALTH_TRANSITIONS,
     KEPT_OUTPUT_BYTES,
     KEPT_RESULTS,
     Health,
     HealthCheck,
+    HealthEvent,
     HealthStatus,
     OutputHead,
     ProbeResult,
@@ -107,6 +110,20 @@ def test_what_is_not_probed_is_unhealthy() -> None:
     assert unwatched(before) == replace(before, status=HealthStatus.UNHEALTHY)
     assert unseen_health(is_running=False).status is HealthStatus.UNHEALTHY
     assert unseen_health(is_running=True).status is HealthStatus.STARTING
+
+
+LEADS_TO = {  # whatever it was before; FAILED leaves it as it was
+    HealthEvent.BEGUN: HealthStatus.STARTING,
+    HealthEvent.PASSED: HealthStatus.HEALTHY,
+    HealthEvent.FAILED_OUT: HealthStatus.UNHEALTHY,
+    HealthEvent.UNWATCHED: HealthStatus.UNHEALTHY,
+}
+
+
+@pytest.mark.parametrize(("status", "event"), list(itertools.product(HealthStatus, HealthEvent)))
+def test_every_pair(status: HealthStatus, event: HealthEvent) -> None:
+    """Each status knows what each event makes of it."""
+    assert HEALTH_TRANSITIONS[event][status] is LEADS_TO.get(event, status)
 
 
 @given(

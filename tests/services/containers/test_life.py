@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -28,6 +29,7 @@ class FakeLauncher:
     cleaned: list[dict[str, EndpointSettings]] = field(default_factory=list)
     fails: int = 0
     oom: bool = False
+    on_launch: dict[str, Any] = field(default_factory=dict)
 
     async def launch(self, run: Run) -> None:
         self.launches.append(trio.current_time())
@@ -35,7 +37,7 @@ class FakeLauncher:
             self.fails -= 1
             raise EngineError("no")
         changed = {"state": State.RUNNING, "started_at_ns": int(trio.current_time() * 1e9) + 1}
-        status = msgspec.structs.replace(run.container.status, **changed)
+        status = msgspec.structs.replace(run.container.status, **changed, **self.on_launch)
         run.container.replace(status=status)
 
     async def clean_up(
@@ -99,6 +101,7 @@ class Scene:
             terminals=cast(Any, FakeTerminals()),
             auto_remove=self.remove,
             outlives=lambda: False,
+            chance=lambda: 1.0,
         )
         await lives.live(self.run, trio.TASK_STATUS_IGNORED)
 
@@ -208,6 +211,82 @@ async def test_the_policy_restarts_with_growing_delays_until_it_gives_up(
     assert subject.status.restart_count == 2
     gaps = [round(at - 1.0 * (n + 1), 3) for n, at in enumerate(scene.launcher.launches)]
     assert gaps == [0.1, 0.3]
+
+
+async def test_a_restart_is_counted_when_it_is_decided(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As by dockerd: inspect shows it while the container still waits."""
+    subject = container(State.RUNNING, restart="always")
+    scene = Scene(subject, exits(1))
+    counts = []
+
+    async def look() -> None:
+        while subject.state is not State.RESTARTING:
+            await subject.wait_changed()
+        counts.append(subject.status.restart_count)
+        scene.run.stop_wanted.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await scene.live()
+    assert counts == [1]
+
+
+async def test_a_start_by_hand_counts_anew(autojump_clock: trio.testing.MockClock) -> None:
+    """on-failure:2 has its two restarts again."""
+    subject = container(State.EXITED, restart="always")
+    subject.replace(status=msgspec.structs.replace(subject.status, restart_count=7))
+    scene = Scene(subject, exits(0))
+    with trio.move_on_after(0.5):
+        await scene.live()
+    assert subject.status.restart_count == 0
+
+
+async def test_labels_set_the_delays(autojump_clock: trio.testing.MockClock) -> None:
+    """First, factor and cap; a quarter of each is left to chance, which takes all of it here."""
+    labels = {
+        "io.wharfinger.restart.first": "4s",
+        "io.wharfinger.restart.factor": "3",
+        "io.wharfinger.restart.cap": "20s",
+        "io.wharfinger.restart.jitter": "0.25",
+    }
+    subject = container(State.RUNNING, restart="always", labels=labels)
+    scene = Scene(subject, exits(1, 1, 1, 1))
+    with trio.move_on_after(60):
+        await scene.live()
+    # Each run lasts a second.
+    gaps = [
+        round(at - before - 1.0, 3)
+        for before, at in itertools.pairwise([0.0, *scene.launcher.launches])
+    ]
+    assert gaps[:3] == [3.0, 9.0, 15.0]
+
+
+async def test_labels_that_cannot_be_read_any_more_are_passed_over(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """An engine with other rules made the container; it lives all the same."""
+    labels = {"io.wharfinger.restart.first": "soon"}
+    scene = Scene(container(State.RUNNING, restart="always", labels=labels), exits(1))
+    with trio.move_on_after(1.2):
+        await scene.live()
+    assert [round(at, 3) for at in scene.launcher.launches] == [1.1]
+
+
+async def test_an_end_for_bad_health_is_a_failure(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Whatever the exit code, which stays what it was."""
+    for failed, launches in ((False, 0), (True, 1)):
+        subject = container(State.RUNNING, restart="on-failure")
+        status = msgspec.structs.replace(subject.status, failed_health=failed)
+        subject.replace(status=status)
+        scene = Scene(subject, exits(0, 0))
+        scene.launcher.on_launch = {"failed_health": False}
+        await scene.live()
+        assert len(scene.launcher.launches) == launches
+        assert subject.status.exit_code == 0
 
 
 async def test_a_restart_that_fails_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:

@@ -26,6 +26,11 @@ ALLOWED = {
         State.RESTARTING: State.RESTARTING,
     },
     LifeEvent.GIVEN_UP: {State.RESTARTING: State.EXITED},
+    LifeEvent.LOST: {
+        State.RUNNING: State.EXITED,
+        State.PAUSED: State.EXITED,
+        State.RESTARTING: State.EXITED,
+    },
     LifeEvent.REMOVAL_BEGUN: {
         State.CREATED: State.REMOVING,
         State.EXITED: State.REMOVING,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.containers.config import RestartPolicy
 from services.containers.restart_policy import (
-    FIRST_DELAY_S,
-    LONGEST_DELAY_S,
     RUN_COUNTS_AS_STABLE_S,
+    Backoff,
+    jittered_s,
     restart_delay_s,
     starts_with_daemon,
     wants_restart,
@@ -71,20 +73,56 @@ def test_when_the_daemon_starts(
     )
 
 
+def delays(count: int, backoff: Backoff) -> list[float]:
+    """The first delays after runs that lasted no time."""
+    delay_s, found = 0.0, []
+    for _ in range(count):
+        delay_s = restart_delay_s(delay_s, ran_for_s=0, backoff=backoff)
+        found.append(delay_s)
+    return found
+
+
 def test_delays_double_up_to_a_minute() -> None:
-    """0.1 s, 0.2 s, ... and never more than a minute."""
-    delay_s, delays = 0.0, []
-    for _ in range(12):
-        delay_s = restart_delay_s(delay_s, ran_for_s=0)
-        delays.append(delay_s)
-    assert delays[:4] == pytest.approx([0.1, 0.2, 0.4, 0.8])
-    assert delays[-2:] == [LONGEST_DELAY_S, LONGEST_DELAY_S]
+    """0.1 s, 0.2 s, ... and never more than a minute: dockerd's."""
+    found = delays(12, Backoff())
+    assert found[:4] == pytest.approx([0.1, 0.2, 0.4, 0.8])
+    assert found[-2:] == [60.0, 60.0]
 
 
-@given(st.floats(0, LONGEST_DELAY_S), st.floats(0, 1e6))
-def test_a_run_that_lasted_starts_over(previous_s: float, ran_for_s: float) -> None:
+BACKOFFS = st.builds(
+    Backoff,
+    first_s=st.floats(1e-3, 100),
+    factor=st.floats(1, 1000),
+    cap_s=st.floats(100, 1e5),
+    jitter=st.floats(0, 1),
+)
+
+
+@given(BACKOFFS, st.floats(0, 1e5), st.floats(0, 1e6))
+def test_a_run_that_lasted_starts_over(
+    backoff: Backoff, previous_s: float, ran_for_s: float
+) -> None:
     """Ten seconds count as stable; every delay is within the bounds."""
-    delay_s = restart_delay_s(previous_s, ran_for_s=ran_for_s)
-    if ran_for_s >= RUN_COUNTS_AS_STABLE_S:
-        assert delay_s == FIRST_DELAY_S
-    assert 0 < delay_s <= LONGEST_DELAY_S
+    previous_s = min(previous_s, backoff.cap_s)
+    delay_s = restart_delay_s(previous_s, ran_for_s=ran_for_s, backoff=backoff)
+    if ran_for_s >= RUN_COUNTS_AS_STABLE_S or previous_s == 0:
+        assert delay_s == backoff.first_s
+    assert 0 < delay_s <= backoff.cap_s
+
+
+@given(BACKOFFS)
+def test_delays_grow_until_the_cap(backoff: Backoff) -> None:
+    """From the first on, by the factor."""
+    found = delays(20, backoff)
+    assert found[0] == backoff.first_s
+    assert found == sorted(found)
+    for before, after in itertools.pairwise(found):
+        assert after == min(before * backoff.factor, backoff.cap_s)
+
+
+@given(BACKOFFS, st.floats(0, 1))
+def test_chance_makes_delays_shorter(backoff: Backoff, chance: float) -> None:
+    """By at most the part that is left to it, so that the cap holds."""
+    delay_s = jittered_s(10.0, backoff=backoff, chance=chance)
+    assert 10.0 * (1 - backoff.jitter) <= delay_s + 1e-9
+    assert delay_s <= 10.0

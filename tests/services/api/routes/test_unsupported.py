@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.unsupported import UNSUPPORTED
@@ -24,20 +22,11 @@ async def test_each_refusal_is_its_sentence(tmp_path: Path) -> None:
                 assert answer.message == row.sentence
 
 
-@pytest.mark.parametrize(
-    ("path", "operation"), [("/volumes", "VolumeList"), ("/plugins", "PluginList")]
-)
-async def test_empty_lists(tmp_path: Path, path: str, operation: str) -> None:
+async def test_empty_lists(tmp_path: Path) -> None:
     """There are none, in the definition's shape; a malformed filter is refused all the same."""
+    path, operation = "/plugins", "PluginList"
     async with api_of(tmp_path, absent_blueprint()) as api:
         answer = await api.call("GET", path)
         refused = await api.call("GET", f"{path}?filters=x")
     require_definition().validate(operation, 200, answer.json())
     assert refused.status == 400
-
-
-async def test_no_such_volume(tmp_path: Path) -> None:
-    """dockerd's words, so that `docker inspect` goes on to look elsewhere."""
-    async with api_of(tmp_path, unsupported_blueprint(), absent_blueprint()) as api:
-        answer = await api.call("GET", "/volumes/data")
-    assert (answer.status, answer.message) == (404, "get data: no such volume")

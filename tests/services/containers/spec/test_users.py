@@ -155,10 +155,9 @@ def test_layers_are_merged_without_leaving_a_mount(tmp_path: Path) -> None:
     middle = _layer(tmp_path / "middle", passwd="middle\n")
     upper = _layer(tmp_path / "upper")
     os.mknod(upper / "etc/group", 0o20000, os.makedev(0, 0))
-    before = Path("/proc/self/mountinfo").read_text()
     files = read_account_files(_overlay(middle, low, upper=upper))
     assert files == AccountFiles(passwd=b"middle\n", group=b"")
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
     assert list((tmp_path / "upper").iterdir()) == [upper / "etc"]
 
 
@@ -175,7 +174,7 @@ def test_the_fallback_reads_the_same(
     monkeypatch.setattr(roots, "_configured_overlay", refuse)
     layers = [_layer(tmp_path / ("x" * 60) / f"{n:03}", **{f"f{n}": ""}) for n in range(count)]
     (layers[-1] / "etc/passwd").write_text("deep\n")
-    here, before = Path.cwd(), Path("/proc/self/mountinfo").read_text()
+    here = Path.cwd()
     assert read_account_files(_overlay(*layers)).passwd == b"deep\n"
     assert Path.cwd() == here
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
