@@ -19,7 +19,6 @@ from .results import OURS, Result
 Line = Callable[[Bench], Result]
 NO_AIM: Final[Mapping[str, float]] = {}
 SETTLE_S: Final = 5.0
-CHATTERERS: Final = 50
 QUIET_LINES: Final = 60
 
 
@@ -136,20 +135,21 @@ def quiet_line(bench: Bench) -> Result:
 
     It goes in by the terminal, so that its way is a little longer than from the process.
     """
-    title = f"a quiet line beside {CHATTERERS} that print all they can"
+    talkative = bench.scale.few // 2
+    title = f"a quiet line beside {talkative} that print all they can"
     return bench.compare(
         "quiet-line",
         title,
         "ms",
-        _quiet_line_ms,
+        lambda engine: _quiet_line_ms(engine, talkative),
         rounds=1,
         aims={OURS: 50.0, "dockerd": 1.0},
     )
 
 
-def _quiet_line_ms(engine: Engine) -> float:
+def _quiet_line_ms(engine: Engine, talkative: int) -> float:
     bounded = ("--log-opt", "max-size=10m", "--log-opt", "max-file=2")
-    for n in range(CHATTERERS):
+    for n in range(talkative):
         engine.docker(
             *("run", "-d", "--name", f"chatty{n}", "--network", "none", *bounded, IMAGE, "yes")
         )
