@@ -9,6 +9,8 @@ import codecs
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from .options import IGNORED_KEYS, OPTIONS, REFUSED_KEYS, Kind, Option, Value
 from .values import (
@@ -180,11 +182,43 @@ def _ulimit(key: str, name: str, value: object) -> Ulimit:
     return Ulimit(name=given, soft=soft, hard=_int(f"{key}.Hard", fields.get("hard", 0)))
 
 
+_RUNC_V2: Final = "io.containerd.runc.v2"
+# Options of runc's shim: their names in Go's message, ours, and their kinds.
+_RUNC_OPTIONS: Final[Mapping[str, tuple[str, type[bool] | type[int] | type[str]]]] = {
+    "NoPivotRoot": ("no_pivot_root", bool), "NoNewKeyring": ("no_new_keyring", bool),
+    "ShimCgroup": ("shim_cgroup", str), "IoUid": ("io_uid", int), "IoGid": ("io_gid", int),
+    "BinaryName": ("binary_name", str), "Root": ("root", str),
+    "SystemdCgroup": ("systemd_cgroup", bool),
+}  # fmt: skip
+
+
+def _runtime_options(
+    key: str, name: str, fields: Mapping[str, object]
+) -> Mapping[str, bool | int | str]:
+    """Options of a runtimeType, by our names; those of runc's shim are the only ones known."""
+    given = _object(key, fields.get("options") or {})
+    if not given:
+        return MappingProxyType({})
+    if fields.get("path"):
+        raise ValueError(f"runtime {name}: options cannot be used with a path runtime")
+    if fields.get("runtimeType") != _RUNC_V2:
+        raise ValueError(f"runtime {name}: options are supported for {_RUNC_V2} only")
+    options: dict[str, bool | int | str] = {}
+    for option, value in given.items():
+        ours, kind = _RUNC_OPTIONS.get(option, ("", str))
+        if not ours:
+            raise ValueError(f"runtime {name}: unknown option {quoted(option)}")
+        if type(value) is not kind:
+            raise _wrong(key, value, kind.__name__)
+        options[ours] = value
+    return MappingProxyType(options)
+
+
 def _runtime(key: str, name: str, value: object) -> Runtime:
     if name == "runc":
         raise ValueError("runtime name 'runc' is reserved")
     fields = _object(key, value)
-    unknown = fields.keys() - {"path", "runtimeArgs", "runtimeType"}
+    unknown = fields.keys() - {"path", "runtimeArgs", "runtimeType", "options"}
     if unknown:
         raise ValueError(f"runtime {quoted(name)}: not supported: {', '.join(sorted(unknown))}")
     runtime = Runtime(
@@ -192,6 +226,7 @@ def _runtime(key: str, name: str, value: object) -> Runtime:
         path=_str(key, fields.get("path", "")),
         arguments=_list(key, fields.get("runtimeArgs", []), str),
         type=_str(key, fields.get("runtimeType", "")),
+        options=_runtime_options(key, name, fields),
     )
     if bool(runtime.path) == bool(runtime.type):
         raise ValueError(

@@ -336,7 +336,7 @@ def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefa
         if names.count(name) > 1:
             raise ValueError(f"runtime '{name}' was already defined")
     default_runtime = values.text("default-runtime")
-    if default_runtime not in (*names, "runc"):
+    if default_runtime not in (*names, "runc", "io.containerd.runc.v2"):
         raise ValueError(f"specified default runtime '{default_runtime}' does not exist")
     if values.text("storage-driver") not in ("", "overlayfs"):
         raise ValueError(
@@ -438,7 +438,19 @@ def _network(values: _Merged) -> NetworkDefaults:
         firewall=values.switch("iptables"),
         firewall6=values.switch("ip6tables"),
         userland_proxy=values.switch("userland-proxy"),
+        host_gateways=_host_gateways(values.texts("host-gateway-ip")),
     )
+
+
+def _host_gateways(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """One of each family, IPv4 first. Source: moby, daemon/config."""
+    by_version: dict[int, str] = {}
+    for address in addresses:
+        version = ipaddress.ip_address(address).version
+        if version in by_version:
+            raise ValueError(f"only one IPv{version} host gateway IP address can be specified")
+        by_version[version] = address
+    return tuple(by_version[version] for version in sorted(by_version))
 
 
 def _registry(

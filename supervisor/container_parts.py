@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -17,6 +18,7 @@ from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
 from services.containers.containers import Containers
 from services.containers.create import Creator
+from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
 from services.containers.joining import Joiner
@@ -104,6 +106,7 @@ def build_containers(
         dns=wanted.dns,
         dns_search=wanted.dns_search,
         dns_options=wanted.dns_options,
+        host_gateways=partial(_host_gateways, settings, networks),
         links=links,
         apparmor=apparmor,
         cdi=cdi,
@@ -158,6 +161,7 @@ def build_containers(
             runtimes=Runtimes(
                 wanted.runtimes,
                 state_directory=settings.exec_root / "runc",
+                scripts=settings.exec_root / "runtimes",
                 systemd_cgroup=defaults.cgroup_driver == "systemd",
             ),
             table=table,
@@ -193,7 +197,9 @@ def build_containers(
         disk=disk,
     )
     sizes = Sizes(containerd.snapshots)
-    updater = Updater(tasks=containerd.tasks, journal=journal, facts=facts)
+    updater = Updater(
+        tasks=containerd.tasks, devices=DeviceLimits(cgroups), journal=journal, facts=facts
+    )
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -277,6 +283,12 @@ def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
         data_root=str(settings.data_root),
         cdi=bool(wanted.cdi_directories),
     )
+
+
+def _host_gateways(settings: Settings, networks: Networks) -> tuple[str, ...]:
+    """What host-gateway means in --add-host: the default bridge's address if nobody says."""
+    bridge = networks.bridge_address
+    return settings.network.host_gateways or ((str(bridge.ip),) if bridge else ())
 
 
 def _cgroup_driver(facts: HostFacts) -> Literal["cgroupfs", "systemd"]:

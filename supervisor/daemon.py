@@ -147,6 +147,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
             ChildSpec(id="keeper", start=parts.containers.terminals.keeper.run, backoff=PATIENT),
             ChildSpec(id="packer", start=parts.containers.terminals.packer.run, backoff=PATIENT),
             _supervisor(containers),
+            ChildSpec(id="builder", start=parts.builder.run, backoff=PATIENT),
         ],
         name="engine",
         intensity=OFTEN,

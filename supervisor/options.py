@@ -236,9 +236,8 @@ OPTIONS: Final = _table(
     _option(
         "host-gateway-ip",
         Kind.IPS,
-        "What host-gateway means in --add-host",
+        "What host-gateway means in --add-host (default: the address of the default bridge)",
         key="host-gateway-ips",
-        refused="another address for host-gateway is not supported yet",
     ),
     _option("http-proxy", Kind.STRING, "Proxy for outgoing HTTP"),
     _option("https-proxy", Kind.STRING, "Proxy for outgoing HTTPS"),

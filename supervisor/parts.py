@@ -22,6 +22,7 @@ from services.api.listeners import Listeners
 from services.api.server import ApiServer, ServerConfig
 from services.api.systemd import ActivatedSockets
 from services.api.tls import TLSConfig, server_context
+from services.build import BuildContexts, Builder
 from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
 from services.containers import ContainerTable
 from services.containers.apparmor import AppArmor
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 API_DRAIN_S: Final = 5.0
 VOLUME_THREADS: Final = 4
+BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class Parts:
     images: Images
     networks: Networks
     registry: Registry
+    builder: Builder
     volumes: Volumes
     apparmor: AppArmor
     running: Running
@@ -149,6 +152,13 @@ def build_parts(
         cdi=cdi,
         is_ending=is_ending,
     )
+    build_disk = trio.CapacityLimiter(BUILD_THREADS)
+    builder = Builder(
+        containers=containers,
+        images=images,
+        contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
+        disk=build_disk,
+    )
     listeners = _listeners(settings, environment)
     app_config = AppConfig(engine_version=VERSION, experimental=settings.experimental)
     sources = RouteSources(
@@ -162,6 +172,7 @@ def build_parts(
         containers=containers,
         networks=networks,
         registry=registry,
+        builder=builder,
         volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,
@@ -189,6 +200,7 @@ def build_parts(
         images=images,
         networks=networks,
         registry=registry,
+        builder=builder,
         volumes=volumes,
         apparmor=apparmor,
         running=running,

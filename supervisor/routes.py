@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import partial
 
 from quart import Blueprint
 
@@ -13,6 +14,7 @@ from services.api.container_list import ContainerList
 from services.api.fast import FastRoutes
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
+from services.api.routes.build import BuildRoutes
 from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes
@@ -28,8 +30,9 @@ from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
 from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, KnownRegistries, OpenHost
+from services.build import BuildPruneFilters, PrunedSteps, prune_steps
 from services.containers.volume_points import uses_of
-from services.images.usage import LayerSizes
+from services.images.usage import LayerSizes, measure_images
 from services.networks import Networks
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
@@ -83,7 +86,12 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         sources.networks, bridge=lambda: _bridge(sources.networks), containers=containers.table
     )
     exec_routes = ExecRoutes(containers)
-    container_routes = ContainerRoutes(containers, listing, has_apparmor=sources.facts.apparmor)
+    container_routes = ContainerRoutes(
+        containers,
+        listing,
+        facts=sources.facts,
+        default_network=sources.networks.default_mode,
+    )
     container_routes.add_fast(fast)
     exec_routes.add_fast(fast)
     return [
@@ -104,11 +112,35 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
             in_use=sources.in_use,
             containers=containers,
             listing=listing,
+            steps=sources.images.steps.list,
             volumes=sources.volumes,
             volume_uses=lambda: uses_of(containers.table),
         ).blueprint(),
+        BuildRoutes(
+            sources.builder, sources.registry, partial(_prune_steps, sources, layers)
+        ).blueprint(),
         absent_blueprint(),
     ]
+
+
+async def _prune_steps(
+    sources: RouteSources, layers: LayerSizes, filters: BuildPruneFilters
+) -> PrunedSteps:
+    """Delete steps of builds; what they take is what images take less without them."""
+
+    async def all_bytes() -> int:
+        images = await sources.images.everything()
+        return (await measure_images(images, [False] * len(images), layers)).total_bytes
+
+    return await prune_steps(
+        sources.images.steps,
+        filters,
+        in_use=lambda: {
+            *(c.definition.image_id for c in sources.containers.table),
+            *sources.builder.in_use(),
+        },
+        free_bytes=all_bytes,
+    )
 
 
 def _bridge(networks: Networks) -> BridgeOnHost | None:

@@ -102,6 +102,7 @@ class NetworkDefaults:
     firewall: bool  # --iptables
     firewall6: bool  # --ip6tables
     userland_proxy: bool
+    host_gateways: tuple[str, ...]  # --host-gateway-ip, IPv4 first; empty: the bridge's address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

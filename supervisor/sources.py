@@ -8,6 +8,7 @@ from typing import Final
 
 from services.api.hosts import Host
 from services.api.identity import AppConfig
+from services.build import Builder
 from services.containerd import Containerd
 from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
@@ -41,6 +42,7 @@ class RouteSources:
     images: Images
     networks: Networks
     registry: Registry
+    builder: Builder
     volumes: Volumes
     apparmor: AppArmor
     cdi: CdiDevices

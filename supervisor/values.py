@@ -8,7 +8,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -139,6 +141,7 @@ class Runtime:
     path: str = ""  # a binary; empty when a containerd runtime type is named instead
     arguments: tuple[str, ...] = ()
     type: str = ""  # containerd's name of the shim, e.g. io.containerd.runc.v2
+    options: Mapping[str, bool | int | str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def parse_runtime(text: str) -> Runtime:

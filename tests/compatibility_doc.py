@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from unittest.mock import MagicMock
 
 from quart import Blueprint, Quart
 
+from services.api.create_versions import ROWS
 from services.api.routes.unsupported import unsupported_blueprint
+from services.api.types.container_versions import INSPECT_ROWS, SUMMARY_ROWS
 from services.api.unsupported import LIMITS, UNSUPPORTED
-from services.api.version import CURRENT, MINIMUM
+from services.api.update_versions import UPDATE_ROWS
+from services.api.version import CURRENT, MINIMUM, ApiVersion
 from supervisor.options import OPTIONS, Option
 from supervisor.routes import served_blueprints
 
@@ -25,6 +28,22 @@ PING: Final = (("GET", "/_ping"), ("HEAD", "/_ping"))
 
 Operation = tuple[str, str]
 """Method and path; each name in the path is "{}", whatever it is called."""
+
+
+class VersionRow(Protocol):
+    """A row of one of the tables about API versions."""
+
+    @property
+    def what(self) -> str:
+        """What it changes."""
+
+    @property
+    def since(self) -> ApiVersion | None:
+        """The first version that it is for."""
+
+    @property
+    def below(self) -> ApiVersion | None:
+        """The first version that it is not for any more."""
 
 
 def served_operations() -> set[Operation]:
@@ -58,7 +77,7 @@ def plain(path: str) -> str:
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([*_head(), *_operations(), *_flags(), ""])
+    return "\n".join([*_head(), *_operations(), *_versions(), *_flags(), ""])
 
 
 def _head() -> Iterator[str]:
@@ -90,6 +109,32 @@ def _operations() -> Iterator[str]:
         remark = refused.get((method, path)) or LIMITS.get((method, path), "")
         yield f"| `{method} {path}` | {state} | {remark} |"
     yield ""
+
+
+def _versions() -> Iterator[str]:
+    yield "## Containers by API version"
+    yield ""
+    yield "What dockerd changes for clients of other versions than the newest, row by row."
+    yield ""
+    yield "| Request or answer | API versions | What it has there |"
+    yield "| --- | --- | --- |"
+    tables: tuple[tuple[str, Iterable[VersionRow]], ...] = (
+        ("create", ROWS),
+        ("update", UPDATE_ROWS),
+        ("inspect", INSPECT_ROWS),
+        ("list", SUMMARY_ROWS),
+    )
+    for name, rows in tables:
+        for row in rows:
+            yield f"| {name} | {versions_text(row)} | {row.what} |"
+    yield ""
+
+
+def versions_text(row: VersionRow) -> str:
+    """For whom a row is: "to 1.41", "from 1.44 to 1.51", "all"."""
+    first = f"from {row.since}" if row.since else ""
+    last = f"to {ApiVersion(row.below.major, row.below.minor - 1)}" if row.below else ""
+    return " ".join(part for part in (first, last) if part) or "all"
 
 
 def _flags() -> Iterator[str]:

@@ -35,6 +35,7 @@ class Scale:
     heavy_rounds: int  # of lines that take seconds a round
     few: int  # containers
     many: int
+    starts: int  # at once
     stream_bytes: int
     layer_bytes: int
     requests_s: float  # how long requests are counted
@@ -45,8 +46,9 @@ FULL: Final = Scale(
     heavy_rounds=5,
     few=100,
     many=1000,
+    starts=300,
     stream_bytes=200_000_000,
-    layer_bytes=100_000_000,
+    layer_bytes=300_000_000,
     requests_s=1.0,
 )
 QUICK: Final = Scale(
@@ -54,10 +56,15 @@ QUICK: Final = Scale(
     heavy_rounds=1,
     few=10,
     many=50,
+    starts=20,
     stream_bytes=20_000_000,
     layer_bytes=10_000_000,
     requests_s=0.2,
 )
+
+
+Maker = Callable[[Path], Engine | None]
+BOTH: Final[Mapping[str, Maker]] = {"wharfinger": wharfinger, "dockerd": dockerd}
 
 
 class Bench:
@@ -68,9 +75,10 @@ class Bench:
         skipped: why a contender or a line is missing from the results.
     """
 
-    def __init__(self, folder: Path, scale: Scale) -> None:
+    def __init__(self, folder: Path, scale: Scale, makers: Mapping[str, Maker]) -> None:
         self.folder = folder
         self.scale = scale
+        self._makers = makers
         self.containerd = Containerd(folder)
         self.engines: dict[str, Engine] = {}
         self.skipped: dict[str, str] = {}
@@ -80,14 +88,15 @@ class Bench:
         self.containerd.start()
         archive = docker_archive(self.folder / "busybox.tar")
         self.containerd.load(archive)
-        for name, make in (("wharfinger", wharfinger), ("dockerd", dockerd)):
+        for name, make in self._makers.items():
             engine = make(self.folder / name)
             if engine is None:
                 self.skipped[name] = "not installed"
                 continue
             self.engines[name] = engine
             engine.start_timed()
-            engine.docker("load", "-q", "-i", str(archive))
+            with engine.connect() as connection:
+                connection.upload("/images/load?quiet=1", archive.read_bytes())
 
     def stop(self) -> None:
         """End everything, whatever state it is in."""
@@ -156,10 +165,10 @@ class Bench:
 
 
 @contextmanager
-def running_bench(scale: Scale) -> Iterator[Bench]:
-    """A bench on folders of its own; nothing is left of it afterwards."""
+def running_bench(scale: Scale, makers: Mapping[str, Maker] = BOTH) -> Iterator[Bench]:
+    """A bench with the engines wanted, on folders of its own; nothing is left of it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="wb", dir="/tmp"))  # a socket's path has 107 bytes
-    bench = Bench(folder, scale)
+    bench = Bench(folder, scale, makers)
     try:
         bench.start()
         yield bench

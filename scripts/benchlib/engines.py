@@ -104,6 +104,22 @@ class Containerd:
         """End it."""
         self._program.stop()
 
+    @property
+    def pid(self) -> int:
+        """Its pid; it must have been started."""
+        return self._program.pid
+
+    def count(self, namespace: str, *what: str) -> int:
+        """How many lines `ctr` has for `what`, such as `tasks ls -q`; a heading is none."""
+        done = subprocess.run(
+            ["ctr", "-a", str(self.address), "-n", namespace, *what],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=CALL_LIMIT_S,
+            check=True,
+        )
+        return len(done.stdout.splitlines()) - ("-q" not in what)
+
     def load(self, archive: Path) -> None:
         """Import the image that `run` uses."""
         self._ctr("images", "import", str(archive))
@@ -144,7 +160,8 @@ class Engine:
     def __init__(self, name: str, command: Sequence[str], *, folder: Path) -> None:
         self.name = name
         self.socket = folder / "d.sock"
-        self._folder = folder
+        self.namespace = f"bench-{name}"
+        self.folder = folder
         folder.mkdir(mode=0o755)
         (folder / "daemon.json").write_text("{}")
         (folder / "client").mkdir()
@@ -161,7 +178,7 @@ class Engine:
         }
 
     def _flags(self) -> list[str]:
-        folder = self._folder
+        folder = self.folder
         return [
             *("-H", f"unix://{self.socket}"),
             *("--data-root", str(folder / "data")),
@@ -169,7 +186,7 @@ class Engine:
             *("--pidfile", str(folder / "pid")),
             *("--config-file", str(folder / "daemon.json")),
             *("--containerd", str(folder.parent / "c.sock")),
-            *("--containerd-namespace", f"bench-{self.name}"),
+            *("--containerd-namespace", self.namespace),
             *("--bridge", "" if self.name == "dockerd" else "bench0"),
         ]
 

@@ -35,6 +35,11 @@ class Connection:
         answer = self.exchange(request(method, target, body))
         return json.loads(answer) if answer else None
 
+    def upload(self, target: str, data: bytes) -> bytes:
+        """POST bytes; the answer's body. Raises as `exchange`."""
+        head = f"POST {target} HTTP/1.1\r\nHost: d\r\nContent-Type: application/x-tar\r\n"
+        return self.exchange(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+
     def exchange(self, message: bytes) -> bytes:
         """Send a request, return the answer's body.
 
@@ -57,6 +62,21 @@ class Connection:
                 body += self._receive()
         if status >= 400:
             raise HttpError(f"{status}: {body.decode(errors='replace').strip()}")
+        return body
+
+    def raw(self, message: bytes) -> bytes:
+        """Send a request that takes the connection over; what comes until the server ends it.
+
+        Raises:
+            HttpError: the status is 400 or above.
+        """
+        self._socket.sendall(message)
+        received = b""
+        while data := self._socket.recv(1 << 20):
+            received += data
+        head, _, body = received.partition(b"\r\n\r\n")
+        if not head or int(head[9:12]) >= 400:
+            raise HttpError(received.decode(errors="replace"))
         return body
 
     def _receive(self) -> bytes:

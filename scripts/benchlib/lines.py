@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,14 +13,16 @@ from types import MappingProxyType
 from typing import IO, Final
 
 from .bench import IMAGE, Bench
-from .engines import Engine
-from .http import request
+from .crowd import start_at_once
+from .engines import Engine, EngineFailed
+from .http import Connection, request
 from .results import OURS, Result
 
 Line = Callable[[Bench], Result]
 NO_AIM: Final[Mapping[str, float]] = {}
 SETTLE_S: Final = 5.0
 QUIET_LINES: Final = 60
+PING_EVERY_S: Final = 0.005
 
 
 def start(bench: Bench) -> Result:
@@ -86,6 +89,48 @@ def exec_(bench: Bench) -> Result:
         return bench.compare(
             "exec", "docker exec", "s", lambda engine: engine.timed("exec", "sleeper", "true")
         )
+
+
+def exec_api(bench: Bench) -> Result:
+    """The same by the API alone: make, start, read to the end, ask for the code."""
+
+    def run_one(engine: Engine) -> float:
+        began = time.perf_counter()
+        with engine.connect() as connection:
+            wanted = {"AttachStdout": True, "Cmd": ["true"]}
+            made = connection.call("POST", "/containers/sleeper/exec", wanted)["Id"]
+            connection.raw(request("POST", f"/exec/{made}/start", {"Detach": False}))
+        with engine.connect() as connection:
+            code = connection.call("GET", f"/exec/{made}/json")["ExitCode"]
+        if code != 0:
+            raise EngineFailed(f"{engine.name}: the exec's exit code is {code}")
+        return time.perf_counter() - began
+
+    with bench.sleeping():
+        return bench.compare("exec-api", "exec through the API", "s", run_one)
+
+
+def start_many(bench: Bench) -> Result:
+    """How long all take, asked for at once; each engine on its own."""
+    return bench.compare(
+        "start-many",
+        f"start of {bench.scale.starts} at once",
+        "s",
+        lambda engine: start_at_once(engine, bench.scale.starts).took_s,
+        rounds=1,
+    )
+
+
+def busy_api(bench: Bench) -> Result:
+    """What a client that asks for list and ping waits meanwhile, 99 times of 100."""
+    return bench.compare(
+        "busy-p99",
+        f"API p99 while {bench.scale.starts} start",
+        "ms",
+        lambda engine: start_at_once(engine, bench.scale.starts).p99_ms,
+        rounds=1,
+        aims={OURS: 100.0},
+    )
 
 
 def stdin(bench: Bench) -> Result:
@@ -217,7 +262,63 @@ def load(bench: Bench) -> Result:
         "s",
         load_one,
         rounds=bench.scale.heavy_rounds,
+        aims={"dockerd": 1.0},
         also={"ctr": import_one},
+    )
+
+
+def save(bench: Bench) -> Result:
+    """The same image as an archive, into a file."""
+    archive = bench.fresh_archive("saved")
+    for engine in bench.engines.values():
+        engine.docker("load", "-q", "-i", str(archive))
+
+    def save_one(engine: Engine) -> float:
+        return engine.timed("save", "-o", str(archive), "saved:1")
+
+    try:
+        return bench.compare(
+            "save",
+            f"docker save of {bench.scale.layer_bytes // 10**6} MB",
+            "s",
+            save_one,
+            rounds=bench.scale.heavy_rounds,
+            aims={"dockerd": 1.0},
+        )
+    finally:
+        for engine in bench.engines.values():
+            engine.docker("rmi", "saved:1")
+        archive.unlink()
+
+
+def ping_loading(bench: Bench) -> Result:
+    """How long a ping takes, 99 of 100 times, while an image is loaded beside it."""
+    number = itertools.count()
+
+    def slowest(engine: Engine) -> float:
+        name = f"beside-{engine.name}-{next(number)}"
+        archive = bench.fresh_archive(name)
+        loading = threading.Thread(target=engine.docker, args=("load", "-q", "-i", str(archive)))
+        took_s: list[float] = []
+        with Connection(engine.socket) as connection:
+            loading.start()
+            while loading.is_alive():
+                began = time.perf_counter()
+                connection.exchange(request("GET", "/_ping"))
+                took_s.append(time.perf_counter() - began)
+                time.sleep(PING_EVERY_S)
+        loading.join()
+        engine.docker("rmi", f"{name}:1")
+        archive.unlink()
+        return sorted(took_s)[len(took_s) * 99 // 100] * 1000
+
+    return bench.compare(
+        "ping-loading",
+        "GET /_ping during a load, p99",
+        "ms",
+        slowest,
+        rounds=bench.scale.heavy_rounds,
+        aims={OURS: 20.0},
     )
 
 
@@ -231,6 +332,13 @@ def list_few(bench: Bench) -> Result:
     _have(bench, bench.scale.few)
     title = f"GET /containers/json of {bench.scale.few}"
     return _requests(bench, "list-100", title, "/containers/json?all=1", {"dockerd": 0.7})
+
+
+def list_many(bench: Bench) -> Result:
+    """With many: 50 a second are 20 ms each."""
+    _have(bench, bench.scale.many)
+    title = f"GET /containers/json of {bench.scale.many}"
+    return _requests(bench, "list-1000", title, "/containers/json?all=1", {"dockerd": 0.7})
 
 
 def memory_running(bench: Bench) -> Result:
@@ -256,15 +364,21 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "run-none": run_none,
         "run-bridge": run_bridge,
         "exec": exec_,
+        "exec-api": exec_api,
         "stdin": stdin,
         "log-in": log_in,
         "log-out": log_out,
         "quiet-line": quiet_line,
         "load": load,
+        "save": save,
+        "ping-loading": ping_loading,
         "ps-100": ps_few,
         "list-100": list_few,
         "memory-100": memory_running,
+        "start-many": start_many,
+        "busy-p99": busy_api,
         "ps-1000": ps_many,
+        "list-1000": list_many,
     }
 )
 

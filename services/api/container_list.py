@@ -23,8 +23,8 @@ from services.errors import InvalidParameter
 
 KNOWN_FILTERS: Final = frozenset(
     {
-        "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
-        "name", "network", "publish", "since", "status", "volume",
+        "ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task",
+        "isolation", "label", "name", "network", "publish", "since", "status", "volume",
     }
 )  # fmt: skip
 
@@ -132,10 +132,13 @@ class ContainerList:
         return containers
 
     def _matches(self, container: Container, filters: Filters) -> bool:
-        """All filters must hold; of one filter's values any, but of labels every one."""
+        """All filters must hold; of one filter's values any, but of labels every one.
+
+        So of annotations.
+        """
         for name, values in filters.items():
-            if name == "label":
-                if not all(_has_label(container, value) for value in values):
+            if name in _ALL_VALUES:
+                if not all(_ALL_VALUES[name](container, value) for value in values):
                     return False
             elif name in self._matchers and values:
                 matches = self._matchers[name]
@@ -183,9 +186,23 @@ def _has_name(container: Container, pattern: str) -> bool:
 
 
 def _has_label(container: Container, wanted: str) -> bool:
+    return _has_pair(container.definition.config.labels, wanted)
+
+
+def _has_annotation(container: Container, wanted: str) -> bool:
+    annotations = container.definition.host_config.annotations
+    return annotations is not msgspec.UNSET and _has_pair(annotations or {}, wanted)
+
+
+def _has_pair(pairs: Mapping[str, str], wanted: str) -> bool:
+    """ "key" or "key=value"."""
     key, has_value, value = wanted.partition("=")
-    labels = container.definition.config.labels
-    return key in labels and (not has_value or labels[key] == value)
+    return key in pairs and (not has_value or pairs[key] == value)
+
+
+_ALL_VALUES: Final[Mapping[str, Matcher]] = MappingProxyType(
+    {"label": _has_label, "annotation": _has_annotation}
+)
 
 
 def _has_network(container: Container, wanted: str) -> bool:

@@ -48,6 +48,13 @@ class ActiveRequests(Protocol):
         """It no longer does, or it has taken the socket over."""
 
 
+def is_for_websockets(head: RequestHead) -> bool:
+    """Whether a request asks for a websocket; attach speaks it itself, on the raw connection."""
+    if head.upgrade is None or head.upgrade.lower() != b"websocket":
+        return False
+    return not head.path.endswith("/attach/ws")
+
+
 class Http1Connection:
     """One accepted connection, from its first byte to its close or hand-over."""
 
@@ -112,7 +119,7 @@ class Http1Connection:
             except ProtocolError as error:
                 await self._refuse(error)
                 return End.CLOSED
-            if head.upgrade is not None and head.upgrade.lower() == b"websocket":
+            if is_for_websockets(head):
                 self.buffer[:0] = data
                 return End.WEBSOCKET
             if not await self._exchange(head):

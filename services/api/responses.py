@@ -91,9 +91,11 @@ class HijackResponse(EngineResponse):
         session: AbstractAsyncContextManager[Any] | None = None,
         content_type: str = RAW_STREAM,
         headers: dict[str, str] | None = None,
+        protocol: str = "tcp",
     ) -> None:
         super().__init__(None, 101, headers, content_type=content_type)
         self.handler = handler
+        self.protocol = protocol
         self.session: AbstractAsyncContextManager[Any] = session or nullcontext()
 
     async def take_over(
@@ -103,7 +105,7 @@ class HijackResponse(EngineResponse):
         if upgrade:
             status = b"HTTP/1.1 101 UPGRADED\r\n"
             self.headers["Connection"] = "Upgrade"
-            self.headers["Upgrade"] = "tcp"
+            self.headers["Upgrade"] = self.protocol
         else:
             status = b"HTTP/1.1 200 OK\r\n"
             self.headers["Content-Type"] = RAW_STREAM

@@ -28,11 +28,6 @@ def _table(sentence: str, *operations: str) -> tuple[UnsupportedOperation, ...]:
 
 
 UNSUPPORTED: Final = (
-    *_table(
-        "attaching over a websocket is not supported yet: attach over HTTP",
-        "GET /containers/{id}/attach/ws",
-    ),
-    *_table("building images is not supported yet", "POST /build", "POST /build/prune"),
     *_table("build sessions are not supported yet", "POST /session"),
     *_table(
         "networks other than bridge, host and none are not supported yet",
@@ -100,6 +95,9 @@ LIMITS: Final = MappingProxyType(
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
         ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
         ("DELETE", "/images/{}"): "not yet: one platform alone",
+        ("POST", "/build"): (
+            "the classic builder (DOCKER_BUILDKIT=0); not yet: remote contexts, `cachefrom`"
+        ),
         ("POST", "/images/load"): "not yet: several platforms, but not all",
         ("GET", "/images/get"): "not yet: several platforms, but not all",
         ("GET", "/images/{}/get"): "not yet: several platforms, but not all",

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import cache
+from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -25,7 +27,9 @@ T = TypeVar("T")
 _STRING_OR_LIST: Final = frozenset({"Cmd", "Entrypoint", "Shell", "CapAdd", "CapDrop"})
 """Where Docker takes one string for a list of one (its strslice type)."""
 
-_INT64: Final = range(-(2**63), 2**63)
+_INTEGERS: Final = MappingProxyType(
+    {"int64": range(-(2**63), 2**63), "uint16": range(2**16), "uint64": range(2**64)}
+)
 
 
 def encode(value: object) -> bytes:
@@ -131,6 +135,8 @@ def _ordered(value: Any, kind: inspect.Type, place: _Place) -> Any:
         return _ordered_map(value, kind, place)
     if isinstance(kind, inspect.ListType | inspect.VarTupleType | inspect.SetType):
         return _ordered_list(value, kind.item_type, place)
+    if isinstance(kind, inspect.TupleType):
+        return _ordered_array(value, kind, place)
     wanted = _scalar_name(kind)
     if wanted is None:
         return value  # Any, Raw and the like: msgspec's to judge
@@ -176,6 +182,19 @@ def _ordered_list(value: Any, item: inspect.Type, place: _Place) -> Any:
     return [_zero(item) if inner is None else _ordered(inner, item, place) for inner in value]
 
 
+def _ordered_array(value: Any, kind: inspect.TupleType, place: _Place) -> Any:
+    """Go's arrays: what is missing is zero, what is too much is passed over."""
+    items = kind.item_types
+    if value is None:
+        return [_zero(item) for item in items]
+    if not isinstance(value, list):
+        raise place.refuse(_found(value), f"[{len(items)}]{_go_name(items[0])}")
+    return [
+        _zero(item) if inner is None else _ordered(inner, item, place)
+        for item, inner in zip_longest(items, value[: len(items)])
+    ]
+
+
 def _only_member(kind: inspect.UnionType) -> inspect.Type:
     """Of `X | None` or `X | UnsetType`: X."""
     members = [
@@ -192,10 +211,10 @@ def _zero(kind: inspect.Type) -> Any:
         return None
     if isinstance(kind, inspect.StructType | inspect.DictType):
         return {}
-    zeros = {"string": "", "int64": 0, "float64": 0.0, "bool": False}
+    zeros = {"string": "", "float64": 0.0, "bool": False}
     name = _scalar_name(kind)
     if name is not None:
-        return zeros[name]
+        return zeros.get(name, 0)
     return [] if isinstance(kind, inspect.ListType) else None
 
 
@@ -203,6 +222,10 @@ def _scalar_name(kind: inspect.Type) -> str | None:
     match kind:
         case inspect.BoolType():
             return "bool"
+        case inspect.IntType(ge=0, le=65535):
+            return "uint16"
+        case inspect.IntType(ge=0):
+            return "uint64"
         case inspect.IntType():
             return "int64"
         case inspect.FloatType():
@@ -229,11 +252,12 @@ def _fits(value: Any, wanted: str) -> bool:
     match wanted:
         case "bool":
             return isinstance(value, bool)
-        case "int64":
-            return isinstance(value, int) and not isinstance(value, bool) and value in _INT64
         case "float64":
             return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, str)
+        case "string":
+            return isinstance(value, str)
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and value in _INTEGERS[wanted]
 
 
 def _found(value: Any, wanted: str = "") -> str:
@@ -244,7 +268,7 @@ def _found(value: Any, wanted: str = "") -> str:
         return "bool"
     if isinstance(value, int | float):
         # Go shows the number as it was sent, and hardly anybody sends the sign that Python adds.
-        return f"number {value}".replace("e+", "e") if wanted == "int64" else "number"
+        return f"number {value}".replace("e+", "e") if wanted in _INTEGERS else "number"
     if isinstance(value, str):
         return "string"
     return "array" if isinstance(value, list) else "object"

@@ -49,13 +49,15 @@ async def serve_attach(
     multiplexed: bool,
     detach_keys: bytes,
     stdin: bool,
+    framed: bool = True,
     replay: AsyncIterator[bytes] | None = None,
     settled: Callable[[], Awaitable[object]] | None = None,
 ) -> AttachEnd:
     """Carry a session to its end, then send the end of output. Closing `peer` is the caller's.
 
-    `multiplexed`: output in frames; without (a tty), raw, and only then `detach_keys` are looked
-    for. `replay`: the log up to the moment of attaching, encoded as the output is; sent first.
+    `multiplexed`: output in frames, unless `framed` is off; without (a tty), raw, and only then
+    `detach_keys` are looked for. `replay`: the log up to the moment of attaching, encoded as the
+    output is; sent first.
     The client's end of input closes the process's stdin where StdinOnce says so and there is no
     tty, and otherwise ends the session, as in dockerd; a client that leaves counts as such.
 
@@ -64,7 +66,7 @@ async def serve_attach(
 
     Source: moby, container/stream/attach.go, CopyStreams.
     """
-    session = _Session(streams, peer, multiplexed=multiplexed, stdin=stdin)
+    session = _Session(streams, peer, multiplexed=multiplexed, framed=framed, stdin=stdin)
     async with trio.open_nursery() as nursery:
         session.scope = nursery.cancel_scope
         nursery.start_soon(session.copy_out, replay)
@@ -85,11 +87,18 @@ class _Session:
     """The two directions of one session; the first to end it says why."""
 
     def __init__(
-        self, streams: AttachedStreams, peer: ByteStream, *, multiplexed: bool, stdin: bool
+        self,
+        streams: AttachedStreams,
+        peer: ByteStream,
+        *,
+        multiplexed: bool,
+        framed: bool,
+        stdin: bool,
     ) -> None:
         self._streams = streams
         self._peer = peer
         self._multiplexed = multiplexed
+        self._framed = multiplexed and framed
         self._stdin = stdin
         self.scope = trio.CancelScope()
         self.end = AttachEnd.CLIENT_GONE
@@ -138,7 +147,7 @@ class _Session:
     async def _send(self, blocks: list[tuple[Stream, bytes]]) -> None:
         small: list[bytes] = []
         for stream, block in blocks:
-            if self._multiplexed:
+            if self._framed:
                 small.append(frame_header(stream, len(block)))
             if len(block) < _JOIN_BELOW_BYTES:
                 small.append(block)

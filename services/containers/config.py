@@ -9,9 +9,12 @@ Source: Engine API, schemas ContainerConfig, HostConfig, Resources, NetworkingCo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+Uint16 = Annotated[int, msgspec.Meta(ge=0, le=2**16 - 1)]
+Uint64 = Annotated[int, msgspec.Meta(ge=0)]
 
 _IRREGULAR = {
     "id": "ID", "dns": "Dns", "ipc_mode": "IpcMode", "uts_mode": "UTSMode",
@@ -105,14 +108,14 @@ class WeightDevice(Wire, frozen=True, kw_only=True):
     """`weight` is 10 to 1000."""
 
     path: str = ""
-    weight: int = 0
+    weight: Uint16 = 0
 
 
 class ThrottleDevice(Wire, frozen=True, kw_only=True):
     """`rate` is bytes or operations a second."""
 
     path: str = ""
-    rate: int = 0
+    rate: Uint64 = 0
 
 
 class DeviceMapping(Wire, frozen=True, kw_only=True):
@@ -207,7 +210,7 @@ class HostConfig(Wire, frozen=True, kw_only=True):
     auto_remove: bool = False
     volume_driver: str = ""
     volumes_from: list[str] | None = None
-    console_size: tuple[int, int] = (0, 0)  # rows, columns
+    console_size: tuple[Uint64, Uint64] = (0, 0)  # rows, columns
     annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     cap_add: list[str] | None = None
     cap_drop: list[str] | None = None
@@ -238,7 +241,7 @@ class HostConfig(Wire, frozen=True, kw_only=True):
     memory: int = 0  # bytes; 0 is unlimited
     nano_cpus: int = 0
     cgroup_parent: str = ""
-    blkio_weight: int = 0
+    blkio_weight: Uint16 = 0
     blkio_weight_device: list[WeightDevice] | None = None
     blkio_device_read_bps: list[ThrottleDevice] | None = None
     blkio_device_write_bps: list[ThrottleDevice] | None = None
@@ -253,6 +256,8 @@ class HostConfig(Wire, frozen=True, kw_only=True):
     devices: list[DeviceMapping] | None = None
     device_cgroup_rules: list[str] | None = None
     device_requests: list[DeviceRequest] | None = None
+    kernel_memory: int = 0  # bytes; clients below 1.42 only, and runc 1.1 passes over it
+    kernel_memory_tcp: int = 0  # bytes; from 1.40 to 1.51 only, and the same
     memory_reservation: int = 0  # bytes
     memory_swap: int = 0  # bytes, memory included; -1 is unlimited
     memory_swappiness: int | None = None
@@ -261,8 +266,8 @@ class HostConfig(Wire, frozen=True, kw_only=True):
     ulimits: list[Ulimit] | None = None
     cpu_count: int = 0
     cpu_percent: int = 0
-    io_maximum_iops: int = 0
-    io_maximum_bandwidth: int = 0
+    io_maximum_iops: Uint64 = 0
+    io_maximum_bandwidth: Uint64 = 0
     mounts: list[Mount] | msgspec.UnsetType = msgspec.UNSET
     masked_paths: list[str] | None = None  # None is Docker's default list, [] is none
     readonly_paths: list[str] | None = None

@@ -6,6 +6,7 @@ names, and takes them away.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import socket
 import sqlite3
@@ -88,13 +89,17 @@ class NetworkNames(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRequest:
-    """What POST /containers/create asks for. `platform` "" is any."""
+    """What POST /containers/create asks for. `platform` "" is any.
+
+    `read_only_below`: a read-only bind is so with the mounts below it, unless it says otherwise.
+    """
 
     name: str = ""
     platform: str = ""
     config: ContainerConfig
     host_config: HostConfig
     networking: NetworkingConfig = field(default_factory=NetworkingConfig)
+    read_only_below: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +194,8 @@ class Creator:
             raise InvalidParameter("no command specified")
         driver, options = self._log_settings(host)
         mounts = self._mounts(config, host)
+        if not request.read_only_below:
+            mounts = [_read_only_alone(mount) for mount in mounts]
         await trio.to_thread.run_sync(partial(check_bind_sources, mounts), limiter=self._disk)
         definition = Definition(
             id=container_id,
@@ -204,7 +211,11 @@ class Creator:
             snapshotter=self._snapshotter,
             runtime=host.runtime or self._defaults.default_runtime,
             mounts=mounts,
-            networks=check_networking(request.networking, mode),
+            networks=(
+                {}
+                if config.network_disabled is True
+                else check_networking(request.networking, mode)
+            ),
             log_driver=driver,
             log_options=options,
             links=links,
@@ -217,7 +228,7 @@ class Creator:
     ) -> ContainerConfig:
         if config.hostname:
             return config
-        is_hosts = host.network_mode == "host" or host.uts_mode == "host"
+        is_hosts = host.network_mode == "host"
         hostname = socket.gethostname() if is_hosts else container_id[:SHORT_ID]
         return msgspec.structs.replace(config, hostname=hostname)
 
@@ -307,6 +318,12 @@ def mark_as_container(mounts: Sequence[Mount]) -> None:
         writable = next(upper, mount.source if mount.type == "bind" else "")
         if writable:
             (Path(writable) / ".dockerenv").touch(mode=0o755)
+
+
+def _read_only_alone(mount: MountPoint) -> MountPoint:
+    """A read-only bind as it was before API 1.44: what is mounted below it may be written to."""
+    is_open = mount.type == "bind" and not mount.rw and mount.read_only_recursive is None
+    return dataclasses.replace(mount, read_only_recursive=False) if is_open else mount
 
 
 def _manifest(image: Image) -> ImageDescriptor | None:

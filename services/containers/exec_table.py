@@ -12,6 +12,9 @@ from services.errors import NotFound
 KEPT_AFTER_END: Final = 1000
 """Ended execs that can still be inspected, over all containers; the oldest is forgotten first."""
 
+KEPT_UNSTARTED: Final = 1000
+"""Execs of one container that nobody has started; the oldest is forgotten first."""
+
 
 class ExecTable:
     """Every call takes the same time however many there are, but for `forget`."""
@@ -38,7 +41,12 @@ class ExecTable:
     def add(self, exec_: Exec) -> None:
         """Make a prepared exec known."""
         self._execs[exec_.id] = exec_
-        self._unended.setdefault(exec_.container.id, {})[exec_.id] = exec_
+        of_container = self._unended.setdefault(exec_.container.id, {})
+        of_container[exec_.id] = exec_
+        if len(of_container) > KEPT_UNSTARTED:
+            unstarted = [one for one in of_container.values() if not one.was_started]
+            if len(unstarted) > KEPT_UNSTARTED:
+                self.forget_one(unstarted[0])
 
     def end(self, exec_: Exec) -> None:
         """Wake who waits for its end; it stays known for a while."""

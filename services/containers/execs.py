@@ -7,8 +7,8 @@ next daemon.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -44,6 +44,10 @@ log = logger.bind(service="containers")
 LOST_EXIT_CODE: Final = 137
 
 START_LIMIT_S: Final = 15.0
+
+TURN_LIMIT_S: Final = 60.0
+"""How long an exec waits for others that are being started: some hundreds, unless one is stuck."""
+
 UNDO_LIMIT_S: Final = 5.0
 
 CLEAN_UP_AFTER_S: Final = 0.005
@@ -232,8 +236,8 @@ class Execs:
         process = await self._specs.exec_process(exec_.container, exec_.config)
         tasks = self._containerd.tasks
         try:
-            with _start_limit(exec_):
-                async with exec_.turns:
+            async with _turn(exec_):
+                with _limit(exec_, "did not start the command", START_LIMIT_S):
                     await tasks.exec(
                         container_id,
                         exec_.id,
@@ -313,14 +317,24 @@ class Execs:
         return container_event(exec_.container, action, {"execID": exec_.id, **(attributes or {})})
 
 
+@asynccontextmanager
+async def _turn(exec_: Exec) -> AsyncIterator[None]:
+    """The right to start an exec in its container, after all that asked for it before."""
+    with _limit(exec_, "did not come to start the command", TURN_LIMIT_S):
+        await exec_.turns.acquire()
+    try:
+        yield
+    finally:
+        exec_.turns.release()
+
+
 @contextmanager
-def _start_limit(exec_: Exec) -> Iterator[None]:
-    with trio.move_on_after(START_LIMIT_S) as limit:
+def _limit(exec_: Exec, what: str, limit_s: float) -> Iterator[None]:
+    with trio.move_on_after(limit_s) as limit:
         yield
     if limit.cancelled_caught:
         raise DeadlineExceeded(
-            f"container {exec_.container.name} did not start the command within "
-            f"{START_LIMIT_S:g} s; its shim may be stuck"
+            f"container {exec_.container.name} {what} within {limit_s:g} s; its shim may be stuck"
         )
 
 

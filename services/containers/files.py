@@ -33,17 +33,19 @@ def hosts_text(
     domainname: str,
     address: str,
     extra: Iterable[str],
-    host_gateway: str,
+    host_gateways: Sequence[str],
     linked: Iterable[tuple[str, Sequence[str]]] = (),
 ) -> str:
-    """/etc/hosts. `extra` are Docker's "name:address"; the address may be `host-gateway`.
+    """/etc/hosts. `extra` are Docker's "name:address"; the address may be `host-gateway`,
+    which stands for all of `host_gateways`.
 
     `linked` are addresses with their names.
     """
     lines = [_HOSTS]
     for entry in extra:
         name, _, target = entry.partition(":" if "=" not in entry else "=")
-        lines.append(f"{host_gateway if target == 'host-gateway' else target}\t{name}\n")
+        targets = host_gateways if target == "host-gateway" else (target,)
+        lines += [f"{one}\t{name}\n" for one in targets]
     lines += [f"{target}\t{' '.join(names)}\n" for target, names in linked]
     if address:
         names = f"{hostname}.{domainname} {hostname}" if domainname else hostname

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from signal import SIGKILL
@@ -33,6 +33,7 @@ from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
 from services.containers.run import Run
 from services.containers.shm import SharedMemory
+from services.containers.slots import Slots, slots_for_processors
 from services.containers.spec_source import SpecSource, Surroundings
 from services.containers.start_errors import (
     exit_code_of_failed_start,
@@ -40,7 +41,14 @@ from services.containers.start_errors import (
     text_of_failed_start,
 )
 from services.containers.table import ContainerTable
-from services.errors import Conflict, EngineError, InvalidParameter, NotFound, single_error
+from services.errors import (
+    Conflict,
+    DeadlineExceeded,
+    EngineError,
+    InvalidParameter,
+    NotFound,
+    single_error,
+)
 from services.networks import Networks, Sandbox
 
 log = logger.bind(service="containers")
@@ -51,6 +59,7 @@ OWNER_LABEL: Final = "io.wharfinger.engine"
 ENDPOINTS_LABEL: Final = "io.wharfinger.endpoints"
 """Where the run stands in the networks, as JSON: known again should its record not be written."""
 
+START_LIMIT_S: Final = 120.0
 CLEANUP_LIMIT_S: Final = 10.0  # for each step
 
 SHM: Final = "/dev/shm"  # noqa: S108 - a path in the container
@@ -107,30 +116,39 @@ class TaskLauncher:
         self._boot_id = boot_id
         self._oom_kills = oom_kills
         self._disk = disk
+        self._starts = Slots(slots_for_processors())
+        self._ends = Slots(slots_for_processors())
 
     async def launch(self, run: Run) -> None:
         """Start the container's task and record it; a failure is recorded, and leaves nothing.
 
         Raises:
             InvalidParameter: the command cannot be started, or the definition asks the impossible.
+            DeadlineExceeded: it took longer than START_LIMIT_S, the wait for its slot not counted.
             EngineError: containerd or the kernel refused.
         """
         container = run.container
         running = next_state(container.state, LifeEvent.STARTED)
         try:
-            async with AsyncExitStack() as undo:
-                endpoints, pid = await self._make_task(run, undo)
-                now_ns = time.time_ns()  # before: a short process ends before the call does
-                await self._containerd.tasks.start(container.id)
-                await self._record_start(
-                    container, running, pid=pid, endpoints=endpoints, now_ns=now_ns
-                )
-                undo.pop_all()
+            async with self._starts.slot():
+                with _start_limit(container):
+                    await self._launch(run, running)
         except (EngineError, OSError) as error:
             failure = _start_error(error)
             await self._record_failure(container, failure)
             raise failure from error
         await self._links.tell_parents(container)
+
+    async def _launch(self, run: Run, running: State) -> None:
+        container = run.container
+        async with AsyncExitStack() as undo:
+            endpoints, pid = await self._make_task(run, undo)
+            now_ns = time.time_ns()  # before: a short process ends before the call does
+            await self._containerd.tasks.start(container.id)
+            await self._record_start(
+                container, running, pid=pid, endpoints=endpoints, now_ns=now_ns
+            )
+            undo.pop_all()
 
     async def clean_up(
         self, container: Container, endpoints: Mapping[str, EndpointSettings]
@@ -143,8 +161,9 @@ class TaskLauncher:
             partial(self._sources.release, container),
             partial(self._drop_shm, container),
         )
-        for step in steps:
-            await self._survive(container, step)
+        async with self._ends.slot():
+            for step in steps:
+                await self._survive(container, step)
 
     async def was_oom_killed(self, container: Container) -> bool:
         """Whether the kernel killed a process of the container's cgroup. False if not known."""
@@ -354,6 +373,14 @@ class TaskLauncher:
                 await step()
         except (EngineError, OSError, trio.TooSlowError) as error:
             log.error("clean-up failed", container=container.id, error=repr(error))
+
+
+@contextmanager
+def _start_limit(container: Container) -> Iterator[None]:
+    with trio.move_on_after(START_LIMIT_S) as limit:
+        yield
+    if limit.cancelled_caught:
+        raise DeadlineExceeded(f"container {container.name} did not start in time")
 
 
 def _settings(container: Container, sandbox: Sandbox) -> EndpointSettings:

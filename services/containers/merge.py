@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from services.containers.config import ContainerConfig, HealthConfig
+from services.containers.spec import normalized_working_dir
 from services.images import RunConfig
 
 T = TypeVar("T")
@@ -17,13 +18,18 @@ T = TypeVar("T")
 
 def merge_image_config(config: ContainerConfig, image: RunConfig | None) -> ContainerConfig:
     """`config` with the image's values where it says nothing; maps and environments are joined."""
+    config = msgspec.structs.replace(
+        config,
+        volumes=config.volumes or None,
+        working_dir=normalized_working_dir(config.working_dir),
+    )
     if image is None:
         return config
     changes: dict[str, Any] = {
         "user": config.user or image.user or "",
         "env": _merged_env(image.env, config.env),
         "labels": {**(image.labels or {}), **config.labels},
-        "working_dir": config.working_dir or image.working_dir or "",
+        "working_dir": normalized_working_dir(config.working_dir or image.working_dir or ""),
         **_merged_command(config, image),
     }
     if image.exposed_ports:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+import os
+import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from services.containerd import RuncOptions
 from services.errors import InvalidParameter
@@ -25,37 +29,77 @@ class Runtime(Protocol):
         """The binary; "" for a shim of its own."""
 
     @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the binary is given before all else."""
+
+    @property
     def type(self) -> str:
         """containerd's name of the shim."""
+
+    @property
+    def options(self) -> Mapping[str, bool | int | str]:
+        """Fields of RuncOptions, for a shim that is runc's."""
+
+
+def is_shim_name(name: str) -> bool:
+    """Whether containerd would look for a shim of this name: "io.containerd.kata.v2", no path.
+
+    Source: moby, daemon/runtime_unix.go; containerd, runtime/v2/shim, BinaryName.
+    """
+    first, dot, _ = name.partition(".")
+    return bool(first and dot) and "/" not in name
 
 
 class Runtimes:
     """The runtimes that this daemon knows. Source: dockerd, --add-runtime and --default-runtime."""
 
     def __init__(
-        self, added: Iterable[Runtime], *, state_directory: Path, systemd_cgroup: bool
+        self,
+        added: Iterable[Runtime],
+        *,
+        state_directory: Path,
+        scripts: Path,
+        systemd_cgroup: bool,
     ) -> None:
+        """`scripts` is where those go that add a runtime's arguments; made when needed."""
         self._added = {runtime.name: runtime for runtime in added}
+        self._scripts = scripts
+        self._written: dict[str, str] = {}
         # runc's own records. Its default is shared by all engines of the machine.
-        self._state_directory = str(state_directory)
-        self._systemd_cgroup = systemd_cgroup
+        self._defaults = RuncOptions(root=str(state_directory), systemd_cgroup=systemd_cgroup)
 
     def resolve(self, name: str) -> tuple[str, RuncOptions | None]:
         """containerd's name of a runtime, and the options of runc's shim.
 
         Raises:
             InvalidParameter: there is no such runtime.
+            OSError: its script cannot be written.
         """
         if name in RUNC_NAMES:
-            return RUNC_V2, self._options("")
+            return RUNC_V2, self._defaults
         runtime = self._added.get(name)
         if runtime is None:
+            if is_shim_name(name):
+                return name, None
             raise InvalidParameter(f"unknown or invalid runtime name: {name}")
         if runtime.path:
-            return RUNC_V2, self._options(runtime.path)
+            return RUNC_V2, dataclasses.replace(self._defaults, binary_name=self._binary(runtime))
+        if runtime.type == RUNC_V2:
+            options = dict(runtime.options)
+            return RUNC_V2, dataclasses.replace(self._defaults, **options)  # type: ignore[arg-type]
         return runtime.type, None
 
-    def _options(self, binary: str) -> RuncOptions:
-        return RuncOptions(
-            binary_name=binary, root=self._state_directory, systemd_cgroup=self._systemd_cgroup
-        )
+    def _binary(self, runtime: Runtime) -> str:
+        """The binary, or a script that gives it its arguments: the shim knows of a path only."""
+        if not runtime.arguments:
+            return runtime.path
+        if runtime.name not in self._written:
+            self._scripts.mkdir(mode=0o700, parents=True, exist_ok=True)
+            script = self._scripts / quote(runtime.name, safe="")
+            new = script.with_suffix(".new")
+            command = shlex.join([runtime.path, *runtime.arguments])
+            new.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+            new.chmod(0o700)
+            os.replace(new, script)
+            self._written[runtime.name] = str(script)
+        return self._written[runtime.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from services.containers.spec import (
     resolve_user,
 )
 from services.containers.spec.values import Json
-from services.errors import InvalidParameter
+from services.errors import EngineError, InvalidParameter
 from services.networks import Sandbox
 from services.system import HostFacts
 
@@ -75,6 +75,7 @@ class SpecSource:
         dns: Sequence[str],
         dns_search: Sequence[str],
         dns_options: Sequence[str],
+        host_gateways: Callable[[], Sequence[str]],
         links: Links,
         apparmor: DefaultProfile,
         cdi: CdiDevices,
@@ -86,6 +87,7 @@ class SpecSource:
         self._dns = dns
         self._dns_search = dns_search
         self._dns_options = dns_options
+        self._host_gateways = host_gateways
         self._links = links
         self._apparmor = apparmor
         self._cdi = cdi
@@ -100,11 +102,15 @@ class SpecSource:
         """The config.json of a container that is about to start.
 
         Raises:
-            InvalidParameter: its user is not in the image, or a setting is impossible.
+            EngineError: its user is not in the image, or a device not on the host.
         """
-        return await trio.to_thread.run_sync(
-            partial(self._build, container, rootfs, around), limiter=self._disk
-        )
+        build = partial(self._build, container, rootfs, around)
+        try:
+            return await trio.to_thread.run_sync(build, limiter=self._disk)
+        except InvalidParameter as error:
+            # What could be told from the request alone was refused at the create; this is about
+            # the host or the image, and dockerd's status for it is 500.
+            raise EngineError(str(error)) from error
 
     async def exec_process(self, container: Container, config: ExecConfig) -> bytes:
         """The process of an exec, its user looked up in the running container."""
@@ -187,21 +193,18 @@ class SpecSource:
             options=host.dns_options or self._dns_options,
             keeps_loopback=is_host,
         )
-        if not sandbox.endpoint.gateway and any(
-            "host-gateway" in e for e in host.extra_hosts or ()
-        ):
-            raise InvalidParameter(
-                "unable to derive the IP value for host-gateway: the container has no gateway"
-            )
+        gateways = self._host_gateways()
+        if not gateways and any(":host-gateway" in entry for entry in host.extra_hosts or ()):
+            raise EngineError("unable to derive the IP value for host-gateway")
         hosts = hosts_text(
             hostname=config.hostname,
             domainname=config.domainname,
             address=sandbox.endpoint.address,
             extra=host.extra_hosts or (),
-            host_gateway=sandbox.endpoint.gateway,
+            host_gateways=gateways,
             linked=[(host.address, host.names) for host in linked.hosts],
         )
-        if is_host:
+        if is_host and not host.extra_hosts:
             hosts = Path("/etc/hosts").read_text(errors="replace")
         return write_files(
             self._directory / container.id,

@@ -9,7 +9,6 @@ update to its end, so that no container runs within limits that its record does 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -20,6 +19,7 @@ from loguru import logger
 
 from services.containers.config import HostConfig
 from services.containers.container import Container
+from services.containers.device_limits import DEVICE_LIMITS
 from services.containers.journal import container_event
 from services.containers.model import Definition, State
 from services.containers.spec import (
@@ -27,6 +27,7 @@ from services.containers.spec import (
     check_restart_policy,
     container_resources,
     kernel_cpu_shares,
+    read_block_numbers,
 )
 from services.errors import Conflict, DeadlineExceeded, EngineError, NotFound, Unavailable
 from services.events import Event
@@ -37,18 +38,15 @@ log = logger.bind(service="containers")
 LIMITS: Final = (
     "blkio_weight", "cpu_shares", "nano_cpus", "cpu_period", "cpu_quota", "cpu_realtime_period",
     "cpu_realtime_runtime", "cpuset_cpus", "cpuset_mems", "memory", "memory_swap",
-    "memory_reservation", "pids_limit",
+    "memory_reservation", "pids_limit", "kernel_memory", "kernel_memory_tcp", *DEVICE_LIMITS,
 )  # fmt: skip
-"""What can be changed; everything else in a request is passed over, as dockerd does."""
+"""What can be changed; everything else in a request is passed over, as dockerd does.
 
-_FIXED_FOR_LIFE: Final[Mapping[str, None]] = MappingProxyType(
-    dict.fromkeys(
-        (
-            "blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps",
-            "blkio_device_read_iops", "blkio_device_write_iops",
-        )
-    )
-)  # fmt: skip
+Of the lists with a limit for each device [] takes all of a kind away, None leaves them.
+"""
+
+
+_NO_DEVICES: Final[Mapping[str, None]] = MappingProxyType(dict.fromkeys(DEVICE_LIMITS))
 
 
 class Tasks(Protocol):
@@ -56,6 +54,13 @@ class Tasks(Protocol):
 
     async def update(self, id: str, resources: bytes) -> None:
         """Change a task's limits: an OCI `LinuxResources` in JSON. NotFound: there is no task."""
+
+
+class Devices(Protocol):
+    """What an update needs for limits of devices."""
+
+    def hold(self, container: Container, host: HostConfig) -> None:
+        """Make the kernel's limits of devices those of `host`. Blocks."""
 
 
 class UpdateJournal(Protocol):
@@ -75,6 +80,7 @@ class Updater:
     """Changes containers that are there already."""
 
     tasks: Tasks
+    devices: Devices
     journal: UpdateJournal
     facts: HostFacts
 
@@ -99,6 +105,8 @@ class Updater:
             if has_limits(wanted):
                 # Together they must be possible too, or the container could not start any more.
                 check_resources(host, self.facts)
+            if has_device_limits(wanted):  # a device that is missing is found before any change
+                await trio.to_thread.run_sync(read_block_numbers, wanted)
             # Once the kernel knows, the record must follow: whoever asked for it may have left.
             with trio.CancelScope(shield=True):
                 if has_limits(wanted) and container.state.has_task:
@@ -134,14 +142,23 @@ class Updater:
 
     async def _tell_kernel(self, container: Container, host: HostConfig) -> None:
         """All limits and not only the new ones: the runtime forgets those that it is not told."""
-        resources = container_resources(msgspec.structs.replace(host, **_FIXED_FOR_LIFE))
+        resources = container_resources(msgspec.structs.replace(host, **_NO_DEVICES))
         try:
-            with suppress(NotFound):  # it has ended just now; its next start has the limits
-                await self.tasks.update(container.id, msgspec.json.encode(resources))
-        except EngineError as error:
+            await self.tasks.update(container.id, msgspec.json.encode(resources))
+            if has_device_limits(host) or has_device_limits(container.definition.host_config):
+                await trio.to_thread.run_sync(self.devices.hold, container, host)
+        except (NotFound, FileNotFoundError):
+            pass  # it has ended just now; its next start has the limits
+        except (EngineError, OSError) as error:
             if not isinstance(error, (Unavailable, DeadlineExceeded)):  # they leave it in doubt
                 await self.journal.change_status(container, updating=None)
-            raise type(error)(f"Cannot update container {container.id}: {error}") from error
+            kind = type(error) if isinstance(error, EngineError) else EngineError
+            raise kind(f"Cannot update container {container.id}: {error}") from error
+
+
+def has_device_limits(host: HostConfig) -> bool:
+    """Whether there is a limit for any device."""
+    return any(getattr(host, name) for name in DEVICE_LIMITS)
 
 
 def has_limits(wanted: HostConfig) -> bool:

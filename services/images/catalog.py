@@ -87,7 +87,8 @@ def _find_named(catalog: Catalog, reference: Reference, text: str) -> Match:
     prefix = id_prefix(text)
     if prefix is None:
         raise no_such_image(text)
-    found = [i for i in catalog.images if i.id.partition(":")[2].startswith(prefix)]
+    shown = (image for image in catalog.images if not image.is_hidden)
+    found = [image for image in shown if image.id.partition(":")[2].startswith(prefix)]
     if len(found) > 1:
         raise NotFound("ambiguous reference")
     if not found:

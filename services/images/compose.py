@@ -34,7 +34,8 @@ _REF: Final = "containerd.io/gc.ref.content."
 class Recipe:
     """What to make. Without a `layer` the files are those of `base`; without a `base`, nothing.
 
-    `step` is the last line of the history; its time is the image's.
+    `step` is the last line of the history, if there is one; its time is the image's. `earlier` are
+    steps before it that have changed nothing but the configuration.
     """
 
     base: Image | None
@@ -42,7 +43,8 @@ class Recipe:
     config: RunConfig
     platform: Platform
     author: str
-    step: HistoryEntry
+    step: HistoryEntry | None
+    earlier: tuple[HistoryEntry, ...] = ()
 
 
 NameGiver = Callable[[OciDescriptor], Awaitable[None]]
@@ -139,15 +141,16 @@ def run_config_to_json(config: RunConfig) -> dict[str, Any]:
 
 def _config(recipe: Recipe, diff_ids: Sequence[str]) -> dict[str, Any]:
     before = () if recipe.base is None else recipe.base.history
+    steps = () if recipe.step is None else (recipe.step,)
     document = {
         "architecture": recipe.platform.architecture,
         "os": recipe.platform.os,
         "variant": recipe.platform.variant,
-        "created": recipe.step.created,
+        "created": None if recipe.step is None else recipe.step.created,
         "author": recipe.author,
         "config": run_config_to_json(recipe.config),
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
-        "history": [_said(step) for step in (*before, recipe.step)],
+        "history": [_said(step) for step in (*before, *recipe.earlier, *steps)],
     }
     kept = ("config", "rootfs", "history", "architecture", "os")
     return {key: value for key, value in document.items() if value or key in kept}

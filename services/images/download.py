@@ -22,6 +22,7 @@ class Download:
 
     url: str
     total_bytes: int
+    last_modified: str  # as the server says it, or ""
     pieces: AsyncIterator[bytes]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -73,6 +74,7 @@ async def download(url: str) -> AsyncIterator[Download]:
             yield Download(
                 url=url,
                 total_bytes=int(length) if length.isascii() and length.isdigit() else 0,
+                last_modified=answer.headers.get("Last-Modified", ""),
                 pieces=answer.aiter_raw(_PIECE_BYTES),
             )
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -44,7 +44,8 @@ def select(catalog: Catalog, filters: ImageFilters) -> tuple[Image, ...]:
     if filters.references:
         patterns = [_compile_pattern(pattern) for pattern in filters.references]
         predicates.append(lambda image: any(_has_name(image, pattern) for pattern in patterns))
-    return tuple(image for image in catalog if all(holds(image) for holds in predicates))
+    shown = (image for image in catalog if not image.is_hidden)
+    return tuple(image for image in shown if all(holds(image) for holds in predicates))
 
 
 def _age(catalog: Catalog, filters: ImageFilters) -> list[Predicate]:

@@ -20,7 +20,7 @@ from services.errors import Conflict, DeadlineExceeded, EngineError, InvalidPara
 from services.events import Event
 
 from .attestations import Attestation, read_attestations
-from .catalog import Match, find
+from .catalog import Match, find, no_such_image
 from .compose import Composer, Recipe
 from .filters import ImageFilters, select
 from .index import ImageIndex
@@ -36,6 +36,7 @@ from .prune import choose as choose_to_prune
 from .reference import Reference, parse_reference
 from .removal import Removal, plan_removal
 from .save import Saver, choose
+from .steps import BuildSteps
 from .survey import Surveyor
 from .unpack import Unpacker, UnpackSteps
 
@@ -101,6 +102,7 @@ class Images:
             containerd=containerd, surveyor=surveyor, leases=self._leases, host=host
         )
         self._names = ImageNames(containerd.images)
+        self.steps = BuildSteps(containerd.images)
         self._changing = trio.Lock()
         self._is_pruning = False
 
@@ -198,6 +200,55 @@ class Images:
         target = await self._composer.compose(recipe, name)
         return ImageId(target.digest)
 
+    async def make_step(self, recipe: Recipe, key: str, description: str) -> Image:
+        """Make an image that is a step of a build, or the one that was made of the same before.
+
+        Raises:
+            InvalidParameter: the layer is no tar.
+        """
+
+        kept: list[str] = []
+
+        async def keep(target: OciDescriptor) -> None:
+            kept.append(await self.steps.keep(key, target, description))
+
+        await self._composer.compose(recipe, keep)
+        return await self._of_digest(kept[0])
+
+    async def everything(self) -> Sequence[Image]:
+        """All images, steps of builds among them."""
+        return (await self._index.current(fresh=True)).images
+
+    async def find_step(self, key: str) -> Image | None:
+        """The image that a step of a build ended in, if it is kept."""
+        digest = await self.steps.find(key)
+        if digest is None:
+            return None
+        await self.steps.touch(key)
+        try:
+            return await self._of_digest(digest)
+        except NotFound:  # it cannot be read: it is made anew
+            return None
+
+    async def show_step(self, image: Image, references: Sequence[Reference]) -> None:
+        """Let users see the image that a build has ended in, under its names or without one."""
+        async with self._changing:
+            with _carried_through(f"naming {image.id}"):
+                for reference in references:
+                    await self._names.give(reference, image.target)
+                    await self._tell(image, "tag", reference.familiar)
+                if not references:
+                    await self._keep_nameless(image.target)
+                await self._index.current(fresh=True)
+
+    async def _of_digest(self, digest: str) -> Image:
+        image = (await self._index.current()).by_id.get(ImageId(digest))
+        if image is None:
+            image = (await self._index.current(fresh=True)).by_id.get(ImageId(digest))
+        if image is None:
+            raise NotFound(f"No such image: {digest}")
+        return image
+
     async def list(self, filters: ImageFilters = _ALL) -> Sequence[Image]:
         """The images that `filters` let through, newest first.
 
@@ -247,6 +298,8 @@ class Images:
         """
         async with self._changing:
             match = find(await self._index.current(fresh=True), ref)
+            if match.image.is_hidden:
+                raise no_such_image(ref)
             removal = plan_removal(match, self._in_use(match.image.id), force=force)
             with _carried_through(f"removing {ref}"):
                 await self._carry_out(match.image, removal)
@@ -384,7 +437,8 @@ class Images:
 
     async def _keep_nameless(self, target: OciDescriptor) -> None:
         catalog = await self._index.current(fresh=True)
-        if ImageId(target.digest) not in catalog.by_id:
+        image = catalog.by_id.get(ImageId(target.digest))
+        if image is None or image.is_hidden:
             await self._names.keep_dangling(target)
 
     async def _carry_out(self, image: Image, removal: Removal, *, collect: bool = True) -> None:

@@ -20,7 +20,7 @@ from services.errors import EngineError, InvalidParameter, NotFound
 
 from ._groups import single_error
 from .catalog import Catalog, make_catalog
-from .model import Image, ImageId, ImageName, Manifest, chain_ids
+from .model import STEP_PREFIX, Image, ImageId, ImageName, Manifest, chain_ids
 from .names import from_descriptor
 from .oci import ImageConfig, OciDescriptor
 from .platform import Platform, normalise
@@ -136,7 +136,8 @@ class ImageIndex:
                 self._facts.unreadable.add(target.digest)
                 _log.warning("image left out", image=records[0].name, error=str(error))
             return None
-        return replace(facts, names=tuple(sorted(map(_to_name, records), key=lambda n: n.text)))
+        names = [_to_name(r) for r in records if not r.name.startswith(STEP_PREFIX)]
+        return replace(facts, names=tuple(sorted(names, key=lambda name: name.text)))
 
     async def _read(self, target: OciDescriptor) -> Image:
         if (known := self._facts.settled.get(target.digest)) is not None:

@@ -10,16 +10,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from services.dockerfile import ExpansionError, Quoting, expand, read_lines, split_words
+from services.dockerfile import (
+    ExpansionError,
+    Line,
+    Quoting,
+    expand,
+    read_lines,
+    split_words,
+)
 from services.errors import InvalidParameter
 
 from .oci import HealthcheckConfig, RunConfig
 
-_SHELL: Final = ("/bin/sh", "-c")
+SHELL: Final = ("/bin/sh", "-c")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNIT_NS: Final = {
     "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
@@ -27,6 +35,15 @@ _UNIT_NS: Final = {
 _PORT: Final = re.compile(r"(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?(?:/(?P<kind>[a-z]+))?")
 _SIGNAL: Final = re.compile(r"(?:SIG)?[A-Z0-9+-]+|\d+")
 _MAX_RANGE: Final = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What an instruction may refer to, and the shell for commands that are no JSON array."""
+
+    variables: Mapping[str, str]
+    escape: str = "\\"
+    shell: Sequence[str] = SHELL
 
 
 def apply_instructions(config: RunConfig, changes: Sequence[str]) -> RunConfig:
@@ -37,18 +54,30 @@ def apply_instructions(config: RunConfig, changes: Sequence[str]) -> RunConfig:
     """
     text = "\n".join(changes)
     for line in read_lines(text.encode()).lines if text.strip() else ():
-        handler = _HANDLERS.get(line.keyword)
-        if handler is None:
+        if line.keyword not in CONFIG_INSTRUCTIONS:
             raise InvalidParameter(f"{line.keyword} is not a valid change command")
-        config = handler(config, " ".join((*line.flags, line.arguments)))
+        config = apply_line(config, line, Scope(variables=environment_of(config)))
     return config
 
 
-def _expanded(word: str, config: RunConfig) -> str:
-    """Quotes and backslashes worked out, variables replaced from the environment."""
-    environment = dict(entry.partition("=")[::2] for entry in config.env or ())
+def apply_line(config: RunConfig, line: Line, scope: Scope) -> RunConfig:
+    """`config` after one of CONFIG_INSTRUCTIONS.
+
+    Raises:
+        InvalidParameter: it is malformed; dockerd's words.
+    """
+    return _HANDLERS[line.keyword](config, " ".join((*line.flags, line.arguments)), scope)
+
+
+def environment_of(config: RunConfig) -> dict[str, str]:
+    """The variables that it sets."""
+    return dict(entry.partition("=")[::2] for entry in config.env or ())
+
+
+def _expanded(word: str, scope: Scope) -> str:
+    """Quotes and escapes worked out, variables replaced."""
     try:
-        return expand(word, environment)
+        return expand(word, scope.variables, escape=scope.escape)
     except ExpansionError as error:
         raise InvalidParameter(str(error)) from error
 
@@ -58,20 +87,21 @@ def _needs(text: str, name: str) -> None:
         raise InvalidParameter(f"{name} requires at least one argument")
 
 
-def _one(text: str, name: str, config: RunConfig) -> str:
+def _one(text: str, name: str, scope: Scope) -> str:
     if not text:
         raise InvalidParameter(f"{name} requires exactly one argument")
-    return _expanded(text, config)
+    return _expanded(text, scope)
 
 
-def _command(text: str) -> list[str]:
+def command_words(text: str, shell: Sequence[str]) -> list[str]:
     """The list that a JSON array is; any other text is for the shell."""
-    if (words := _json_words(text)) is not None:
+    if (words := json_words(text)) is not None:
         return words
-    return [*_SHELL, text]
+    return [*shell, text]
 
 
-def _json_words(text: str) -> list[str] | None:
+def json_words(text: str) -> list[str] | None:
+    """The strings of a JSON array; None if it is none."""
     if not text.startswith("["):
         return None
     try:
@@ -80,39 +110,39 @@ def _json_words(text: str) -> list[str] | None:
         return None
 
 
-def _cmd(config: RunConfig, text: str) -> RunConfig:
-    return _with(config, cmd=_command(text) if text else None)
+def _cmd(config: RunConfig, text: str, scope: Scope) -> RunConfig:
+    return _with(config, cmd=command_words(text, scope.shell) if text else None)
 
 
-def _entrypoint(config: RunConfig, text: str) -> RunConfig:
-    words = _json_words(text)
+def _entrypoint(config: RunConfig, text: str, scope: Scope) -> RunConfig:
+    words = json_words(text)
     if not text or words == []:
         return _with(config, entrypoint=None)
-    return _with(config, entrypoint=_command(text))
+    return _with(config, entrypoint=command_words(text, scope.shell))
 
 
-def _env(config: RunConfig, text: str) -> RunConfig:
+def _env(config: RunConfig, text: str, scope: Scope) -> RunConfig:
     _needs(text, "ENV")
-    pairs = _pairs(text, "ENV", config)
+    pairs = _pairs(text, "ENV", scope)
     kept = dict(entry.partition("=")[::2] for entry in config.env or ())
     return _with(config, env=[f"{name}={value}" for name, value in (kept | pairs).items()])
 
 
-def _label(config: RunConfig, text: str) -> RunConfig:
+def _label(config: RunConfig, text: str, scope: Scope) -> RunConfig:
     _needs(text, "LABEL")
-    return _with(config, labels={**(config.labels or {}), **_pairs(text, "LABEL", config)})
+    return _with(config, labels={**(config.labels or {}), **_pairs(text, "LABEL", scope)})
 
 
-def _pairs(text: str, name: str, config: RunConfig) -> dict[str, str]:
+def _pairs(text: str, name: str, scope: Scope) -> dict[str, str]:
     """`a=b c="d e"`, or the old form `a rest of the line`."""
-    words = split_words(text, "\\", Quoting.KEPT)
+    words = split_words(text, scope.escape, Quoting.KEPT)
     if not words:
         raise InvalidParameter(f"{name} requires at least one argument")
     if "=" not in words[0]:
         key, _, value = text.partition(" ")
         if not value.strip():
             raise InvalidParameter(f"{name} must have two arguments")
-        return {_expanded(key, config): _expanded(value.strip(), config)}
+        return {_expanded(key, scope): _expanded(value.strip(), scope)}
     pairs: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -120,17 +150,17 @@ def _pairs(text: str, name: str, config: RunConfig) -> dict[str, str]:
             raise InvalidParameter(
                 f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value'
             )
-        if not (key := _expanded(key, config)):
+        if not (key := _expanded(key, scope)):
             raise InvalidParameter(f"{name} names can not be blank")
-        pairs[key] = _expanded(value, config)
+        pairs[key] = _expanded(value, scope)
     return pairs
 
 
-def _expose(config: RunConfig, text: str) -> RunConfig:
+def _expose(config: RunConfig, text: str, scope: Scope) -> RunConfig:
     _needs(text, "EXPOSE")
     ports: dict[str, dict[str, Any] | None] = dict(config.exposed_ports or {})
     for word in text.split():
-        for port in _ports(_expanded(word, config)):
+        for port in _ports(_expanded(word, scope)):
             ports[port] = {}
     return _with(config, exposed_ports=ports)
 
@@ -150,12 +180,12 @@ def _ports(text: str) -> list[str]:
     return [f"{port}/{kind}" for port in range(first, last + 1)]
 
 
-def _user(config: RunConfig, text: str) -> RunConfig:
-    return _with(config, user=_one(text, "USER", config))
+def _user(config: RunConfig, text: str, scope: Scope) -> RunConfig:
+    return _with(config, user=_one(text, "USER", scope))
 
 
-def _workdir(config: RunConfig, text: str) -> RunConfig:
-    path = _one(text, "WORKDIR", config)
+def _workdir(config: RunConfig, text: str, scope: Scope) -> RunConfig:
+    path = _one(text, "WORKDIR", scope)
     if not path.startswith("/"):
         path = f"{config.working_dir or '/'}/{path}"
     parts: list[str] = []
@@ -167,19 +197,19 @@ def _workdir(config: RunConfig, text: str) -> RunConfig:
     return _with(config, working_dir="/" + "/".join(parts))
 
 
-def _volume(config: RunConfig, text: str) -> RunConfig:
+def _volume(config: RunConfig, text: str, scope: Scope) -> RunConfig:
     _needs(text, "VOLUME")
-    paths = _json_words(text)
+    paths = json_words(text)
     paths = text.split() if paths is None else paths
     volumes: dict[str, dict[str, Any] | None] = dict(config.volumes or {})
     for path in paths:
-        if not (path := _expanded(path, config).strip()):
+        if not (path := _expanded(path, scope).strip()):
             raise InvalidParameter("VOLUME specified can not be an empty string")
         volumes[path] = {}
     return _with(config, volumes=volumes)
 
 
-def _onbuild(config: RunConfig, text: str) -> RunConfig:
+def _onbuild(config: RunConfig, text: str, _scope: Scope) -> RunConfig:
     _needs(text, "ONBUILD")
     trigger = text.split(None, 1)[0].upper()
     if trigger == "ONBUILD":
@@ -189,14 +219,14 @@ def _onbuild(config: RunConfig, text: str) -> RunConfig:
     return _with(config, on_build=[*(config.on_build or ()), text])
 
 
-def _stopsignal(config: RunConfig, text: str) -> RunConfig:
-    signal = _one(text, "STOPSIGNAL", config)
+def _stopsignal(config: RunConfig, text: str, scope: Scope) -> RunConfig:
+    signal = _one(text, "STOPSIGNAL", scope)
     if not _SIGNAL.fullmatch(signal.upper()):
         raise InvalidParameter(f"Invalid signal: {signal}")
     return _with(config, stop_signal=signal)
 
 
-def _healthcheck(config: RunConfig, text: str) -> RunConfig:
+def _healthcheck(config: RunConfig, text: str, _scope: Scope) -> RunConfig:
     _needs(text, "HEALTHCHECK")
     numbers: dict[str, int] = {}
     rest = text
@@ -218,7 +248,7 @@ def _healthcheck(config: RunConfig, text: str) -> RunConfig:
     command = command.strip()
     if not command:
         raise InvalidParameter("Missing command after HEALTHCHECK CMD")
-    words = _json_words(command)
+    words = json_words(command)
     test = ["CMD-SHELL", command] if words is None else ["CMD", *words]
     return _with(config, healthcheck=HealthcheckConfig(test=test, **numbers))
 
@@ -249,8 +279,11 @@ def _with(config: RunConfig, **changes: Any) -> RunConfig:
     return msgspec.structs.replace(config, **changes)
 
 
-_HANDLERS: Final[Mapping[str, Callable[[RunConfig, str], RunConfig]]] = {
+_HANDLERS: Final[Mapping[str, Callable[[RunConfig, str, Scope], RunConfig]]] = {
     "CMD": _cmd, "ENTRYPOINT": _entrypoint, "ENV": _env, "EXPOSE": _expose,
     "HEALTHCHECK": _healthcheck, "LABEL": _label, "ONBUILD": _onbuild,
     "STOPSIGNAL": _stopsignal, "USER": _user, "VOLUME": _volume, "WORKDIR": _workdir,
 }  # fmt: skip
+
+CONFIG_INSTRUCTIONS: Final = frozenset(_HANDLERS)
+"""Those that change nothing but the configuration."""

@@ -17,6 +17,9 @@ ImageId = NewType("ImageId", str)
 
 DANGLING_PREFIX: Final = "moby-dangling@"
 
+STEP_PREFIX: Final = "wharfinger-build@"
+"""Begins the names of steps of builds, which are no names to users; see `steps`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageName:
@@ -75,7 +78,7 @@ class Image:
 
     id: ImageId
     target: OciDescriptor
-    names: tuple[ImageName, ...]  # by text; never empty in the store
+    names: tuple[ImageName, ...]  # by text; none if it is hidden
     manifests: tuple[Manifest, ...]  # of an index in its order; of a manifest itself
     manifest: OciDescriptor | None  # of the chosen platform
     config_descriptor: OciDescriptor | None
@@ -112,6 +115,11 @@ class Image:
     def size_bytes(self) -> int:
         """Blobs and snapshots together: what ImageInspect and ImageSummary call Size."""
         return self.content_bytes + self.unpacked_bytes
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether it is but a step of a build: users can make containers of it, and no more."""
+        return not self.names
 
     @property
     def is_dangling(self) -> bool:

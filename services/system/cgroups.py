@@ -66,6 +66,7 @@ def _version_1(root: Path, mounts: Mapping[str, str], *, namespaces: bool) -> Cg
         memory_reservation=has("memory", "memory.soft_limit_in_bytes"),
         memory_swappiness=has("memory", "memory.swappiness"),
         oom_kill_disable=has("memory", "memory.oom_control"),
+        kernel_memory=has("memory", "memory.kmem.limit_in_bytes"),
         kernel_memory_tcp=has("memory", "memory.kmem.tcp.limit_in_bytes"),
         cpu_shares=has("cpu", "cpu.shares"),
         cpu_cfs=has("cpu", "cpu.cfs_quota_us"),
@@ -94,9 +95,10 @@ def _version_2(root: Path, mount: str, *, namespaces: bool) -> CgroupFacts:
         memory_limit=memory,
         swap_limit=memory and _has_swap_file(root),
         memory_reservation=memory,
-        # The next three have no counterpart in cgroup v2.
+        # The next four have no counterpart in cgroup v2.
         memory_swappiness=False,
         oom_kill_disable=False,
+        kernel_memory=False,
         kernel_memory_tcp=False,
         cpu_shares=cpu,
         cpu_cfs=cpu,

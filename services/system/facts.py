@@ -28,6 +28,7 @@ class CgroupFacts:
     memory_reservation: bool = True
     memory_swappiness: bool = True
     oom_kill_disable: bool = True
+    kernel_memory: bool = True
     kernel_memory_tcp: bool = True
     cpu_shares: bool = True
     cpu_cfs: bool = True

@@ -6,6 +6,7 @@ One container shows many of them; the daemon has flags of its own.
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,29 @@ class Host:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """One for the module."""
     folder = tmp_path_factory.mktemp("cdi")
-    with running_daemon("--cdi-spec-dir", str(folder)) as daemon:
+    log = folder / "runtime.log"
+    script = folder / "runtime"
+    script.write_text(f'#!/bin/sh\necho "$0 $*" >> {log}\nexec runc "$@"\n')
+    script.chmod(0o755)
+    config = folder / "config"
+    config.write_text(
+        json.dumps(
+            {
+                "runtimes": {
+                    "with-args": {"path": str(script), "runtimeArgs": ["--debug"]},
+                    "by-type": {
+                        "runtimeType": "io.containerd.runc.v2",
+                        "options": {"BinaryName": str(script)},
+                    },
+                }
+            }
+        )
+    )
+    flags = (
+        *("--cdi-spec-dir", str(folder), "--config-file", str(config)),
+        *("--add-runtime", f"plain={script}", "--default-ulimit", "core=0:0"),
+    )
+    with running_daemon(*flags) as daemon:
         yield Host(daemon, folder)
         assert "Traceback" not in daemon.log_text()
 
@@ -121,3 +144,264 @@ def test_gpus_without_their_driver_are_refused(host: Host) -> None:
     lines = host.run(*NONE, "--gpus", "all", "busybox", "true", code=125)
     assert lines[0].endswith('could not select device driver "" with capabilities: [[gpu]]')
     assert host.daemon.container_ids() == before
+
+
+IS_V1 = Path("/sys/fs/cgroup/memory").is_dir()
+LIMITS = (
+    # What `docker info` must have, the options, the file on cgroup v1, on v2, what it says there.
+    ("MemoryLimit", ("-m", "64m"), "memory/memory.limit_in_bytes", "memory.max", "67108864"),
+    (
+        "MemoryLimit",
+        ("--memory-reservation", "32m"),
+        "memory/memory.soft_limit_in_bytes",
+        "memory.low",
+        "33554432",
+    ),
+    ("CPUShares", ("--cpu-shares", "512"), "cpu/cpu.shares", "cpu.weight", "512|20"),
+    ("CpuCfsQuota", ("--cpus", "0.5"), "cpu/cpu.cfs_quota_us", "cpu.max", "50000|50000 100000"),
+    ("CPUSet", ("--cpuset-cpus", "0"), "cpuset/cpuset.cpus", "cpuset.cpus", "0"),
+    ("CPUSet", ("--cpuset-mems", "0"), "cpuset/cpuset.mems", "cpuset.mems", "0"),
+    ("PidsLimit", ("--pids-limit", "50"), "pids/pids.max", "pids.max", "50"),
+)
+
+
+def test_limits_stand_in_the_cgroup(host: Host) -> None:
+    """All of them in one container; below the parent that was asked for."""
+    info = host.daemon.http("GET", "/info").json()
+    limits = [limit for limit in LIMITS if info[limit[0]]]
+    files = [v1 if IS_V1 else v2 for _, _, v1, v2, _ in limits]
+    options = [word for _, words, *_ in limits for word in words]
+    by_systemd = info["CgroupDriver"] == "systemd"
+    parent = "hostconfig.slice" if by_systemd else "/hostconfig"
+    reads = "; ".join(f"cat /sys/fs/cgroup/{file}" for file in files)
+    lines = host.run(
+        *NONE, *options, "--cgroup-parent", parent, "--cgroupns", "host", "busybox", "sh", "-c",
+        f"{reads}; echo; cat /proc/self/cgroup",
+    )  # fmt: skip
+    end = lines.index("")
+    for line, (*_, expected) in zip(lines[:end], limits, strict=True):
+        assert line in expected.split("|")
+    assert any(f"{parent}/" in line for line in lines[end:])
+
+
+def test_a_process_has_its_limits_groups_and_capabilities(host: Host) -> None:
+    """ulimits with the daemon's, OOM score, groups by name, capabilities, no new privileges."""
+    lines = host.run(
+        *NONE, "--ulimit", "nofile=100:200", "--oom-score-adj", "500", "--group-add", "floppy2",
+        "--group-add", "77", "--cap-drop", "ALL", "--cap-add", "net_admin", "--security-opt",
+        "no-new-privileges", "busybox", "true", code=125,
+    )  # fmt: skip
+    assert lines[0].endswith("Unable to find group floppy2: no matching entries in group file")
+    script = (
+        "ulimit -Sn; ulimit -Hn; ulimit -c; cat /proc/self/oom_score_adj; id -G; "
+        "grep -E '^(CapBnd|CapEff|NoNewPrivs|Seccomp):' /proc/self/status"
+    )
+    lines = host.run(
+        *NONE, "--ulimit", "nofile=100:200", "--oom-score-adj", "500", "--group-add", "daemon",
+        "--group-add", "77", "--cap-drop", "ALL", "--cap-add", "net_admin", "--security-opt",
+        "no-new-privileges", "busybox", "sh", "-c", script,
+    )  # fmt: skip
+    assert lines[:4] == ["100", "200", "0", "500"]
+    assert {"0", "1", "77"} <= set(lines[4].split())
+    status = dict(line.split(":\t") for line in lines[5:])
+    net_admin = f"{1 << 12:016x}"
+    assert status == {
+        "CapBnd": net_admin, "CapEff": net_admin, "NoNewPrivs": "1", "Seccomp": "2",
+    }  # fmt: skip
+
+
+def test_mounts_names_and_sysctls_are_as_told(host: Host) -> None:
+    """tmpfs with its flags, shm, paths masked and read-only, domain and hosts, an init."""
+    gateway = host.daemon.http("GET", "/networks/bridge").json()["IPAM"]["Config"][0]["Gateway"]
+    body = {
+        "Image": "busybox",
+        "Hostname": "web",
+        "Domainname": "example.com",
+        "WorkingDir": "/a/../work/",
+        "Cmd": [
+            "sh",
+            "-c",
+            "pwd; cat /proc/sys/kernel/domainname /proc/sys/net/ipv4/ip_local_port_range; "
+            "grep -c . /etc/passwd; touch /etc/x 2>&1; cat /proc/1/comm; "
+            "grep dockerhost /etc/hosts; grep -E ' /(t|dev/shm) ' /proc/mounts",
+        ],
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Tmpfs": {"/t": "exec,noatime,size=1m,mode=700,uid=5"},
+            "ShmSize": 1 << 20,
+            "MaskedPaths": ["/etc/passwd"],
+            "ReadonlyPaths": ["/etc"],
+            "Sysctls": {"net.ipv4.ip_local_port_range": "2000\t3000"},
+            "ExtraHosts": ["dockerhost:host-gateway"],
+            "Init": True,
+            "Annotations": {"com.example.a": "b"},
+        },
+    }
+    answer = host.daemon.http("POST", "/containers/create?name=told", body)
+    assert answer.status == 201, answer
+    assert answer.json()["Warnings"] == []
+    lines = host.daemon.docker("start", "-a", "told").text.splitlines()
+    assert lines[:3] == ["/work", "example.com", "2000\t3000"]
+    assert lines[3] == "0"
+    assert lines[4] == "touch: /etc/x: Read-only file system"
+    assert lines[5] in ("tini-static", "tini", "docker-init")
+    assert lines[6].split() == [gateway, "dockerhost"]
+    mounts = {line.split()[1]: line.split()[3].split(",") for line in lines[7:]}
+    assert {"rw", "nosuid", "nodev", "noatime", "size=1024k", "mode=700", "uid=5"} <= set(
+        mounts["/t"]
+    )
+    assert "noexec" not in mounts["/t"]
+    assert "size=1024k" in mounts["/dev/shm"]
+    inspected = host.daemon.http("GET", "/containers/told/json").json()
+    assert inspected["Config"]["WorkingDir"] == "/work"
+    assert inspected["HostConfig"]["Annotations"] == {"com.example.a": "b"}
+    host.daemon.docker("rm", "told")
+
+
+def test_a_terminal_has_the_size_that_was_asked_for(host: Host) -> None:
+    """From the first moment on, since API 1.42."""
+    body = {
+        "Image": "busybox",
+        "Tty": True,
+        "Cmd": ["stty", "size"],
+        "HostConfig": {"NetworkMode": "none", "ConsoleSize": [7, 55]},
+    }
+    assert host.daemon.http("POST", "/containers/create?name=sized", body).status == 201
+    assert host.daemon.docker("start", "-a", "sized").text == "7 55"
+    host.daemon.docker("rm", "sized")
+
+
+@pytest.mark.parametrize("name", ["plain", "with-args", "by-type"])
+def test_runtimes_by_name(host: Host, name: str) -> None:
+    """A binary, a binary with arguments, and runc's shim with options."""
+    log = host.cdi / "runtime.log"
+    log.write_text("")
+    assert host.run(*NONE, "--runtime", name, "busybox", "echo", "ran") == ["ran"]
+    calls = log.read_text().splitlines()
+    assert any(" create " in call for call in calls)
+    if name == "with-args":
+        assert all(call.split()[1] == "--debug" for call in calls)
+    ran = host.run(*NONE, "--runtime", "io.containerd.none.v2", "busybox", "true", code=125)
+    assert "containerd-shim-none-v2" in ran[0]
+
+
+def test_limits_of_devices_change_while_a_container_runs(host: Host) -> None:
+    """Since API 1.55; an empty list takes them away."""
+    disk = next(
+        (d for d in sorted(Path("/sys/block").iterdir()) if Path("/dev", d.name).exists()), None
+    )
+    file = "blkio/blkio.throttle.read_bps_device" if IS_V1 else "io.max"
+    if disk is None or (IS_V1 and not Path("/sys/fs/cgroup", file).exists()):
+        pytest.skip("needs a disk, and a kernel that can limit it")
+    number = (disk / "dev").read_text().strip()
+    device = {"Path": f"/dev/{disk.name}", "Rate": 1 << 20}
+    create = {
+        "Image": "busybox", "Cmd": ["sleep", "60"],
+        "HostConfig": {"NetworkMode": "none", "BlkioDeviceReadBps": [device]},
+    }  # fmt: skip
+    assert host.daemon.http("POST", "/containers/create?name=reader", create).status == 201
+    host.daemon.docker("start", "reader")
+
+    def limit() -> str:
+        return host.daemon.docker("exec", "reader", "cat", f"/sys/fs/cgroup/{file}").text
+
+    def update(version: str, devices: list[Any]) -> None:
+        path = f"/v{version}/containers/reader/update"
+        assert host.daemon.http("POST", path, {"BlkioDeviceReadBps": devices}).status == 200
+
+    assert str(1 << 20) in limit()
+    assert limit().startswith(number)
+    update("1.54", [])
+    assert str(1 << 20) in limit()
+    update("1.55", [{**device, "Rate": 2 << 20}])
+    assert str(2 << 20) in limit()
+    update("1.55", [])
+    assert str(2 << 20) not in limit()
+    host.daemon.docker("rm", "-f", "reader")
+
+
+@pytest.mark.parametrize("profile", ["{", "[]", '{"defaultAction": "FOO"}'])
+def test_a_broken_seccomp_profile_makes_no_container(host: Host, profile: str) -> None:
+    """400, before anything is made."""
+    body = {"Image": "busybox", "HostConfig": {"SecurityOpt": [f"seccomp={profile}"]}}
+    before = host.daemon.container_ids()
+    answer = host.daemon.http("POST", "/containers/create", body)
+    assert answer.status == 400
+    assert answer.message.startswith("Decoding seccomp profile failed: ")
+    assert host.daemon.container_ids() == before
+
+
+def test_a_seccomp_profile_of_ones_own_filters(host: Host, tmp_path: Path) -> None:
+    """With the error number that it says."""
+    profile = tmp_path / "profile.json"
+    calls = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [calls]}))
+    lines = host.run(
+        *NONE, "--security-opt", f"seccomp={profile}", "busybox", "sh", "-c", "mkdir /x 2>&1; true"
+    )
+    assert lines == ["mkdir: can't create directory '/x': No space left on device"]
+
+
+def test_clients_of_old_get_what_they_expect(host: Host) -> None:
+    """Shareable IPC, kernel memory, the graph driver: 1.24 to 1.41; not in the newest."""
+    body = {
+        "Image": "busybox",
+        "Cmd": ["true"],
+        "HostConfig": {"NetworkMode": "none", "KernelMemory": 1 << 30, "ConsoleSize": [1, 2]},
+    }
+    created = host.daemon.http("POST", "/v1.24/containers/create?name=old", body)
+    assert created.status == 201, created
+    old = host.daemon.http("GET", "/v1.24/containers/old/json").json()
+    new = host.daemon.http("GET", "/v1.56/containers/old/json").json()
+    assert old["HostConfig"]["IpcMode"] == "shareable"
+    assert old["HostConfig"]["ConsoleSize"] == [0, 0]
+    assert created.json()["Warnings"] != []
+    assert "KernelMemory" not in new["HostConfig"]
+    assert set(old) - set(new) == {"GraphDriver"}
+    assert set(new) - set(old) == {"Storage", "ImageManifestDescriptor"}
+    host.daemon.docker("rm", "old")
+
+
+@pytest.mark.parametrize("version", ["1.43", "1.44"])
+def test_a_mac_address_of_the_containers_is_its_networks(host: Host, version: str) -> None:
+    """What clients below 1.52 say once for the whole container."""
+    address = "02:42:ac:11:00:99"
+    body = {
+        "Image": "busybox",
+        "Cmd": ["cat", "/sys/class/net/eth0/address"],
+        "MacAddress": address,
+    }
+    created = host.daemon.http("POST", f"/v{version}/containers/create?name=addressed", body)
+    assert created.status == 201, created
+    assert len(created.json()["Warnings"]) == (version == "1.44")
+    assert host.daemon.docker("start", "-a", "addressed").text == address
+    config = host.daemon.http("GET", f"/v{version}/containers/addressed/json").json()["Config"]
+    assert config["MacAddress"] == address
+    host.daemon.docker("rm", "addressed")
+
+
+def test_read_only_binds_of_old_clients_end_at_the_next_mount(host: Host, tmp_path: Path) -> None:
+    """Below API 1.44 what is mounted below stays writable; since then it does not."""
+    (tmp_path / "below").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / "below"], check=True)
+    try:
+        for version, expected in (("1.43", "written"), ("1.44", "refused")):
+            body = {
+                "Image": "busybox",
+                "Cmd": ["sh", "-c", "touch /b/below/x 2>/dev/null && echo written || echo refused"],
+                "HostConfig": {"NetworkMode": "none", "Binds": [f"{tmp_path}:/b:ro"]},
+            }
+            path = f"/v{version}/containers/create?name=reader"
+            assert host.daemon.http("POST", path, body).status == 201
+            assert host.daemon.docker("start", "-a", "reader").text == expected
+            host.daemon.docker("rm", "reader")
+    finally:
+        subprocess.run(["umount", tmp_path / "below"], check=True)
+
+
+def test_the_hosts_names_are_the_containers_unless_it_adds_some(host: Host) -> None:
+    """In the host's own network: dockerd writes a file of its own then."""
+    lines = host.run("--network", "host", "busybox", "cat", "/etc/hosts")
+    assert lines == Path("/etc/hosts").read_text().strip().splitlines()
+    lines = host.run("--network", "host", "--add-host", "x:1.2.3.4", "busybox", "cat", "/etc/hosts")
+    assert "1.2.3.4\tx" in lines

@@ -40,8 +40,7 @@ NO_JSON: Final = frozenset(
         *("ContainerUnpause", "ContainerResize", "ContainerDelete", "ExecStart", "ExecResize"),
         *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
         *("ContainerArchiveInfo", "PutContainerArchive", "ImageCreate", "ImageCommit"),
-        *("VolumeDelete", "VolumeUpdate", "ImagePush"),
-        *("ImageGet", "ImageGetAll"),
+        *("ImageGet", "ImageGetAll", "ContainerAttachWebsocket", "ImagePush", "ImageBuild"),
         *("VolumeDelete", "VolumeUpdate"),
     }
 )  # fmt: skip
@@ -218,6 +217,7 @@ def walk_images(stage: Stage, version: str) -> None:
         stage.check("ImageHistory", f"GET /images/{name}/history", version=version)
     stage.check("ImageInspect", "GET /images/busybox/json?manifests=1", version=version)
     stage.check("ImageAttestations", "GET /images/busybox/attestations", version=version)
+    stage.check("BuildPrune", "POST /build/prune", version=version)
 
 
 def walk_containers(stage: Stage, version: str) -> None:
@@ -406,7 +406,7 @@ WALKED: Final = frozenset(
         *("ContainerList", "ContainerInspect", "ContainerTop", "ContainerWait", "ContainerCreate"),
         *("ContainerPrune", "ContainerUpdate", "ContainerChanges", "VolumeCreate", "VolumePrune"),
         *("SystemAuth", "DistributionInspect", "ImageSearch"),
-        *("ImagePrune", "ImageAttestations", "SystemDataUsage"),
+        *("BuildPrune", "ImagePrune", "ImageAttestations", "SystemDataUsage"),
         *("ContainerStats", "ContainerExec", "ExecInspect", "NetworkList", "NetworkInspect"),
     }
 )

@@ -341,3 +341,52 @@ def test_features_that_are_not_there_are_refused(feature: str, tmp_path: Path) -
     given = parse_flags([f"--config-file={tmp_path}/none.json", f"--feature={feature}"])
     with pytest.raises(ConfigError, match=f"feature {feature} is not supported"):
         load(given, {})
+
+
+def test_the_options_of_a_runtime_type(config: Config) -> None:
+    """By their names in Go, for runc's shim."""
+    options = {"BinaryName": "/bin/x", "NoPivotRoot": True, "IoUid": 5}
+    config.write({"runtimes": {"a": {"runtimeType": "io.containerd.runc.v2", "options": options}}})
+    (runtime,) = config.load().containers.runtimes
+    assert runtime.options == {"binary_name": "/bin/x", "no_pivot_root": True, "io_uid": 5}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "text"),
+    [
+        ({"path": "/x", "options": {"Root": "/r"}}, "options cannot be used with a path runtime"),
+        ({"runtimeType": "a.b", "options": {"Root": "/r"}}, "io.containerd.runc.v2 only"),
+        ({"runtimeType": "io.containerd.runc.v2", "options": {"X": 1}}, 'unknown option "X"'),
+        (
+            {"runtimeType": "io.containerd.runc.v2", "options": {"NoPivotRoot": 1}},
+            "cannot unmarshal number",
+        ),
+    ],
+)
+def test_options_that_no_runtime_has(config: Config, runtime: dict[str, Any], text: str) -> None:
+    """They are refused at the start."""
+    config.write({"runtimes": {"a": runtime}})
+    assert text in config.refusal()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "kept"),
+    [
+        ((), ()),
+        (("10.0.0.1",), ("10.0.0.1",)),
+        (("fd00::1", "10.0.0.1"), ("10.0.0.1", "fd00::1")),
+    ],
+)
+def test_what_host_gateway_means(
+    config: Config, addresses: tuple[str, ...], kept: tuple[str, ...]
+) -> None:
+    """One address of each family, IPv4 first."""
+    flags = [f"--host-gateway-ip={address}" for address in addresses]
+    assert config.load(*flags).network.host_gateways == kept
+
+
+def test_one_host_gateway_of_each_family(config: Config) -> None:
+    """dockerd's sentence."""
+    assert config.refusal("--host-gateway-ip=10.0.0.1", "--host-gateway-ip=10.0.0.2").endswith(
+        "only one IPv4 host gateway IP address can be specified"
+    )

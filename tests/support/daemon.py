@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.support.http import Answer, request
+from tests.support.http import LIMIT_S, Answer, request
 from tests.support.leftovers import Bridge, Leftovers
 from tests.support.terminal import Terminal, on_terminal
 
@@ -210,6 +210,7 @@ class Daemon:
             "DOCKER_HOST": self.host,
             "DOCKER_CONFIG": str(self.folder / "config"),
             "DOCKER_CLI_HINTS": "false",
+            "DOCKER_BUILDKIT": "0",
         }
 
     def docker(
@@ -275,10 +276,16 @@ class Daemon:
         return client
 
     def http(
-        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: dict[str, str] | None = None,
+        *,
+        limit_s: float = LIMIT_S,
     ) -> Answer:
         """One request over a connection of its own; see `tests.support.http.request`."""
-        return request(self.socket, method, path, body, headers)
+        return request(self.socket, method, path, body, headers, limit_s=limit_s)
 
     def load_image(self) -> None:
         """Give the daemon busybox:latest."""

@@ -35,25 +35,31 @@ class Answer:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("docker", timeout=LIMIT_S)
+    def __init__(self, path: Path, limit_s: float) -> None:
+        super().__init__("docker", timeout=limit_s)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(LIMIT_S)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
 
 def request(
-    path: Path, method: str, target: str, body: object = None, headers: dict[str, str] | None = None
+    path: Path,
+    method: str,
+    target: str,
+    body: object = None,
+    headers: dict[str, str] | None = None,
+    *,
+    limit_s: float = LIMIT_S,
 ) -> Answer:
     """Send a request, read the whole answer. A `body` that is not bytes is sent as JSON."""
     sent = dict(headers or {})
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
         sent.setdefault("Content-Type", "application/json")
-    connection = _UnixConnection(path)
+    connection = _UnixConnection(path, limit_s)
     try:
         connection.request(method, target, body=body, headers=sent)
         response = connection.getresponse()

@@ -77,15 +77,20 @@ class Leftovers:
         ]
 
     def _processes(self) -> Iterator[int]:
-        """Those that have our folder in their arguments, and those that run in our containers."""
+        """Those that have our folder in their arguments, and those that run in our containers.
+
+        That is where their root lies: another daemon's container that is being made still has all
+        mounts of the host, ours among them.
+        """
         namespace = os.readlink("/proc/self/ns/mnt")
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal() or int(entry.name) == os.getpid():
                 continue
             with suppress(OSError):
                 is_ours = os.fsencode(f"{self._folder}/") in (entry / "cmdline").read_bytes()
-                is_inside = os.readlink(entry / "ns" / "mnt") != namespace and (
-                    f"{self._folder}/" in (entry / "mountinfo").read_text()
+                is_inside = os.readlink(entry / "ns" / "mnt") != namespace and any(
+                    line.split()[4] == "/" and f"{self._folder}/" in line
+                    for line in (entry / "mountinfo").read_text().splitlines()
                 )
                 if is_ours or is_inside:
                     yield int(entry.name)

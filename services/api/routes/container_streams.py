@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 
 from quart import Blueprint
 
@@ -13,9 +14,10 @@ from services.api.request import EngineRequest, current_request
 from services.api.responses import EngineResponse, HijackResponse, StreamResponse
 from services.api.types.times import unix_ns
 from services.api.version import ApiVersion
+from services.api.websocket import WebsocketStream, accept_headers
 from services.api.wire import encode
 from services.containers import Attached, Container, Containers, ExitWaiter
-from services.containers.attach import AttachEnd, serve_attach
+from services.containers.attach import AttachEnd, ByteStream, serve_attach
 from services.containers.logs import Extent, LogQuery
 from services.containers.stdio import Stream
 from services.containers.stdio.detach import parse_detach_keys
@@ -23,6 +25,42 @@ from services.errors import InvalidParameter
 
 MULTIPLEXED_SINCE = ApiVersion(1, 42)
 """From this version on the content type tells framed output from raw."""
+
+BINARY_SINCE = ApiVersion(1, 28)
+"""Before, a websocket's messages were text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AttachWish:
+    """What a client that attaches asks for."""
+
+    keys: bytes
+    stdin: bool
+    stdout: bool
+    stderr: bool
+    logs: bool
+    stream: bool
+    framed: bool = True  # output of a container without a tty says which stream it is of
+
+    @classmethod
+    def of(cls, query: Query) -> _AttachWish:
+        """Raises InvalidParameter: detach keys that are none."""
+        return cls(
+            keys=parse_detach_keys(query.text("detachKeys")),
+            **{
+                name: query.boolean(name)
+                for name in ("stdin", "stdout", "stderr", "logs", "stream")
+            },
+        )
+
+    def past(self, container: Container, upto: Extent) -> LogQuery:
+        """The part of the log that comes before what is streamed."""
+        wanted = ((Stream.STDOUT, self.stdout), (Stream.STDERR, self.stderr))
+        return LogQuery(
+            streams=frozenset(stream for stream, is_wanted in wanted if is_wanted),
+            multiplexed=self.framed and not container.definition.config.tty,
+            upto=upto,
+        )
 
 
 class ContainerStreamRoutes:
@@ -37,6 +75,7 @@ class ContainerStreamRoutes:
         one = "/containers/<path:ref>"  # a slash only makes a name that nobody has
         for rule, view, method in (
             (f"{one}/attach", self.attach, "POST"),
+            (f"{one}/attach/ws", self.attach_websocket, "GET"),
             (f"{one}/logs", self.logs, "GET"),
             (f"{one}/wait", self.wait, "POST"),
         ):
@@ -46,41 +85,70 @@ class ContainerStreamRoutes:
     async def attach(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/attach (ContainerAttach)."""
         request = current_request()
-        query = request.query
         container = self._containers.find(ref)
-        keys = parse_detach_keys(query.text("detachKeys"))
-        stdin = query.boolean("stdin")
-        session = self._containers.attach(
-            container,
-            stdin=stdin,
-            stdout=query.boolean("stdout"),
-            stderr=query.boolean("stderr"),
-        )
+        wanted = _AttachWish.of(request.query)
 
         async def serve(attached: Attached, peer: HijackedStream) -> None:
-            await self._containers.tell(container, "attach")
-            async with AsyncExitStack() as stack:
-                replay = None
-                if query.boolean("logs") and attached.logged is not None:
-                    reader = self._containers.log_reader(container)
-                    past = _replay_query(container, query, attached.logged)
-                    replay = await stack.enter_async_context(reader.read(past))
-                if not query.boolean("stream"):
-                    async for block in replay or _nothing():
-                        await peer.send_all(block)
-                    return
-                end = await serve_attach(
-                    attached.streams,
-                    peer,
-                    multiplexed=not container.definition.config.tty,
-                    detach_keys=keys,
-                    stdin=stdin,
-                    replay=replay,
-                )
-            if end is AttachEnd.DETACHED:
-                await self._containers.tell(container, "detach")
+            await self._serve(container, wanted, attached, peer)
 
-        return HijackResponse(serve, session=session, content_type=output_type(request, container))
+        return HijackResponse(
+            serve,
+            session=self._session(container, wanted),
+            content_type=output_type(request, container),
+        )
+
+    async def attach_websocket(self, ref: str) -> EngineResponse:
+        """GET /containers/{id}/attach/ws (ContainerAttachWebsocket): raw output, without frames."""
+        request = current_request()
+        container = self._containers.find(ref)
+        wanted = replace(_AttachWish.of(request.query), framed=False)
+        accept = accept_headers(dict(request.headers))
+        as_text = request.api_version < BINARY_SINCE
+
+        async def serve(attached: Attached, peer: HijackedStream) -> None:
+            stream = WebsocketStream(peer, as_text=as_text)
+            await self._serve(container, wanted, attached, stream)
+
+        return HijackResponse(
+            serve,
+            session=self._session(container, wanted),
+            headers=accept,
+            protocol="websocket",
+        )
+
+    def _session(
+        self, container: Container, wanted: _AttachWish
+    ) -> AbstractAsyncContextManager[Attached]:
+        return self._containers.attach(
+            container, stdin=wanted.stdin, stdout=wanted.stdout, stderr=wanted.stderr
+        )
+
+    async def _serve(
+        self, container: Container, wanted: _AttachWish, attached: Attached, peer: ByteStream
+    ) -> None:
+        """A session that is open, to its end."""
+        await self._containers.tell(container, "attach")
+        async with AsyncExitStack() as stack:
+            replay = None
+            if wanted.logs and attached.logged is not None:
+                reader = self._containers.log_reader(container)
+                past = wanted.past(container, attached.logged)
+                replay = await stack.enter_async_context(reader.read(past))
+            if not wanted.stream:
+                async for block in replay or _nothing():
+                    await peer.send_all(block)
+                return
+            end = await serve_attach(
+                attached.streams,
+                peer,
+                multiplexed=not container.definition.config.tty,
+                framed=wanted.framed,
+                detach_keys=wanted.keys,
+                stdin=wanted.stdin,
+                replay=replay,
+            )
+        if end is AttachEnd.DETACHED:
+            await self._containers.tell(container, "detach")
 
     async def logs(self, ref: str) -> EngineResponse:
         """GET /containers/{id}/logs (ContainerLogs)."""
@@ -160,12 +228,6 @@ def check_streams(query: Query) -> frozenset[Stream]:
     if streams := _streams(query):
         return streams
     raise InvalidParameter("Bad parameters: you must choose at least one stream")
-
-
-def _replay_query(container: Container, query: Query, upto: Extent) -> LogQuery:
-    return LogQuery(
-        streams=_streams(query), multiplexed=not container.definition.config.tty, upto=upto
-    )
 
 
 def _streams(query: Query) -> frozenset[Stream]:

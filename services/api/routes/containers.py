@@ -13,12 +13,14 @@ from quart import Blueprint
 
 from services.api.asgi import Scope
 from services.api.container_list import ContainerList
+from services.api.create_versions import Draft, adapted
 from services.api.fast import FastRoutes
 from services.api.prune_filters import prune_filters
 from services.api.query import Query, parse_query
 from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse
 from services.api.types.containers import CreateBody, inspect_to_wire
+from services.api.update_versions import adapted_update
 from services.api.version import ApiVersion
 from services.api.wire import encode, read_json
 from services.containers import (
@@ -30,9 +32,12 @@ from services.containers import (
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.sizes import Size
 from services.errors import Conflict, EngineError, InvalidParameter, NotFound
+from services.system import HostFacts
 
 NO_CONTENT = 204
 CREATED = 201
+PLATFORM_SINCE = ApiVersion(1, 41)
+SIGNAL_SINCE = ApiVersion(1, 42)
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+\Z")
 
 
@@ -40,11 +45,17 @@ class ContainerRoutes:
     """The operations whose answer is one value."""
 
     def __init__(
-        self, containers: Containers, listing: ContainerList, *, has_apparmor: bool = False
+        self,
+        containers: Containers,
+        listing: ContainerList,
+        *,
+        facts: HostFacts,
+        default_network: str = "bridge",
     ) -> None:
         self._containers = containers
         self._listing = listing
-        self._has_apparmor = has_apparmor
+        self._facts = facts
+        self._default_network = default_network
 
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
@@ -104,20 +115,32 @@ class ContainerRoutes:
     async def create(self) -> EngineResponse:
         """POST /containers/create (ContainerCreate)."""
         query = current_request().query
+        version = current_request().api_version
         body = await read_json(CreateBody)
         if body is None or _config_of(body) == ContainerConfig():
             raise InvalidParameter("config cannot be empty in order to create a container")
+        draft = adapted(self._draft(body), version)
         created = await self._containers.create(
             CreateRequest(
                 name=query.text("name"),
-                platform=query.text("platform"),
-                config=_config_of(body),
-                host_config=body.host_config,
-                networking=body.networking_config,
+                platform=query.text("platform") if version >= PLATFORM_SINCE else "",
+                config=_config_of(draft.body),
+                host_config=draft.body.host_config,
+                networking=draft.body.networking_config,
+                read_only_below=draft.read_only_below,
             )
         )
-        answer = {"Id": created.container.id, "Warnings": created.warnings}
+        warnings = [*created.warnings, *draft.warnings]
+        answer = {"Id": created.container.id, "Warnings": warnings}
         return _json(encode(answer), CREATED)
+
+    def _draft(self, body: CreateBody) -> Draft:
+        mode = body.host_config.network_mode
+        return Draft(
+            body=body,
+            mode=self._default_network if mode in ("", "default") else mode,
+            cgroup_v1=self._facts.cgroup.version == "1",
+        )
 
     async def prune(self) -> EngineResponse:
         """POST /containers/prune (ContainerPrune)."""
@@ -141,10 +164,12 @@ class ContainerRoutes:
         wire = inspect_to_wire(
             container,
             places=self._containers.places(container),
-            execs=[exec_.id for exec_ in self._containers.execs.of(container)],
+            execs=[exec_.id for exec_ in self._containers.execs.of(container)]
+            if container.state.has_task
+            else [],
             links=self._containers.links.shown(container),
             size=size,
-            has_apparmor=self._has_apparmor,
+            has_apparmor=self._facts.apparmor,
             version=version,
         )
         return encode(wire)
@@ -167,16 +192,14 @@ class ContainerRoutes:
         """POST /containers/{id}/stop (ContainerStop)."""
         query = current_request().query
         container = self._containers.find(ref)
-        await self._containers.stop(container, signal=query.text("signal"), grace_s=_grace_s(query))
+        await self._containers.stop(container, signal=_signal(query), grace_s=_grace_s(query))
         return _empty()
 
     async def restart(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/restart (ContainerRestart)."""
         query = current_request().query
         container = self._containers.find(ref)
-        await self._containers.restart(
-            container, signal=query.text("signal"), grace_s=_grace_s(query)
-        )
+        await self._containers.restart(container, signal=_signal(query), grace_s=_grace_s(query))
         return _empty()
 
     async def kill(self, ref: str) -> EngineResponse:
@@ -207,6 +230,7 @@ class ContainerRoutes:
     async def update(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/update (ContainerUpdate)."""
         wanted = await read_json(HostConfig) or HostConfig()
+        wanted = adapted_update(wanted, current_request().api_version)
         warnings = await self._containers.update(self._containers.find(ref), wanted)
         return _json(encode({"Warnings": warnings or None}))
 
@@ -244,6 +268,11 @@ def terminal_size(query: Query) -> tuple[int, int]:
             raise InvalidParameter(f'invalid resize {what} "{text}": value out of range')
         sizes.append(int(text))
     return sizes[0], sizes[1]
+
+
+def _signal(query: Query) -> str:
+    """Of a stop or a restart; older clients have no say in it."""
+    return query.text("signal") if current_request().api_version >= SIGNAL_SINCE else ""
 
 
 def _grace_s(query: Query) -> float | None:

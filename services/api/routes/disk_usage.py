@@ -6,24 +6,26 @@ fields which clients get.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 from quart import Blueprint
 
 from services.api.container_list import ContainerList
-from services.api.ports import ImageLister
 from services.api.query import Query
 from services.api.request import current_request
 from services.api.responses import EngineResponse
 from services.api.types.images import summary_to_wire
+from services.api.types.times import rfc3339_nano
 from services.api.types.volumes import VolumeUsage, volume_to_wire
 from services.api.version import ApiVersion
 from services.api.wire import encode
 from services.containers import Containers
 from services.errors import InvalidParameter, NotFound
+from services.images import Image, ImageId
 from services.images.ports import ImageUsers
+from services.images.steps import BuildStep
 from services.images.usage import LayerSizes, measure_images
 from services.volumes import Volume, VolumeFilters, Volumes
 
@@ -38,23 +40,35 @@ _TRUTHS: Final = {
 Wire = dict[str, Any]
 
 
+class AllImages(Protocol):
+    """What is asked of the images service."""
+
+    async def list(self) -> Sequence[Image]:
+        """Those that users see."""
+
+    async def everything(self) -> Sequence[Image]:
+        """Steps of builds too."""
+
+
 class DiskUsageRoutes:
     """SystemDataUsage."""
 
     def __init__(
         self,
         *,
-        images: ImageLister,
+        images: AllImages,
         layers: LayerSizes,
         in_use: ImageUsers,
         containers: Containers,
         listing: ContainerList,
+        steps: Callable[[], Awaitable[Sequence[BuildStep]]],
         volumes: Volumes,
         volume_uses: Callable[[], Mapping[str, Collection[str]]],
     ) -> None:
         self._images, self._layers, self._in_use = images, layers, in_use
         self._containers, self._listing = containers, listing
         self._volumes, self._volume_uses = volumes, volume_uses
+        self._steps = steps
 
     def blueprint(self) -> Blueprint:
         """The route, without version prefix."""
@@ -73,7 +87,7 @@ class DiskUsageRoutes:
             ("image", "Image", "Images", self._image_usage),
             ("container", "Container", "Containers", self._container_usage),
             ("volume", "Volume", "Volumes", self._volume_usage),
-            ("build-cache", "BuildCache", "BuildCache", _build_cache_usage),
+            ("build-cache", "BuildCache", "BuildCache", self._build_cache_usage),
         )
         for kind, name, legacy_name, measure in parts:
             if kind not in kinds:
@@ -123,6 +137,18 @@ class DiskUsageRoutes:
             items.append(volume_to_wire(volume, self._volumes.place(volume.name), usage))
         return _usage(active, len(items), reclaimable, total), items
 
+    async def _build_cache_usage(self, _version: ApiVersion) -> tuple[Wire, Any]:
+        """Steps of builds; each with the layers that no image and no other step has."""
+        steps = await self._steps()
+        images = {image.id: image for image in await self._images.everything()}
+        shown = [image for image in images.values() if not image.is_hidden]
+        visible = await measure_images(shown, [True] * len(shown), self._layers)
+        everything = list(images.values())
+        together = await measure_images(everything, [False] * len(everything), self._layers)
+        items = [_step_to_wire(step, images.get(ImageId(step.digest))) for step in steps]
+        kept = together.total_bytes - visible.total_bytes
+        return _usage(0, len(items), kept, kept), items
+
     async def _volume_bytes(self, volume: Volume) -> int:
         try:
             return await self._volumes.size_bytes(volume)
@@ -130,9 +156,20 @@ class DiskUsageRoutes:
             return 0
 
 
-async def _build_cache_usage(_version: ApiVersion) -> tuple[Wire, Any]:
-    """There is no build cache besides images."""
-    return _usage(0, 0, 0, 0), []
+def _step_to_wire(step: BuildStep, image: Image | None) -> Wire:
+    """Schema BuildCache."""
+    is_named = image is not None and not image.is_hidden
+    return {
+        "ID": step.key[:25],
+        "Type": "regular",
+        "Description": step.description,
+        "InUse": is_named,
+        "Shared": is_named,
+        "Size": 0 if image is None else image.unpacked_bytes,
+        "CreatedAt": rfc3339_nano(step.created_at_ns),
+        "LastUsedAt": rfc3339_nano(step.used_at_ns),
+        "UsageCount": 1,
+    }
 
 
 def _usage(active: int, total: int, reclaimable_bytes: int, total_bytes: int) -> Wire:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.api.types.container_versions import INSPECT_ROWS, SUMMARY_ROWS, adapt_answer
 from services.api.types.times import human_duration, rfc3339_nano
 from services.api.version import CURRENT, ApiVersion
 from services.containers import Container, Health, MountPoint, State
@@ -22,12 +23,10 @@ from services.containers.config import (
 from services.containers.sizes import Size
 from services.containers.spec.security import parse_security_options
 
-ONE_NETWORK_BELOW: Final = ApiVersion(1, 52)
-MANIFEST_SINCE: Final = ApiVersion(1, 48)
-SUMMARY_SINCE: Final = (
-    ("ImageManifestDescriptor", MANIFEST_SINCE),
-    ("Health", ApiVersion(1, 52)),
-)
+_OMITTED_IF_EMPTY: Final = (
+    "Annotations", "Mounts", "StorageOpt", "Sysctls", "Tmpfs",
+)  # fmt: skip
+_OLD_MEMBERS: Final = ("KernelMemory", "KernelMemoryTCP")  # those who know them get them by a row
 
 
 _HEALTH_TEXTS: Final = MappingProxyType(
@@ -41,10 +40,11 @@ _HEALTH_TEXTS: Final = MappingProxyType(
 
 
 class CreateBody(ContainerConfig, frozen=True, kw_only=True):
-    """The body of POST /containers/create: a ContainerConfig with two more members."""
+    """The body of POST /containers/create: a ContainerConfig with some more members."""
 
     host_config: HostConfig = HostConfig()
     networking_config: NetworkingConfig = NetworkingConfig()
+    mac_address: str = ""  # of the one network, for clients below 1.52
 
 
 def status_text(container: Container, now_ns: int) -> str:
@@ -99,7 +99,10 @@ def summary_to_wire(
         "Labels": definition.config.labels,
         "State": container.state.value,
         "Status": status,
-        "HostConfig": {"NetworkMode": definition.host_config.network_mode},
+        "HostConfig": {
+            "NetworkMode": definition.host_config.network_mode,
+            **_annotations(definition.host_config),
+        },
         "Health": {
             "Status": health_status(container),
             "FailingStreak": container.health.failing_streak if container.health else 0,
@@ -107,10 +110,12 @@ def summary_to_wire(
         "NetworkSettings": {"Networks": endpoints(container)},
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
     }
-    for member, since in SUMMARY_SINCE:
-        if version < since:
-            del wire[member]
-    return wire
+    return adapt_answer(SUMMARY_ROWS, wire, container, version)
+
+
+def _annotations(host: HostConfig) -> dict[str, Any]:
+    annotations = {} if host.annotations is msgspec.UNSET else host.annotations
+    return {"Annotations": annotations} if annotations else {}
 
 
 def _command_line(path: str, args: list[str]) -> str:
@@ -135,8 +140,8 @@ def inspect_to_wire(
     `links` are "/child:/parent/alias".
     """
     definition, status = container.definition, container.status
-    descriptor = _descriptor(container) if version >= MANIFEST_SINCE else None
-    return {
+    descriptor = _descriptor(container)
+    wire = {
         "Id": container.id,
         "Created": rfc3339_nano(definition.created_at_ns),
         "Path": definition.path,
@@ -154,13 +159,13 @@ def inspect_to_wire(
         "AppArmorProfile": _apparmor_profile(container, has_apparmor),
         "ExecIDs": execs or None,
         "HostConfig": {**host_config_to_wire(container), "Links": list(links) or None},
-        "GraphDriver": {"Name": definition.snapshotter, "Data": {}},
         "Storage": {"RootFS": {"Snapshot": {"Name": definition.snapshotter}}},
         **({"SizeRw": size.written_bytes, "SizeRootFs": size.total_bytes} if size else {}),
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
-        "Config": definition.config,
-        "NetworkSettings": _network_settings(container, version),
+        "Config": msgspec.to_builtins(definition.config),
+        "NetworkSettings": _network_settings(container),
     }
+    return adapt_answer(INSPECT_ROWS, wire, container, version)
 
 
 def _apparmor_profile(container: Container, has_apparmor: bool) -> str:
@@ -175,12 +180,17 @@ def _apparmor_profile(container: Container, has_apparmor: bool) -> str:
 
 
 def host_config_to_wire(container: Container) -> dict[str, Any]:
-    """Schema HostConfig, with the log driver that the container got."""
+    """Schema HostConfig, with the log driver that the container got.
+
+    Where nothing was said there is null, {} or no member at all, as Go's types in dockerd have it.
+    """
     definition = container.definition
     wire: dict[str, Any] = msgspec.to_builtins(definition.host_config)
     wire["LogConfig"] = {"Type": definition.log_driver, "Config": definition.log_options}
-    if wire["MemorySwappiness"] is None:  # the schema has no null for "as the host does"
-        del wire["MemorySwappiness"]
+    wire["PortBindings"] = wire["PortBindings"] or {}
+    for member in (*_OLD_MEMBERS, *_OMITTED_IF_EMPTY):
+        if member in _OLD_MEMBERS or not wire.get(member):
+            wire.pop(member, None)
     return wire
 
 
@@ -255,7 +265,7 @@ def _descriptor(container: Container) -> dict[str, Any] | None:
     return wire
 
 
-def _network_settings(container: Container, version: ApiVersion) -> dict[str, Any]:
+def _network_settings(container: Container) -> dict[str, Any]:
     """Schema NetworkSettings."""
     present = container.status.networks.get(container.definition.host_config.network_mode)
     wire: dict[str, Any] = {
@@ -267,26 +277,4 @@ def _network_settings(container: Container, version: ApiVersion) -> dict[str, An
             for name, settings in endpoints(container).items()
         },
     }
-    if version < ONE_NETWORK_BELOW:
-        wire |= _default_network(container.status.networks.get("bridge") or EndpointSettings())
     return wire
-
-
-def _default_network(bridge: EndpointSettings) -> dict[str, Any]:
-    """The default bridge's endpoint once more: scripts read `.NetworkSettings.IPAddress`."""
-    return {
-        "Bridge": "",
-        "HairpinMode": False,
-        "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0,
-        "SecondaryIPAddresses": None,
-        "SecondaryIPv6Addresses": None,
-        "EndpointID": bridge.endpoint_id,
-        "Gateway": bridge.gateway,
-        "GlobalIPv6Address": bridge.global_ipv6_address,
-        "GlobalIPv6PrefixLen": bridge.global_ipv6_prefix_len,
-        "IPAddress": bridge.ip_address,
-        "IPPrefixLen": bridge.ip_prefix_len,
-        "IPv6Gateway": bridge.ipv6_gateway,
-        "MacAddress": bridge.mac_address,
-    }

@@ -29,6 +29,7 @@ EXPECTED_COMMITS_BELOW: Final = ApiVersion(1, 49)
 DEVICES_SINCE: Final = ApiVersion(1, 50)
 BRIDGE_NF_BELOW: Final = ApiVersion(1, 50)
 KERNEL_MEMORY_BELOW: Final = ApiVersion(1, 42)
+KERNEL_MEMORY_TCP_BELOW: Final = ApiVersion(1, 52)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,8 +199,10 @@ def _limits_to_wire(host: HostFacts, version: ApiVersion) -> dict[str, Any]:
         "OomKillDisable": cgroup.oom_kill_disable,
         "IPv4Forwarding": host.ipv4_forwarding,
     }
-    if cgroup.version == "1" and version < KERNEL_MEMORY_BELOW:
-        wire |= {"KernelMemory": False, "KernelMemoryTCP": cgroup.kernel_memory_tcp}
+    if cgroup.kernel_memory and version < KERNEL_MEMORY_BELOW:
+        wire["KernelMemory"] = True
+    if cgroup.kernel_memory_tcp and version < KERNEL_MEMORY_TCP_BELOW:
+        wire["KernelMemoryTCP"] = True
     return wire
 
 

@@ -165,6 +165,18 @@ class Archives:
                     await self._run(extract)
         await self._tell(container, "extract-to-dir")
 
+    @asynccontextmanager
+    async def reading(self, container: Container) -> AsyncIterator[Root]:
+        """Its files, for reading in threads within the block."""
+        async with self._readable(container) as root:
+            yield root
+
+    @asynccontextmanager
+    async def writing(self, container: Container) -> AsyncIterator[Root]:
+        """Its files, to be changed in threads within the block; it does not start meanwhile."""
+        async with self._writable(container) as root:
+            yield root
+
     async def changes(self, container: Container) -> list[Change]:
         """What differs from the image, parents first, otherwise by name."""
         found: list[Change] = []

@@ -41,6 +41,7 @@ class Rules:
 
     keeps_directories: bool = False  # a directory and something else never replace each other
     owner: tuple[int, int] | None = None
+    mode: int | None = None  # permissions of all that is no link, in place of the archive's
 
 
 def unpack(root: Root, path: str, read: Callable[[int], bytes], rules: Rules) -> None:
@@ -194,7 +195,7 @@ class _Unpacker:
             for name, value in entry.xattrs.items():
                 if name.startswith(_XATTRS):
                     _set_xattr(itself, name, value)
-            os.chmod(itself, entry.mode)
+            os.chmod(itself, entry.mode if self.rules.mode is None else self.rules.mode)
             if entry.type is EntryType.DIRECTORY:
                 self._directories[where] = entry.mtime_ns
             else:

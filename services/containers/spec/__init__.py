@@ -14,7 +14,7 @@ from services.containers.spec.bind_sources import (
 )
 from services.containers.spec.binds import is_valid_mode, parse_bind, parse_mount, parse_mounts
 from services.containers.spec.build import build_spec, cgroups_path
-from services.containers.spec.devices import read_host_devices
+from services.containers.spec.devices import read_block_numbers, read_host_devices
 from services.containers.spec.process import build_exec_process
 from services.containers.spec.resources import container_resources
 from services.containers.spec.signals import parse_signal
@@ -63,6 +63,7 @@ __all__ = [
     "parse_signal",
     "read_account_files",
     "read_account_files_in",
+    "read_block_numbers",
     "read_host_devices",
     "read_mountinfo",
     "resolve_user",

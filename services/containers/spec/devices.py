@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -90,8 +90,17 @@ def read_host_devices(host: HostConfig) -> HostDevices:
     return HostDevices(
         mapped=tuple(node for mapping in mappings for node in _mapped(mapping)),
         all=tuple(_walk(Path("/dev"))) if host.privileged else (),
-        block_numbers=MappingProxyType({path: _numbers(path) for path in _block_paths(host)}),
+        block_numbers=read_block_numbers(host),
     )
+
+
+def read_block_numbers(host: HostConfig) -> Mapping[str, tuple[int, int]]:
+    """Major and minor of each device that a limit of `host` names. Blocks.
+
+    Raises:
+        InvalidParameter: a path that is missing.
+    """
+    return MappingProxyType({path: _numbers(path) for path in _block_paths(host)})
 
 
 def _mapped(mapping: DeviceMapping) -> list[DeviceNode]:
@@ -102,12 +111,13 @@ def _mapped(mapping: DeviceMapping) -> list[DeviceNode]:
     host, inside = mapping.path_on_host, mapping.path_in_container or mapping.path_on_host
     access = mapping.cgroup_permissions or "rwm"
     resolved = Path(os.path.realpath(host)) if Path(host).is_symlink() else Path(host)
-    if resolved.is_dir():
+    if host and resolved.is_dir():
         nodes = list(_walk(resolved, into=inside, access=access))
     else:
         nodes = [node] if (node := _node(resolved, inside, access)) else []
     if not nodes:
-        reason = "not a device node" if resolved.exists() else "no such file or directory"
+        is_there = bool(host) and resolved.exists()
+        reason = "not a device node" if is_there else "no such file or directory"
         raise InvalidParameter(
             f'error gathering device information while adding custom device "{host}": {reason}'
         )

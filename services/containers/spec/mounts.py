@@ -90,7 +90,7 @@ def merge_tmpfs_options(options: Sequence[str]) -> list[str]:
         family = _FLAG_FAMILY.get(option)
         if family is None and not (separator and name in _TMPFS_DATA):
             shown = " ".join(json.dumps(part) for part in option.split("=", 1))
-            raise InvalidParameter(f"Invalid tmpfs option [{shown}]")
+            raise InvalidParameter(f"invalid tmpfs option [{shown}]")
         kept.setdefault(family or f"{name}=", option)
     return list(reversed(kept.values()))
 

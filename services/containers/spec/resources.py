@@ -47,6 +47,10 @@ def _memory(host: HostConfig) -> Json:
         section["swappiness"] = host.memory_swappiness
     if host.oom_kill_disable is not None:
         section["disableOOMKiller"] = host.oom_kill_disable
+    if host.kernel_memory:
+        section["kernel"] = host.kernel_memory
+    if host.kernel_memory_tcp:
+        section["kernelTCP"] = host.kernel_memory_tcp
     return section
 
 

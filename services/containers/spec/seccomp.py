@@ -26,6 +26,23 @@ _NATIVE: Final = {
 }  # fmt: skip
 
 
+# What runc knows; it would refuse the rest at the start. Source: runc, libcontainer/seccomp.
+_ACTIONS: Final = frozenset(
+    f"SCMP_ACT_{name}"
+    for name in ("KILL", "ERRNO", "TRAP", "ALLOW", "TRACE", "LOG", "NOTIFY", "KILL_THREAD",
+                 "KILL_PROCESS")
+)  # fmt: skip
+_OPERATORS: Final = frozenset(
+    f"SCMP_CMP_{name}" for name in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
+)
+_ARCHITECTURE_NAMES: Final = frozenset(
+    f"SCMP_ARCH_{name}"
+    for name in ("X86", "X86_64", "X32", "ARM", "AARCH64", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL",
+                 "MIPSEL64", "MIPSEL64N32", "PPC", "PPC64", "PPC64LE", "RISCV64", "S390", "S390X",
+                 "LOONGARCH64")
+)  # fmt: skip
+
+
 class _Arg(msgspec.Struct, frozen=True, rename="camel"):
     index: Annotated[int, msgspec.Meta(ge=0, le=5)] = 0
     value: Any = 0  # up to 2**64 - 1: checked in `_argument`
@@ -154,10 +171,27 @@ def parse_profile(text: str) -> _Profile:
             "both 'architectures' and 'archMap' are specified in the seccomp profile, "
             "use either 'architectures' or 'archMap'"
         )
-    for call in profile.syscalls or ():
-        if call is not None:
-            _rule(call)
+    rules = [_rule(call) for call in profile.syscalls or () if call is not None]
+    if profile.default_action or rules:
+        _check_name(profile.default_action, _ACTIONS, "action")
+    for name in profile.architectures or ():
+        _check_name(name, _ARCHITECTURE_NAMES, "arch")
+    for rule in rules:
+        _check_rule(rule)
     return profile
+
+
+def _check_rule(rule: Rule) -> None:
+    _check_name(rule.action, _ACTIONS, "action")
+    for argument in rule.args:
+        _check_name(argument.op, _OPERATORS, "operator")
+
+
+def _check_name(name: str, known: Collection[str], what: str) -> None:
+    if name not in known:
+        raise InvalidParameter(
+            f"Decoding seccomp profile failed: string {name} is not a valid {what} for seccomp"
+        )
 
 
 def _architectures(profile: _Profile, native: str) -> list[str]:

@@ -86,6 +86,8 @@ def _find_additional(wanted: str, group: bytes) -> int:
     for entry in _groups(group):
         if wanted in (entry.name, str(entry.gid)):
             return entry.gid
+    if _number(wanted) is None:  # with a capital, as its library has it
+        raise InvalidParameter(f"Unable to find group {wanted}: no matching entries in group file")
     return _number_or_refuse(wanted, f"group {wanted}", "group")
 
 

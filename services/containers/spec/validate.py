@@ -14,6 +14,7 @@ import msgspec
 
 from services.containers.cdi import check_requests
 from services.containers.config import ContainerConfig, HostConfig, RestartPolicy
+from services.containers.runtimes import is_shim_name
 from services.containers.spec import modes
 from services.containers.spec.binds import parse_mounts
 from services.containers.spec.capabilities import normalize_capabilities
@@ -197,7 +198,8 @@ def _check_platform(host: HostConfig, facts: HostFacts, defaults: SpecDefaults) 
         if not holds:
             raise InvalidParameter(text)
     _check_cgroup_parent(host.cgroup_parent, defaults)
-    if host.runtime and host.runtime not in defaults.runtimes:
+    known = host.runtime in defaults.runtimes or is_shim_name(host.runtime)
+    if host.runtime and not known:
         raise InvalidParameter(f"unknown or invalid runtime name: {host.runtime}")
     _check_tmpfs(host)
     _check_security(host, facts)
@@ -205,6 +207,7 @@ def _check_platform(host: HostConfig, facts: HostFacts, defaults: SpecDefaults) 
     for rule in host.device_cgroup_rules or ():
         parse_device_rule(rule)
     check_sysctls(host)
+    _check_storage(host)
     check_requests(host.device_requests or (), has_cdi=defaults.cdi)
     return _warnings(host, facts, defaults)
 
@@ -217,6 +220,17 @@ def _check_cgroup_parent(parent: str, defaults: SpecDefaults) -> None:
     if len(parent) <= len(".slice") or not parent.endswith(".slice"):
         raise InvalidParameter(
             'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'
+        )
+
+
+def _check_storage(host: HostConfig) -> None:
+    """A size of one container's own layer: the snapshotter has no quotas, as overlay2 on ext4."""
+    options = {} if host.storage_opt is msgspec.UNSET else host.storage_opt or {}
+    for name in options:
+        if name.lower() != "size":
+            raise InvalidParameter(f"unknown option {name}")
+        raise InvalidParameter(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
         )
 
 

@@ -31,8 +31,8 @@ def check_config(config: ContainerConfig) -> None:
 
 
 def normalized_working_dir(working_dir: str) -> str:
-    """As dockerd keeps it: cleaned, without a slash at the end; "" stays empty."""
-    return clean_path(working_dir) if working_dir else ""
+    """As dockerd keeps it: cleaned, without a slash at the end. One that is no path is left."""
+    return clean_path(working_dir) if working_dir.startswith("/") else working_dir
 
 
 def _check_health(health: HealthConfig) -> None:

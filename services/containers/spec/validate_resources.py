@@ -5,6 +5,7 @@ Source: moby, daemon/daemon_unix.go, verifyPlatformContainerResources; the texts
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +15,8 @@ from services.containers.config import HostConfig
 from services.errors import InvalidParameter
 from services.system import CgroupFacts, HostFacts
 
+MAX_CPUS: Final = 8192
+_NUMBER: Final = re.compile(r"[0-9]+")
 MIN_MEMORY_BYTES: Final = 6 * 1024 * 1024
 _NANO: Final = 1_000_000_000
 _LACKS: Final = "Your kernel does not support"
@@ -40,7 +43,7 @@ def check_resources(
         host, more = step(host, facts.cgroup)
         warnings += more
     _check_swap(host, update=update)
-    later: tuple[Step, ...] = (_swappiness, _reservation, _oom_and_pids)
+    later: tuple[Step, ...] = (_swappiness, _reservation, _kernel_memory, _oom_and_pids)
     for step in later:
         host, more = step(host, facts.cgroup)
         warnings += more
@@ -108,6 +111,20 @@ def _reservation(host: HostConfig, cgroup: CgroupFacts) -> tuple[HostConfig, lis
         "Minimum memory limit can not be less than memory reservation limit, see usage",
     )
     return host, []
+
+
+def _kernel_memory(host: HostConfig, cgroup: CgroupFacts) -> tuple[HostConfig, list[str]]:
+    """What old clients may still send. Source: moby 20.10, daemon/daemon_unix.go."""
+    if host.kernel_memory <= 0:
+        return host, []
+    if not cgroup.kernel_memory:
+        return msgspec.structs.replace(host, kernel_memory=0), [
+            f"{_LACKS} kernel memory limit capabilities {_UNMOUNTED} Limitation discarded."
+        ]
+    _refuse(host.kernel_memory < MIN_MEMORY_BYTES, "Minimum kernel memory limit allowed is 6MB")
+    return host, [
+        "Specifying a kernel memory limit is deprecated and will be removed in a future release."
+    ]
 
 
 def _oom_and_pids(host: HostConfig, cgroup: CgroupFacts) -> tuple[HostConfig, list[str]]:
@@ -187,24 +204,28 @@ def _cpuset(host: HostConfig, cgroup: CgroupFacts) -> tuple[HostConfig, list[str
         try:
             missing = parse_cpu_list(wanted) - parse_cpu_list(available)
         except ValueError as error:
-            raise InvalidParameter(
-                f"Invalid value {wanted} for cpuset {what}: invalid format: {wanted}"
-            ) from error
+            raise InvalidParameter(f"Invalid value {wanted} for cpuset {what}: {error}") from error
         _refuse(bool(missing), f"{text} not available - requested {wanted}, available: {available}")
     return host, []
 
 
 def parse_cpu_list(text: str) -> frozenset[int]:
-    """The kernel's list format, "0-2,7". Raises ValueError; numbers end at 8192 (the kernel's)."""
+    """The kernel's list format, "0-2,7"; "" is none.
+
+    Raises:
+        ValueError: with dockerd's reason. Source: moby, pkg/parsers, ParseUintListMaximum.
+    """
     found: set[int] = set()
-    for part in text.split(","):
-        if not part:
-            continue
+    for part in text.split(",") if text else ():
         low, separator, high = part.partition("-")
-        first = int(low)
-        last = int(high) if separator else first
-        if not 0 <= first <= last < 8192:
-            raise ValueError(part)
+        numbers = (low, high) if separator else (low, low)
+        if not all(_NUMBER.fullmatch(number) for number in numbers):
+            raise ValueError(f"invalid format: {text}")
+        first, last = (int(number[:6]) for number in numbers)
+        if last < first:
+            raise ValueError(f"invalid format: {text}")
+        if last > MAX_CPUS:
+            raise ValueError(f"value of out range, maximum is {MAX_CPUS}")
         found.update(range(first, last + 1))
     return frozenset(found)
 

@@ -119,7 +119,9 @@ class Definition:
 def _without_deviations(operation_id: str, body: object) -> object:
     """`body` without what dockerd answers in another way than it is defined, and clients rely on.
 
-    An exec that has not ended has no exit code: null, though the definition wants a number.
+    An exec that has not ended has no exit code: null, though the definition wants a number. So has
+    a container whose swappiness is the host's, and the data of a graph driver that is a
+    snapshotter's (below API 1.52).
     """
     if (
         operation_id == "ExecInspect"
@@ -127,6 +129,11 @@ def _without_deviations(operation_id: str, body: object) -> object:
         and body.get("ExitCode", 0) is None
     ):
         return {name: value for name, value in body.items() if name != "ExitCode"}
+    if operation_id == "ContainerInspect" and isinstance(body, Mapping):
+        host = {n: v for n, v in body["HostConfig"].items() if (n, v) != ("MemorySwappiness", None)}
+        driver = body.get("GraphDriver") or {}
+        others = {n: v for n, v in body.items() if n != "GraphDriver" or driver["Data"] is not None}
+        return {**others, "HostConfig": host}
     return body
 
 

@@ -10,7 +10,7 @@ import pytest
 from services.api.container_list import ContainerList
 from services.api.query import parse_query
 from services.containers import Container, ContainerTable, State
-from services.containers.config import ContainerConfig, HealthConfig
+from services.containers.config import ContainerConfig, HealthConfig, HostConfig
 from services.containers.health_rules import Health, HealthStatus
 from services.containers.model import Status
 from services.containers.sizes import Size
@@ -22,6 +22,7 @@ from tests.services.api.containers import (
     container,
     container_id,
     exited,
+    filled,
     running,
 )
 from tests.services.api.openapi import require_definition
@@ -38,6 +39,7 @@ def everything() -> list[Container]:
         container(
             "2", "db-1", created_at_ns=born(2), status=running(state=State.PAUSED),
             config=ContainerConfig(labels={"tier": "back", "x": ""}),
+            host_config=filled(HostConfig(network_mode="bridge", annotations={"a": "1", "b": ""})),
         ),
         container(
             "3", "db-2", created_at_ns=born(3), status=exited(0),
@@ -103,6 +105,9 @@ def test_a_limit_is_of_all(limit: str, count: int) -> None:
         ({"exited": ["137"]}, ["job"]),
         ({"exited": ["0", "137"]}, ["job", "db-2"]),
         ({"label": ["tier"]}, ["db-2", "db-1"]),
+        ({"annotation": ["a"]}, ["db-1"]),
+        ({"annotation": ["a=1", "b"]}, ["db-1"]),
+        ({"annotation": ["a=2"]}, []),
         ({"label": ["tier=back"]}, ["db-1"]),
         ({"label": ["tier", "x"]}, ["db-1"]),
         ({"label": ["x="]}, ["db-1"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -176,3 +176,46 @@ def test_content_types() -> None:
         with pytest.raises(InvalidParameter) as caught:
             check_content_type(value, has_body=True)
         assert str(caught.value).startswith(message)
+
+
+class Unsigned(msgspec.Struct, rename="pascal"):
+    """As in HostConfig: Go's uint16, uint64, and an array of two."""
+
+    weight: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    rate: Annotated[int, msgspec.Meta(ge=0)] = 0
+    size: tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]] = (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"Weight":65535,"Rate":18446744073709551615}', Unsigned(weight=65535, rate=2**64 - 1)),
+        (b'{"Size":[1,2]}', Unsigned(size=(1, 2))),
+        (b'{"Size":[1]}', Unsigned(size=(1, 0))),
+        (b'{"Size":[1,2,3]}', Unsigned(size=(1, 2))),
+        (b'{"Size":[null,2]}', Unsigned(size=(0, 2))),
+        (b'{"Size":[]}', Unsigned()),
+        (b'{"Size":null}', Unsigned()),
+    ],
+)
+def test_unsigned_numbers_and_arrays_of_a_size(body: bytes, expected: Unsigned) -> None:
+    """Go fills an array up, and passes over what is too much."""
+    assert decode(body, Unsigned) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b'{"Weight":-1}', "number -1 into Go struct field Unsigned.Weight of type uint16"),
+        (b'{"Weight":65536}', "number 65536 into Go struct field Unsigned.Weight of type uint16"),
+        (b'{"Rate":-1}', "number -1 into Go struct field Unsigned.Rate of type uint64"),
+        (b'{"Rate":true}', "bool into Go struct field Unsigned.Rate of type uint64"),
+        (b'{"Size":[-1]}', "number -1 into Go struct field Unsigned.Size of type uint64"),
+        (b'{"Size":5}', "number into Go struct field Unsigned.Size of type [2]uint64"),
+    ],
+)
+def test_unsigned_numbers_out_of_range(body: bytes, problem: str) -> None:
+    """In Go's words."""
+    with pytest.raises(InvalidParameter) as refusal:
+        decode(body, Unsigned)
+    assert str(refusal.value) == f"invalid JSON: json: cannot unmarshal {problem}"

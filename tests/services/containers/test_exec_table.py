@@ -8,7 +8,7 @@ import pytest
 
 from services.containers.container import Container
 from services.containers.exec import Exec, ExecConfig
-from services.containers.exec_table import KEPT_AFTER_END, ExecTable
+from services.containers.exec_table import KEPT_AFTER_END, KEPT_UNSTARTED, ExecTable
 from services.containers.stdio import Stdio
 from services.errors import NotFound
 
@@ -20,6 +20,13 @@ def added(table: ExecTable, owner: Container) -> Exec:
     streams = Stdio(directory=Path("/nowhere"), tty=False, stdin=False, log=None)
     exec_ = Exec(owner, ExecConfig(cmd=["true"]), streams)
     table.add(exec_)
+    return exec_
+
+
+def started(table: ExecTable, owner: Container) -> Exec:
+    """One that runs."""
+    exec_ = added(table, owner)
+    exec_.was_started = True
     return exec_
 
 
@@ -38,7 +45,8 @@ def test_ended_ones_are_kept_up_to_a_bound() -> None:
     """In the order of their ends; those that go on are never forgotten."""
     table, owner = ExecTable(), container()
     going_on = added(table, owner)
-    ended = [added(table, owner) for _ in range(KEPT_AFTER_END + 5)]
+    going_on.was_started = True
+    ended = [started(table, owner) for _ in range(KEPT_AFTER_END + 5)]
     for exec_ in reversed(ended):
         table.end(exec_)
     assert len(table) == KEPT_AFTER_END + 1
@@ -46,6 +54,19 @@ def test_ended_ones_are_kept_up_to_a_bound() -> None:
     assert table.find(ended[0].id) is ended[0]
     with pytest.raises(NotFound, match=f"No such exec instance: {ended[-1].id}"):
         table.find(ended[-1].id)
+
+
+def test_those_that_nobody_starts_are_kept_up_to_a_bound() -> None:
+    """The oldest is forgotten; those that run are not."""
+    table, owner = ExecTable(), container()
+    running = added(table, owner)
+    running.was_started = True
+    made = [added(table, owner) for _ in range(KEPT_UNSTARTED + 5)]
+    assert len(table) == KEPT_UNSTARTED + 1
+    assert table.find(running.id) is running
+    assert table.find(made[-1].id) is made[-1]
+    with pytest.raises(NotFound):
+        table.find(made[0].id)
 
 
 def test_a_container_takes_its_execs_with_it() -> None:

@@ -15,7 +15,11 @@ def hosts(
     *, address: str = "172.17.0.2", extra: tuple[str, ...] = (), domainname: str = ""
 ) -> list[str]:
     text = hosts_text(
-        hostname="h", domainname=domainname, address=address, extra=extra, host_gateway="172.17.0.1"
+        hostname="h",
+        domainname=domainname,
+        address=address,
+        extra=extra,
+        host_gateways=["172.17.0.1"],
     )
     assert text.startswith(LOCALHOST)
     assert text.endswith("\n")

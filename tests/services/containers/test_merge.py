@@ -73,6 +73,25 @@ def test_a_health_check_is_joined_member_by_member() -> None:
 def test_an_image_that_says_nothing() -> None:
     """The client's word stands."""
     own = ContainerConfig(cmd=["sh"], env=["A=1"])
-    assert merge_image_config(own, None) is own
+    assert merge_image_config(own, None) == own
     assert command_of(merge_image_config(own, RunConfig())) == ["sh"]
     assert merge_image_config(own, RunConfig()).healthcheck is msgspec.UNSET
+
+
+@pytest.mark.parametrize(
+    ("own", "of_image", "merged"),
+    [("", "/a/../b/", "/b"), ("/x//y/", "/b", "/x/y"), ("x", "/b", "x"), ("", "", "")],
+)
+def test_a_working_directory_is_cleaned_whosever_it_is(
+    own: str, of_image: str, merged: str
+) -> None:
+    """One that is no path is left for the check that refuses it."""
+    image = RunConfig(working_dir=of_image)
+    assert merge_image_config(ContainerConfig(working_dir=own), image).working_dir == merged
+
+
+def test_no_volumes_of_ones_own_are_the_images() -> None:
+    """An empty map says no more than none."""
+    assert merge_image_config(ContainerConfig(volumes={}), RunConfig()).volumes is None
+    image = RunConfig(volumes={"/v": None})
+    assert merge_image_config(ContainerConfig(volumes={}), image).volumes == {"/v": {}}

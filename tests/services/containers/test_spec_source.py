@@ -50,6 +50,7 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
         dns=(),
         dns_search=(),
         dns_options=(),
+        host_gateways=tuple,
         links=Links(ContainerTable(), directory=tmp_path, disk=disk),
         apparmor=kernel,
         cdi=CdiDevices(()),

@@ -27,12 +27,19 @@ class World:
 
     told: list[tuple[str, Any]] = field(default_factory=list)
     kernel_error: Exception | None = None
+    device_error: Exception | None = None
 
     async def update(self, id: str, resources: bytes) -> None:
         """containerd's."""
         if self.kernel_error:
             raise self.kernel_error
         self.told.append(("kernel", msgspec.json.decode(resources)))
+
+    def hold(self, container: Container, host: HostConfig) -> None:
+        """The devices'."""
+        if self.device_error:
+            raise self.device_error
+        self.told.append(("devices", host))
 
     async def change_status(self, container: Container, *events: Event, **changes: Any) -> None:
         """The journal's."""
@@ -51,7 +58,7 @@ class World:
 
 def updater(world: World, facts: HostFacts = FACTS) -> Updater:
     """One that speaks to `world`."""
-    return Updater(tasks=world, journal=world, facts=facts)
+    return Updater(tasks=world, devices=world, journal=world, facts=facts)
 
 
 def limited(status: Any = None, **limits: Any) -> Container:
@@ -113,12 +120,52 @@ async def test_the_kernel_is_told_all_limits() -> None:
     assert told["memory"]["limit"] == 32 * MIB
 
 
+async def test_limits_of_devices_are_held_after_the_runtime_was_told() -> None:
+    """The runtime would put those of the start back; [] takes all of a kind away."""
+    world = World()
+    zero, null = ThrottleDevice(path="/dev/zero", rate=5), ThrottleDevice(path="/dev/null", rate=7)
+    one = limited(blkio_device_read_bps=[zero], blkio_device_write_iops=[null])
+    await updater(world).update(one, HostConfig(blkio_device_read_bps=[null]))
+    assert [what for what, _ in world.told] == ["status", "kernel", "devices", "disk", "event"]
+    assert "blockIO" not in world.told[1][1]
+    held = world.told[2][1]
+    assert held == one.definition.host_config
+    assert (held.blkio_device_read_bps, held.blkio_device_write_iops) == ([null], [null])
+    await updater(world).update(
+        one, HostConfig(blkio_device_write_iops=[], blkio_device_read_bps=[])
+    )
+    assert world.told[7][0] == "devices"
+    assert one.definition.host_config.blkio_device_write_iops == []
+    await updater(world).update(one, HostConfig(cpu_shares=100))
+    assert [what for what, _ in world.told[10:]] == ["status", "kernel", "disk", "event"]
+
+
+async def test_a_device_that_is_not_there_cannot_be_limited() -> None:
+    """Nothing is told or recorded."""
+    world, one = World(), limited()
+    wanted = HostConfig(blkio_device_read_bps=[ThrottleDevice(path="/dev/none", rate=1)])
+    with pytest.raises(InvalidParameter, match="stat /dev/none: no such file or directory"):
+        await updater(world).update(one, wanted)
+    assert world.told == []
+
+
+async def test_a_device_that_cannot_be_limited_is_no_update() -> None:
+    """The record stays as it was."""
+    world, one = World(device_error=OSError(22, "Invalid argument")), limited()
+    wanted = HostConfig(blkio_device_read_bps=[ThrottleDevice(path="/dev/null", rate=1)])
+    with pytest.raises(EngineError, match=r"Cannot update container .*: .*Invalid argument"):
+        await updater(world).update(one, wanted)
+    assert one.status.updating is None
+    assert one.definition.host_config.blkio_device_read_bps is None
+
+
 async def test_block_devices_are_left_as_they_are() -> None:
-    """They cannot be changed, and their numbers are known at the start only."""
+    """Unless the request names them."""
     world = World()
     one = limited(blkio_device_read_bps=[ThrottleDevice(path="/dev/x", rate=1)])
     await updater(world).update(one, HostConfig(cpu_shares=100))
     assert "blockIO" not in dict(world.told)["kernel"]
+    assert dict(world.told)["devices"] == one.definition.host_config
     assert one.definition.host_config.blkio_device_read_bps
 
 

@@ -112,6 +112,7 @@ WRITE, CHANGE, ALL = {"w"}, set("wklx"), set("rwklx")
         ("/sys/kernel/mm/ksm/run", CHANGE),
         ("/sys/devices/system/cpu/online", CHANGE),
         ("/sys/firmware/efi/vars", ALL),
+        ("/sys/devices/virtual/powercap/intel-rapl/energy_uj", ALL),
         ("/sys/kernel/security/apparmor/profiles", ALL),
     ],
 )

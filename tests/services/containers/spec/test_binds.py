@@ -231,5 +231,5 @@ def test_later_tmpfs_options_win() -> None:
     """One of each family is kept, in order; unknown ones are refused."""
     merged = merge_tmpfs_options(["noexec", "nosuid", "rprivate", "size=1m", "exec", "size=2m"])
     assert merged == ["nosuid", "rprivate", "exec", "size=2m"]
-    with pytest.raises(InvalidParameter, match=re.escape('Invalid tmpfs option ["foo" "1"]')):
+    with pytest.raises(InvalidParameter, match=re.escape('invalid tmpfs option ["foo" "1"]')):
         merge_tmpfs_options(["foo=1"])

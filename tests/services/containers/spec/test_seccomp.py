@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.containers.spec.capabilities import DEFAULT_CAPABILITIES
-from services.containers.spec.seccomp import custom_profile, default_profile, seccomp_section
+from services.containers.spec.seccomp import (
+    custom_profile,
+    default_profile,
+    parse_profile,
+    seccomp_section,
+)
 from services.containers.spec.seccomp_default import DEFAULT_RULES
 from services.errors import InvalidParameter
 from services.system import HostFacts
@@ -197,3 +202,33 @@ def test_bad_profiles_are_refused(profile: str, message: str) -> None:
 def test_an_empty_profile_is_no_filter() -> None:
     """As dockerd has it."""
     assert custom_profile("{}", capabilities=(), facts=FACTS) is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "text"),
+    [
+        ('{"defaultAction": "FOO"}', "string FOO is not a valid action for seccomp"),
+        (
+            '{"syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}',
+            "string  is not a valid action for seccomp",
+        ),
+        (
+            '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"]}]}',
+            "string  is not a valid action for seccomp",
+        ),
+        (
+            '{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["X"]}',
+            "string X is not a valid arch for seccomp",
+        ),
+        (
+            '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], '
+            '"action": "SCMP_ACT_ERRNO", "args": [{"op": "LT"}]}]}',
+            "string LT is not a valid operator for seccomp",
+        ),
+    ],
+)
+def test_words_that_the_runtime_does_not_know_are_refused_early(profile: str, text: str) -> None:
+    """runc would refuse them when the container starts."""
+    with pytest.raises(InvalidParameter) as refusal:
+        parse_profile(profile)
+    assert str(refusal.value) == f"Decoding seccomp profile failed: {text}"

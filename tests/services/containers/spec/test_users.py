@@ -61,7 +61,7 @@ def test_additional_groups_by_name_and_number() -> None:
     [
         ("nobody", (), "unable to find user nobody: no matching entries in passwd file"),
         ("web:none", (), "unable to find group none: no matching entries in group file"),
-        ("web", ("none",), "unable to find group none: no matching entries in group file"),
+        ("web", ("none",), "Unable to find group none: no matching entries in group file"),
         ("2147483648", (), "uids and gids must be in range 0-2147483647"),
         ("-1", (), "uids and gids must be in range 0-2147483647"),
         ("9" * 5000, (), "uids and gids must be in range 0-2147483647"),

@@ -99,6 +99,31 @@ def test_a_plain_container_passes_without_warnings() -> None:
             "Requested CPUs are not available - requested 7, available: 0-1",
         ),
         ({"cpuset_cpus": "a"}, "Invalid value a for cpuset cpus: invalid format: a"),
+        ({"cpuset_cpus": "0,"}, "Invalid value 0, for cpuset cpus: invalid format: 0,"),
+        ({"cpuset_cpus": "1-0"}, "Invalid value 1-0 for cpuset cpus: invalid format: 1-0"),
+        ({"cpuset_mems": "-1"}, "Invalid value -1 for cpuset mems: invalid format: -1"),
+        (
+            {"cpuset_cpus": "0-100000"},
+            "Invalid value 0-100000 for cpuset cpus: value of out range, maximum is 8192",
+        ),
+        ({"kernel_memory": _MB}, "Minimum kernel memory limit allowed is 6MB"),
+        (
+            {"storage_opt": {"size": "1G"}},
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        ),
+        ({"storage_opt": {"foo": "1"}}, "unknown option foo"),
+        (
+            {"device_requests": [DeviceRequest(driver="cdi", count=1)]},
+            "unexpected count in CDI device request",
+        ),
+        (
+            {"device_requests": [DeviceRequest(driver="cdi", options={"a": "b"})]},
+            "unexpected options in CDI device request",
+        ),
+        ({"runtime": "/bin/runc.v2"}, "unknown or invalid runtime name: /bin/runc.v2"),
+        ({"runtime": ".v2"}, "unknown or invalid runtime name: .v2"),
+        ({"userns_mode": "private"}, "invalid userns mode: private"),
+        ({"tmpfs": {"/x": "foo=1"}}, 'invalid tmpfs option ["foo" "1"]'),
         (
             {"cpuset_mems": "3"},
             "Requested memory nodes are not available - requested 3, available: 0",
@@ -287,7 +312,8 @@ def test_cpu_lists_are_read_as_the_kernel_writes_them(numbers: set[int]) -> None
     text = ",".join(str(n) for n in numbers)
     assert parse_cpu_list(text) == numbers
     assert parse_cpu_list("0-3,7") == {0, 1, 2, 3, 7}
-    for bad in ("3-1", "x", "1-", "99999999999"):
+    assert parse_cpu_list("") == set()
+    for bad in ("3-1", "x", "1-", "99999999999", ",", "1,,2", " 1", "-1", "+1", "8193", "٣"):
         with pytest.raises(ValueError):
             parse_cpu_list(bad)
 
@@ -328,6 +354,7 @@ def test_working_directories_are_cleaned() -> None:
     """As dockerd stores them."""
     assert normalized_working_dir("/a//b/../c/") == "/a/c"
     assert normalized_working_dir("") == ""
+    assert normalized_working_dir("a/b") == "a/b"  # for whoever refuses it
 
 
 def test_validation_changes_nothing_that_the_kernel_can_do() -> None:
@@ -340,3 +367,33 @@ def test_validation_changes_nothing_that_the_kernel_can_do() -> None:
     host, warnings = validate(ContainerConfig(), asked, V1, SpecDefaults())
     assert msgspec.to_builtins(host) == msgspec.to_builtins(asked)
     assert warnings == []
+
+
+def test_kernel_memory_is_deprecated_or_lacking() -> None:
+    """Clients below 1.42 may ask for it; the kernel must have it, and it is on its way out."""
+    host, warnings = _validate(with_host(kernel_memory=64 * _MB))
+    assert host.kernel_memory == 64 * _MB
+    assert warnings == [
+        "Specifying a kernel memory limit is deprecated and will be removed in a future release."
+    ]
+    cgroup = dataclasses.replace(V2.cgroup, kernel_memory=False)
+    host, warnings = _validate(with_host(kernel_memory=1), facts=HostFacts(cgroup=cgroup))
+    assert host.kernel_memory == 0
+    assert warnings == [
+        "Your kernel does not support kernel memory limit capabilities or the cgroup is not "
+        "mounted. Limitation discarded."
+    ]
+
+
+def test_devices_by_cdi_may_be_asked_for_where_it_is_on() -> None:
+    """Switched off, there is no such driver."""
+    asked = with_host(device_requests=[DeviceRequest(driver="cdi", device_ids=["a/b=c"])])
+    assert _validate(asked)[1] == []
+    with pytest.raises(InvalidParameter) as refusal:
+        _validate(asked, defaults=SpecDefaults(cdi=False))
+    assert str(refusal.value) == 'could not select device driver "cdi" with capabilities: []'
+
+
+def test_a_shim_of_its_own_is_a_runtime() -> None:
+    """containerd says at the start whether it has it."""
+    assert _validate(with_host(runtime="io.containerd.kata.v2"))[0].runtime

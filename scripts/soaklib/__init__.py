@@ -1,0 +1,1 @@
+"""`scripts/soak`: whether the engine ends where it began after many containers."""

@@ -1,0 +1,171 @@
+"""Tag Image of the Engine API, as far as it builds: POST /build, POST /build/prune."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Protocol
+
+import msgspec
+import trio
+from loguru import logger
+from quart import Blueprint
+
+from services.api.build_query import build_request
+from services.api.errors import INTERNAL_ERROR
+from services.api.load_progress import error_to_wire
+from services.api.request import current_request, outlives_client
+from services.api.responses import EngineResponse, StreamResponse
+from services.api.types.instants import instant_ns
+from services.api.types.registry import line_to_wire
+from services.api.wire import encode
+from services.build import Builder, BuildPruneFilters, BuildRequest, CommandFailed, PrunedSteps
+from services.errors import EngineError, InvalidParameter, single_error
+from services.images import Platform, Reference
+from services.images.ports import Body
+from services.images.reference import DEFAULT_DOMAIN
+from services.registry.credentials import ANONYMOUS, Credentials, decode_config_header
+from services.registry.registry import Registry
+from services.registry.requests import PullRequest
+
+LINES_AHEAD: Final = 64
+CONFIG_HEADER: Final = "X-Registry-Config"
+_DOCKER_HUB: Final = "https://index.docker.io/v1/"
+_PRUNE_FILTERS: Final = frozenset({"until", "unused-for", "id", "all", "type"})
+
+
+class StepPruner(Protocol):
+    """Deletes what builds have kept."""
+
+    async def __call__(self, filters: BuildPruneFilters) -> PrunedSteps:
+        """Delete what is chosen."""
+
+
+class BuildRoutes:
+    """ImageBuild and BuildPrune."""
+
+    def __init__(self, builder: Builder, registry: Registry, prune: StepPruner) -> None:
+        self._builder, self._registry, self._prune = builder, registry, prune
+
+    def blueprint(self) -> Blueprint:
+        """The routes, without version prefix."""
+        blueprint = Blueprint("build", __name__)
+        blueprint.add_url_rule("/build", "build", self.build, methods=["POST"])
+        view = outlives_client(self.prune)
+        blueprint.add_url_rule("/build/prune", "build_prune", view, methods=["POST"])
+        return blueprint
+
+    async def build(self) -> EngineResponse:
+        """POST /build (ImageBuild)."""
+        request = current_request()
+        wanted = build_request(request.query)
+        credentials = decode_config_header(request.headers.get(CONFIG_HEADER, ""))
+        puller = _Puller(self._registry, credentials)
+        return StreamResponse(_Answer(self._builder, wanted, request.body, puller).lines())
+
+    async def prune(self) -> EngineResponse:
+        """POST /build/prune (BuildPrune)."""
+        pruned = await self._prune(prune_filters(current_request().query.filters(), time.time_ns()))
+        answer = {"CachesDeleted": pruned.keys, "SpaceReclaimed": pruned.reclaimed_bytes}
+        return EngineResponse(encode(answer))
+
+
+def prune_filters(filters: Mapping[str, Sequence[str]], now_ns: int) -> BuildPruneFilters:
+    """The `filters` of BuildPrune.
+
+    Raises:
+        InvalidParameter: an unknown filter, or a time that is none.
+    """
+    for name in filters:
+        if name not in _PRUNE_FILTERS:
+            raise InvalidParameter(f"invalid filter '{name}'")
+    until = (*filters.get("until", ()), *filters.get("unused-for", ()))
+    if len(until) > 1:
+        raise InvalidParameter("filters expect only one value")
+    return BuildPruneFilters(
+        ids=tuple(filters.get("id", ())),
+        before_ns=instant_ns(until[0], now_ns) if until else None,
+    )
+
+
+class _Puller:
+    """Pulls base images with the credentials that the client sent for their registries."""
+
+    def __init__(self, registry: Registry, credentials: Mapping[str, Credentials]) -> None:
+        self._registry, self._credentials = registry, credentials
+
+    def pull(
+        self, reference: Reference, platform: Platform | None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Mapping[str, Any]]]:
+        """See `Puller.pull`."""
+        return self._pull(reference, platform)
+
+    @asynccontextmanager
+    async def _pull(
+        self, reference: Reference, platform: Platform | None
+    ) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
+        request = PullRequest(
+            reference=reference, platform=platform, credentials=self._of(reference.domain)
+        )
+        async with self._registry.pull(request) as job:
+
+            async def messages() -> AsyncIterator[Mapping[str, Any]]:
+                async for lines in job.board.watch():
+                    for line in lines:
+                        yield line_to_wire(line)
+                if job.error is not None:
+                    raise job.error
+
+            yield messages()
+
+    def _of(self, domain: str) -> Credentials:
+        names = [domain, f"https://{domain}", f"https://{domain}/v1/", f"https://{domain}/v2/"]
+        if domain == DEFAULT_DOMAIN:
+            names.append(_DOCKER_HUB)
+        return next((self._credentials[n] for n in names if n in self._credentials), ANONYMOUS)
+
+
+class _Answer:
+    """One build and what is told of it. Who leaves before its end has built nothing."""
+
+    def __init__(
+        self, builder: Builder, request: BuildRequest, body: Body, puller: _Puller
+    ) -> None:
+        self._builder, self._request = builder, request
+        self._body, self._puller = body, puller
+
+    @asynccontextmanager
+    async def lines(self) -> AsyncIterator[AsyncIterable[bytes]]:
+        """Build while the block lasts; the lines end with the build."""
+        send, receive = trio.open_memory_channel[bytes](LINES_AHEAD)
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._build, send)
+                async with receive:
+                    yield receive
+                nursery.cancel_scope.cancel()
+
+    async def _build(self, send: trio.MemorySendChannel[bytes]) -> None:
+        async def tell(message: Mapping[str, Any]) -> None:
+            if not self._request.is_quiet or "error" in message:
+                await send.send(_line(message))
+
+        async with send:
+            try:
+                image = await self._builder.build(self._request, self._body, self._puller, tell)
+                if self._request.is_quiet:
+                    await send.send(_line({"stream": f"{image.id}\n"}))
+            except CommandFailed as error:
+                message = error_to_wire(str(error))
+                message["errorDetail"]["code"] = error.code
+                await send.send(_line(message))
+            except EngineError as error:
+                await send.send(_line(error_to_wire(str(error))))
+            except Exception as error:
+                logger.bind(service="api").opt(exception=error).error("build failed")
+                await send.send(_line(error_to_wire(INTERNAL_ERROR)))
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode(message) + b"\r\n"

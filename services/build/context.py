@@ -1,0 +1,162 @@
+"""A build's context on disk: received as an archive, gone with the build.
+
+<directory>/<random>/context/...     what the client sent
+<directory>/<random>/files/...       what the build itself puts aside: downloads, here-documents
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import trio
+
+from services.containers.archives.root import PLACE, Root
+from services.containers.archives.unpack import Rules, unpack
+from services.errors import InvalidParameter, single_error
+from services.images.compression import ExpansionLimits, PlainStream
+from services.images.inbox import open_inbox, take_body
+from services.images.ports import Body
+
+T = TypeVar("T")
+
+CLEANUP_LIMIT_S: Final = 60.0
+MAX_DOCKERFILE_BYTES: Final = 16 << 20
+_DRAIN_BYTES: Final = 1 << 20
+_LIMITS: Final = ExpansionLimits(total_bytes=1 << 38)
+
+
+class BuildContext:
+    """The files of one build."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.files = directory / "files"
+        self.root = Root(fd=os.open(directory / "context", PLACE | os.O_DIRECTORY))
+
+    def read_dockerfile(self, path: str) -> bytes:
+        """The Dockerfile, every link taken as inside the context.
+
+        Raises:
+            InvalidParameter: there is none there, or it is too large.
+        """
+        try:
+            with (
+                self.root.opened(path, os.O_RDONLY) as found,
+                open(found, "rb", closefd=False) as f,
+            ):
+                data = f.read(MAX_DOCKERFILE_BYTES + 1)
+        except OSError as error:
+            raise InvalidParameter(f"Cannot locate specified Dockerfile: {path}") from error
+        if len(data) > MAX_DOCKERFILE_BYTES:
+            raise InvalidParameter(f"the Dockerfile is larger than {MAX_DOCKERFILE_BYTES} bytes")
+        if not data.strip():
+            raise InvalidParameter(f"the Dockerfile ({path}) cannot be empty")
+        return data
+
+    def put_aside(self, data: bytes, mode: int = 0o644) -> Path:
+        """A file of the build's own."""
+        path = self.files / secrets.token_hex(8)
+        path.write_bytes(data)
+        path.chmod(mode)
+        return path
+
+    def open_aside(self) -> AsideFile:
+        """The same for what comes in pieces."""
+        return AsideFile(self.files / secrets.token_hex(8))
+
+
+class AsideFile:
+    """A file of the build's own, hashed as it is written. All calls block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self._hash = hashlib.sha256()
+        self._file = path.open("xb")
+
+    @property
+    def digest(self) -> str:
+        """sha256:... of what was written."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.size_bytes += len(data)
+
+    def close(self, mode: int, modified_at: float) -> None:
+        """It is whole; `modified_at` is in seconds since the epoch."""
+        self._file.close()
+        self.path.chmod(mode)
+        os.utime(self.path, (modified_at, modified_at))
+
+
+class BuildContexts:
+    """Makes contexts below `directory`."""
+
+    def __init__(self, directory: Path, *, disk: trio.CapacityLimiter) -> None:
+        self._directory = directory
+        self._disk = disk
+
+    async def remove_leftovers(self) -> None:
+        """Those of builds that were killed; none may be under way."""
+        await self._run(partial(_remove_all, self._directory))
+
+    @asynccontextmanager
+    async def receive(self, body: Body) -> AsyncIterator[BuildContext]:
+        """The archive that a client sends, plain or compressed, extracted.
+
+        Raises:
+            InvalidParameter: it is none, is damaged or hostile.
+        """
+        directory = self._directory / secrets.token_hex(8)
+        try:
+            await self._run(partial(_make, directory))
+            await self._extract(directory, body)
+            context = await self._run(partial(BuildContext, directory))
+            try:
+                yield context
+            finally:
+                context.root.close()
+        finally:
+            with trio.move_on_after(CLEANUP_LIMIT_S, shield=True):
+                await self._run(partial(shutil.rmtree, directory, ignore_errors=True))
+
+    async def _extract(self, directory: Path, body: Body) -> None:
+        send, inbox = open_inbox()
+
+        def extract() -> None:
+            plain = PlainStream(inbox.read, _LIMITS)
+            with Root(fd=os.open(directory / "context", PLACE | os.O_DIRECTORY)) as root:
+                # Root's, as under dockerd: the client's users mean nothing here.
+                unpack(root, "/", plain.read, Rules(owner=(0, 0)))
+            while plain.read(_DRAIN_BYTES):  # past the end mark
+                pass
+
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(take_body, body, send)
+                await self._run(extract)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(call, limiter=self._disk)
+
+
+def _make(directory: Path) -> None:
+    directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("context", "files"):
+        (directory / name).mkdir(mode=0o755, parents=True)
+
+
+def _remove_all(directory: Path) -> None:
+    for path in directory.iterdir() if directory.is_dir() else ():
+        shutil.rmtree(path, ignore_errors=True)

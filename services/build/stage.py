@@ -1,0 +1,407 @@
+"""One stage of a build, instruction after instruction.
+
+Instructions that change the configuration alone are gathered; one that changes files ends in an
+image, which the next build finds by its key. The key of a step says all that it was made of: the
+key before it, what the instruction does, the files and arguments that go into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+import trio
+
+from services.containers.archives.root import Root
+from services.containers.config import HostConfig
+from services.dockerfile import Line
+from services.errors import EngineError, InvalidParameter
+from services.images import HistoryEntry, Image, Platform, RunConfig
+from services.images.compose import Recipe, run_config_to_json
+from services.images.instructions import (
+    CONFIG_INSTRUCTIONS,
+    SHELL,
+    Scope,
+    apply_line,
+    command_words,
+    environment_of,
+    json_words,
+)
+from services.images.layers import LayerSource
+from services.images.times import rfc3339_ns
+
+from .context import BuildContext
+from .copying import CopyStep, read_copy
+from .errors import CommandFailed, at_line
+from .output import StageOutput
+from .plan import PREDEFINED_ARGS, Plan, Stage, arg_pairs, flags_of
+from .ports import ImageStore
+from .request import BuildRequest
+from .sources import make_directory
+from .workbench import Command, Workbench
+
+NOP: Final = "/bin/sh -c #(nop) "
+"""Begins the history of what ran no command, as dockerd's does."""
+
+
+T = TypeVar("T")
+
+FileWork = Callable[[Root], object]
+"""Changes files below a root; blocks."""
+
+
+class StageFiles(Protocol):
+    """Files that a COPY or ADD takes from elsewhere than the context."""
+
+    async def image_of(self, source: Stage | str) -> tuple[Image, str]:
+        """The image of an earlier stage, or of a reference; and its key."""
+
+    def key_for(self, key: str) -> str:
+        """The key under which this build keeps a step: another one where the cache is not used."""
+
+    def hold(self, image: Image) -> None:
+        """The build stands on it: nobody takes it away before the build has ended."""
+
+
+@dataclass(slots=True, kw_only=True)
+class StageState:
+    """How far a stage has come. `pending` are the steps since `image` was made."""
+
+    image: Image
+    key: str
+    config: RunConfig
+    platform: Platform
+    author: str = ""
+    shell: Sequence[str] = SHELL
+    has_command: bool = False  # a CMD of this stage, which an ENTRYPOINT does not reset
+    arguments: dict[str, str] = field(default_factory=dict)
+    pending: list[HistoryEntry] = field(default_factory=list)
+
+    def mix(self, *parts: object) -> str:
+        """The key of a step that follows this one."""
+        return mixed(self.key, *parts)
+
+
+def mixed(*parts: object) -> str:
+    """A key made of all parts, in order."""
+    encoded = msgspec.json.encode([str(part) for part in parts])
+    return hashlib.sha256(encoded).hexdigest()
+
+
+class StageBuild:
+    """Builds one stage."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        stage: Stage,
+        request: BuildRequest,
+        context: BuildContext,
+        images: ImageStore,
+        workbench: Workbench,
+        files: StageFiles,
+        output: StageOutput,
+        first_step: int,
+        steps: int,
+        disk: trio.CapacityLimiter,
+    ) -> None:
+        """`first_step` of all `steps` is the number of this stage's FROM."""
+        self._plan, self._stage, self._request = plan, stage, request
+        self._context, self._images, self._workbench = context, images, workbench
+        self._files, self._output, self._disk = files, output, disk
+        self._number, self._steps = first_step, steps
+        self._uses_cache = request.uses_cache
+
+    async def run(self, state: StageState, triggers: Sequence[Line]) -> StageState:
+        """All instructions; first the ONBUILD `triggers` of the base image.
+
+        Raises:
+            EngineError: an instruction failed; its line is named.
+        """
+        await self._announce(self._stage.line)
+        await self._output.say(f" ---> {_short(state.image.id)}\n")
+        if triggers:
+            word = "trigger" if len(triggers) == 1 else "triggers"
+            await self._output.say(f"# Executing {len(triggers)} build {word}\n")
+            state.config = msgspec.structs.replace(state.config, on_build=None)
+            for line in triggers:
+                await self._step(state, line)
+        for line in self._stage.steps:
+            self._number += 1
+            await self._announce(line)
+            await self._step(state, line)
+        return state
+
+    async def finish(self, state: StageState) -> Image:
+        """The image of all steps."""
+        if state.pending:
+            *earlier, last = state.pending
+            state.image = await self._found_or_made(state, state.key, None, last, earlier)
+            state.pending.clear()
+        return state.image
+
+    async def label(self, state: StageState, labels: Mapping[str, str]) -> None:
+        """What --label asks for, as one more step."""
+        if labels:
+            merged = {**(state.config.labels or {}), **labels}
+            state.config = msgspec.structs.replace(state.config, labels=merged)
+            shown = " ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+            self._note(state, f"{NOP} LABEL {shown}")
+
+    async def _announce(self, line: Line) -> None:
+        await self._output.say(f"Step {self._number}/{self._steps} : {line.text}\n")
+
+    async def _step(self, state: StageState, line: Line) -> None:
+        try:
+            match line.keyword:
+                case "RUN":
+                    await self._run(state, line)
+                case "COPY" | "ADD":
+                    await self._copy(state, line)
+                case "WORKDIR":
+                    await self._workdir(state, line)
+                case _:
+                    self._configure(state, line)
+        except CommandFailed:
+            raise
+        except EngineError as error:
+            raise at_line(error, line.number) from error
+        await self._output.say(f" ---> {_short(state.key)}\n")
+
+    # -- configuration --------------------------------------------------------------------------
+
+    def _configure(self, state: StageState, line: Line) -> None:
+        scope = self._scope(state)
+        match line.keyword:
+            case "ARG":
+                self._declare(state, line, scope)
+                return
+            case "SHELL":
+                words = json_words(line.arguments)
+                if not words:
+                    raise InvalidParameter("SHELL requires the arguments to be in JSON form")
+                state.shell = words
+                state.config = msgspec.structs.replace(state.config, shell=words)
+            case "MAINTAINER":
+                state.author = line.arguments
+            case keyword if keyword in CONFIG_INSTRUCTIONS:
+                state.config = apply_line(state.config, line, scope)
+                if keyword == "ENTRYPOINT" and not state.has_command:
+                    state.config = msgspec.structs.replace(state.config, cmd=None)
+                state.has_command = state.has_command or keyword == "CMD"
+        self._note(state, f"{NOP} {line.text}")
+
+    def _declare(self, state: StageState, line: Line, scope: Scope) -> None:
+        """An ARG: its value is the client's, else that before the first FROM, else its default."""
+        given = self._request.build_args
+        for name, default in arg_pairs(line, scope.variables, scope.escape):
+            outer = self._plan.arguments.get(name) if default is None else default
+            value = given.get(name, outer)
+            if value is not None:
+                state.arguments[name] = value
+
+    def _note(self, state: StageState, created_by: str) -> None:
+        """A step that changed the configuration alone."""
+        state.key = state.mix(created_by, msgspec.json.encode(run_config_to_json(state.config)))
+        state.pending.append(_history(created_by, is_empty=True, author=state.author))
+
+    def _scope(self, state: StageState) -> Scope:
+        variables = {**state.arguments, **environment_of(state.config)}
+        return Scope(variables=variables, escape=self._plan.escape, shell=state.shell)
+
+    # -- files ----------------------------------------------------------------------------------
+
+    async def _run(self, state: StageState, line: Line) -> None:
+        flags = flags_of(line)
+        for name in ("mount", "security"):
+            if name in flags:
+                raise InvalidParameter(
+                    f"the --{name} option requires BuildKit, which this engine does not have"
+                )
+        words, script = self._run_words(state, line)
+        arguments = self._run_arguments(state)
+        counted = {k: v for k, v in sorted(arguments.items()) if k not in PREDEFINED_ARGS}
+        host = self._host(flags.get("network", ""))
+        created_by = " ".join(words)
+        if counted:
+            shown = " ".join(f"{name}={value}" for name, value in counted.items())
+            created_by = f"|{len(counted)} {shown} {created_by}"
+        key = state.mix("RUN", created_by, script, flags.get("network", ""))
+        if await self._is_cached(state, key):
+            return
+        if script:
+            path = await self._in_thread(
+                partial(self._context.put_aside, script.encode("utf-8", "surrogateescape"), 0o755)
+            )
+            host = msgspec.structs.replace(host, binds=[f"{path}:{words[0]}:ro"])
+        command = Command(
+            words=words, text=" ".join(words), env=arguments, host=host, line=line.number
+        )
+        base = await self.finish(state)
+        async with self._workbench.container(
+            base, state.config, words=words, env=arguments, host=host
+        ) as container:
+            await self._output.say(f" ---> Running in {container.id[:12]}\n")
+            await self._workbench.run(container, command, self._output)
+            async with self._workbench.changes(container) as layer:
+                await self._take(state, key, layer, created_by)
+        await self._output.say(f"Removed intermediate container {container.id[:12]}\n")
+
+    def _run_words(self, state: StageState, line: Line) -> tuple[list[str], str]:
+        """The command, and the text of the script that it is, if a here-document is one."""
+        if not line.heredocs:
+            return command_words(line.arguments, state.shell), ""
+        first = line.heredocs[0]
+        if len(line.heredocs) == 1 and line.arguments.lstrip("0123456789").startswith("<<"):
+            only = line.arguments.split(None, 1)
+            if len(only) == 1:
+                if first.content.startswith("#!"):
+                    return [f"/dev/pipes/{first.name}"], first.content
+                return [*state.shell, first.content], ""
+        bodies = "".join(f"{doc.content}{doc.name}\n" for doc in line.heredocs)
+        return [*state.shell, f"{line.arguments}\n{bodies}"], ""
+
+    def _run_arguments(self, state: StageState) -> dict[str, str]:
+        """The variables of a RUN besides the image's: declared ones, and proxies that are given."""
+        given = self._request.build_args.items()
+        proxies = {name: value for name, value in given if name in PREDEFINED_ARGS and value}
+        return {**proxies, **state.arguments}
+
+    def _host(self, network: str) -> HostConfig:
+        host = self._request.host
+        if network in ("", "default"):
+            return host
+        if network not in ("none", "host"):
+            raise InvalidParameter(f"invalid network mode: {network}")
+        return msgspec.structs.replace(host, network_mode=network)
+
+    async def _copy(self, state: StageState, line: Line) -> None:
+        scope = self._scope(state)
+        step = await read_copy(line, scope, self._context, disk=self._disk)
+        source = self._plan.source_of(self._stage, line)
+        if source is None:
+            await self._copy_from(state, step, self._context.root, "")
+            return
+        image, source_key = await self._files.image_of(source)
+        async with (
+            self._workbench.container(image, RunConfig()) as container,
+            self._workbench.reading(container) as root,
+        ):
+            await self._copy_from(state, step, root, source_key)
+
+    async def _copy_from(
+        self, state: StageState, step: CopyStep, root: Root, source_key: str
+    ) -> None:
+        """`source_key` stands for the files of another image; those of the context are hashed."""
+        await self._in_thread(partial(step.find, root))
+        digest = source_key or await self._in_thread(partial(step.hash, root))
+        shown = f"{NOP} {step.keyword} file:{digest} in {step.target}"
+        key = state.mix(step.keyword, step.arguments(), digest)
+        if await self._is_cached(state, key):
+            return
+
+        def work(target: Root) -> None:
+            step.copy(root, target, state.config.working_dir or "/")
+
+        await self._change_files(state, key, work, shown)
+
+    async def _workdir(self, state: StageState, line: Line) -> None:
+        """The directory is made if it is missing."""
+        state.config = apply_line(state.config, line, self._scope(state))
+        path = state.config.working_dir or "/"
+        created_by = f"{NOP} WORKDIR {path}"
+        key = state.mix("WORKDIR", path)
+        if not await self._is_cached(state, key):
+            await self._change_files(
+                state, key, lambda root: make_directory(root, path), created_by
+            )
+
+    async def _change_files(
+        self, state: StageState, key: str, work: FileWork, created_by: str
+    ) -> None:
+        """Have `work` change the files of the image so far."""
+        base = await self.finish(state)
+        async with self._workbench.container(base, state.config) as container:
+            async with self._workbench.writing(container) as root:
+                await self._in_thread(partial(work, root))
+            async with self._workbench.changes(container) as layer:
+                await self._take(state, key, layer, created_by)
+
+    # -- steps that are kept --------------------------------------------------------------------
+
+    async def _is_cached(self, state: StageState, key: str) -> bool:
+        """Whether the step was made before; the state is then after it."""
+        found = await self._images.find_step(key) if self._uses_cache else None
+        if found is None:
+            self._uses_cache = False  # nothing that follows can have been made of this
+            return False
+        self._files.hold(found)
+        state.image, state.key = found, key
+        state.config = found.config.config or RunConfig()
+        state.pending.clear()
+        await self._output.say(" ---> Using cache\n")
+        return True
+
+    async def _take(
+        self, state: StageState, key: str, layer: LayerSource | None, created_by: str
+    ) -> None:
+        entry = _history(created_by, is_empty=layer is None, author=state.author)
+        state.image = await self._made(state, key, layer, entry, [])
+        state.key = key
+
+    async def _found_or_made(
+        self,
+        state: StageState,
+        key: str,
+        layer: LayerSource | None,
+        entry: HistoryEntry,
+        earlier: Sequence[HistoryEntry],
+    ) -> Image:
+        found = await self._images.find_step(key) if self._request.uses_cache else None
+        if found is not None:
+            self._files.hold(found)
+        return found or await self._made(state, key, layer, entry, earlier)
+
+    async def _made(
+        self,
+        state: StageState,
+        key: str,
+        layer: LayerSource | None,
+        entry: HistoryEntry,
+        earlier: Sequence[HistoryEntry],
+    ) -> Image:
+        recipe = Recipe(
+            base=state.image,
+            layer=layer,
+            config=state.config,
+            platform=state.platform,
+            author=state.author,
+            step=entry,
+            earlier=tuple(earlier),
+        )
+        kept = self._files.key_for(key)
+        image = await self._images.make_step(recipe, kept, entry.created_by or "")
+        self._files.hold(image)
+        return image
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(call, limiter=self._disk)
+
+
+def _history(created_by: str, *, is_empty: bool, author: str) -> HistoryEntry:
+    return HistoryEntry(
+        created=rfc3339_ns(time.time_ns()),
+        created_by=created_by,
+        author=author or None,
+        empty_layer=is_empty or None,
+    )
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:12]

@@ -1,0 +1,104 @@
+"""Steps of builds: images that nobody named, kept so that the next build need not make them again.
+
+A step is an image record of its own kind, under a name that holds its key. Such a name is none to
+users: an image that has no other is not listed, not tagged, not removed by them; `docker builder
+prune` takes it away. Layers are shared with every image that has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from services.containerd.errors import AlreadyExists
+from services.containerd.values import ImageRecord
+from services.errors import NotFound
+
+from .model import STEP_PREFIX
+from .names import to_descriptor
+from .oci import OciDescriptor
+from .ports import ImageClient
+
+LABEL_PREFIX: Final = "io.wharfinger.build."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildStep:
+    """One step that is kept. `key` says what it was made of; `description` is for people."""
+
+    key: str
+    digest: str
+    description: str
+    created_at_ns: int
+    used_at_ns: int
+
+
+class BuildSteps:
+    """The steps in containerd's image store."""
+
+    def __init__(self, images: ImageClient) -> None:
+        self._images = images
+
+    async def find(self, key: str) -> str | None:
+        """The digest of the image that the step of this key ended in."""
+        try:
+            return (await self._images.get(f"{STEP_PREFIX}{key}")).target.digest
+        except NotFound:
+            return None
+
+    async def keep(self, key: str, target: OciDescriptor, description: str) -> str:
+        """Keep a step; the digest that is kept: another one's that was quicker, if there is one."""
+        labels = {f"{LABEL_PREFIX}description": description[:2000]}
+        record = ImageRecord(
+            name=f"{STEP_PREFIX}{key}", target=to_descriptor(target), labels=labels
+        )
+        try:
+            await self._images.create(record)
+        except AlreadyExists:
+            return await self.find(key) or target.digest
+        return target.digest
+
+    async def replace(self, key: str, newer_key: str) -> None:
+        """Let `key` mean what the step of another key ended in, which is forgotten."""
+        try:
+            newer = await self._images.get(f"{STEP_PREFIX}{newer_key}")
+        except NotFound:
+            return
+        record = replace(newer, name=f"{STEP_PREFIX}{key}")
+        try:
+            await self._images.create(record)
+        except AlreadyExists:
+            await self._images.update(record)
+        await self.drop(newer_key, collect=False)
+
+    async def touch(self, key: str) -> None:
+        """It was used again just now."""
+        try:
+            await self._images.update(await self._images.get(f"{STEP_PREFIX}{key}"))
+        except NotFound:  # pruned meanwhile: who uses it holds its layers
+            return
+
+    async def list(self) -> Sequence[BuildStep]:
+        """All steps, the one that was used last first."""
+        records = await self._images.list(f'name~="^{STEP_PREFIX}"')
+        steps = [_to_step(record) for record in records if record.name.startswith(STEP_PREFIX)]
+        return sorted(steps, key=lambda step: -step.used_at_ns)
+
+    async def drop(self, key: str, *, collect: bool) -> None:
+        """Forget one; with `collect`, what only it had is gone when this returns."""
+        try:
+            await self._images.delete(f"{STEP_PREFIX}{key}", sync=collect)
+        except NotFound:
+            return
+
+
+def _to_step(record: ImageRecord) -> BuildStep:
+    labels: Mapping[str, str] = record.labels
+    return BuildStep(
+        key=record.name.removeprefix(STEP_PREFIX),
+        digest=record.target.digest,
+        description=labels.get(f"{LABEL_PREFIX}description", ""),
+        created_at_ns=record.created_at_ns,
+        used_at_ns=record.updated_at_ns,
+    )

@@ -1,0 +1,352 @@
+"""`docker build` with the classic builder, `docker builder prune`, and builds by docker-py."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, Ran, wait_until
+
+pytestmark = [pytest.mark.engine, pytest.mark.clients]
+
+TAR = {"Content-Type": "application/x-tar"}
+
+THREE_STAGES = r"""
+ARG BASE=busybox
+FROM ${BASE} AS build
+ARG WHO=world
+ENV GREETING="hello $WHO"
+WORKDIR /src
+COPY a.txt dir/ ./
+RUN echo "$GREETING" > out && cat a.txt x >> out
+RUN <<EOF
+echo here >> out
+EOF
+RUN <<EOF
+#!/bin/sh
+echo "script $0" >> out
+EOF
+FROM busybox AS other
+RUN echo other > /other
+FROM busybox
+COPY --from=build /src/out /out
+COPY --from=other --chown=12:34 --chmod=604 /other /o/other
+ADD t.tgz /t/
+COPY <<E1 <<"E2" /docs/
+one $WHO $PATH
+E1
+two $PATH
+E2
+USER 1000
+ENTRYPOINT ["cat"]
+CMD ["/out"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_images(daemon: Daemon) -> Iterator[None]:
+    """Every image and every step of a test goes with it."""
+    yield
+    daemon.remove_containers()
+    for image in daemon.http("GET", "/images/json").json():
+        if image["RepoTags"] != ["busybox:latest"]:
+            daemon.http("DELETE", f"/images/{image['Id']}?force=1")
+    assert daemon.http("POST", "/build/prune").status == 200
+
+
+def context(files: Mapping[str, str | bytes]) -> bytes:
+    """A tar of files; a name that ends with "@" is a link."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name.rstrip("@"))
+            info.mode = 0o644
+            if name.endswith("@"):
+                info.type, info.linkname = tarfile.SYMTYPE, str(content)
+                tar.addfile(info)
+                continue
+            data = content if isinstance(content, bytes) else content.encode()
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def build(
+    daemon: Daemon, dockerfile: str, *words: str, code: int | None = 0, **files: str | bytes
+) -> Ran:
+    """`docker build` of a context from standard input."""
+    data = context({"Dockerfile": dockerfile, **files})
+    return daemon.docker("build", *words, "-", stdin=data, code=code)
+
+
+def run(daemon: Daemon, image: str, *words: str, options: tuple[str, ...] = ()) -> str:
+    """The output of a container of an image."""
+    return daemon.docker("run", "--rm", "--network", "none", *options, image, *words).text
+
+
+def test_three_stages(daemon: Daemon, tmp_path: Path) -> None:
+    """Arguments, here-documents, copies between stages with owners and modes, archives, users."""
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir/x").write_text("x\n")
+    (tmp_path / "a.txt").write_text("a\n")
+    (tmp_path / "Dockerfile").write_text(THREE_STAGES)
+    with tarfile.open(tmp_path / "t.tgz", "w:gz") as tar:
+        tar.add(tmp_path / "dir", "in/dir")
+    words = ("build", "-t", "b:1", "-t", "b:2", "--build-arg", "WHO=me", "--label", "l=v")
+    shown = daemon.docker(*words, str(tmp_path)).text
+    image = json.loads(daemon.docker("inspect", "b:1").text)[0]
+    assert "Step 1/18 : FROM ${BASE} AS build" in shown
+    assert f"Successfully built {image['Id'][7:19]}" in shown
+    assert shown.endswith("Successfully tagged b:1\nSuccessfully tagged b:2")
+    assert sorted(image["RepoTags"]) == ["b:1", "b:2"]
+    assert (image["Config"]["User"], image["Config"]["Labels"]) == ("1000", {"l": "v"})
+    assert run(daemon, "b:1").splitlines() == [
+        *("hello me", "a", "x", "here", "script /dev/pipes/EOF"),
+    ]
+    entry = ("--entrypoint", "sh")
+    script = "stat -c '%u:%g %a' /o/other; cat /t/in/dir/x /docs/E1 /docs/E2"
+    assert run(daemon, "b:2", "-c", script, options=entry).splitlines() == [
+        *("12:34 604", "x", "one  /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        "two $PATH",
+    ]
+    again = daemon.docker(*words, str(tmp_path)).text
+    assert "Running in" not in again
+    assert again.count("Using cache") == 10
+    assert json.loads(daemon.docker("inspect", "b:1").text)[0]["Id"] == image["Id"]
+    assert daemon.container_ids() == []
+    tagged = {i["Id"] for i in daemon.http("GET", "/images/json").json()}
+    assert len(tagged) == 2, "steps of builds are no images to users"
+
+
+def test_what_counts_for_the_cache(daemon: Daemon) -> None:
+    """Files' content and not their times, declared arguments and no others; --no-cache."""
+    dockerfile = "FROM busybox\nARG A\nCOPY f /f\nRUN cat /f && echo $A > /a\n"
+
+    def cached(*words: str, content: str = "1") -> int:
+        return build(daemon, dockerfile, "-t", "c", *words, f=content).text.count("Using cache")
+
+    assert cached() == 0
+    assert cached() == 2
+    assert cached("--build-arg", "HTTP_PROXY=http://x") == 2
+    assert cached("--build-arg", "A=1") == 1
+    assert cached(content="2") == 0
+    assert cached("--no-cache") == 0
+    assert cached() == 2
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "error"),
+    [
+        ("FROM busybox\nFOO x\n", "dockerfile parse error on line 2: unknown instruction: FOO"),
+        ("RUN x\n", "dockerfile parse error on line 1: no build stage in current context"),
+        ("FROM busybox\n\nRUN exit 7\n", "The command '/bin/sh -c exit 7' returned a non-zero "
+         "code: 7 (line 3 of the Dockerfile)"),
+        ("FROM busybox\nCOPY nope /\n", "COPY failed: file not found in build context"),
+        ("FROM busybox\nCOPY f g /x\n", "the destination must be a directory and end with a /"),
+        ("FROM busybox\nCOPY --chown=nobody1 f /f\n", "no matching entries in passwd file"),
+        ("FROM busybox\nRUN --mount=type=cache,target=/c true\n", "requires BuildKit"),
+        ("FROM busybox\nENV A=${B:?missing}\n", "B: missing (line 2 of the Dockerfile)"),
+        ("FROM busybox\nCOPY --from=nosuch:1 /f /f\n", "registry-1.docker.io"),
+        ("FROM busybox AS a\nFROM a\nSHELL sh\n", "SHELL requires the arguments to be in JSON"),
+    ],
+    ids=["unknown", "no-stage", "code", "no-file", "many", "owner", "mount", "unset", "no-image",
+         "shell"],
+)  # fmt: skip
+def test_failures_name_the_line(daemon: Daemon, dockerfile: str, error: str) -> None:
+    """In dockerd's words; nothing is left."""
+    failed = build(daemon, dockerfile, "-t", "never", code=None, f="f", g="g")
+    assert failed.code != 0
+    assert error in failed.error_text
+    assert daemon.container_ids() == []
+    assert daemon.image_names() == ["busybox:latest"]
+
+
+def test_the_code_of_a_command_is_told(daemon: Daemon) -> None:
+    """In errorDetail, as docker-py and CI systems read it."""
+    body = context({"Dockerfile": "FROM busybox\nRUN exit 9"})
+    *_, last = daemon.http("POST", "/build", body, TAR).json_lines()
+    assert last["errorDetail"]["code"] == 9
+    assert last["error"] == last["errorDetail"]["message"]
+
+
+def test_copies_follow_dockers_rules(daemon: Daemon) -> None:
+    """Directories' contents, wildcards, names, links in the image, and those that lead out."""
+    dockerfile = """
+    FROM busybox
+    RUN mkdir -p /real /have && ln -s /real /link && chmod 700 /have
+    COPY d /d
+    COPY d/*.c /c/
+    COPY ["with space", "/sp ace"]
+    COPY d/a.c /link/
+    COPY d /have/
+    WORKDIR /w
+    COPY d/a.c rel
+    COPY d/[ab].? wild/
+    COPY out /out
+    """.replace("\n    ", "\n")
+    files = {"d/a.c": "a", "d/b.c": "b", "d/b.h": "h", "with space": "s", "out@": "/etc/passwd"}
+    data = context({"Dockerfile": dockerfile, **files})
+    failed = daemon.docker("build", "-", stdin=data, code=1).error_text
+    assert "COPY failed: file not found in build context" in failed  # the context has no /etc
+    data = context({"Dockerfile": dockerfile.replace("COPY out /out", ""), **files})
+    daemon.docker("build", "-t", "r", "-", stdin=data)
+    script = "cd /; ls d c real w w/wild | tr '\\n' ' '; cat '/sp ace'; stat -c ' %a' have"
+    assert run(daemon, "r", "sh", "-c", script) == (
+        "c: a.c b.c  d: a.c b.c b.h  real: a.c  w: rel wild  w/wild: a.c b.c b.h s 700"
+    )
+
+
+def test_configuration(daemon: Daemon) -> None:
+    """ENTRYPOINT resets the base's CMD; ONBUILD runs in the next build; and all the others."""
+    build(daemon, 'FROM busybox\nCMD ["a"]\nONBUILD RUN echo on > /built\n', "-t", "base")
+    dockerfile = """
+    FROM base
+    ENTRYPOINT ["e"]
+    SHELL ["/bin/sh", "-ec"]
+    RUN false; true || echo no
+    HEALTHCHECK --interval=3s --retries=2 CMD true
+    VOLUME /v /w
+    EXPOSE 80 90-91/udp
+    STOPSIGNAL SIGUSR1
+    LABEL a=b "c d"=e
+    """.replace("\n    ", "\n").replace("RUN false; true || echo no\n", "")
+    shown = build(daemon, dockerfile, "-t", "conf").text
+    assert "# Executing 1 build trigger" in shown
+    config = json.loads(daemon.docker("inspect", "conf").text)[0]["Config"]
+    assert (config["Entrypoint"], config.get("Cmd"), config.get("OnBuild")) == (["e"], None, None)
+    assert config["Healthcheck"]["Test"] == ["CMD-SHELL", "true"]
+    assert set(config["Volumes"]) == {"/v", "/w"}
+    assert set(config["ExposedPorts"]) == {"80/tcp", "90/udp", "91/udp"}
+    assert (config["StopSignal"], config["Labels"]) == ("SIGUSR1", {"a": "b", "c d": "e"})
+    assert run(daemon, "conf", "/built", options=("--entrypoint", "cat")) == "on"
+
+
+def test_targets_quiet_and_files(daemon: Daemon) -> None:
+    """--target builds no more than it needs; -q tells the id alone; -f names another file."""
+    dockerfile = "FROM busybox AS one\nRUN echo 1 > /n\nFROM busybox\nRUN exit 1\n"
+    data = context({"sub/File": dockerfile})
+    quiet = daemon.docker("build", "-q", "--target", "one", "-f", "sub/File", "-", stdin=data)
+    assert quiet.text.startswith("sha256:")
+    assert run(daemon, quiet.text, "cat", "/n") == "1"
+    dangling = daemon.docker("images", "-q", "--no-trunc", "-f", "dangling=true").text
+    assert dangling == quiet.text
+    failed = daemon.docker("build", "-f", "sub/File", "--target", "two", "-", stdin=data, code=1)
+    assert "failed to reach build target two in Dockerfile" in failed.error_text
+
+
+def test_limits_and_networks_reach_the_commands(daemon: Daemon) -> None:
+    """Memory, host names, and no network where none is asked for."""
+    dockerfile = (
+        "FROM busybox\n"
+        "RUN cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null;"
+        " grep far /etc/hosts; ls /sys/class/net\n"
+    )
+    shown = build(
+        daemon, dockerfile, "-m", "64m", "--add-host", "far:1.2.3.4", "--network", "none"
+    ).text
+    assert "67108864" in shown
+    assert "1.2.3.4\tfar" in shown
+    assert "\nlo\n" in shown
+    assert "eth0" not in shown
+
+
+def test_a_client_that_leaves_ends_its_build(daemon: Daemon) -> None:
+    """Nothing of it runs on, and nothing is left."""
+    data = context({"Dockerfile": "FROM busybox\nRUN echo begun; sleep 1000\n"})
+    with daemon.docker_process("build", "-t", "gone", "-") as client:
+        assert client.stdin is not None
+        client.stdin.write(data)
+        client.stdin.close()
+        wait_until(lambda: len(daemon.container_ids()) == 1, "the command runs")
+        client.terminate()
+    wait_until(lambda: daemon.container_ids() == [], "its container is gone")
+    assert daemon.image_names() == ["busybox:latest"]
+    wait_until(lambda: not list((daemon.data_root / "build").iterdir()), "its context is gone")
+
+
+def test_stages_are_built_together(daemon: Daemon) -> None:
+    """Two that take their time begin before either ends."""
+    stages = "".join(
+        f"FROM busybox AS s{n}\nRUN : {n}; date +%s > /b; sleep 3; date +%s > /e\n"
+        for n in range(2)
+    )
+    copies = "".join(f"COPY --from=s{n} /b /e /{n}/\n" for n in range(2))
+    build(daemon, f"{stages}FROM busybox\n{copies}", "-t", "par")
+    spans = [
+        [int(word) for word in run(daemon, "par", "cat", f"/{n}/b", f"/{n}/e").split()]
+        for n in range(2)
+    ]
+    assert max(begin for begin, _ in spans) <= min(end for _, end in spans)
+
+
+def test_steps_are_listed_and_pruned(daemon: Daemon) -> None:
+    """`docker system df` and `docker builder prune`; images that are named stay whole."""
+    build(daemon, "FROM busybox\nRUN head -c 100000 /dev/zero > /z\nRUN echo 2 > /two\n", "-t", "p")
+    usage = daemon.http("GET", "/system/df").json()["BuildCache"]
+    assert len(usage) == 2
+    assert {step["Type"] for step in usage} == {"regular"}
+    daemon.docker("rmi", "p")
+    before = daemon.http("GET", "/system/df").json()["BuildCacheUsage"]["TotalSize"]
+    assert before > 100_000
+    answer = daemon.http("POST", "/build/prune").json()
+    assert len(answer["CachesDeleted"]) == 2
+    assert answer["SpaceReclaimed"] > 100_000
+    assert daemon.http("GET", "/system/df").json()["BuildCache"] == []
+
+
+def test_hostile_contexts_are_refused(daemon: Daemon, tmp_path: Path) -> None:
+    """What leads out of the context leads nowhere; rubbish is no context."""
+    for name in ("../../evil", "d/../../../evil"):
+        data = context({name: "x", "Dockerfile": "FROM busybox\n"})
+        answer = daemon.http("POST", "/build", data, TAR)
+        assert "error" in answer.json_lines()[-1], name
+    assert not (daemon.data_root / "evil").exists()
+    for body in (b"", b"rubbish" * 1000, context({})):
+        answer = daemon.http("POST", "/build", body, TAR)
+        assert answer.status == 400 or "error" in answer.json_lines()[-1]
+    refused = daemon.http("POST", "/build?version=2", b"")
+    assert (refused.status, "DOCKER_BUILDKIT=0" in refused.message) == (501, True)
+
+
+def test_docker_py(daemon: Daemon) -> None:
+    """Images and logs, and the error with its log."""
+    client: Any = daemon.client()
+    image, log = client.images.build(
+        fileobj=io.BytesIO(b"FROM busybox\nARG A\nRUN echo got $A\nLABEL k=v\n"),
+        tag="py:1", buildargs={"A": "1"}, rm=True,
+    )  # fmt: skip
+    assert image.tags == ["py:1"]
+    assert any(line.get("stream") == "got 1\n" for line in log)
+    docker = pytest.importorskip("docker")
+    with pytest.raises(docker.errors.BuildError, match="returned a non-zero code: 3") as caught:
+        client.images.build(fileobj=io.BytesIO(b"FROM busybox\nRUN exit 3\n"))
+    assert any("Step 2/2" in line.get("stream", "") for line in caught.value.build_log)
+
+
+def test_a_killed_build_is_cleared_away(make_daemon: Any) -> None:
+    """Its container and its context go at the next start; the same build then works."""
+    daemon: Daemon = make_daemon()
+    data = context({"Dockerfile": "FROM busybox\nRUN echo 1 > /1\nRUN sleep ${S:-1000}\n"})
+    with daemon.docker_process("build", "-") as client:
+        assert client.stdin is not None
+        client.stdin.write(data)
+        client.stdin.close()
+        wait_until(
+            lambda: "sleep" in str(daemon.http("GET", "/containers/json").json()), "it sleeps"
+        )
+        daemon.kill()
+    daemon.start()
+    wait_until(lambda: daemon.container_ids() == [], "its container is gone")
+    assert list((daemon.data_root / "build").iterdir()) == []
+    assert daemon.image_names() == ["busybox:latest"]
+    data = context({"Dockerfile": "FROM busybox\nRUN echo 1 > /1\nRUN sleep 0\n"})
+    started = time.monotonic()
+    assert daemon.docker("build", "-", stdin=data).text.count("Using cache") == 1
+    assert time.monotonic() - started < 60
