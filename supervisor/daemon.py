@@ -6,8 +6,8 @@
     ├─ containerd           one_for_one: process (without --containerd), connection
     ├─ store                one_for_one: database
     ├─ events               one_for_one: bus, stream
-    ├─ engine               one_for_one: images, volumes, networks, apparmor, containers,
-    │  │                    keeper (of pipes), packer (of logs)
+    ├─ engine               one_for_one: images, registry, volumes, networks, apparmor, keeper (of
+    │  │                    pipes), packer (of logs), containers, builder
     │  └─ containers        rest_for_one: running (one supervisor a container), restore
     └─ faces                one_for_one: metrics, routes, api (one server a listener)
 

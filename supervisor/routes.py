@@ -81,6 +81,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         snapshots=layers,
         in_use=sources.in_use,
         snapshotter=SNAPSHOTTER,
+        drop_leftovers=sources.registry.drop_leftovers,
     )
     networks = NetworkRoutes(
         sources.networks, bridge=lambda: _bridge(sources.networks), containers=containers.table

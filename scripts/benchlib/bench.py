@@ -38,6 +38,7 @@ class Scale:
     starts: int  # at once
     stream_bytes: int
     layer_bytes: int
+    pull_bytes: int
     requests_s: float  # how long requests are counted
 
 
@@ -49,6 +50,7 @@ FULL: Final = Scale(
     starts=300,
     stream_bytes=200_000_000,
     layer_bytes=300_000_000,
+    pull_bytes=300_000_000,
     requests_s=1.0,
 )
 QUICK: Final = Scale(
@@ -59,6 +61,7 @@ QUICK: Final = Scale(
     starts=20,
     stream_bytes=20_000_000,
     layer_bytes=10_000_000,
+    pull_bytes=30_000_000,
     requests_s=0.2,
 )
 
@@ -181,12 +184,7 @@ def running_bench(scale: Scale, makers: Mapping[str, Maker] = BOTH) -> Iterator[
 
 def write_archive(path: Path, reference: str, layer_bytes: int) -> None:
     """A docker-archive with one layer of 100 files, about `layer_bytes` together."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        for number in range(100):
-            half = layer_bytes // 200
-            _add(tar, f"data/{number}", os.urandom(half) + bytes(half))
-    data = layer.getvalue()
+    data = layer_tar("data", layer_bytes)
     config: dict[str, Any] = {
         "architecture": os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"),
         "os": "linux",
@@ -198,6 +196,16 @@ def write_archive(path: Path, reference: str, layer_bytes: int) -> None:
         _add(tar, "c.json", json.dumps(config).encode())
         _add(tar, "l/layer.tar", data)
         _add(tar, "manifest.json", json.dumps(manifest).encode())
+
+
+def layer_tar(folder: str, size: int) -> bytes:
+    """A layer of 100 files in `folder`, about `size` bytes together, half of them noise."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        for number in range(100):
+            half = size // 200
+            _add(tar, f"{folder}/{number}", os.urandom(half) + bytes(half))
+    return layer.getvalue()
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

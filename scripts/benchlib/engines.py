@@ -61,6 +61,11 @@ class Program:
             tail = self._log.read_text(errors="replace")[-2000:]
             raise EngineFailed(f"{self._command[0]} ended:\n{tail}")
 
+    def wait(self) -> None:
+        """Wait until it has ended by itself."""
+        assert self._process is not None
+        self._process.wait(STOP_LIMIT_S)
+
     def stop(self) -> None:
         """Ask it to end, then make it."""
         if self._process is None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import IO, Final
 
+from . import registry
 from .bench import IMAGE, Bench
 from .crowd import start_at_once
 from .engines import Engine, EngineFailed
@@ -322,6 +323,26 @@ def ping_loading(bench: Bench) -> Result:
     )
 
 
+def pull(bench: Bench) -> Result:
+    """An image of eight layers that nobody has, from a registry on loopback."""
+
+    def pull_one(engine: Engine) -> float:
+        took_s = engine.timed("pull", "-q", registry.REFERENCE)
+        engine.docker("rmi", registry.REFERENCE)
+        return took_s
+
+    if not registry.is_installed():
+        raise EngineFailed("needs docker-registry")
+    with registry.registries(bench):
+        return bench.compare(
+            "pull",
+            f"docker pull of {bench.scale.pull_bytes // 10**6} MB in {registry.LAYERS} layers",
+            "s",
+            pull_one,
+            rounds=bench.scale.heavy_rounds,
+        )
+
+
 def ps_few(bench: Bench) -> Result:
     """The CLI's own time is in it; see the next line for the engine's."""
     return _ps(bench, "ps-100", bench.scale.few)
@@ -372,6 +393,7 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "load": load,
         "save": save,
         "ping-loading": ping_loading,
+        "pull": pull,
         "ps-100": ps_few,
         "list-100": list_few,
         "memory-100": memory_running,

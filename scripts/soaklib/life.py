@@ -61,8 +61,11 @@ def live_many(
             complaints.append(f"container {number}: {error!r}")
         told(number)
 
-    with ThreadPoolExecutor(at_once) as pool:
+    pool = ThreadPoolExecutor(at_once)
+    try:
         list(pool.map(one, range(count)))
+    finally:
+        pool.shutdown(cancel_futures=True)  # interrupted, it does not go on to the last one
     return complaints
 
 

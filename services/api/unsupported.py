@@ -96,7 +96,7 @@ LIMITS: Final = MappingProxyType(
         ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
         ("DELETE", "/images/{}"): "not yet: one platform alone",
         ("POST", "/build"): (
-            "the classic builder (DOCKER_BUILDKIT=0); not yet: remote contexts, `cachefrom`"
+            "the classic builder (DOCKER_BUILDKIT=0); `cachefrom` changes nothing"
         ),
         ("POST", "/images/load"): "not yet: several platforms, but not all",
         ("GET", "/images/get"): "not yet: several platforms, but not all",

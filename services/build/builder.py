@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from services.dockerfile import Line, line_from_text, read_lines
-from services.errors import EngineError, NotFound, NotSupported, single_error
+from services.errors import EngineError, NotFound, single_error
 from services.images import Image, Platform, RunConfig, parse_reference
 from services.images.compose import Recipe
 from services.images.platform import host_platform
@@ -73,9 +73,9 @@ class Builder:
             CommandFailed: a RUN ended with another code than 0.
             EngineError: something else failed.
         """
-        if request.remote:
-            raise NotSupported("building from a remote context is not supported: send the context")
-        async with self._slots, self._contexts.receive(body) as context:
+        contexts = self._contexts
+        context_of = contexts.fetch(request.remote) if request.remote else contexts.receive(body)
+        async with self._slots, context_of as context:
             read = partial(context.read_dockerfile, request.dockerfile)
             text = await trio.to_thread.run_sync(read, limiter=self._disk)
             plan = make_plan(read_lines(text), request.build_args)

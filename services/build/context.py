@@ -22,24 +22,41 @@ from services.containers.archives.root import PLACE, Root
 from services.containers.archives.unpack import Rules, unpack
 from services.errors import InvalidParameter, single_error
 from services.images.compression import ExpansionLimits, PlainStream
+from services.images.download import download, download_url
 from services.images.inbox import open_inbox, take_body
 from services.images.ports import Body
+
+from .remote import check_out, parse_git
 
 T = TypeVar("T")
 
 CLEANUP_LIMIT_S: Final = 60.0
 MAX_DOCKERFILE_BYTES: Final = 16 << 20
 _DRAIN_BYTES: Final = 1 << 20
+MAX_REMOTE_BYTES: Final = 1 << 36
+_TAR_MAGIC: Final = slice(257, 262)
 _LIMITS: Final = ExpansionLimits(total_bytes=1 << 38)
 
 
 class BuildContext:
     """The files of one build."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, below: str = "") -> None:
+        """`below`: a directory of what was fetched, which is the context.
+
+        Raises:
+            InvalidParameter: there is no such directory.
+        """
         self.directory = directory
         self.files = directory / "files"
         self.root = Root(fd=os.open(directory / "context", PLACE | os.O_DIRECTORY))
+        if below:
+            with self.root as whole:
+                try:
+                    inner = whole.open(below, PLACE | os.O_DIRECTORY)
+                except OSError as error:
+                    raise InvalidParameter(f"no directory {below} in the repository") from error
+            self.root = Root(fd=inner)
 
     def read_dockerfile(self, path: str) -> bytes:
         """The Dockerfile, every link taken as inside the context.
@@ -118,37 +135,99 @@ class BuildContexts:
         Raises:
             InvalidParameter: it is none, is damaged or hostile.
         """
+        async with self._made() as directory:
+            await self._extract(directory, body)
+            async with self._opened(directory) as context:
+                yield context
+
+    @asynccontextmanager
+    async def fetch(self, remote: str) -> AsyncIterator[BuildContext]:
+        """What is behind a URL: a git repository, an archive, or a Dockerfile alone.
+
+        Raises:
+            InvalidParameter: no URL, or what is there is no context.
+            EngineError: it cannot be had.
+        """
+        async with self._made() as directory:
+            git = parse_git(remote)
+            if git is not None:
+                await check_out(git, directory / "context")
+            else:
+                await self._download(directory, download_url(remote))
+            async with self._opened(directory, git.directory if git else "") as context:
+                yield context
+
+    @asynccontextmanager
+    async def _made(self) -> AsyncIterator[Path]:
         directory = self._directory / secrets.token_hex(8)
         try:
             await self._run(partial(_make, directory))
-            await self._extract(directory, body)
-            context = await self._run(partial(BuildContext, directory))
-            try:
-                yield context
-            finally:
-                context.root.close()
+            yield directory
         finally:
             with trio.move_on_after(CLEANUP_LIMIT_S, shield=True):
                 await self._run(partial(shutil.rmtree, directory, ignore_errors=True))
 
+    @asynccontextmanager
+    async def _opened(self, directory: Path, below: str = "") -> AsyncIterator[BuildContext]:
+        context = await self._run(partial(BuildContext, directory, below))
+        try:
+            yield context
+        finally:
+            context.root.close()
+
     async def _extract(self, directory: Path, body: Body) -> None:
         send, inbox = open_inbox()
-
-        def extract() -> None:
-            plain = PlainStream(inbox.read, _LIMITS)
-            with Root(fd=os.open(directory / "context", PLACE | os.O_DIRECTORY)) as root:
-                # Root's, as under dockerd: the client's users mean nothing here.
-                unpack(root, "/", plain.read, Rules(owner=(0, 0)))
-            while plain.read(_DRAIN_BYTES):  # past the end mark
-                pass
-
         with single_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(take_body, body, send)
-                await self._run(extract)
+                await self._run(partial(_extract, directory, inbox.read))
+
+    async def _download(self, directory: Path, url: str) -> None:
+        file = await self._run(partial(AsideFile, directory / "files" / "remote"))
+        try:
+            async with download(url) as body:
+                async for piece in body:
+                    if file.size_bytes > MAX_REMOTE_BYTES:
+                        raise InvalidParameter(f"{url} is larger than {MAX_REMOTE_BYTES} bytes")
+                    await self._run(partial(file.write, piece))
+        finally:
+            file.close(0o600, 0.0)
+        await self._run(partial(_take_remote, directory, file.path))
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(call, limiter=self._disk)
+
+
+def _extract(directory: Path, read: Callable[[int], bytes]) -> None:
+    plain = PlainStream(read, _LIMITS)
+    with Root(fd=os.open(directory / "context", PLACE | os.O_DIRECTORY)) as root:
+        # Root's, as under dockerd: the client's users mean nothing here.
+        unpack(root, "/", plain.read, Rules(owner=(0, 0)))
+    while plain.read(_DRAIN_BYTES):  # past the end mark
+        pass
+
+
+def _take_remote(directory: Path, file: Path) -> None:
+    """An archive is extracted; anything else is the Dockerfile of an empty context."""
+    with file.open("rb") as source:
+        is_archive = has_tar(source.read)
+        source.seek(0)
+        if is_archive:
+            _extract(directory, source.read)
+            return
+    file.rename(directory / "context" / "Dockerfile")
+
+
+def has_tar(read: Callable[[int], bytes]) -> bool:
+    """Whether a stream, plain or compressed, begins as a tar does."""
+    try:
+        plain = PlainStream(read, ExpansionLimits())
+        head = b""
+        while len(head) < _TAR_MAGIC.stop and (more := plain.read(512)):
+            head += more
+    except (InvalidParameter, OSError):
+        return False
+    return head[_TAR_MAGIC] == b"ustar"
 
 
 def _make(directory: Path) -> None:

@@ -36,7 +36,7 @@ from services.images.compression import ExpansionLimits, PlainStream
 from services.images.download import download
 from services.images.instructions import Scope, json_words
 
-from .context import BuildContext
+from .context import BuildContext, has_tar
 from .plan import flags_of
 from .sources import Source, copy_sources, copy_tree, find_sources, hash_sources, make_directory
 
@@ -45,7 +45,6 @@ _URL: Final = re.compile(r"https?://")
 _MODE: Final = re.compile(r"[0-7]{3,4}")
 _CHECKSUM: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _DOWNLOAD_MODE: Final = 0o600
-_TAR_MAGIC: Final = slice(257, 262)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,10 +266,6 @@ def _extract(source_root: Root, source: Source, root: Root, target: str, rules: 
 def _is_archive(root: Root, path: str) -> bool:
     try:
         with root.opened(path, os.O_RDONLY | os.O_NONBLOCK) as found:
-            plain = PlainStream(partial(os.read, found), ExpansionLimits())
-            head = b""
-            while len(head) < _TAR_MAGIC.stop and (more := plain.read(512)):
-                head += more
-    except (InvalidParameter, OSError):
+            return has_tar(partial(os.read, found))
+    except OSError:
         return False
-    return head[_TAR_MAGIC] == b"ustar"

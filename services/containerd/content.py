@@ -90,6 +90,7 @@ class ContentWriter:
     ) -> None:
         self.ref = ref
         self.offset = offset  # bytes that containerd has; the next write goes there
+        self.digest = ""  # of these
         self._stream = stream
         self._total = 0
         self._expected = ""
@@ -111,7 +112,7 @@ class ContentWriter:
                     f"{WRITE.about(self.ref)}: {len(chunk)} bytes sent at {self.offset}, "
                     f"and containerd is at {reply.offset}"
                 )
-            self.offset = reply.offset
+            self.offset, self.digest = reply.offset, reply.digest
 
     async def commit(
         self, labels: Mapping[str, str] | None = None, *, expected: str = "", total: int = 0
@@ -132,12 +133,15 @@ class ContentWriter:
         # It is the last: said here, or containerd resets the stream and its answer may be lost.
         return (await self._exchange(request, end=True)).digest
 
-    async def _open(self, total: int, expected: str) -> None:
+    async def _open(self, total: int, expected: str) -> str:
+        """Begin or go on; the digest of what is there."""
         self._total, self._expected = total, expected
         request = WriteContentRequest(
             action=WriteAction.STAT, ref=self.ref, total=total, expected=expected
         )
-        self.offset = (await self._exchange(request)).offset
+        reply = await self._exchange(request)
+        self.offset, self.digest = reply.offset, reply.digest
+        return reply.digest
 
     async def _exchange(
         self, request: WriteContentRequest, *, end: bool = False
@@ -156,6 +160,7 @@ class FileWriter:
         self, connection: Connection, file: IngestFile, *, ref: str, total: int, expected: str
     ) -> None:
         self.ref = ref
+        self.digest = ""  # of what is written; known once a commit has begun
         self._connection, self._file = connection, file
         self._total, self._expected = total, expected
 
@@ -174,7 +179,7 @@ class FileWriter:
     async def commit(
         self, labels: Mapping[str, str] | None = None, *, expected: str = "", total: int = 0
     ) -> str:
-        """As `ContentWriter.commit`."""
+        """As `ContentWriter.commit`; also after the block, and in another task."""
         expected, total = expected or self._expected, total or self._total
         for attempts_left in reversed(range(_REOPENINGS)):
             try:
@@ -188,7 +193,7 @@ class FileWriter:
     async def _commit(self, labels: Mapping[str, str] | None, *, expected: str, total: int) -> str:
         async with self._connection.stream(RESUME, self.ref) as stream:
             writer = ContentWriter(stream, self.ref, 0)
-            await writer._open(total, expected)
+            self.digest = await writer._open(total, expected)
             if writer.offset != self.offset:
                 raise EngineError(
                     f"{WRITE.about(self.ref)}: {self.offset} bytes written, "

@@ -11,7 +11,7 @@ import trio
 
 from services.containers.health_rules import Health, health_check_of, unseen_health
 from services.containers.model import ContainerId, Definition, ExitStatus, State, Status
-from services.errors import DeadlineExceeded, InvalidParameter
+from services.errors import Conflict, DeadlineExceeded, InvalidParameter
 
 TURN_LIMIT_S: Final = 40.0
 """How long an operation waits for another one on the same container before it gives up."""
@@ -82,6 +82,13 @@ class Container:
     def is_running(self) -> bool:
         """Docker's `Running`: paused and restarting count too."""
         return self.state in (State.RUNNING, State.PAUSED, State.RESTARTING)
+
+    def refuse_restarting(self) -> None:
+        """Raises Conflict, in dockerd's words, while it waits for its restart."""
+        if self.state is State.RESTARTING:
+            raise Conflict(
+                f"Container {self.id} is restarting, wait until the container is running"
+            )
 
     @property
     def last_exit(self) -> ExitStatus:

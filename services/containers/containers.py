@@ -190,6 +190,7 @@ class Containers:
         async with container.turn("its pause"):
             if container.state is State.PAUSED:
                 raise Conflict(f"container {container.id} is already paused")
+            container.refuse_restarting()
             if container.state is not State.RUNNING:
                 raise Conflict(f"container {container.id} is not running")
             await self._containerd.tasks.pause(container.id)
@@ -285,6 +286,7 @@ class Containers:
             Conflict: it does not run.
         """
         await container.settle()
+        container.refuse_restarting()
         if not container.state.has_task:
             raise Conflict(f"container {container.id} is not running")
         return [process.pid for process in await self._containerd.tasks.pids(container.id)]
@@ -305,11 +307,15 @@ class Containers:
         """Join a container's streams, those of the next run if it does not run.
 
         Raises:
-            Conflict: it is paused.
+            Conflict: it is paused, or waits for its restart.
         """
         if container.state is State.PAUSED:
             raise Conflict(
                 f"container {container.id} is paused, unpause the container before attach"
+            )
+        if container.state is State.RESTARTING:
+            raise Conflict(
+                f"container {container.id} is restarting, wait until the container is running"
             )
         stdin = stdin and container.definition.config.open_stdin
         streams = self.terminals.streams(container)

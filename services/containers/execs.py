@@ -341,5 +341,6 @@ def _limit(exec_: Exec, what: str, limit_s: float) -> Iterator[None]:
 def _check_running(container: Container) -> None:
     if container.state is State.PAUSED:
         raise Conflict(f"container {container.id} is paused, unpause the container before exec")
+    container.refuse_restarting()
     if not container.state.has_task:
         raise Conflict(f"container {container.id} is not running")

@@ -16,7 +16,6 @@ import msgspec
 
 from services.containers.config import HostConfig
 from services.containers.container import Container
-from services.containers.model import State
 from services.containers.spec import NamespacePaths
 from services.containers.spec.modes import shared_container
 from services.errors import Conflict, EngineError, InvalidParameter, NotFound
@@ -143,7 +142,7 @@ class Joiner:
                 f"container {other.name} is {other.state.value}"
             )
         try:
-            _check_not_restarting(other, ref)
+            other.refuse_restarting()
         except Conflict as error:
             raise Conflict(f"cannot join network namespace of container: {error}") from error
         return other
@@ -177,7 +176,7 @@ class Joiner:
             raise InvalidParameter(str(error)) from error
         if not other.is_running:
             raise Conflict(f"container {ref} is not running")
-        _check_not_restarting(other, ref)
+        other.refuse_restarting()
         return other
 
     def _shm_of(self, container: Container, seen: frozenset[str]) -> str:
@@ -194,11 +193,6 @@ class Joiner:
             return self._shm_of(self._containers.find(ref), seen | {container.id})
         except (NotFound, InvalidParameter):
             return ""
-
-
-def _check_not_restarting(container: Container, ref: str) -> None:
-    if container.state is State.RESTARTING:
-        raise Conflict(f"Container {ref} is restarting, wait until the container is running")
 
 
 def _path_of(container: Container | None, kind: str) -> str:

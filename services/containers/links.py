@@ -82,7 +82,8 @@ def parse_link(text: str) -> tuple[str, str]:
     alias = rest[0] if rest else name
     if name.startswith("/"):
         name, alias = name[1:], alias.rpartition("/")[2]
-    if not name or not alias:
+    # The alias becomes part of a hosts file and of names of variables.
+    if not name or not alias or not alias.isprintable() or set(alias) & set(" /="):
         raise InvalidParameter(f"bad format for links: {text}")
     return name, alias
 
@@ -215,15 +216,14 @@ class Links:
         """What a container that is about to start gets. Nothing outside of the default bridge.
 
         Raises:
-            InvalidParameter: one of them is not on the default bridge.
-            EngineError: one of them does not run.
+            EngineError: one of them is not on the default bridge, or does not run.
         """
         if NETWORK not in container.definition.networks:
             return Linked()
         children = self.children(container)
         for _, child in children:
             if NETWORK not in child.definition.networks:
-                raise InvalidParameter(
+                raise EngineError(
                     f"Cannot link to /{child.name}, as it does not belong to the default network"
                 )
         for alias, child in children:

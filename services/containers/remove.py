@@ -17,7 +17,7 @@ from services.containers.run import Runs
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
 from services.containers.volume_points import anonymous_names
-from services.errors import Conflict, EngineError
+from services.errors import Conflict, EngineError, Unavailable
 
 log = logger.bind(service="containers")
 
@@ -146,5 +146,16 @@ class Remover:
         log.info("container removed", container=container.id)
 
     async def _set_state(self, container: Container, event: LifeEvent, **changes: Any) -> None:
+        """On disk, so that the next daemon finishes what a kill cuts short.
+
+        Not if the disk has no room, which a removal is to make: cut short then, what is left of the
+        container can be removed once more.
+        """
         state = next_state(container.state, event)
-        await self._journal.change_status(container, state=state, **changes)
+        try:
+            await self._journal.change_status(container, state=state, **changes)
+        except Unavailable:
+            raise
+        except EngineError as error:
+            log.warning("removal not noted", container=container.id, error=str(error))
+            await self._journal.change_in_memory(container, state=state, **changes)

@@ -194,7 +194,7 @@ class SpecSource:
             keeps_loopback=is_host,
         )
         gateways = self._host_gateways()
-        if not gateways and any(":host-gateway" in entry for entry in host.extra_hosts or ()):
+        if not gateways and any(e.endswith("host-gateway") for e in host.extra_hosts or ()):
             raise EngineError("unable to derive the IP value for host-gateway")
         hosts = hosts_text(
             hostname=config.hostname,

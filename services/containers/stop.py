@@ -108,6 +108,8 @@ class Stopper:
             raise Conflict(f"container {container.id} is not running")
         if number in (signals.SIGKILL, stop_signal(container)):
             await self._remember_stopped(container)
+        elif container.state is State.RESTARTING:
+            return  # there is no process to hear it
         if await self._call_off_restart(container):
             return
         if number == signals.SIGKILL:

@@ -1,10 +1,12 @@
 """An image archive on its way from a request body into containerd's content store.
 
 Three parts run side by side, with bounded channels between them, so that memory stays the same for
-an archive of any size: one takes the body as it arrives; a worker thread decompresses it, reads the
-tar and hashes every file; one writes the files into the content store. No file touches our own
-disk: a file whose name says its digest is checked against it, any other gets the digest that it
-turns out to have. What nothing refers to in the end goes with the lease that the caller holds.
+an archive of any size: one takes the body as it arrives; a worker thread decompresses it and reads
+the tar; one writes the files into the content store. No file touches our own disk: a file whose
+name says its digest is checked against it, any other gets the digest that it turns out to have.
+Small files are hashed in the thread. Large ones are hashed by containerd, which does so anyhow,
+while the next file is on its way. What nothing refers to in the end goes with the lease that the
+caller holds.
 """
 
 from __future__ import annotations
@@ -12,24 +14,29 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import trio
 
 from services.containerd.errors import AlreadyExists
-from services.errors import InvalidParameter
+from services.errors import Conflict, InvalidParameter
 
 from ._groups import single_error
 from ._paths import clean_path, link_target
 from .compression import MAGIC_BYTES, Compression, ExpansionLimits, PlainStream, detect
 from .inbox import Inbox, open_inbox, take_body
 from .oci import MAX_DOCUMENT_BYTES
-from .ports import Body, ContentClient
+from .ports import BlobWriter, Body, ContentClient
 from .reference import Digest
 from .tar import CHUNK_BYTES, Entry, EntryType, TarReader
 
 _PIECES_AHEAD: Final = 4
+_COMMITS_AT_ONCE: Final = 2
+LARGE_BYTES: Final = 4 << 20
+"""From here on a file is hashed by containerd, beside what follows it."""
 _MAX_LINKS: Final = 16
 
 _BLOB_PATH: Final = re.compile(r"blobs/(?P<algorithm>[a-z0-9]+)/(?P<hex>[a-f0-9]{64,128})")
@@ -89,12 +96,13 @@ class IngestProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Piece:
-    """Some of a file's bytes; on the last one the digest of all of them."""
+    """Some of a file's bytes; on the last one of a small file the digest of all of them."""
 
     path: str
     size_bytes: int  # of the whole file
     data: bytes
-    digest: Digest | None  # None: more follows
+    is_last: bool
+    digest: Digest | None
     claimed: Digest | None  # by the name
 
 
@@ -178,24 +186,24 @@ class _Scanner:
         self._archive.documents[path] = b"".join(tar.chunks())
 
     def _send_file(self, path: str, entry: Entry, tar: TarReader) -> None:
-        claimed, hashed, done = _claimed_digest(path), hashlib.sha256(), 0
+        claimed, done = _claimed_digest(path), 0
+        hashed = hashlib.sha256() if entry.size_bytes < LARGE_BYTES else None
         chunks = tar.chunks() if entry.size_bytes else iter((b"",))
         gathered: list[bytes] = []
         for chunk in chunks:
-            hashed.update(chunk)
+            if hashed is not None:
+                hashed.update(chunk)
             done += len(chunk)
             gathered.append(chunk)
             is_last = done == entry.size_bytes
             if not is_last and sum(map(len, gathered)) < CHUNK_BYTES:
                 continue
-            digest = Digest(f"sha256:{hashed.hexdigest()}") if is_last else None
+            digest = Digest(f"sha256:{hashed.hexdigest()}") if is_last and hashed else None
             if digest and claimed and digest != claimed:
-                raise InvalidParameter(
-                    f"invalid archive: the content of {path} has the digest {digest}"
-                )
+                raise _wrong_digest(path, digest)
             piece = _Piece(
                 path=path, size_bytes=entry.size_bytes, data=b"".join(gathered),
-                digest=digest, claimed=claimed,
+                is_last=is_last, digest=digest, claimed=claimed,
             )  # fmt: skip
             gathered.clear()
             trio.from_thread.run(self._send.send, piece)
@@ -210,47 +218,82 @@ class _ContentSink:
         self._archive, self._content, self._progress = archive, content, progress
         self._ref_prefix = ref_prefix
         self._count = 0
+        self._committing = trio.CapacityLimiter(_COMMITS_AT_ONCE)
 
     async def store_all(self, pieces: trio.MemoryReceiveChannel[_Piece]) -> None:
-        async for first in pieces:
-            self._count += 1
-            digest = await self._store(first, pieces)
-            self._archive.files[first.path] = StoredFile(
-                digest=digest,
-                size_bytes=first.size_bytes,
-                compression=detect(first.data[:MAGIC_BYTES]),
-            )
+        async with trio.open_nursery() as nursery:
+            async for first in pieces:
+                self._count += 1
+                commit = await self._write(first, pieces)
+                if first.size_bytes < LARGE_BYTES:
+                    await commit()
+                else:
+                    nursery.start_soon(commit)
 
-    async def _store(self, first: _Piece, rest: trio.MemoryReceiveChannel[_Piece]) -> Digest:
+    async def _write(
+        self, first: _Piece, rest: trio.MemoryReceiveChannel[_Piece]
+    ) -> Callable[[], Awaitable[None]]:
+        """Write a file; what makes it a blob of the store is left to the caller."""
         ref = f"{self._ref_prefix}{self._count}"
         expected = first.claimed or first.digest or ""
         piece = first
+        stack = AsyncExitStack()
         try:
-            async with self._content.writer(
-                ref, total=first.size_bytes, expected=expected
-            ) as writer:
-                done = 0
-                while True:
-                    # What another namespace has of the blob, this one has from the start.
-                    if missing := piece.data[max(0, writer.offset - done) :]:
-                        await writer.write(missing)
-                    done += len(piece.data)
-                    if piece.digest is not None:
-                        break
-                    await self._report(piece, done)
-                    piece = await _next_piece(rest)
-                await writer.commit()
-        except AlreadyExists:  # found at the opening, or by the commit when another was quicker
-            while piece.digest is None:
+            writer = await stack.enter_async_context(
+                self._content.writer(ref, total=first.size_bytes, expected=expected)
+            )
+            done = 0
+            while True:
+                # What another namespace has of the blob, this one has from the start.
+                if missing := piece.data[max(0, writer.offset - done) :]:
+                    await writer.write(missing)
+                done += len(piece.data)
+                if piece.is_last:
+                    break
+                await self._report(piece, done)
                 piece = await _next_piece(rest)
-        await self._report(piece, piece.size_bytes)
-        return piece.digest
+        except AlreadyExists:
+            await stack.aclose()
+            while not piece.is_last:
+                piece = await _next_piece(rest)
+            return partial(self._finish, first, piece, Digest(expected))
+        except BaseException as error:
+            await stack.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return partial(self._commit, stack, writer, first, piece)
+
+    async def _commit(
+        self, stack: AsyncExitStack, writer: BlobWriter, first: _Piece, last: _Piece
+    ) -> None:
+        known = last.digest or first.claimed or ""
+        async with stack, self._committing:
+            try:
+                digest = await writer.commit(expected=known)
+            except AlreadyExists:  # somebody else was quicker
+                digest = known or writer.digest
+            except Conflict as error:
+                if first.claimed is None:
+                    raise
+                raise _wrong_digest(first.path, writer.digest) from error
+        await self._finish(first, last, Digest(digest))
+
+    async def _finish(self, first: _Piece, last: _Piece, digest: Digest) -> None:
+        self._archive.files[first.path] = StoredFile(
+            digest=digest,
+            size_bytes=first.size_bytes,
+            compression=detect(first.data[:MAGIC_BYTES]),
+        )
+        await self._report(last, last.size_bytes)
 
     async def _report(self, piece: _Piece, done_bytes: int) -> None:
         if piece.size_bytes > CHUNK_BYTES:
             await self._progress(
                 IngestProgress(path=piece.path, done_bytes=done_bytes, total_bytes=piece.size_bytes)
             )
+
+
+def _wrong_digest(path: str, digest: str) -> InvalidParameter:
+    return InvalidParameter(f"invalid archive: the content of {path} has the digest {digest}")
 
 
 async def _next_piece(pieces: trio.MemoryReceiveChannel[_Piece]) -> _Piece:

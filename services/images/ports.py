@@ -35,15 +35,18 @@ from .model import ImageId, ImageUse
 class BlobWriter(Protocol):
     """A blob on its way into the content store; without a commit it stays an ingest.
 
-    `offset`: bytes that the store has; the next write goes there.
+    `offset`: bytes that the store has; the next write goes there. `digest`: of these, as far as it
+    is known; after a commit that failed it is.
     """
 
     @property
     def offset(self) -> int: ...
+    @property
+    def digest(self) -> str: ...
     async def write(self, data: bytes) -> None: ...
     async def commit(
         self, labels: Mapping[str, str] | None = None, *, expected: str = "", total: int = 0
-    ) -> object: ...
+    ) -> str: ...
 
 
 class ContentClient(Protocol):

@@ -20,6 +20,7 @@ from services.containerd.errors import AlreadyExists
 from services.containerd.values import Descriptor, LeaseResource, Mount
 from services.errors import EngineError, InvalidParameter, NotFound
 
+from ._groups import single_error
 from .model import chain_ids
 from .oci import OciDescriptor
 from .ports import ContainerdClient
@@ -105,23 +106,40 @@ class Unpacker:
                 f"{config.digest} names {len(diff_ids)}"
             )
         parent, steps = "", steps or UnpackSteps()
-        chain = zip(layers, diff_ids, chain_ids(diff_ids), strict=True)
-        for number, (layer, diff_id, chain_id) in enumerate(chain):
-            await steps.wanted(number)
-            async with self._locks.hold(chain_id):
-                # Before we look: the snapshot may stand on the lease of a load that fails.
-                await self._containerd.leases.add_resource(
-                    lease_id, LeaseResource(id=chain_id, type=f"snapshots/{self._snapshotter}")
-                )
-                if not await self.is_unpacked(chain_id):
-                    steps.unpacking(number)
-                    await self._unpack_layer(layer, diff_id, parent=parent, chain_id=chain_id)
-            steps.unpacked(number)
-            parent = chain_id
+        chain = tuple(zip(layers, diff_ids, chain_ids(diff_ids), strict=True))
+        with single_error():
+            async with trio.open_nursery() as labelling:
+                for number, (layer, diff_id, chain_id) in enumerate(chain):
+                    await steps.wanted(number)
+                    async with self._locks.hold(chain_id):
+                        if not await self._hold_unpacked(chain_id, lease_id):
+                            steps.unpacking(number)
+                            # What is made under the lease is under it: each call saved is a sync
+                            # saved.
+                            await self._unpack_layer(
+                                layer, diff_id, parent=parent, chain_id=chain_id, lease_id=lease_id
+                            )
+                            if layer.digest != diff_id:  # of a plain one everybody knows
+                                labels = {LABEL_UNCOMPRESSED: diff_id}
+                                # The next layer need not wait for it.
+                                labelling.start_soon(
+                                    self._containerd.content.update_labels, layer.digest, labels
+                                )
+                    steps.unpacked(number)
+                    parent = chain_id
         if parent:
             label = LABEL_SNAPSHOT_REF + self._snapshotter
             await self._containerd.content.update_labels(config.digest, {label: parent})
         return parent
+
+    async def _hold_unpacked(self, chain_id: str, lease_id: str) -> bool:
+        """Put the snapshot under the lease if it is there; whether it is."""
+        if not await self.is_unpacked(chain_id):
+            return False
+        resource = LeaseResource(id=chain_id, type=f"snapshots/{self._snapshotter}")
+        await self._containerd.leases.add_resource(lease_id, resource)
+        # It may have stood on the lease of a load that failed just then.
+        return await self.is_unpacked(chain_id)
 
     async def is_unpacked(self, chain_id: str) -> bool:
         """Whether the snapshot is there."""
@@ -132,7 +150,7 @@ class Unpacker:
         return True
 
     async def _unpack_layer(
-        self, layer: OciDescriptor, diff_id: str, *, parent: str, chain_id: str
+        self, layer: OciDescriptor, diff_id: str, *, parent: str, chain_id: str, lease_id: str
     ) -> None:
         snapshots = self._containerd.snapshots
         key = f"{UNPACK_KEY_PREFIX}{secrets.token_hex(6)} {chain_id}"
@@ -142,10 +160,10 @@ class Unpacker:
             await snapshots.commit(chain_id, key)
         except AlreadyExists:  # another tool of containerd was quicker
             await self._discard(key)
+            await self._hold_unpacked(chain_id, lease_id)
         except BaseException:
             await self._discard(key)
             raise
-        await self._containerd.content.update_labels(layer.digest, {LABEL_UNCOMPRESSED: diff_id})
 
     async def _apply(self, layer: OciDescriptor, diff_id: str, mounts: Sequence[Mount]) -> None:
         descriptor = Descriptor(

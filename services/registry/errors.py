@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from services.errors import EngineError, NotFound
+from services.errors import EngineError, NotFound, Unauthorized
 from services.images.reference import Reference
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -112,7 +112,12 @@ def manifest_error(
 
 
 def pull_error(error: EngineError, reference: Reference) -> EngineError:
-    """What the client of a pull is told of `error`."""
+    """What the client of a pull is told of `error`.
+
+    Missing credentials are no 401 here: at one, the CLI asks for a password and waits.
+    """
+    if isinstance(error, Unauthorized):
+        return EngineError(str(error))
     if not isinstance(error, RegistryError):
         return error
     match error.code:

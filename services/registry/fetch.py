@@ -85,8 +85,18 @@ class BlobFetcher:
         """Whether somebody fetches this blob now, or waits to."""
         return digest in self._locks
 
-    async def fetch(self, source: BlobSource, blob: OciDescriptor, watch: FetchWatch) -> bool:
+    async def fetch(
+        self,
+        source: BlobSource,
+        blob: OciDescriptor,
+        watch: FetchWatch,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> bool:
         """Have `blob` in the content store, under the caller's lease; whether it had to be fetched.
+
+        Started once it has its place among those that wait: whoever starts the next one then has
+        them come in that order.
 
         Raises:
             RegistryError, Unreachable: it does not come, after all attempts.
@@ -95,11 +105,13 @@ class BlobFetcher:
         if blob.size < 0:
             raise InvalidParameter(f"invalid size {blob.size} of {blob.digest}")
         if await self._is_here(source, blob):
+            task_status.started()
             return False
         watch.starting()
         self._slots.total_tokens = self._settings().max_downloads or 3
         if self._slots.available_tokens <= 0 or blob.digest in self._locks:
             watch.waiting()
+        task_status.started()
         async with self._locks.hold(blob.digest):
             if await self._is_here(source, blob):
                 return True  # by somebody else, while we waited

@@ -230,8 +230,7 @@ class _Pull:
         lines = _Layers(board=self.board, layers=layers)
         with single_error():
             async with trio.open_nursery() as nursery:
-                for digest, blob in {layer.digest: layer for layer in layers}.items():
-                    nursery.start_soon(self._fetch_layer, blob, lines.watch(digest))
+                nursery.start_soon(self._fetch_layers, layers, lines)
                 source, watch = self._source, _Silent()
                 fetched = await self.puller._fetcher.fetch(source, manifest.config, watch)
                 self.has_fetched = self.has_fetched or fetched
@@ -240,8 +239,18 @@ class _Pull:
                     manifest.config, layers, config.diff_ids, lease_id=lease_id, steps=lines
                 )
 
-    async def _fetch_layer(self, blob: OciDescriptor, watch: _LayerWatch) -> None:
-        fetched = await self.puller._fetcher.fetch(self._source, blob, watch)
+    async def _fetch_layers(self, layers: Sequence[OciDescriptor], lines: _Layers) -> None:
+        """Side by side, the lowest first: it is the one that is unpacked first."""
+        async with trio.open_nursery() as nursery:
+            for digest, blob in {layer.digest: layer for layer in layers}.items():
+                await nursery.start(self._fetch_layer, blob, lines.watch(digest))
+
+    async def _fetch_layer(
+        self, blob: OciDescriptor, watch: _LayerWatch, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        fetched = await self.puller._fetcher.fetch(
+            self._source, blob, watch, task_status=task_status
+        )
         self.has_fetched = self.has_fetched or fetched
         watch.end(fetched=fetched, is_new=self.is_new)
 

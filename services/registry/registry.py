@@ -17,6 +17,7 @@ from services.images.reference import Reference
 
 from .credentials import Credentials
 from .jobs import Job, Jobs
+from .leases import LEASE_PREFIX
 from .ports import ContainerdClient, ImageStore
 from .requests import (
     Distribution,
@@ -108,7 +109,9 @@ class Registry:
 
     async def drop_leftovers(self) -> None:
         """Take away what pulls that were cut off by the daemon's end have left to be resumed."""
-        await (await self._get_engine()).leases.drop_leftovers()
+        leases = await self._containerd.leases.list()
+        if any(lease.id.startswith(LEASE_PREFIX) for lease in leases):
+            await (await self._get_engine()).leases.drop_leftovers()
 
     async def _get_engine(self) -> RegistryEngine:
         module = await self._get_module()

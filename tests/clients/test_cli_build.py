@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import socket
+import subprocess
 import tarfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -350,3 +357,69 @@ def test_a_killed_build_is_cleared_away(make_daemon: Any) -> None:
     started = time.monotonic()
     assert daemon.docker("build", "-", stdin=data).text.count("Using cache") == 1
     assert time.monotonic() - started < 60
+
+
+def test_remote_contexts(daemon: Daemon, tmp_path: Path) -> None:
+    """An archive and a Dockerfile behind a URL; a git repository at a ref, in a directory."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "c.tar").write_bytes(context({"Dockerfile": "FROM busybox\nCOPY f /f\n", "f": "tar"}))
+    (site / "Plain").write_text("FROM busybox\nRUN echo plain > /f\n")
+    repository = site / "r.git"
+    repository.mkdir()
+    git = ("git", "-C", str(repository), "-c", "user.name=n", "-c", "user.email=e")
+    subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
+    (repository / "in").mkdir()
+    (repository / "in/Dockerfile").write_text("FROM busybox\nCOPY f /f\n")
+    (repository / "in/f").write_text("git")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    subprocess.run([*git, "tag", "v1"], check=True)
+    with served(site) as port, git_served(site) as git_port:
+        for remote, expected in (
+            (f"http://127.0.0.1:{port}/c.tar", "tar"),
+            (f"http://127.0.0.1:{port}/Plain", "plain"),
+            (f"git://127.0.0.1:{git_port}/r.git#v1:in", "git"),
+        ):
+            answer = daemon.http("POST", f"/build?t=remote&remote={quote(remote, safe='')}")
+            assert "Successfully tagged" in answer.json_lines()[-1].get("stream", ""), answer
+            assert run(daemon, "remote", "cat", "/f") == expected
+        gone = daemon.http("POST", f"/build?remote=http://127.0.0.1:{port}/nope")
+        assert "404" in gone.json_lines()[-1]["error"]
+        remote = quote(f"git://127.0.0.1:{git_port}/r.git#v1:nope", safe="")
+        failed = daemon.http("POST", f"/build?remote={remote}").json_lines()[-1]["error"]
+        assert "no directory nope in the repository" in failed
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[int]:
+    """A web server; its port."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def git_served(folder: Path) -> Iterator[int]:
+    """A server of git repositories; its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    words = ("git", "daemon", "--reuseaddr", f"--port={port}", "--listen=127.0.0.1")
+    command = [*words, "--export-all", f"--base-path={folder}", str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: can_connect(port), "git is served")
+            yield port
+        finally:
+            process.terminate()
+
+
+def can_connect(port: int) -> bool:
+    """Whether somebody listens."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -57,6 +57,14 @@ def test_a_stop_while_it_waits_for_its_restart(daemon: Daemon) -> None:
     assert found["State"]["Pid"] == 0
     status = daemon.docker("ps", "--filter", "name=rs-waits", "--format", "{{.Status}}").text
     assert status.startswith("Restarting (7)")
+    for path in ("pause", "top", "exec", "attach?stream=1&stdout=1"):
+        method = "GET" if path == "top" else "POST"
+        body = {"Cmd": ["true"]} if path == "exec" else None
+        answer = daemon.http(method, f"/containers/rs-waits/{path}", body)
+        assert answer.status == 409
+        assert b"is restarting, wait until the container is running" in answer.body
+    daemon.docker("kill", "-s", "HUP", "rs-waits")  # nobody hears it
+    assert state(daemon, "rs-waits") == "restarting"
     assert "cannot remove" in daemon.docker("rm", "rs-waits", code=1).error_text
     with daemon.docker_process("wait", "rs-waits") as waiting:
         daemon.docker("stop", "rs-waits")

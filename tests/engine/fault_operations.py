@@ -29,10 +29,16 @@ class Scene:
     host: Mapping[str, Any] = field(default_factory=dict)
     pid: int = 0  # as it was before the fault
     since: float = field(default_factory=time.time)
+    id: str = ""  # once it is known
+
+    @property
+    def ref(self) -> str:
+        """What requests call it: it may have another name by now."""
+        return self.id or self.name
 
     def ask(self, method: str, path: str, wanted: Collection[int], body: object = None) -> Answer:
         """One request that must be answered as is `wanted`. `*` in the path is the container."""
-        answer = self.daemon.http(method, path.replace("*", f"containers/{self.name}"), body)
+        answer = self.daemon.http(method, path.replace("*", f"containers/{self.ref}"), body)
         assert answer.status in wanted, (method, path, answer)
         return answer
 
@@ -44,7 +50,9 @@ class Scene:
             **self.config,
             "HostConfig": {"NetworkMode": "none", **self.host},
         }
-        self.ask("POST", f"/containers/create?name={self.name}", wanted, body)
+        answer = self.ask("POST", f"/containers/create?name={self.name}", wanted, body)
+        if answer.status == 201:
+            self.id = answer.json()["Id"]
 
     def start(self, wanted: Collection[int] = (204,)) -> None:
         """Start it."""
@@ -63,7 +71,7 @@ class Scene:
 
     def state(self) -> dict[str, Any]:
         """Its State; nothing when it is gone."""
-        answer = self.daemon.http("GET", f"/containers/{self.name}/json")
+        answer = self.daemon.http("GET", f"/containers/{self.ref}/json")
         return answer.json()["State"] if answer.status == 200 else {}
 
     @property
@@ -315,7 +323,7 @@ def rename_again(scene: Scene) -> None:
     assert names in ([[f"/{scene.name}"]], [[f"/{scene.name}b"]])
     if names == [[f"/{scene.name}"]]:
         rename(scene)
-    scene.name += "b"
+    assert scene.inspect()["Name"] == f"/{scene.name}b"
     still_runs(scene)
 
 

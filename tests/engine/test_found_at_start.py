@@ -16,7 +16,7 @@ from tests.engine.many import EXIT_7, create, inspect, run, state, wait_exited
 from tests.support.daemon import Daemon, wait_until
 from tests.support.leftovers import Leftovers, cgroups_of
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 ALWAYS: dict[str, Any] = {"RestartPolicy": {"Name": "always"}}
 UNLESS_STOPPED: dict[str, Any] = {"RestartPolicy": {"Name": "unless-stopped"}}

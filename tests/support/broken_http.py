@@ -45,6 +45,7 @@ class Fault:
     flip: bool = False  # one bit of the body is another
     pause_s: float = 0.0  # before each piece of the body
     take_after: int | None = None  # bytes of the request's body; then the connection breaks
+    hold: bool = False  # nothing is answered before `FaultProxy.release`
 
 
 Judge = Callable[[Seen, int], Fault | None]
@@ -61,6 +62,7 @@ class FaultProxy:
         self.rewrite: dict[str, str] = {}  # where hosts that clients name in full are
         self.host = ""
         self._lock = threading.Lock()
+        self._released = threading.Event()
 
     def receive(self, seen: Seen) -> Fault:
         """Record a request; what becomes of it."""
@@ -68,6 +70,14 @@ class FaultProxy:
             before = sum((one.method, one.path) == (seen.method, seen.path) for one in self.seen)
             self.seen.append(seen)
         return self.judge(seen, before) or Fault()
+
+    def release(self) -> None:
+        """Let go of what is held: those connections break."""
+        self._released.set()
+
+    def hold(self) -> None:
+        """Wait for `release`, in a handler's thread."""
+        self._released.wait(60)
 
     def layers(self) -> list[Seen]:
         """The requests for blobs."""
@@ -90,6 +100,7 @@ def fault_proxy(upstream: str, *, address: str = "127.0.0.1") -> Iterator[FaultP
     try:
         yield proxy
     finally:
+        proxy.release()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -115,7 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
             headers={name.lower(): value for name, value in self.headers.items()},
         )
         fault = self.the_proxy.receive(seen)
-        if fault.take_after is not None:
+        if fault.hold:
+            self.the_proxy.hold()
+            self._break()
+        elif fault.take_after is not None:
             self.rfile.read(min(fault.take_after, int(self.headers.get("Content-Length") or 0)))
             self._break()
         elif fault.status:

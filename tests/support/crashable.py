@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from tests.support.daemon import ROOT, Daemon, require_engine
 from tests.support.faults import FaultPoint
@@ -22,6 +22,8 @@ from tests.support.leftovers import Bridge
 @dataclass(slots=True)
 class CrashableDaemon(Daemon):
     """A `Daemon` that has the back door."""
+
+    module: ClassVar[str] = "tests.support.crashing"
 
     @property
     def door(self) -> Path:
@@ -33,7 +35,7 @@ class CrashableDaemon(Daemon):
         assert not self.is_running
         self.door.unlink(missing_ok=True)
         command = [
-            *(sys.executable, "-m", "tests.support.crashing", str(self.door), "-H", self.host),
+            *(sys.executable, "-m", self.module, str(self.door), "-H", self.host),
             *("--data-root", str(self.data_root), "--exec-root", str(self.exec_root)),
             *("--pidfile", str(self.folder / "pid"), "--bridge", self.bridge.name),
             *("--config-file", str(self.folder / "daemon.json"), *self.flags, *more_flags),
@@ -108,6 +110,23 @@ class FaultableDaemon(CrashableDaemon):
         return found
 
 
+@dataclass(slots=True)
+class SkewedDaemon(CrashableDaemon):
+    """A `CrashableDaemon` whose clock can be set, see `skewing`; containerd's stays right."""
+
+    module: ClassVar[str] = "tests.support.skewing"
+
+    def process_environment(self) -> dict[str, str]:
+        """With the place where the clock's error stands."""
+        return dict(os.environ) | {"CLOCK_FILE": str(self.folder / "clock")}
+
+    def set_clock(self, ahead_s: float) -> None:
+        """From now on the clock is wrong by so much."""
+        temporary = self.folder / "clock.new"
+        temporary.write_text(f"{ahead_s}")
+        temporary.replace(self.folder / "clock")
+
+
 DaemonT = TypeVar("DaemonT", bound=CrashableDaemon)
 
 
@@ -122,6 +141,13 @@ def crashable_daemon(*flags: str) -> Iterator[CrashableDaemon]:
 def faultable_daemon(*flags: str) -> Iterator[FaultableDaemon]:
     """As `crashable_daemon`, with fault points."""
     with _running(FaultableDaemon, flags) as daemon:
+        yield daemon
+
+
+@contextmanager
+def skewed_daemon(*flags: str) -> Iterator[SkewedDaemon]:
+    """As `crashable_daemon`, with a clock that can be set."""
+    with _running(SkewedDaemon, flags) as daemon:
         yield daemon
 
 

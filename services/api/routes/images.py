@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from quart import Blueprint
 
@@ -40,12 +40,24 @@ IDENTITY_SINCE = ApiVersion(1, 54)
 REFERENCE_FILTER_SINCE = ApiVersion(1, 25)
 
 
+async def nothing_left() -> None:
+    """For an engine that does not pull."""
+
+
 class ImageRoutes:
     """The operations on images that are here. `snapshotter` names what holds their files."""
 
     def __init__(
-        self, images: ImageStore, *, snapshots: SnapshotSizes, in_use: ImageUsers, snapshotter: str
+        self,
+        images: ImageStore,
+        *,
+        snapshots: SnapshotSizes,
+        in_use: ImageUsers,
+        snapshotter: str,
+        drop_leftovers: Callable[[], Awaitable[None]] = nothing_left,
     ) -> None:
+        """`drop_leftovers` takes away what pulls that were cut off have left; a prune calls it."""
+        self._drop_leftovers = drop_leftovers
         self._images = images
         self._snapshots = snapshots
         self._in_use = in_use
@@ -150,6 +162,7 @@ class ImageRoutes:
     async def prune(self) -> EngineResponse:
         """POST /images/prune (ImagePrune)."""
         filters = image_prune_filters(current_request().query.filters(), time.time_ns())
+        await self._drop_leftovers()
         pruned = await self._images.prune(filters)
         removed = removed_to_wire(pruned.removed) or None
         answer = {"ImagesDeleted": removed, "SpaceReclaimed": pruned.reclaimed_bytes}

@@ -51,6 +51,18 @@ def test_extra_hosts(extra: str, line: str) -> None:
     assert line in hosts(extra=(extra,))
 
 
+def test_host_gateway_is_all_that_it_stands_for() -> None:
+    """An address of each family, with --host-gateway-ip twice."""
+    text = hosts_text(
+        hostname="h",
+        domainname="",
+        address="",
+        extra=["x:host-gateway"],
+        host_gateways=["10.0.0.1", "fd00::1"],
+    )
+    assert text.splitlines()[-2:] == ["10.0.0.1\tx", "fd00::1\tx"]
+
+
 def resolv(
     host: str,
     *,

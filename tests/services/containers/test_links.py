@@ -51,6 +51,10 @@ def test_forms(text: str, parsed: tuple[str, str]) -> None:
         ("a:b:c", "bad format for links: a:b:c"),
         (":x", "bad format for links: :x"),
         ("x:", "bad format for links: x:"),
+        ("x:a\n1.1.1.1\tb", "bad format for links: x:a\n1.1.1.1\tb"),
+        ("x:a b", "bad format for links: x:a b"),
+        ("x:a/b", "bad format for links: x:a/b"),
+        ("x:a=b", "bad format for links: x:a=b"),
     ],
 )
 def test_no_links(text: str, words: str) -> None:
@@ -185,7 +189,7 @@ def test_what_keeps_it_from_starting() -> None:
     text = "Cannot link to a non running container: /db AS /web/mysql"
     assert str(refusal.value) == text
     elsewhere = links_of(table_of(one(DB, "db", mode="none"), web))
-    with pytest.raises(InvalidParameter) as refusal:
+    with pytest.raises(EngineError) as refusal:
         elsewhere.at_start(web)
     text = "Cannot link to /db, as it does not belong to the default network"
     assert str(refusal.value) == text

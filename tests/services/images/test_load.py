@@ -17,6 +17,7 @@ import zstandard
 
 from services.errors import InvalidParameter, NotFound
 from services.images import IngestProgress, Loaded
+from services.images.ingest import LARGE_BYTES
 from tests.services.images.archives import (
     TestImage,
     body_of,
@@ -254,6 +255,7 @@ def _bad_archives() -> dict[str, bytes]:
     wrong_name = dict(oci_members(TestImage(layers=[layer])))
     blob = next(name for name in wrong_name if name.startswith("blobs/"))
     wrong_name[blob] = b"something else"
+    wrong_large = {**wrong_name, blob: b"x" * LARGE_BYTES}
     return {
         "empty": b"",
         "no tar": b"x" * 5000,
@@ -278,6 +280,7 @@ def _bad_archives() -> dict[str, bytes]:
             )
         ),
         "wrong blob": tar_of(wrong_name),
+        "wrong large blob": tar_of(wrong_large),
         "bad name": tar_of(docker_members(TestImage(layers=[layer], tags=["UPPER:latest"]))),
         "layer is no tar": tar_of(docker_members(TestImage(layers=[b"not a tar" * 100]))),
         "listing is no json": tar_of({"manifest.json": b"{"}),

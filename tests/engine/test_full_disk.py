@@ -1,0 +1,145 @@
+"""A full disk under the data folder: clear refusals, nothing half made, all is well afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.many import EXIT_7, create, log_lines, run, state, wait_exited
+from tests.support.daemon import Daemon, require_engine, wait_until
+from tests.support.leftovers import Bridge
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+DISK_MB = 64
+WRITES_MUCH = (
+    "trap 'seq 1 60000; touch /dev/shm/done' USR2; trap 'echo after' USR1; echo ready; "
+    "while :; do sleep 0.05; done"
+)
+
+
+@pytest.fixture
+def small() -> Iterator[Daemon]:
+    """A daemon whose data folder is a disk of its own, and a small one."""
+    require_engine()
+    folder = Path(tempfile.mkdtemp(prefix="wf", dir="/tmp"))
+    for name in ("config", "data"):
+        (folder / name).mkdir()
+    (folder / "daemon.json").write_text("{}")
+    data = str(folder / "data")
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", data]
+    subprocess.run(mount, check=True)
+    try:
+        daemon = Daemon(folder=folder, bridge=Bridge.make())
+        try:
+            daemon.start()
+            daemon.load_image()
+            yield daemon
+        finally:
+            daemon.close()
+    finally:
+        subprocess.run(["umount", "--lazy", data], check=True)
+        shutil.rmtree(folder)
+
+
+def fill(daemon: Daemon) -> Path:
+    """Leave not a byte; the file that holds them all."""
+    path = daemon.data_root / "fill"
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+    return path
+
+
+def refused(daemon: Daemon, method: str, path: str, body: object = None) -> bool:
+    """Whether the disk stood in the way, which the answer then says; else it was carried out."""
+    answer = daemon.http(method, path, body)
+    if answer.status < 400:
+        return False
+    assert answer.status == 500, answer
+    assert any(word in answer.message.lower() for word in ("space", "disk is full")), answer
+    return True
+
+
+def test_what_needs_room_is_refused_and_leaves_nothing(small: Daemon) -> None:
+    """create, start, exec; what runs goes on, can be looked at, and can be ended."""
+    daemon = small
+    run(daemon, "runs", EXIT_7)
+    create(daemon, "idle", EXIT_7)
+    before = sorted(daemon.container_ids())
+    filler = fill(daemon)
+    body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}
+    made = [not refused(daemon, "POST", f"/containers/create?name=n{n}", body) for n in range(3)]
+    assert not all(made)
+    started = not refused(daemon, "POST", "/containers/idle/start")
+    execs = [refused(daemon, "POST", "/containers/runs/exec", {"Cmd": ["true"]}) for _ in range(3)]
+    assert daemon.docker("logs", "runs").out == b""
+    assert state(daemon, "runs")["Status"] == "running"
+    assert state(daemon, "idle")["Status"] == ("running" if started else "created")
+    assert len(daemon.container_ids()) == len(before) + sum(made)
+
+    daemon.kill()  # what it finds at its start is not more than it had said
+    filler.unlink()
+    daemon.start()
+    assert len(daemon.container_ids()) == len(before) + sum(made)
+    assert len(list((daemon.data_root / "containers").iterdir())) == len(before) + sum(made)
+    print(made, started, execs)
+    daemon.docker("start", "idle")
+    assert daemon.docker("exec", "idle", "echo", "in").text == "in"
+    assert daemon.docker("run", "--rm", "--network", "none", "busybox", "echo", "hi").text == "hi"
+    assert daemon.http("POST", "/containers/runs/stop?t=5").status == 204
+    assert state(daemon, "runs")["ExitCode"] == 7
+
+
+def test_output_that_finds_no_room_is_missed_in_its_place(small: Daemon) -> None:
+    """The container goes on; its log says how much is missing, and goes on when there is room."""
+    daemon = small
+    container_id = run(daemon, "chatty", WRITES_MUCH, network="none")
+    pid = state(daemon, "chatty")["Pid"]
+    wait_until(lambda: log_lines(daemon, "chatty") == ["ready"], "it has begun", limit_s=30)
+    filler = fill(daemon)
+    os.kill(pid, signal.SIGUSR2)
+    done = Path(f"/proc/{pid}/root/dev/shm/done")
+    wait_until(done.exists, "it goes on", limit_s=30)
+    assert state(daemon, "chatty")["Status"] == "running"
+    seen = log_lines(daemon, "chatty")
+    assert seen == ["ready", *(str(n + 1) for n in range(len(seen) - 1))]
+    assert len(seen) < 60_000
+    filler.unlink()
+    os.kill(pid, signal.SIGUSR1)
+    wait_until(lambda: log_lines(daemon, "chatty")[-1] == "after", "the log goes on", limit_s=30)
+    assert log_lines(daemon, "chatty") == [*seen, "after"]
+    missed = daemon.docker("logs", "chatty").err
+    assert b"bytes of output could not be logged here]" in missed
+    assert daemon.http("DELETE", f"/containers/{container_id}?force=1").status == 204
+
+
+def test_an_end_without_room_is_recorded_when_there_is_room(small: Daemon) -> None:
+    """With its true code; the daemon goes on meanwhile, and survives a kill -9 then."""
+    daemon = small
+    run(daemon, "one", EXIT_7, network="none")
+    run(daemon, "two", EXIT_7, network="none")
+    pids = [state(daemon, name)["Pid"] for name in ("one", "two")]
+    filler = fill(daemon)
+    os.kill(pids[0], signal.SIGTERM)
+    wait_until(lambda: not Path(f"/proc/{pids[0]}/cwd").exists(), "it has ended", limit_s=30)
+    assert daemon.http("GET", "/_ping").status == 200
+    daemon.kill()
+    os.kill(pids[1], signal.SIGTERM)
+    daemon.start()
+    assert daemon.http("GET", "/containers/json?all=1").status == 200
+    filler.unlink()
+    for name in ("one", "two"):
+        wait_exited(daemon, name)
+        assert state(daemon, name)["ExitCode"] == 7
