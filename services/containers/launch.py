@@ -10,6 +10,7 @@ run (taken away), or a task that runs (adopted); a namespace without a task is d
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -61,6 +62,10 @@ ENDPOINTS_LABEL: Final = "io.wharfinger.endpoints"
 
 START_LIMIT_S: Final = 120.0
 CLEANUP_LIMIT_S: Final = 10.0  # for each step
+
+BURIAL_LIMIT_S: Final = 15.0
+BURIAL_AGAIN_S: Final = 0.2
+_BUNDLE_THERE: Final = re.compile(r"failed to start shim: mkdir \S+: file exists")
 
 SHM: Final = "/dev/shm"  # noqa: S108 - a path in the container
 
@@ -256,7 +261,8 @@ class TaskLauncher:
         await self._create_record(record)
         undo.push_async_callback(self._shielded, container, partial(self._undo_task, container))
         await has_namespace.wait()
-        pid = await self._containerd.tasks.create(
+        create = partial(
+            self._containerd.tasks.create,
             container.id,
             rootfs=rootfs,
             stdin=paths.stdin,
@@ -265,6 +271,7 @@ class TaskLauncher:
             terminal=container.definition.config.tty,
             options=options,
         )
+        pid = await _once_buried(create)
         run.stdio.process_started()
         return pid
 
@@ -382,6 +389,21 @@ class TaskLauncher:
                 await step()
         except (EngineError, OSError, trio.TooSlowError) as error:
             log.error("clean-up failed", container=container.id, error=repr(error))
+
+
+async def _once_buried(create: Callable[[], Awaitable[int]]) -> int:
+    """Make a task once containerd has taken away the bundle of a create that was cut off.
+
+    A daemon that is killed in that call leaves containerd at it when the next one asks again.
+    """
+    deadline = trio.current_time() + BURIAL_LIMIT_S
+    while True:
+        try:
+            return await create()
+        except EngineError as error:
+            if not _BUNDLE_THERE.search(str(error)) or trio.current_time() > deadline:
+                raise
+        await trio.sleep(BURIAL_AGAIN_S)
 
 
 @contextmanager
