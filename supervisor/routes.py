@@ -56,7 +56,8 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
     """The routes of all operations that the engine offers."""
     containers = sources.containers
     listing = ContainerList(containers.table)
-    container_images = ContainerImages(sources.images)
+    connection = sources.containerd.connection
+    container_images = ContainerImages(sources.images, can_ask=lambda: connection.is_ready)
     system = SystemRoutes(
         engine=lambda: engine_info(sources),
         components=Components(

@@ -5,7 +5,7 @@ Source: moby, daemon/list.go (refreshImage, and the filter `ancestor`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 import trio
@@ -30,12 +30,15 @@ class Images(Protocol):
 class ContainerImages:
     """Asks for the catalog; what was found out of one is kept until there is another."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, *, can_ask: Callable[[], bool]) -> None:
         self._images = images
+        self._can_ask = can_ask  # whether a question would be put to containerd now
         self._now = ImagesNow(None)
 
     async def now(self) -> ImagesNow:
         """As of this moment; without containerd what was known last, for a list needs no images."""
+        if self._now.catalog is not None and not self._can_ask():
+            return self.at_once() or self._now
         with trio.move_on_after(CATALOG_LIMIT_S):
             try:
                 catalog = await self._images.catalog()

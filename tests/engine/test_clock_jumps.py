@@ -54,7 +54,7 @@ def next_line(client: subprocess.Popen[bytes]) -> bytes:
 def test_everything_goes_on_whatever_the_clock_says(skewed: SkewedDaemon) -> None:
     """Streams, health checks, restarts, stops with a grace, and a start of the daemon."""
     daemon = skewed
-    run(daemon, "counts", COUNTER, network="none")
+    counter_id = run(daemon, "counts", COUNTER, network="none")
     run(daemon, "back", EXIT_7, network="none", RestartPolicy={"Name": "always"})
     daemon.docker("run", "-d", "--name", "well", "--network", "none", *HEALTH, "busybox", "sleep",
                   "1000")  # fmt: skip
@@ -62,7 +62,7 @@ def test_everything_goes_on_whatever_the_clock_says(skewed: SkewedDaemon) -> Non
         told = daemon.folder / "told"
         with (
             told.open("wb") as out,
-            daemon.docker_process("logs", "-f", "--tail", "1", "counts") as logs,
+            daemon.docker_process("logs", "-f", "--tail", "1", counter_id) as logs,
             daemon.docker_process("events", "--filter", "event=rename", stdout=out) as events,
         ):
             wait_following(daemon, told)

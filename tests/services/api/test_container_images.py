@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 import pytest
+import trio
 
-from services.api.container_images import ContainerImages, ImagesNow
+from services.api.container_images import CATALOG_LIMIT_S, ContainerImages, ImagesNow
 from services.containers import Container
 from services.containers.config import ContainerConfig
 from services.errors import Unavailable
@@ -82,8 +83,11 @@ class FakeImages:
     """A catalog; None while containerd is away."""
 
     present: Catalog | None
+    hangs: bool = False
 
     async def catalog(self) -> Catalog:
+        if self.hangs:
+            await trio.sleep_forever()
         if self.present is None:
             raise Unavailable("containerd is away")
         return self.present
@@ -95,7 +99,7 @@ class FakeImages:
 async def test_without_containerd_what_was_known_last_is_told() -> None:
     """A list of containers does not need it; one that never asked shows the names as they were."""
     images = FakeImages(None)
-    made = ContainerImages(images)
+    made = ContainerImages(images, can_ask=lambda: True)
     one = container_of("1", "moved")
     assert (await made.now()).name_of(one) == "moved"
     assert made.at_once() is None
@@ -104,3 +108,14 @@ async def test_without_containerd_what_was_known_last_is_told() -> None:
     assert made.at_once() is await made.now()
     images.present = None
     assert (await made.now()).name_of(one) == id_of("1")
+
+
+async def test_nobody_waits_for_a_containerd_that_is_known_to_be_away() -> None:
+    """Only who never saw the catalog asks all the same: it may be a daemon that just starts."""
+    images = FakeImages(catalog(image("1", BUSYBOX)))
+    one = container_of("1", "moved")
+    away = ContainerImages(images, can_ask=lambda: False)
+    assert (await away.now()).name_of(one) == id_of("1")
+    images.present, images.hangs = None, True
+    with trio.fail_after(CATALOG_LIMIT_S / 10):
+        assert (await away.now()).name_of(one) == id_of("1")
