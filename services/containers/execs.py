@@ -137,6 +137,8 @@ class Execs:
             exec_.started.set()
             self._execs.end(exec_)
             await exec_.stdio.close()
+            if isinstance(error, NotFound):  # containerd has seen the container's end before us
+                raise Conflict(f"container {exec_.container.id} is not running") from error
             if isinstance(error, (Conflict, DeadlineExceeded, Unavailable)):
                 raise
             raise InvalidParameter(text_of_failed_start(str(error), "exec")) from error
