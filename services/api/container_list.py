@@ -18,8 +18,10 @@ from services.api.types.containers import (
 )
 from services.api.version import CURRENT, ApiVersion
 from services.containers import Container, ContainerTable, State
+from services.containers.published import bound_ports, exposed_ports
 from services.containers.sizes import Size
 from services.errors import InvalidParameter
+from services.networks.ports import ports_of_range
 
 KNOWN_FILTERS: Final = frozenset(
     {
@@ -64,8 +66,8 @@ class ContainerList:
             "volume": _has_volume,
             "health": lambda c, v: v == health_status(c),
             "is-task": lambda _, v: v.lower() in ("false", "0"),
-            "publish": lambda _c, _v: False,
-            "expose": _exposes,
+            "publish": lambda c, v: _is_among(v, bound_ports(c)),
+            "expose": lambda c, v: _is_among(v, exposed_ports(c)),
             "isolation": lambda _, v: v in ("", "default"),
         }
 
@@ -117,6 +119,9 @@ class ContainerList:
         for value in filters.get("is-task", ()):
             if value.lower() not in ("true", "false", "0", "1"):
                 raise InvalidParameter(f"invalid filter 'is-task=[{value}]'")
+        for name in ("publish", "expose"):
+            for value in filters.get(name, ()):
+                _check_port_filter(name, value)
         for value in filters.get("exited", ()):
             if not re.match(r"-?\d{1,9}\Z", value):
                 raise InvalidParameter(f"invalid filter 'exited={value}'")
@@ -215,7 +220,16 @@ def _has_volume(container: Container, wanted: str) -> bool:
     return any(wanted in (m.name, m.destination) for m in container.definition.mounts)
 
 
-def _exposes(container: Container, wanted: str) -> bool:
-    ports = container.definition.config.exposed_ports or {}
-    port, _, protocol = wanted.partition("/")
-    return f"{port}/{protocol or 'tcp'}" in ports
+def _check_port_filter(name: str, value: str) -> None:
+    """Source: moby, daemon/list.go, portOp."""
+    if ":" in value:
+        raise InvalidParameter(f"filter for '{name}' should not contain ':': {value}")
+    try:
+        ports_of_range(value)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"error while looking up for {name} {value}: {error}") from error
+
+
+def _is_among(wanted: str, ports: Iterable[str]) -> bool:
+    """Whether one of the ports is `80`, `80/udp` or among `8000-8010/tcp`."""
+    return not set(ports_of_range(wanted)).isdisjoint(ports)
