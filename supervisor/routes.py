@@ -10,6 +10,7 @@ from quart import Blueprint
 from services.api.app import build_routes
 from services.api.asgi import ASGIApp
 from services.api.components import Components
+from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
 from services.api.fast import FastRoutes
 from services.api.hosts import TcpHost
@@ -54,13 +55,8 @@ def build_routes_app(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
 def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint]:
     """The routes of all operations that the engine offers."""
     containers = sources.containers
-    listing = ContainerList(
-        containers.table,
-        image_name=lambda container: container.definition.config.image,
-        image_names=lambda container: frozenset(
-            {container.definition.config.image, container.definition.image_id}
-        ),
-    )
+    listing = ContainerList(containers.table)
+    container_images = ContainerImages(sources.images)
     system = SystemRoutes(
         engine=lambda: engine_info(sources),
         components=Components(
@@ -89,7 +85,8 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
     exec_routes = ExecRoutes(containers)
     container_routes = ContainerRoutes(
         containers,
-        listing,
+        listing=listing,
+        images=container_images,
         facts=sources.facts,
         default_network=sources.networks.default_mode,
     )
@@ -113,6 +110,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
             in_use=sources.in_use,
             containers=containers,
             listing=listing,
+            image_names=container_images,
             steps=sources.images.steps.list,
             volumes=sources.volumes,
             volume_uses=lambda: uses_of(containers.table),

@@ -237,6 +237,16 @@ class Engine:
             self._docker(arguments, stdin=source.fileno(), stdout=subprocess.DEVNULL)
             return time.perf_counter() - began
 
+    def process(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A call of the docker CLI that goes on, with pipes to write to and read from."""
+        return subprocess.Popen(
+            ["docker", *arguments],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
     def _docker(
         self, arguments: Sequence[str], *, stdin: int, stdout: int
     ) -> subprocess.CompletedProcess[bytes]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Final
+from typing import IO, Final
 
 from . import registry
 from .bench import IMAGE, Bench
@@ -20,6 +22,7 @@ from .results import OURS, Result
 Line = Callable[[Bench], Result]
 NO_AIM: Final[Mapping[str, float]] = {}
 SETTLE_S: Final = 5.0
+QUIET_LINES: Final = 60
 PING_EVERY_S: Final = 0.005
 
 
@@ -151,7 +154,7 @@ def log_in(bench: Bench) -> Result:
     """Lines of 100 bytes to the terminal and into the log."""
 
     def print_all(engine: Engine) -> float:
-        took_s = engine.timed("run", "--rm", "--network", "none", *_printing(bench))
+        took_s = engine.timed("run", "--rm", *_UNBOUND[engine.name], *_printing(bench))
         return bench.scale.stream_bytes / 1e6 / took_s
 
     return _throughput(bench, "log-in", "docker run printing lines", print_all, {"dockerd": 0.5})
@@ -160,7 +163,7 @@ def log_in(bench: Bench) -> Result:
 def log_out(bench: Bench) -> Result:
     """`docker logs` of the same lines."""
     for engine in bench.engines.values():
-        engine.docker("run", "-d", "--name", "chatty", "--network", "none", *_printing(bench))
+        engine.docker("run", "-d", "--name", "chatty", *_UNBOUND[engine.name], *_printing(bench))
         engine.docker("wait", "chatty")
 
     def read_all(engine: Engine) -> float:
@@ -171,6 +174,68 @@ def log_out(bench: Bench) -> Result:
     finally:
         for engine in bench.engines.values():
             engine.docker("rm", "-f", "chatty")
+
+
+def quiet_line(bench: Bench) -> Result:
+    """A line's way from `docker run -i cat` to `docker logs -f` while many print all they can.
+
+    It goes in by the terminal, so that its way is a little longer than from the process.
+    """
+    talkative = bench.scale.few // 2
+    title = f"a quiet line beside {talkative} that print all they can"
+    return bench.compare(
+        "quiet-line",
+        title,
+        "ms",
+        lambda engine: _quiet_line_ms(engine, talkative),
+        rounds=1,
+        aims={OURS: 50.0, "dockerd": 1.0},
+    )
+
+
+def _quiet_line_ms(engine: Engine, talkative: int) -> float:
+    bounded = ("--log-opt", "max-size=10m", "--log-opt", "max-file=2")
+    for n in range(talkative):
+        engine.docker(
+            *("run", "-d", "--name", f"chatty{n}", "--network", "none", *bounded, IMAGE, "yes")
+        )
+    spans: list[float] = []
+    try:
+        with (
+            engine.process(
+                "run", "-i", "--name", "quiet", "--network", "none", IMAGE, "cat"
+            ) as cat,
+            _followed(engine, cat) as followed,
+        ):
+            assert cat.stdin is not None
+            for n in range(QUIET_LINES):
+                time.sleep(0.05)
+                began = time.perf_counter()
+                cat.stdin.write(b"%d\n" % n)
+                cat.stdin.flush()
+                assert followed.readline() == b"%d\n" % n
+                spans.append(time.perf_counter() - began)
+            cat.kill()
+    finally:
+        engine.remove_containers()
+    return sorted(spans)[len(spans) * 95 // 100] * 1000
+
+
+@contextmanager
+def _followed(engine: Engine, cat: subprocess.Popen[bytes]) -> Iterator[IO[bytes]]:
+    """What `docker logs -f quiet` prints, from its second line on."""
+    assert cat.stdin is not None
+    assert cat.stdout is not None
+    cat.stdin.write(b"up\n")
+    cat.stdin.flush()
+    cat.stdout.readline()
+    with engine.process("logs", "-f", "quiet") as logs:
+        assert logs.stdout is not None
+        try:
+            logs.stdout.readline()
+            yield logs.stdout
+        finally:
+            logs.kill()
 
 
 def load(bench: Bench) -> Result:
@@ -324,6 +389,7 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "stdin": stdin,
         "log-in": log_in,
         "log-out": log_out,
+        "quiet-line": quiet_line,
         "load": load,
         "save": save,
         "ping-loading": ping_loading,
@@ -335,6 +401,15 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "busy-p99": busy_api,
         "ps-1000": ps_many,
         "list-1000": list_many,
+    }
+)
+
+
+# dockerd's log has no bound unless it is given one; ours has, and must not answer with less.
+_UNBOUND: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "wharfinger": ("--network", "none", "--log-opt", "max-size=-1"),
+        "dockerd": ("--network", "none"),
     }
 )
 

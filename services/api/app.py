@@ -13,6 +13,7 @@ from typing import Any, cast
 import trio
 from quart import Blueprint
 from quart.ctx import RequestContext
+from quart.routing import QuartRule
 from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
@@ -106,9 +107,21 @@ async def _send_until_drain(
         await send({"type": "http.response.body", "body": part, "more_body": True})
 
 
+class EngineRule(QuartRule):
+    """A route that answers HEAD only if it says so: dockerd's router does not take GET for both."""
+
+    def __init__(
+        self, string: str, *, methods: Iterable[str] | None = None, **options: Any
+    ) -> None:
+        super().__init__(string, methods=methods, **options)
+        if self.methods is not None and "HEAD" not in (methods or ()):
+            self.methods.discard("HEAD")
+
+
 class EngineApp(QuartTrio):
     """Quart with our request, our answers, and Docker's errors."""
 
+    url_rule_class = EngineRule  # type: ignore[assignment]  # quart names one type, no base
     request_class = EngineRequest
     response_class = EngineResponse
     asgi_http_class = _Connection

@@ -49,22 +49,27 @@ class Query:
         """A decimal int64; absent or empty: `default`.
 
         Raises:
-            InvalidParameter: with Go's words. (dockerd's status is 500; here it is 400.)
+            InvalidParameter: as `parse_integer`.
         """
         text = self.text(name)
-        if not text:
-            return default
-        if not _INTEGER.match(text):
-            raise InvalidParameter(f"strconv.Atoi: parsing {gojson.quote(text)}: invalid syntax")
-        if len(text) > 20 or int(text) not in _INT64:
-            raise InvalidParameter(
-                f"strconv.Atoi: parsing {gojson.quote(text)}: value out of range"
-            )
-        return int(text)
+        return parse_integer(text) if text else default
 
     def filters(self, name: str = "filters") -> Mapping[str, tuple[str, ...]]:
         """The `filters` parameter; see `parse_filters`."""
         return parse_filters(self.text(name))
+
+
+def parse_integer(text: str) -> int:
+    """A decimal int64.
+
+    Raises:
+        InvalidParameter: with Go's words. (dockerd's status is 500; here it is 400.)
+    """
+    if not _INTEGER.match(text):
+        raise InvalidParameter(f"strconv.Atoi: parsing {gojson.quote(text)}: invalid syntax")
+    if len(text) > 20 or int(text) not in _INT64:
+        raise InvalidParameter(f"strconv.Atoi: parsing {gojson.quote(text)}: value out of range")
+    return int(text)
 
 
 def parse_query(raw: bytes) -> Query:

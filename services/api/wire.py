@@ -27,6 +27,9 @@ T = TypeVar("T")
 _STRING_OR_LIST: Final = frozenset({"Cmd", "Entrypoint", "Shell", "CapAdd", "CapDrop"})
 """Where Docker takes one string for a list of one (its strslice type)."""
 
+_WITHOUT_STRINGS: Final = frozenset({"ExecConfig"})
+"""Structs in which these are lists and nothing else."""
+
 _INTEGERS: Final = MappingProxyType(
     {"int64": range(-(2**63), 2**63), "uint16": range(2**16), "uint64": range(2**64)}
 )
@@ -157,10 +160,14 @@ def _ordered_struct(value: Any, cls: type[msgspec.Struct], place: _Place) -> Any
         if field is None or inner is None:
             continue
         below = _Place(kind=cls.__name__, path=place.path).field(field.encode_name)
-        if field.encode_name in _STRING_OR_LIST and isinstance(inner, str):
+        if isinstance(inner, str) and _may_be_string(cls, field.encode_name):
             inner = [inner]
         ordered[field.encode_name] = _ordered(inner, field.type, below)
     return ordered
+
+
+def _may_be_string(cls: type[msgspec.Struct], name: str) -> bool:
+    return name in _STRING_OR_LIST and cls.__name__ not in _WITHOUT_STRINGS
 
 
 def _ordered_map(value: Any, kind: inspect.DictType, place: _Place) -> Any:

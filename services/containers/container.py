@@ -90,6 +90,16 @@ class Container:
                 f"Container {self.id} is restarting, wait until the container is running"
             )
 
+    def check_running(self) -> None:
+        """Refuse what needs processes.
+
+        Raises:
+            Conflict: there are none, or there will be some again soon; in dockerd's words.
+        """
+        self.refuse_restarting()
+        if not self.state.has_task:
+            raise Conflict(f"container {self.id} is not running")
+
     @property
     def last_exit(self) -> ExitStatus:
         """How the last run ended; code 0 when there was none, as dockerd answers."""

@@ -190,9 +190,7 @@ class Containers:
         async with container.turn("its pause"):
             if container.state is State.PAUSED:
                 raise Conflict(f"container {container.id} is already paused")
-            container.refuse_restarting()
-            if container.state is not State.RUNNING:
-                raise Conflict(f"container {container.id} is not running")
+            container.check_running()
             await self._containerd.tasks.pause(container.id)
             await self._change_state(container, LifeEvent.PAUSED)
 
@@ -273,8 +271,7 @@ class Containers:
             Conflict: it does not run.
         """
         await container.settle()
-        if not container.state.has_task:
-            raise Conflict(f"container {container.id} is not running")
+        container.check_running()
         await self._containerd.tasks.resize_pty(container.id, width=width, height=height)
         attributes = {"height": str(height), "width": str(width)}
         await self._journal.tell(container_event(container, "resize", attributes))
@@ -286,9 +283,7 @@ class Containers:
             Conflict: it does not run.
         """
         await container.settle()
-        container.refuse_restarting()
-        if not container.state.has_task:
-            raise Conflict(f"container {container.id} is not running")
+        container.check_running()
         return [process.pid for process in await self._containerd.tasks.pids(container.id)]
 
     @asynccontextmanager
@@ -314,9 +309,7 @@ class Containers:
                 f"container {container.id} is paused, unpause the container before attach"
             )
         if container.state is State.RESTARTING:
-            raise Conflict(
-                f"container {container.id} is restarting, wait until the container is running"
-            )
+            container.refuse_restarting()
         stdin = stdin and container.definition.config.open_stdin
         streams = self.terminals.streams(container)
         async with streams.attach(stdin=stdin, stdout=stdout, stderr=stderr) as attached:

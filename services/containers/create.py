@@ -56,8 +56,9 @@ from services.containers.volume_points import (
     request_of,
     with_volumes,
 )
-from services.errors import EngineError, InvalidParameter, NotSupported, single_error
+from services.errors import EngineError, InvalidParameter, NotFound, NotSupported, single_error
 from services.images import Image
+from services.images.platform import host_platform, parse_specifier
 from services.system import HostFacts
 from services.volumes import Volumes
 
@@ -153,7 +154,7 @@ class Creator:
         """
         if request.name:
             checked_name(request.name)
-        image = await self._image(request.config.image)
+        image = await self._image(request.config.image, request.platform)
         container_id = new_id()
         definition, warnings = await self._define(request, image, container_id)
         name = self._reserve_name(request.name, container_id)
@@ -165,10 +166,17 @@ class Creator:
             raise
         return Created(container=container, warnings=warnings)
 
-    async def _image(self, ref: str) -> Image:
+    async def _image(self, ref: str, platform: str) -> Image:
+        wanted = parse_specifier(platform, host_platform()) if platform else None
         if not ref:
             raise InvalidParameter("invalid reference format")
-        return await self._images.resolve(ref)
+        image = await self._images.resolve(ref)
+        if wanted is not None and wanted != image.platform:
+            raise NotFound(
+                f"image with reference {ref} was found but does not provide the specified "
+                f"platform ({wanted})"
+            )
+        return image
 
     def _reserve_name(self, wanted: str, container_id: ContainerId) -> str:
         name = checked_name(wanted) if wanted else made_up_name(self._table.is_name_taken)

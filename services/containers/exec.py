@@ -46,8 +46,8 @@ class Exec:
         self.exit_code: int | None = None
         self.is_running = False
         self.was_started = False
+        self.started = trio.Event()  # or its start has failed
         self.ended = trio.Event()
         self.unwanted = trio.Event()
         self.outlives_engine = True
-        self.console_size = config.console_size
         self.turns = trio.CapacityLimiter(1)  # its run's, once it is started

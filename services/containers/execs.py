@@ -44,6 +44,8 @@ log = logger.bind(service="containers")
 LOST_EXIT_CODE: Final = 137
 
 START_LIMIT_S: Final = 15.0
+RESIZE_LIMIT_S: Final = 10.0
+"""How long a resize waits for the start (dockerd's figure)."""
 
 TURN_LIMIT_S: Final = 60.0
 """How long an exec waits for others that are being started: some hundreds, unless one is stuck."""
@@ -132,6 +134,7 @@ class Execs:
             await run.start_exec(exec_.id, lambda **started: self._live(exec_, **started))
         except EngineError as error:
             exec_.exit_code = exit_code_of_failed_exec(str(error))
+            exec_.started.set()
             self._execs.end(exec_)
             await exec_.stdio.close()
             if isinstance(error, (Conflict, DeadlineExceeded, Unavailable)):
@@ -141,15 +144,24 @@ class Execs:
     def check_startable(self, exec_: Exec) -> None:
         """Refuse what `start` would refuse. Raises Conflict."""
         if exec_.was_started:
-            raise Conflict(f"exec command {exec_.id} has already run")
+            state = "has already run" if exec_.ended.is_set() else "is already running"
+            raise Conflict(f"exec command {exec_.id} {state}")
         _check_running(exec_.container)
 
     async def resize(self, exec_: Exec, *, width: int, height: int) -> None:
-        """Tell the exec's terminal its size in characters.
+        """Tell the exec's terminal its size in characters, once it has one.
+
+        A client asks for this as soon as it has asked for the start.
 
         Raises:
-            Conflict: it does not run.
+            Conflict: it has ended, or its container does not run.
+            DeadlineExceeded: nobody starts it.
         """
+        _check_running(exec_.container)
+        with trio.move_on_after(RESIZE_LIMIT_S) as limit:
+            await exec_.started.wait()
+        if limit.cancelled_caught:
+            raise DeadlineExceeded("timeout waiting for exec session ready")
         if not exec_.is_running:
             raise Conflict(f"exec process {exec_.id} is not running")
         await self._containerd.tasks.resize_pty(
@@ -198,7 +210,10 @@ class Execs:
         exec_.stdio.process_exited()
         with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
             await exec_.stdio.wait_drained()
-        self._set_ended(exec_, LOST_EXIT_CODE if exit_ is None else exit_.code)
+        code = LOST_EXIT_CODE if exit_ is None else exit_.code
+        # Before what follows from it, such as the health that a probe tells of.
+        await self._journal.mention(self._event(exec_, "exec_die", {"exitCode": str(code)}))
+        self._set_ended(exec_, code)
 
     def _set_ended(self, exec_: Exec, code: int) -> None:
         exec_.exit_code, exec_.is_running = code, False
@@ -256,9 +271,7 @@ class Execs:
                 await self._delete_process(exec_)
             raise
         exec_.is_running = True
-        if exec_.config.tty and exec_.console_size and all(exec_.console_size):
-            height, width = exec_.console_size
-            await tasks.resize_pty(container_id, exec_.id, width=width, height=height)
+        exec_.started.set()
 
     async def _wait_exit(self, exec_: Exec) -> TaskExit | None:
         """None when the exec's end cannot be known any more: its container's task is gone."""
@@ -275,8 +288,6 @@ class Execs:
             await trio.sleep(CLEAN_UP_AFTER_S)
         await self._delete_process(exec_)
         await exec_.stdio.close()
-        attributes = {"exitCode": str(exec_.exit_code)}
-        await self._journal.mention(self._event(exec_, "exec_die", attributes))
 
     async def _delete_process(self, exec_: Exec) -> None:
         try:
@@ -339,8 +350,6 @@ def _limit(exec_: Exec, what: str, limit_s: float) -> Iterator[None]:
 
 
 def _check_running(container: Container) -> None:
+    container.check_running()
     if container.state is State.PAUSED:
         raise Conflict(f"container {container.id} is paused, unpause the container before exec")
-    container.refuse_restarting()
-    if not container.state.has_task:
-        raise Conflict(f"container {container.id} is not running")

@@ -10,6 +10,7 @@ run (taken away), or a task that runs (adopted); a namespace without a task is d
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -62,6 +63,10 @@ ENDPOINTS_LABEL: Final = "io.wharfinger.endpoints"
 
 START_LIMIT_S: Final = 120.0
 CLEANUP_LIMIT_S: Final = 10.0  # for each step
+
+BURIAL_LIMIT_S: Final = 15.0
+BURIAL_AGAIN_S: Final = 0.2
+_BUNDLE_THERE: Final = re.compile(r"failed to start shim: mkdir \S+: file exists")
 
 SHM: Final = "/dev/shm"  # noqa: S108 - a path in the container
 
@@ -130,20 +135,23 @@ class TaskLauncher:
         """
         container = run.container
         running = next_state(container.state, LifeEvent.STARTED)
+        endpoints: dict[str, EndpointSettings] = {}
         try:
             async with self._starts.slot():
                 with _start_limit(container):
-                    await self._launch(run, running)
+                    await self._launch(run, running, endpoints)
         except (EngineError, OSError) as error:
             failure = _start_error(error)
-            await self._record_failure(container, failure)
+            await self._record_failure(container, failure, endpoints)
             raise failure from error
         await self._links.tell_parents(container)
 
-    async def _launch(self, run: Run, running: State) -> None:
+    async def _launch(
+        self, run: Run, running: State, endpoints: dict[str, EndpointSettings]
+    ) -> None:
         container = run.container
         async with AsyncExitStack() as undo:
-            endpoints, pid = await self._make_task(run, undo)
+            pid = await self._make_task(run, undo, endpoints)
             now_ns = time.time_ns()  # before: a short process ends before the call does
             await self._containerd.tasks.start(container.id)
             await self._record_start(
@@ -178,8 +186,9 @@ class TaskLauncher:
         return False
 
     async def _make_task(
-        self, run: Run, undo: AsyncExitStack
-    ) -> tuple[dict[str, EndpointSettings], int]:
+        self, run: Run, undo: AsyncExitStack, endpoints: dict[str, EndpointSettings]
+    ) -> int:
+        """The pid. Into `endpoints` goes what the container gets of its network."""
         container = run.container
         joined = self._joiner.join(container)
         linked = self._links.at_start(container)
@@ -189,7 +198,7 @@ class TaskLauncher:
         if joined.network is not None:
             await self._take_names(container, joined.network)
             has_namespace.set()
-            return {}, await self._create_task(run, around, has_namespace, undo)
+            return await self._create_task(run, around, has_namespace, undo)
         sandbox = await self._reserve(container)
         undo.push_async_callback(
             self._shielded, container, partial(self._release, container, sandbox)
@@ -199,8 +208,8 @@ class TaskLauncher:
         with single_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._networks.connect, sandbox, has_namespace.set)
-                pid = await self._create_task(run, around, has_namespace, undo)
-        return {sandbox.endpoint.network: _settings(container, sandbox)}, pid
+                endpoints[sandbox.endpoint.network] = _settings(container, sandbox)
+                return await self._create_task(run, around, has_namespace, undo)
 
     async def _own_shm(self, container: Container, joined: Joined, undo: AsyncExitStack) -> Joined:
         """With a /dev/shm to share, unless the container has another mount there."""
@@ -258,7 +267,8 @@ class TaskLauncher:
         await self._create_record(record)
         undo.push_async_callback(self._shielded, container, partial(self._undo_task, container))
         await has_namespace.wait()
-        pid = await self._containerd.tasks.create(
+        create = partial(
+            self._containerd.tasks.create,
             container.id,
             rootfs=rootfs,
             stdin=paths.stdin,
@@ -267,6 +277,7 @@ class TaskLauncher:
             terminal=container.definition.config.tty,
             options=options,
         )
+        pid = await _once_buried(create)
         run.stdio.process_started()
         return pid
 
@@ -332,9 +343,14 @@ class TaskLauncher:
             )
         log.info("container started", container=container.id, pid=pid)
 
-    async def _record_failure(self, container: Container, error: EngineError) -> None:
+    async def _record_failure(
+        self, container: Container, error: EngineError, endpoints: Mapping[str, EndpointSettings]
+    ) -> None:
+        # dockerd's networking comes first, so it tells of that even when there is no start.
         await self._journal.change_status(
             container,
+            *network_events(container, endpoints, "connect", time_ns=time.time_ns()),
+            *network_events(container, endpoints, "disconnect", time_ns=time.time_ns()),
             error=str(error),
             exit_code=exit_code_of_failed_start(str(error)),
         )
@@ -386,6 +402,21 @@ class TaskLauncher:
                 await step()
         except (EngineError, OSError, trio.TooSlowError) as error:
             log.error("clean-up failed", container=container.id, error=repr(error))
+
+
+async def _once_buried(create: Callable[[], Awaitable[int]]) -> int:
+    """Make a task once containerd has taken away the bundle of a create that was cut off.
+
+    A daemon that is killed in that call leaves containerd at it when the next one asks again.
+    """
+    deadline = trio.current_time() + BURIAL_LIMIT_S
+    while True:
+        try:
+            return await create()
+        except EngineError as error:
+            if not _BUNDLE_THERE.search(str(error)) or trio.current_time() > deadline:
+                raise
+        await trio.sleep(BURIAL_AGAIN_S)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def merge_image_config(config: ContainerConfig, image: RunConfig | None) -> Cont
         working_dir=normalized_working_dir(config.working_dir),
     )
     if image is None:
-        return config
+        return _without_reset(config)
     changes: dict[str, Any] = {
         "user": config.user or image.user or "",
         "env": _merged_env(image.env, config.env),
@@ -35,21 +35,27 @@ def merge_image_config(config: ContainerConfig, image: RunConfig | None) -> Cont
     if image.exposed_ports:
         own_ports = config.exposed_ports or {}
         changes["exposed_ports"] = {**{p: {} for p in image.exposed_ports}, **own_ports}
-    if image.volumes:
-        changes["volumes"] = {**{v: {} for v in image.volumes}, **(config.volumes or {})}
+    volumes = {**{v: {} for v in image.volumes or ()}, **(config.volumes or {})}
+    changes["volumes"] = volumes or None
     if image.stop_signal and not config.stop_signal:
         changes["stop_signal"] = image.stop_signal
     if image.shell and not config.shell:
         changes["shell"] = image.shell
     if image.healthcheck is not None:
         changes["healthcheck"] = _merged_health(config, _health(image))
-    return msgspec.structs.replace(config, **changes)
+    return _without_reset(msgspec.structs.replace(config, **changes))
+
+
+def _without_reset(config: ContainerConfig) -> ContainerConfig:
+    """Docker's `[""]` has done its work, which is to reset the image's entrypoint."""
+    if config.entrypoint != [""]:
+        return config
+    return msgspec.structs.replace(config, entrypoint=None)
 
 
 def command_of(config: ContainerConfig) -> list[str]:
-    """Entrypoint and command as one; Docker's `[""]` resets the image's entrypoint."""
-    entrypoint = config.entrypoint or []
-    return [*([] if entrypoint == [""] else entrypoint), *(config.cmd or [])]
+    """Entrypoint and command as one."""
+    return [*(config.entrypoint or []), *(config.cmd or [])]
 
 
 def _merged_command(config: ContainerConfig, image: RunConfig) -> dict[str, Any]:

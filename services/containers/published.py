@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from services.containers.config import HostConfig
 from services.containers.container import Container
 from services.containers.model import Definition
 from services.errors import InvalidParameter
 from services.networks import PortRequest, PublishedPort
-from services.networks.ports import by_container_port, port_key, port_requests, ports_of_range
+from services.networks.ports import by_container_port, port_requests, ports_of_range
+
+NETWORKS_WITHOUT_PORTS: Final = frozenset({"host", "none"})
 
 
 def wanted_ports(definition: Definition) -> list[PortRequest]:
@@ -23,7 +26,7 @@ def requested_ports(host: HostConfig, exposed: Mapping[str, object]) -> list[Por
         port: [(binding.host_ip, binding.host_port) for binding in asked or ()]
         for port, asked in (host.port_bindings or {}).items()
     }
-    if host.network_mode in ("host", "none"):
+    if host.network_mode in NETWORKS_WITHOUT_PORTS:
         return []
     return port_requests(bindings, exposed, publish_all=host.publish_all_ports)
 
@@ -31,17 +34,19 @@ def requested_ports(host: HostConfig, exposed: Mapping[str, object]) -> list[Por
 def shown_ports(container: Container) -> dict[str, Sequence[PublishedPort]]:
     """The present run's ports by the container's end; of what is only exposed, none.
 
-    Empty while it does not run, and where the network is not its own.
+    Empty while it does not run, and where the network is not its own: in dockerd too the host's
+    network and `none` have none.
     """
-    if not any(endpoint.ip_address for endpoint in container.status.networks.values()):
+    networks = container.status.networks.keys() - NETWORKS_WITHOUT_PORTS
+    if not container.state.has_task or not networks:
         return {}
     published = by_container_port(container.status.ports)
-    exposed = exposed_ports(container)
+    exposed = _exposed(container)
     keys = [*exposed, *(key for key in published if key not in exposed)]
     return {key: published.get(key, ()) for key in keys}
 
 
-def exposed_ports(container: Container) -> list[str]:
+def _exposed(container: Container) -> list[str]:
     """The ports that its definition exposes or publishes, as Docker writes them."""
     definition = container.definition
     texts = [
@@ -51,23 +56,8 @@ def exposed_ports(container: Container) -> list[str]:
     return list(dict.fromkeys(key for text in texts for key in _ports(text)))
 
 
-def bound_ports(container: Container) -> list[str]:
-    """The container's ports that its definition publishes by name."""
-    texts = container.definition.host_config.port_bindings or {}
-    return [key for text in texts for key in _ports(text)]
-
-
-def check_exposed(exposed: Mapping[str, object]) -> None:
-    """Raises InvalidParameter: a key is no port and no range of them."""
-    for text in exposed:
-        ports_of_range(text)
-
-
 def _ports(text: str) -> list[str]:
     try:
         return ports_of_range(text)
     except InvalidParameter:  # an image may say anything
         return []
-
-
-__all__ = ["bound_ports", "exposed_ports", "port_key", "requested_ports", "shown_ports"]

@@ -24,12 +24,13 @@ from services.containers.logs import (
     LogCounts,
     LogReader,
     Packer,
+    buffer_bytes,
     parse_file_options,
     read_attributes,
     refuse_reading,
 )
 from services.containers.logs.options import JSON_FILE, NONE
-from services.containers.stdio import Keeper, Lanes, Stdio
+from services.containers.stdio import Keeper, Lanes, LogBuffer, Stdio
 
 
 class Terminals:
@@ -152,4 +153,9 @@ class Terminals:
             on_stdin_closed=close_stdin,
             lanes=self._lanes,
             keeper=self.keeper,
+            buffer=self._buffer(container),
         )
+
+    def _buffer(self, container: Container) -> LogBuffer | None:
+        size = buffer_bytes(container.definition.log_options)
+        return LogBuffer(size_bytes=size, counts=self.log_counts) if size is not None else None

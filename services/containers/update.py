@@ -171,6 +171,8 @@ def merged(present: HostConfig, wanted: HostConfig) -> HostConfig:
     changes = _changes(wanted)
     if "cpu_shares" in changes:
         changes["cpu_shares"] = kernel_cpu_shares(wanted.cpu_shares)
+    if "pids_limit" in changes:
+        changes["pids_limit"] = max(wanted.pids_limit or 0, 0)  # 0 is none
     if wanted.restart_policy.name:
         changes["restart_policy"] = wanted.restart_policy
     return msgspec.structs.replace(present, **changes)

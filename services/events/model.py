@@ -51,12 +51,19 @@ class Event:
     def _legacy_fields(self) -> dict[str, object]:
         match self.type:
             case "container":
-                image = self.attributes.get("image", "")
-                return {"status": self.action, "id": self.actor_id, "from": image}
+                fields: dict[str, str] = {
+                    "id": self.actor_id,
+                    "from": self.attributes.get("image", ""),
+                }
             case "image":
-                return {"status": self.action, "id": self.actor_id}
+                fields = {"id": self.actor_id}
             case _:
                 return {}
+        # What is empty (of a prune, say) is left out, as Go does.
+        return {
+            "status": self.action,
+            **{name: text for name, text in fields.items() if text},
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

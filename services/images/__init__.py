@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .catalog import Catalog as Catalog
 from .filters import ImageFilters as ImageFilters
 from .images import Images as Images
 from .ingest import IngestProgress as IngestProgress

@@ -34,6 +34,10 @@ class Catalog:
     def __iter__(self) -> Iterator[Image]:
         return iter(self.images)
 
+    def find(self, text: str) -> Match:
+        """As the function `find`."""
+        return find(self, text)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:

@@ -20,7 +20,7 @@ from services.errors import Conflict, DeadlineExceeded, EngineError, InvalidPara
 from services.events import Event
 
 from .attestations import Attestation, read_attestations
-from .catalog import Match, find, no_such_image
+from .catalog import Catalog, Match, find, no_such_image
 from .compose import Composer, Recipe
 from .filters import ImageFilters, select
 from .index import ImageIndex
@@ -159,6 +159,14 @@ class Images:
             for image in {one.image.id: one.image for one in chosen}.values():
                 await self._tell(image, "save", image.id)
             yield pieces
+
+    async def catalog(self) -> Catalog:
+        """All images, as of a moment ago: what tells a name's image without another wait."""
+        return await self._index.current()
+
+    def catalog_at_once(self) -> Catalog | None:
+        """The same if it can be had without asking containerd."""
+        return self._index.at_once()
 
     async def unpack(
         self,

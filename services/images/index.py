@@ -79,6 +79,10 @@ class ImageIndex:
                     await self._refresh()
         return self._catalog
 
+    def at_once(self) -> Catalog | None:
+        """The catalog as of a moment ago, if nobody has to be asked for it."""
+        return self._catalog if self._listed_at >= self._oldest_good() else None
+
     async def follow(self) -> None:
         """Hear of changes from containerd until cancelled, across its restarts."""
         while True:

@@ -96,18 +96,10 @@ async def running_helper() -> AsyncIterator[tuple[Nft, subprocess.Popen[bytes]]]
     """A helper process, ready; ended with the block."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with theirs:
-        start = partial(
-            subprocess.Popen[bytes],
-            [sys.executable, "-I", "-S", nft_process.__file__, str(theirs.fileno())],
-            pass_fds=(theirs.fileno(),),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        start = partial(_start, theirs.fileno())
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         try:
-            process: subprocess.Popen[bytes] = await trio.to_thread.run_sync(start)
+            process = await trio.to_thread.run_sync(start)
         except BaseException:
             ours.close()
             raise
@@ -119,6 +111,18 @@ async def running_helper() -> AsyncIterator[tuple[Nft, subprocess.Popen[bytes]]]
         with trio.CancelScope(shield=True):
             await stream.aclose()
             await trio.to_thread.run_sync(_end, process)
+
+
+def _start(descriptor: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", nft_process.__file__, str(descriptor)],
+        pass_fds=(descriptor,),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a terminal's Ctrl-C is for us alone
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

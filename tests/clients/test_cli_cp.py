@@ -43,7 +43,7 @@ def test_out_and_in(daemon: Daemon, box: str, tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()
     (here / "big").write_bytes(os.urandom(3_000_000))
-    daemon.docker("cp", str(here), "box:/a/new")
+    daemon.docker("cp", "--quiet", str(here), "box:/a/new")
     daemon.docker("cp", "box:/a/new/.", str(tmp_path / "back"))
     assert (tmp_path / "back" / "big").read_bytes() == (here / "big").read_bytes()
     assert copied(daemon, "/a") == [

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,19 @@ def fetched(address: str, number: int) -> str:
     return answer.decode().partition("\r\n\r\n")[2].strip()
 
 
+def open_connection(number: int) -> socket.socket:
+    """A connection to a server that is about to start."""
+    made: list[socket.socket] = []
+
+    def has_connected() -> bool:
+        with suppress(OSError):
+            made.append(socket.create_connection(("127.0.0.1", number), timeout=3))
+        return bool(made)
+
+    wait_until(has_connected, f"{number} answers", limit_s=LIMIT_S)
+    return made[0]
+
+
 def wait_fetched(address: str, number: int, text: str = "hello") -> None:
     wait_until(
         lambda: fetched(address, number) == text, f"{address}:{number} answers", limit_s=LIMIT_S
@@ -129,6 +142,16 @@ def answered(client: socket.socket, text: str) -> bool:
 def refusal(daemon: Daemon, *options: str) -> str:
     ran = daemon.docker("run", *options, "busybox", "true", code=125)
     return ran.error_text
+
+
+def test_nothing_is_published(daemon: Daemon) -> None:
+    """An empty list; the CLI's words for a port that is asked for."""
+    daemon.docker("run", "-d", "--name", "box", "--expose", "80", *SLEEP)
+    assert daemon.docker("port", "box").text == ""
+    text = daemon.docker("port", "box", "80", code=1).error_text
+    assert text == "Error: No public port '80' published for box"
+    text = daemon.docker("port", "nosuch", code=1).error_text
+    assert text.endswith("No such container: nosuch")
 
 
 def test_a_port_is_reached_from_everywhere(daemon: Daemon) -> None:
@@ -189,10 +212,11 @@ def test_ranges_and_free_choices(daemon: Daemon) -> None:
     chosen = int(found["80/tcp"][0]["HostPort"])
     assert 32768 <= chosen <= 60999
     wait_fetched("127.0.0.1", chosen, "any")
-    listed = daemon.docker("ps", "--filter", "publish=80", "--format", "{{.Names}}").text
-    assert set(listed.split()) == {"one", "two"}  # what was bound by name, as under dockerd
-    listed = daemon.docker("ps", "--filter", "expose=50-60/udp", "--format", "{{.Names}}")
-    assert listed.text == "any"
+    ports = f"publish={both}"  # the host's end, as under dockerd
+    listed = daemon.docker("ps", "--filter", ports, "--format", "{{.Names}}").text
+    assert listed.split() == ["two", "one"]
+    listed = daemon.docker("ps", "--filter", "expose=50-60/udp", "--format", "{{.Names}}").text
+    assert listed == "any"
 
 
 def test_a_taken_port_is_refused(daemon: Daemon) -> None:
@@ -294,15 +318,7 @@ def test_a_killed_daemon_loses_no_port(fresh_daemon: Daemon) -> None:
     wait_fetched("127.0.0.1", lasting)
     before = ports_of(daemon, "web")
 
-    def connected() -> socket.socket | None:
-        try:
-            return socket.create_connection(("127.0.0.1", ending), timeout=5)
-        except OSError:
-            return None
-
-    found: list[socket.socket] = []
-    wait_until(lambda: found or found.extend(filter(None, [connected()])), "a connection")
-    with found[0] as connection:
+    with open_connection(ending) as connection:
         connection.settimeout(LIMIT_S)
         daemon.kill()
         wait_fetched("127.0.0.1", lasting)

@@ -116,6 +116,15 @@ def test_details_are_what_the_options_name(daemon: Daemon) -> None:
     assert daemon.docker("logs", "--details", "box").text == expected
 
 
+def test_non_blocking_mode(daemon: Daemon) -> None:
+    """What the log keeps up with is all there, for `logs`, `logs -f` and the terminal."""
+    options = ("--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=4m")
+    expected = "\n".join(map(str, range(1, 20_001)))
+    ran = daemon.docker("run", "--name", "box", *NONE, *options, "busybox", "seq", "20000")
+    assert ran.text == expected
+    assert daemon.docker("logs", "-f", "box").text == expected
+
+
 def test_logs_that_cannot_be(daemon: Daemon) -> None:
     """dockerd's words at the create; nothing is made."""
     for options, told in (

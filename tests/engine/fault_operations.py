@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.engine.many import EXIT_7
+from tests.engine.many import EXIT_7, wait_trap
 from tests.support.crashable import FaultableDaemon
 from tests.support.daemon import wait_until
 from tests.support.http import Answer
@@ -63,6 +63,13 @@ class Scene:
         self.create()
         self.start()
         self.pid = self.state()["Pid"]
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until its shell hears signals, if it runs and is to."""
+        pid = self.state().get("Pid", 0)
+        if pid and "trap" in self.script:
+            wait_trap(pid, signal.SIGTERM)
 
     def inspect(self) -> dict[str, Any]:
         """As the API shows it."""
@@ -152,6 +159,7 @@ def quick_again(scene: Scene) -> None:
 
 def stop(scene: Scene) -> None:
     """docker stop."""
+    scene.wait_ready()
     scene.ask("POST", "/*/stop?t=20", (204, 304))
 
 
@@ -232,6 +240,7 @@ def run_to_end(scene: Scene) -> None:
 
 def restart(scene: Scene) -> None:
     """docker restart."""
+    scene.wait_ready()
     scene.ask("POST", "/*/restart?t=20", (204,))
 
 

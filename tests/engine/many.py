@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.support.daemon import Daemon, wait_until
@@ -82,6 +83,22 @@ def state(daemon: Daemon, name: str) -> dict[str, Any]:
 def wait_exited(daemon: Daemon, name: str) -> None:
     """Wait until the API shows it as exited."""
     wait_until(lambda: state(daemon, name)["Status"] == "exited", f"the exit of {name} is known")
+
+
+def wait_trap(pid: int, number: int) -> None:
+    """Wait until a container's shell has set its trap: its first process is deaf before."""
+
+    def is_set() -> bool:
+        try:
+            if not Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sh\0"):
+                return False  # still the runtime's
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return True  # it has ended
+        caught = status.partition("SigCgt:")[2].split()[0]
+        return bool(int(caught, 16) >> (number - 1) & 1)
+
+    wait_until(is_set, "its trap is set", limit_s=30)
 
 
 def facts(daemon: Daemon, name: str) -> Facts:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.many import COUNTER, EXIT_7, inspect, run, state, wait_exited
+from tests.engine.many import COUNTER, EXIT_7, inspect, run, state, wait_exited, wait_trap
 from tests.support.crashable import SkewedDaemon, skewed_daemon
 from tests.support.daemon import wait_until
 
@@ -93,6 +93,7 @@ def _works(daemon: SkewedDaemon) -> None:
     assert daemon.docker("ps", "-a").code == 0
 
     pid = state(daemon, "back")["Pid"]
+    wait_trap(pid, signal.SIGTERM)
     os.kill(pid, signal.SIGTERM)
     wait_until(lambda: state(daemon, "back")["Pid"] not in (0, pid), "it is back", limit_s=60)
 
@@ -101,6 +102,7 @@ def _works(daemon: SkewedDaemon) -> None:
     assert inspect(daemon, "well")["State"]["Health"]["Status"] == "healthy"
 
     run(daemon, "ends", EXIT_7, network="none")
+    wait_trap(state(daemon, "ends")["Pid"], signal.SIGTERM)
     assert daemon.http("POST", "/containers/ends/stop?t=20").status == 204
     wait_exited(daemon, "ends")
     assert state(daemon, "ends")["ExitCode"] == 7

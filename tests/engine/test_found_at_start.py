@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.engine.fault_checks import actions, misordered
-from tests.engine.many import EXIT_7, create, inspect, run, state, wait_exited
+from tests.engine.many import EXIT_7, create, inspect, run, state, wait_exited, wait_trap
 from tests.support.daemon import Daemon, wait_until
 from tests.support.leftovers import Leftovers, cgroups_of
 
@@ -101,7 +101,9 @@ def test_the_true_end_is_known_of_what_ended_unseen(
     run(daemon, "seen", script, network="none", **limits)
     run(daemon, "gone", script, network="none", AutoRemove=True, **limits)
     pids = [state(daemon, name)["Pid"] for name in ("seen", "gone")]
-    time.sleep(0.2)  # the shell sets its trap
+    for pid in pids:
+        if "trap" in script:
+            wait_trap(pid, number)
     daemon.kill()
     for pid in pids:
         os.kill(pid, number)

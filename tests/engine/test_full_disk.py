@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.many import EXIT_7, create, log_lines, run, state, wait_exited
+from tests.engine.many import EXIT_7, create, log_lines, run, state, wait_exited, wait_trap
 from tests.support.daemon import Daemon, require_engine, wait_until
 from tests.support.leftovers import Bridge
 
@@ -131,6 +131,8 @@ def test_an_end_without_room_is_recorded_when_there_is_room(small: Daemon) -> No
     run(daemon, "one", EXIT_7, network="none")
     run(daemon, "two", EXIT_7, network="none")
     pids = [state(daemon, name)["Pid"] for name in ("one", "two")]
+    for pid in pids:
+        wait_trap(pid, signal.SIGTERM)
     filler = fill(daemon)
     os.kill(pids[0], signal.SIGTERM)
     wait_until(lambda: not Path(f"/proc/{pids[0]}/cwd").exists(), "it has ended", limit_s=30)

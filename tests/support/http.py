@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -68,6 +70,17 @@ def request(
             headers={name.lower(): value for name, value in response.getheaders()},
             body=response.read(),
         )
+    finally:
+        connection.close()
+
+
+@contextmanager
+def begun(path: Path, method: str, target: str) -> Iterator[http.client.HTTPResponse]:
+    """An answer of which the head has come; the test reads the rest."""
+    connection = _UnixConnection(path, LIMIT_S)
+    try:
+        connection.request(method, target)
+        yield connection.getresponse()
     finally:
         connection.close()
 

@@ -63,6 +63,10 @@ class _AttachWish:
         )
 
 
+CONDITIONS_SINCE = ApiVersion(1, 30)
+"""Before it a wait was for the end and nothing else, and its parameter meant nothing."""
+
+
 class ContainerStreamRoutes:
     """The operations whose answer goes on for as long as the container runs."""
 
@@ -170,7 +174,9 @@ class ContainerStreamRoutes:
     async def wait(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/wait (ContainerWait). The head is sent once we listen."""
         container = self._containers.find(ref)
-        condition = current_request().query.text("condition")
+        request = current_request()
+        has_conditions = request.api_version >= CONDITIONS_SINCE
+        condition = request.query.text("condition") if has_conditions else ""
 
         @asynccontextmanager
         async def parts() -> AsyncIterator[AsyncIterator[bytes]]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import math
 import re
 import time
+from typing import Final
 
 from quart import Blueprint
 
 from services.api.asgi import Scope
+from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
 from services.api.create_versions import Draft, adapted
 from services.api.fast import FastRoutes
 from services.api.prune_filters import prune_filters
 from services.api.query import Query, parse_query
-from services.api.request import current_request, outlives_client
+from services.api.request import EngineRequest, current_request, outlives_client
 from services.api.responses import EngineResponse
 from services.api.types.containers import CreateBody, inspect_to_wire
 from services.api.update_versions import adapted_update
@@ -31,11 +33,15 @@ from services.containers import (
 )
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.sizes import Size
+from services.containers.spec import parse_signal
 from services.errors import Conflict, EngineError, InvalidParameter, NotFound
 from services.system import HostFacts
 
 NO_CONTENT = 204
 CREATED = 201
+LONGEST_EMPTY_BODY_BYTES: Final = 7
+"""dockerd's: an object with something in it is longer."""
+
 PLATFORM_SINCE = ApiVersion(1, 41)
 SIGNAL_SINCE = ApiVersion(1, 42)
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+\Z")
@@ -47,13 +53,15 @@ class ContainerRoutes:
     def __init__(
         self,
         containers: Containers,
-        listing: ContainerList,
         *,
+        listing: ContainerList,
+        images: ContainerImages,
         facts: HostFacts,
         default_network: str = "bridge",
     ) -> None:
         self._containers = containers
         self._listing = listing
+        self._images = images
         self._facts = facts
         self._default_network = default_network
 
@@ -92,7 +100,12 @@ class ContainerRoutes:
             query = parse_query(scope["query_string"])
             if query.boolean("size"):
                 return None
-            return self._listing.answer(query, version)
+            images = self._images.at_once()
+            if images is None:
+                return None
+            return self._listing.encode(
+                self._listing.choose(query, images), images, version=version
+            )
         except EngineError:
             return None
 
@@ -108,9 +121,10 @@ class ContainerRoutes:
         """GET /containers/json (ContainerList)."""
         request = current_request()
         query = request.query
-        chosen = self._listing.choose(query)
+        images = await self._images.now()
+        chosen = self._listing.choose(query, images)
         sizes = await self._containers.sizes.of_all(chosen) if query.boolean("size") else {}
-        return _json(self._listing.encode(chosen, sizes, version=request.api_version))
+        return _json(self._listing.encode(chosen, images, sizes, version=request.api_version))
 
     async def create(self) -> EngineResponse:
         """POST /containers/create (ContainerCreate)."""
@@ -185,47 +199,52 @@ class ContainerRoutes:
 
     async def start(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/start (ContainerStart)."""
+        _refuse_host_config(current_request())
         await self._containers.start(self._containers.find(ref))
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def stop(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/stop (ContainerStop)."""
         query = current_request().query
         container = self._containers.find(ref)
         await self._containers.stop(container, signal=_signal(query), grace_s=_grace_s(query))
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def restart(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/restart (ContainerRestart)."""
         query = current_request().query
         container = self._containers.find(ref)
         await self._containers.restart(container, signal=_signal(query), grace_s=_grace_s(query))
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def kill(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/kill (ContainerKill)."""
         signal = current_request().query.text("signal")
+        if signal:
+            parse_signal(signal)  # before the container is looked for, as dockerd does
         try:
             await self._containers.kill(self._containers.find(ref), signal)
         except (Conflict, NotFound) as error:
             raise type(error)(f"cannot kill container: {ref}: {error}") from error
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def pause(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/pause (ContainerPause)."""
         await self._containers.pause(self._containers.find(ref))
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def unpause(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/unpause (ContainerUnpause)."""
         await self._containers.unpause(self._containers.find(ref))
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def rename(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/rename (ContainerRename)."""
         name = current_request().query.text("name")
+        if not name:  # before the container is looked for, as dockerd does
+            raise InvalidParameter("Neither old nor new names may be empty")
         await self._containers.rename(self._containers.find(ref), name)
-        return _empty()
+        return without_body(NO_CONTENT)
 
     async def update(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/update (ContainerUpdate)."""
@@ -238,19 +257,19 @@ class ContainerRoutes:
         """POST /containers/{id}/resize (ContainerResize)."""
         height, width = terminal_size(current_request().query)
         await self._containers.resize(self._containers.find(ref), width=width, height=height)
-        return EngineResponse(b"")
+        return without_body(200)
 
     async def remove(self, ref: str) -> EngineResponse:
         """DELETE /containers/{id} (ContainerDelete)."""
         query = current_request().query
         if query.boolean("link"):
             await self._containers.remove_link(ref)
-            return _empty()
+            return without_body(NO_CONTENT)
         container = self._containers.find(ref)
         await self._containers.remove(
             container, force=query.boolean("force"), volumes=query.boolean("v")
         )
-        return _empty()
+        return without_body(NO_CONTENT)
 
 
 def terminal_size(query: Query) -> tuple[int, int]:
@@ -291,7 +310,22 @@ def _json(data: bytes, status: int = 200) -> EngineResponse:
     return EngineResponse(data, status)
 
 
-def _empty() -> EngineResponse:
-    response = EngineResponse(b"", NO_CONTENT)
+def without_body(status: int) -> EngineResponse:
+    """An answer of nothing but its head."""
+    response = EngineResponse(b"", status)
     response.headers.pop("Content-Type", None)
     return response
+
+
+def _refuse_host_config(request: EngineRequest) -> None:
+    """Up to API 1.23 a start could carry the settings; to pass over them would be dangerous.
+
+    Raises:
+        InvalidParameter: there is a body with something in it.
+    """
+    length = request.content_length
+    if "Transfer-Encoding" in request.headers or (length or 0) > LONGEST_EMPTY_BODY_BYTES:
+        raise InvalidParameter(
+            "starting container with non-empty request body was deprecated since API v1.22 "
+            "and removed in v1.24"
+        )

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from quart import Blueprint
 
+from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
 from services.api.query import Query
 from services.api.request import current_request
@@ -61,12 +62,14 @@ class DiskUsageRoutes:
         in_use: ImageUsers,
         containers: Containers,
         listing: ContainerList,
+        image_names: ContainerImages,
         steps: Callable[[], Awaitable[Sequence[BuildStep]]],
         volumes: Volumes,
         volume_uses: Callable[[], Mapping[str, Collection[str]]],
     ) -> None:
         self._images, self._layers, self._in_use = images, layers, in_use
         self._containers, self._listing = containers, listing
+        self._image_names = image_names
         self._volumes, self._volume_uses = volumes, volume_uses
         self._steps = steps
 
@@ -115,13 +118,14 @@ class DiskUsageRoutes:
         return _usage(usage.active, len(images), usage.reclaimable_bytes, usage.total_bytes), items
 
     async def _container_usage(self, version: ApiVersion) -> tuple[Wire, Any]:
-        chosen = self._listing.choose(Query({"all": ("1",)}))
+        names = await self._image_names.now()
+        chosen = self._listing.choose(Query({"all": ("1",)}), names)
         sizes = await self._containers.sizes.of_all(chosen)
         written = {c.id: sizes[c.id].written_bytes for c in chosen if c.id in sizes}
         total = sum(written.values())
         running = [c for c in chosen if c.is_running]
         used = sum(written.get(c.id, 0) for c in running)
-        items = msgspec.Raw(self._listing.encode(chosen, sizes, version=version))
+        items = msgspec.Raw(self._listing.encode(chosen, names, sizes, version=version))
         return _usage(len(running), len(chosen), total - used, total), items
 
     async def _volume_usage(self, _version: ApiVersion) -> tuple[Wire, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import trio
+from msgspec.structs import replace
 from quart import Blueprint
 
 from services.api.asgi import Scope
@@ -13,7 +15,7 @@ from services.api.hijack import MULTIPLEXED_STREAM, RAW_STREAM, HijackedStream
 from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse, HijackResponse
 from services.api.routes.container_streams import MULTIPLEXED_SINCE
-from services.api.routes.containers import terminal_size
+from services.api.routes.containers import terminal_size, without_body
 from services.api.version import ApiVersion
 from services.api.wire import encode, read_json
 from services.containers import Containers, Exec, ExecConfig
@@ -63,10 +65,10 @@ class ExecRoutes:
 
     async def create(self, ref: str) -> EngineResponse:
         """POST /containers/{id}/exec (ContainerExec)."""
-        container = self._containers.find(ref)
         config = await read_json(ExecConfig)
-        if config is None:
+        if config is None or not config.cmd:
             raise InvalidParameter("No exec command specified")
+        container = self._containers.find(ref)
         parse_detach_keys(config.detach_keys)
         exec_ = await self._containers.create_exec(container, config)
         return EngineResponse(encode({"Id": exec_.id}), 201)
@@ -77,11 +79,11 @@ class ExecRoutes:
         body = await read_json(ExecStartBody) or ExecStartBody()
         self._containers.execs.check_startable(exec_)
         if body.console_size:
-            exec_.console_size = body.console_size
+            exec_.config = replace(exec_.config, console_size=body.console_size)
         if body.detach:
             current_request().ignore_hang_up()
             await self._containers.execs.start(exec_)
-            return EngineResponse(b"")
+            return without_body(200)
         return self._hijacked(exec_)
 
     async def resize(self, exec_id: str) -> EngineResponse:
@@ -89,7 +91,7 @@ class ExecRoutes:
         height, width = terminal_size(current_request().query)
         exec_ = self._containers.execs.find(exec_id)
         await self._containers.execs.resize(exec_, width=width, height=height)
-        return EngineResponse(b"")
+        return without_body(200)
 
     async def inspect(self, exec_id: str) -> EngineResponse:
         """GET /exec/{id}/json (ExecInspect)."""
@@ -131,10 +133,11 @@ def exec_to_wire(exec_: Exec) -> dict[str, Any]:
     """Schema ExecInspectResponse."""
     config = exec_.config
     entrypoint, *arguments = config.cmd or [""]
+    keys = parse_detach_keys(config.detach_keys) if config.detach_keys else b""
     return {
-        "CanRemove": exec_.ended.is_set(),
+        "CanRemove": False,  # dockerd's mark for its own sweep; ours needs none
         "ContainerID": exec_.container.id,
-        "DetachKeys": config.detach_keys,
+        "DetachKeys": b64encode(keys).decode(),  # Go's JSON of bytes
         "ExitCode": exec_.exit_code,
         "ID": exec_.id,
         "OpenStderr": config.attach_stderr,
@@ -146,7 +149,7 @@ def exec_to_wire(exec_: Exec) -> dict[str, Any]:
             "entrypoint": entrypoint,
             "privileged": config.privileged,
             "tty": config.tty,
-            "user": config.user,
+            **({"user": config.user} if config.user else {}),
         },
         "Running": exec_.is_running,
     }

@@ -96,7 +96,7 @@ def summary_to_wire(
         "ImageManifestDescriptor": _descriptor(container),
         "Command": _command_line(definition.path, definition.args),
         "Created": definition.created_at_ns // 10**9,
-        "Ports": _port_list(container),
+        "Ports": summary_ports(container),
         "Labels": definition.config.labels,
         "State": container.state.value,
         "Status": status,
@@ -231,6 +231,29 @@ def health_to_wire(health: Health) -> dict[str, Any]:
     }
 
 
+def summary_ports(container: Container) -> list[dict[str, Any]]:
+    """Schema PortSummary, of a summary: a member for each host port, or one without."""
+    wire: list[dict[str, Any]] = []
+    for key, published in sorted(shown_ports(container).items(), key=_port_order):
+        number, _, protocol = key.partition("/")
+        ends = [{"IP": p.host_address, "PublicPort": p.host_port} for p in published] or [{}]
+        wire += [{"PrivatePort": int(number), "Type": protocol, **end} for end in ends]
+    return wire
+
+
+def port_map(container: Container) -> dict[str, list[dict[str, str]] | None]:
+    """Schema PortMap, of an inspect: null for what is exposed and not published."""
+    return {
+        key: [{"HostIp": p.host_address, "HostPort": str(p.host_port)} for p in published] or None
+        for key, published in shown_ports(container).items()
+    }
+
+
+def _port_order(entry: tuple[str, object]) -> tuple[int, str]:
+    number, _, protocol = entry[0].partition("/")
+    return int(number), protocol
+
+
 def mount_to_wire(mount: MountPoint) -> dict[str, Any]:
     """Schema MountPoint."""
     wire: dict[str, Any] = {"Type": mount.type}
@@ -266,36 +289,13 @@ def _descriptor(container: Container) -> dict[str, Any] | None:
     return wire
 
 
-def _port_list(container: Container) -> list[dict[str, Any]]:
-    """`Ports` of a summary (schema PortSummary)."""
-    wire: list[dict[str, Any]] = []
-    for key, published in sorted(shown_ports(container).items(), key=_port_order):
-        number, _, protocol = key.partition("/")
-        ends = [{"IP": p.host_address, "PublicPort": p.host_port} for p in published] or [{}]
-        wire += [{"PrivatePort": int(number), "Type": protocol, **end} for end in ends]
-    return wire
-
-
-def _port_order(entry: tuple[str, object]) -> tuple[int, str]:
-    number, _, protocol = entry[0].partition("/")
-    return int(number), protocol
-
-
-def _port_map(container: Container) -> dict[str, list[dict[str, str]] | None]:
-    """`Ports` of an inspect (schema PortMap): null for what is exposed and not published."""
-    return {
-        key: [{"HostIp": p.host_address, "HostPort": str(p.host_port)} for p in published] or None
-        for key, published in shown_ports(container).items()
-    }
-
-
 def _network_settings(container: Container) -> dict[str, Any]:
     """Schema NetworkSettings."""
     present = container.status.networks.get(container.definition.host_config.network_mode)
     wire: dict[str, Any] = {
         "SandboxID": present.endpoint_id if present else "",
         "SandboxKey": f"/proc/{container.status.pid}/ns/net" if present else "",
-        "Ports": _port_map(container),
+        "Ports": port_map(container),
         "Networks": {
             name: msgspec.structs.replace(settings)
             for name, settings in endpoints(container).items()

@@ -53,7 +53,11 @@ def instant_ns(text: str, now_ns: int) -> int:
     if match is None:
         if not text.strip():
             raise InvalidParameter("failed to parse value as time or duration: value is empty")
-        return unix_ns(text, "until")
+        try:
+            return unix_ns(text, "until")
+        except InvalidParameter:
+            quoted = gojson.quote(text)
+            raise InvalidParameter(f"failed to parse value as time or duration: {quoted}") from None
     hour, minute, second = match["hour"] or "00", match["minute"] or "00", match["second"] or "00"
     found = f"{match['date']}T{hour}:{minute}:{second}"
     found_ns = parse_rfc3339_ns(f"{found}{match['zone'] or 'Z'}")

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 PIECE_BYTES: Final = 16 * 1024
+_HEAD: Final = b'{"log":"'
 _PLAIN: Final = bytes(code for code in range(0x20, 0x80) if code not in b'"\\<>&') + b"\n"
 _ASCII_ESCAPES: Final = {
     code: rb"\u%04x" % code for code in (*range(0x20), *b"<>&") if code not in b"\n\r"
@@ -52,11 +53,13 @@ def split_runs(data: bytes, *, last: bool) -> Iterator[Run]:
 
 def encode_run(data: bytes, run: Run, suffix: bytes) -> bytes:
     """The file's lines for a run; `suffix` is what `line_suffix` made."""
-    text = escape(data[run.start : run.end])
+    whole = run.start == 0 and run.end == len(data)
+    text = escape(data if whole else data[run.start : run.end])
     if run.partial:
         return b'{"log":"%b"%b\n' % (text, suffix)
     between = b'\\n"%b\n{"log":"' % suffix
-    return b'{"log":"%b\\n"%b\n' % (text[:-1].replace(b"\n", between), suffix)
+    # What follows the last newline is cut off again: copying less often is what makes it fast.
+    return b"".join((_HEAD, memoryview(text.replace(b"\n", between))[: -len(_HEAD)]))
 
 
 def line_suffix(label: str, attributes: bytes, time_text: str) -> bytes:

@@ -46,7 +46,9 @@ class JsonLines:
             if cut < len(text):
                 text = text[:cut]
                 consumed = _consumed_by(data, runs, text.count(b"\n"))
-        return Encoded(text, consumed, text.count(b"\n"))
+                return Encoded(text, consumed, text.count(b"\n"))
+        lines = sum(1 if r.partial else data.count(b"\n", r.start, r.end) for r in runs)
+        return Encoded(text, consumed, lines)
 
     def scanner(self, query: LogQuery) -> JsonScanner:
         """See `Format`."""

@@ -77,8 +77,7 @@ def check_log_config(driver: str, config: Mapping[str, str]) -> None:
         )
     if driver == NONE:
         return
-    if buffer_bytes(config) is not None:
-        raise NotSupported("log mode non-blocking is not supported yet; use blocking")
+    buffer_bytes(config)
     for key in config:
         if key not in _KEYS[driver] | _DELIVERY_KEYS:
             raise InvalidParameter(_UNKNOWN_KEY[driver].format(key))

@@ -39,6 +39,8 @@ def adapt_host_config(host: HostConfig, facts: HostFacts, defaults: SpecDefaults
     changes["cpu_shares"] = kernel_cpu_shares(host.cpu_shares)
     if host.oom_kill_disable is None:
         changes["oom_kill_disable"] = False
+    if host.pids_limit is not None and host.pids_limit <= 0:
+        changes["pids_limit"] = None
     if host.memory_swappiness == -1:
         changes["memory_swappiness"] = None
     if not host.privileged:

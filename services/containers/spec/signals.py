@@ -10,6 +10,7 @@ from services.errors import InvalidParameter
 
 _RTMIN: Final = 34  # glibc's and Go's; the kernel's two below are taken by the thread library
 _RTMAX: Final = 64
+_LONGEST: Final = 16  # characters of a name or a number; Python refuses to read endless ones
 _REALTIME: Final = re.compile(r"RTM(?:IN(?:\+([0-9]+))?|AX(?:-([0-9]+))?)")
 
 
@@ -19,8 +20,8 @@ def parse_signal(text: str) -> int:
     Raises:
         InvalidParameter: no such signal; 0 is none either.
     """
-    if text.isdecimal():
-        number = int(text)
+    if text.isascii() and text.isdecimal():
+        number = int(text) if len(text) <= _LONGEST else 0
         if 1 <= number <= _RTMAX:
             return number
         raise InvalidParameter(f"invalid signal: {text}")
@@ -29,7 +30,7 @@ def parse_signal(text: str) -> int:
         return int(signal.Signals[f"SIG{name}"])
     except KeyError:
         pass
-    if found := _REALTIME.fullmatch(name):
+    if len(name) <= _LONGEST and (found := _REALTIME.fullmatch(name)):
         up, down = found.groups()
         number = _RTMIN + int(up or 0) if name.startswith("RTMIN") else _RTMAX - int(down or 0)
         if _RTMIN <= number <= _RTMAX:

@@ -7,13 +7,14 @@ from services.containers.stdio.hub import AttachedStreams
 from services.containers.stdio.keeper import Keeper
 from services.containers.stdio.lanes import Lanes
 from services.containers.stdio.spool import LogWriter
-from services.containers.stdio.stdio import Stdio
+from services.containers.stdio.stdio import LogBuffer, Stdio
 from services.containers.stdio.streams import Stream
 
 __all__ = [
     "AttachedStreams",
     "Keeper",
     "Lanes",
+    "LogBuffer",
     "LogWriter",
     "Stdio",
     "StdioPaths",

@@ -32,6 +32,11 @@ class Lanes:
         return self._quiet if waiting <= _QUIET_BYTES else self._bulk
 
     @property
+    def bulk(self) -> trio.CapacityLimiter:
+        """For work whose time nobody waits for."""
+        return self._bulk
+
+    @property
     def quiet(self) -> trio.CapacityLimiter:
         """For short work that is not about a FIFO's contents."""
         return self._quiet

@@ -66,7 +66,7 @@ class Taken:
     ended: bool
 
 
-class _File:
+class SpoolFile:
     """One stream's spool file. Bytes from `logged` to `end` wait to be logged."""
 
     def __init__(self, path: Path) -> None:
@@ -89,14 +89,14 @@ class Spool:
         self._directory = directory
         self._streams = streams
         self._log = log
-        self._files: dict[Stream, _File] = {}
+        self._files: dict[Stream, SpoolFile] = {}
         self._cursor_fd = -1
 
     def open(self) -> None:
         """Open or adopt the files; afterwards log and spool agree."""
         if self._cursor_fd >= 0:
             return
-        files = {stream: _File(self._path(stream)) for stream in self._streams}
+        files = {stream: SpoolFile(self._path(stream)) for stream in self._streams}
         cursor_fd = os.open(
             self._directory / "spool.cursor", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
@@ -125,7 +125,7 @@ class Spool:
         ended = False
         if not self.holds(stream):
             self._compact(file)
-            moved = _splice(fifo, file)
+            moved = splice_block(fifo, file)
             ended = moved == 0
             file.end += moved or 0
         file.owed += self._log_lines(stream, file)
@@ -150,7 +150,7 @@ class Spool:
         if remove:
             remove_spool(self._directory)
 
-    def _log_lines(self, stream: Stream, file: _File, *, last: bool = False) -> bytes:
+    def _log_lines(self, stream: Stream, file: SpoolFile, *, last: bool = False) -> bytes:
         """Log what can be; returns what was not handed out before."""
         start = min(file.logged, file.offered)  # they differ after a failure, and in mid-line
         data = os.pread(file.fd, file.end - start, start)
@@ -164,7 +164,7 @@ class Spool:
         file.offered = file.end
         return block
 
-    def _compact(self, file: _File) -> None:
+    def _compact(self, file: SpoolFile) -> None:
         """Drop what is logged from the file's front, when that is worth it."""
         if file.cut_to == _KEEP and file.logged > COMPACT_BYTES:
             rest = os.pread(file.fd, file.end - file.logged, file.logged)
@@ -174,7 +174,7 @@ class Spool:
                 self._commit()
         self._cut(file)
 
-    def _cut(self, file: _File) -> None:
+    def _cut(self, file: SpoolFile) -> None:
         """Finish a cut that the cursor announces: everything up to `cut_to` waits to be logged."""
         if file.cut_to == _KEEP:
             return
@@ -203,7 +203,7 @@ def remove_spool(directory: Path) -> None:
         (directory / name).unlink(missing_ok=True)
 
 
-def _load(record: bytes, files: dict[Stream, _File]) -> bytes | None:
+def _load(record: bytes, files: dict[Stream, SpoolFile]) -> bytes | None:
     """Set `files` as the cursor says; the log's position, or None when there was no cursor."""
     if len(record) != _CURSOR.size or not record.startswith(_MAGIC):
         return None
@@ -218,7 +218,7 @@ def _load(record: bytes, files: dict[Stream, _File]) -> bytes | None:
     return bytes(position[:size])
 
 
-def _splice(fifo: int, file: _File) -> int | None:
+def splice_block(fifo: int, file: SpoolFile) -> int | None:
     """Bytes moved; 0 at the end of the stream; None when there is nothing now."""
     while True:
         try:

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -14,6 +15,7 @@ import trio
 from loguru import logger
 
 from services.containers.stdio import fifos
+from services.containers.stdio.buffered import BufferedSpool, DropCounts
 from services.containers.stdio.fifos import StdioPaths
 from services.containers.stdio.hub import AttachedStreams, Hub
 from services.containers.stdio.lanes import Lanes
@@ -28,6 +30,9 @@ log = logger.bind(service="stdio")
 LINGER_S: Final = 2.0
 _CLEANUP_S: Final = 10.0
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PROMPT_STEPS: Final = 4
+_PROMPT_S: Final = 0.01
+_GATHER_S: Final = 0.005
 _FULL_PAUSE_S: Final = 0.5  # the process waits meanwhile, as if nobody read its output
 
 
@@ -41,6 +46,14 @@ class PipeKeeper(Protocol):
         """Let go of them, if they are held."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogBuffer:
+    """A log in non-blocking mode: what may wait for it of each stream, and who counts the rest."""
+
+    size_bytes: int
+    counts: DropCounts
+
+
 class _Source:
     """The read end of one output FIFO."""
 
@@ -50,6 +63,7 @@ class _Source:
         self.ended = False
         self.waiting = trio.CancelScope()
         self.held_s = 0.0  # since the process's exit: held up by the attached
+        self.prompt = 0  # steps in a row for which nobody had to wait
         self.late_bytes = 0  # taken when the time for it was over
 
 
@@ -61,7 +75,8 @@ class Stdio:
     Without one it goes to the attached only. Nobody attached and no log: it is read and dropped.
     Share `lanes` among containers, or their threads fight for the interpreter; they take turns,
     256 KB each. `keeper` is told of the pipes of a process that has a log: what they hold when the
-    process ends while we are dead is there for the next daemon.
+    process ends while we are dead is there for the next daemon. With a `buffer` the process
+    does not wait for the log.
     """
 
     def __init__(
@@ -75,6 +90,7 @@ class Stdio:
         on_stdin_closed: Callable[[], Awaitable[object]] | None = None,
         lanes: Lanes | None = None,
         keeper: PipeKeeper | None = None,
+        buffer: LogBuffer | None = None,
     ) -> None:
         self._directory = directory
         self._sources = [
@@ -83,21 +99,28 @@ class Stdio:
         ]
         self._stdin = Stdin(once=stdin_once, on_closed=on_stdin_closed) if stdin else None
         self._log = log
-        self._spool = (
-            None
-            if log is None
-            else Spool(
-                directory=directory, streams=[source.stream for source in self._sources], log=log
-            )
-        )
+        self._spool = None if log is None else self._make_spool(log, buffer)
         self._hub = Hub()
         self._lanes = lanes or Lanes()
         self._keeper = keeper if self._spool is not None else None
         # One call of the spool at a time; and the attached are told in the order of the log.
         self._turn = trio.Lock()
+        self._gathered = trio.Event()  # there is more for the log of the non-blocking mode
         self._exited_at = math.inf  # on trio's clock
         self._drained = trio.Event()
         self._closed = False
+
+    def _make_spool(self, log: LogWriter, buffer: LogBuffer | None) -> Spool:
+        streams = [source.stream for source in self._sources]
+        if buffer is None:
+            return Spool(directory=self._directory, streams=streams, log=log)
+        return BufferedSpool(
+            directory=self._directory,
+            streams=streams,
+            log=log,
+            buffer_bytes=buffer.size_bytes,
+            counts=buffer.counts,
+        )
 
     @property
     def paths(self) -> StdioPaths:
@@ -157,6 +180,8 @@ class Stdio:
         async with trio.open_nursery() as nursery:
             if self._stdin is not None:
                 nursery.start_soon(self._stdin.run_closer)
+            if isinstance(self._spool, BufferedSpool):
+                nursery.start_soon(self._log_along, self._spool)
             task_status.started()
             async with trio.open_nursery() as sources:
                 for source in self._sources:
@@ -240,7 +265,7 @@ class Stdio:
             async with self._turn:
                 taken = await self._take(source)
                 # Up to the next await is one step, for the attached and the readers of the log.
-                if self._log is not None:
+                if self._log is not None and not isinstance(self._spool, BufferedSpool):
                     self._log.announce()
                 if taken.block:
                     self._hub.offer(source.stream, taken.block)
@@ -249,6 +274,10 @@ class Stdio:
             source.ended = taken.ended or not (
                 in_time or (taken.block and source.late_bytes < fifos.PIPE_BYTES)
             )
+            if source.prompt >= _PROMPT_STEPS and len(taken.block) < BLOCK_BYTES:
+                # Shims write what they read, often 4 KB: a step for each costs more than all else.
+                # The pipe has room for what comes meanwhile, so the process does not wait.
+                await trio.sleep(_GATHER_S)
 
     async def _wait_room(self, source: _Source) -> None:
         """Wait for slow attached sessions. A process that has exited does not lose time by it."""
@@ -262,8 +291,11 @@ class Stdio:
             await trio.lowlevel.checkpoint()
             return True
         deadline = self._exited_at + LINGER_S + source.held_s
+        began = trio.current_time()
         with trio.CancelScope(deadline=deadline) as source.waiting:
             await trio.lowlevel.wait_readable(source.fd)
+        is_prompt = trio.current_time() - began < _PROMPT_S
+        source.prompt = source.prompt + 1 if is_prompt else 0
         return not source.waiting.cancelled_caught
 
     async def _take(self, source: _Source) -> Taken:
@@ -273,6 +305,10 @@ class Stdio:
             except BlockingIOError:
                 return Taken(b"", False)
             return Taken(block, not block)
+        if isinstance(self._spool, BufferedSpool):
+            taken = self._spool.gather(source.stream, source.fd)
+            self._gathered.set()
+            return taken
         lane = self._lanes.for_fifo(source.fd)
         try:
             return await trio.to_thread.run_sync(
@@ -284,6 +320,18 @@ class Stdio:
             log.warning("no room for container output", directory=str(self._directory))
             await trio.sleep(_FULL_PAUSE_S)
             return Taken(b"", False)
+
+    async def _log_along(self, spool: BufferedSpool) -> None:
+        """Bring the log after the spool, however long its disk takes."""
+        assert self._log is not None
+        while True:
+            self._gathered = trio.Event()
+            more = True
+            while more:
+                more = await trio.to_thread.run_sync(spool.log_some, limiter=self._lanes.bulk)
+                spool.told()
+                self._log.announce()
+            await self._gathered.wait()
 
     async def _end(self) -> None:
         """After both streams' last byte: log unfinished lines, then tell everybody."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
@@ -38,7 +40,9 @@ def everything() -> list[Container]:
         container("1", "web", created_at_ns=born(1), status=running(), mounts=[BIND]),
         container(
             "2", "db-1", created_at_ns=born(2), status=running(state=State.PAUSED),
-            config=ContainerConfig(labels={"tier": "back", "x": ""}),
+            config=ContainerConfig(
+                labels={"tier": "back", "x": ""}, exposed_ports={"80/tcp": {}, "53/udp": {}}
+            ),
             host_config=filled(HostConfig(network_mode="bridge", annotations={"a": "1", "b": ""})),
         ),
         container(
@@ -57,18 +61,34 @@ def listing(containers: list[Container] | None = None) -> ContainerList:
     table = ContainerTable()
     for one in everything() if containers is None else containers:
         table.add(one)
-    return ContainerList(
-        table,
-        image_name=lambda _: "busybox",
-        image_names=lambda one: frozenset({"busybox", one.definition.image_id}),
-    )
+    return ContainerList(table)
+
+
+@dataclass
+class FakeImages:
+    """One image, that all containers are of; whatever starts with `called` means it."""
+
+    called: str = "busybox"
+
+    def name_of(self, _container: Container) -> str:
+        return self.called
+
+    def family_of(self, refs: Iterable[str]) -> frozenset[str]:
+        known = any(ref.startswith(self.called) for ref in refs)
+        return frozenset({container("1").definition.image_id} if known else ())
+
+
+def answer(made: ContainerList, query: bytes, images: FakeImages | None = None) -> bytes:
+    """The whole answer to a query string."""
+    images = images or FakeImages()
+    return made.encode(made.choose(parse_query(query), images), images)
 
 
 def names(query: str = "", **filters: object) -> list[str]:
     """The names that an answer holds."""
     if filters:
         query = f"{query}&filters={quote(json.dumps(filters))}"
-    wire = json.loads(listing().answer(parse_query(query.encode())))
+    wire = json.loads(answer(listing(), query.encode()))
     return [one["Names"][0].removeprefix("/") for one in wire]
 
 
@@ -96,13 +116,22 @@ def test_a_limit_is_of_all(limit: str, count: int) -> None:
     [
         ({"id": ["3"]}, ["db-2"]),
         ({"id": [container_id("3"), "4"]}, ["job", "db-2"]),
+        ({"id": [""]}, []),
+        ({"id": ["web"]}, []),
+        ({"isolation": ["whatever"]}, ALL),
         ({"name": ["db"]}, ["db-2", "db-1"]),
         ({"name": ["^/db-1$"]}, ["db-1"]),
         ({"name": ["^db-1$", "web"]}, ["db-1", "web"]),
+        ({"name": ["d(b|c)-[12]"]}, ["db-2", "db-1"]),
+        ({"name": ["(?i)WEB"]}, ["web"]),
+        ({"name": ["("]}, []),
+        ({"name": ["(?=web)"]}, []),
+        ({"name": [""]}, ALL),
         ({"status": ["exited"]}, ["job", "db-2"]),
         ({"status": ["running", "created"]}, ["new", "web"]),
         ({"status": ["paused"]}, ["db-1"]),
         ({"exited": ["137"]}, ["job"]),
+        ({"exited": ["+137", "99999999999"]}, ["job"]),
         ({"exited": ["0", "137"]}, ["job", "db-2"]),
         ({"label": ["tier"]}, ["db-2", "db-1"]),
         ({"annotation": ["a"]}, ["db-1"]),
@@ -118,9 +147,13 @@ def test_a_limit_is_of_all(limit: str, count: int) -> None:
         ({"network": ["333"]}, ["db-1", "web"]),
         ({"network": ["host"]}, []),
         ({"volume": ["/data"]}, ["web"]),
-        ({"expose": ["80"]}, ["db-2"]),
-        ({"expose": ["80/tcp"]}, ["db-2"]),
+        ({"volume": [BIND.source]}, ["web"]),
+        ({"volume": [""]}, []),
+        ({"expose": ["80"]}, ["db-1"]),  # in the image of db-2 too, which does not run
+        ({"expose": ["80/tcp"]}, ["db-1"]),
+        ({"expose": ["70-90"]}, ["db-1"]),
         ({"expose": ["80/udp"]}, []),
+        ({"expose": ["53/udp", "1"]}, ["db-1"]),
         ({"publish": ["80"]}, []),
         ({"health": ["none"]}, ALL),
         ({"health": ["healthy"]}, []),
@@ -139,10 +172,10 @@ def test_filters(filters: dict[str, object], found: list[str]) -> None:
     assert names("all=1", **filters) == found
 
 
-def test_filters_of_state_show_what_does_not_run() -> None:
-    """Without `all`."""
+def test_a_filter_of_states_shows_what_does_not_run() -> None:
+    """Without `all`; no other filter does."""
     assert names(status=["exited"]) == ["job", "db-2"]
-    assert names(exited=["137"]) == ["job"]
+    assert names(exited=["137"]) == []
 
 
 @pytest.mark.parametrize(
@@ -150,8 +183,19 @@ def test_filters_of_state_show_what_does_not_run() -> None:
     [
         ({"nope": ["1"]}, InvalidParameter),
         ({"status": ["sleeping"]}, InvalidParameter),
+        ({"status": ["exited", ""]}, InvalidParameter),
         ({"exited": ["x"]}, InvalidParameter),
-        ({"name": ["("]}, InvalidParameter),
+        ({"exited": [""]}, InvalidParameter),
+        ({"exited": ["9223372036854775808"]}, InvalidParameter),
+        ({"health": ["NONE"]}, InvalidParameter),
+        ({"is-task": ["TRUE"]}, InvalidParameter),
+        ({"is-task": ["true", "0"]}, InvalidParameter),
+        ({"expose": ["80:90"]}, InvalidParameter),
+        ({"expose": ["x"]}, InvalidParameter),
+        ({"publish": [""]}, InvalidParameter),
+        ({"publish": ["65536"]}, InvalidParameter),
+        ({"publish": ["90-80"]}, InvalidParameter),
+        ({"label!": ["x"]}, InvalidParameter),
         ({"before": ["nobody"]}, NotFound),
         ({"since": ["nobody"]}, NotFound),
     ],
@@ -164,32 +208,30 @@ def test_bad_filters(filters: dict[str, object], error: type[Exception]) -> None
 
 def test_nothing() -> None:
     """An empty list, not null."""
-    assert listing([]).answer(parse_query(b"all=1")) == b"[]\n"
+    assert answer(listing([]), b"all=1") == b"[]\n"
 
 
 def test_the_answer_fits_the_definition() -> None:
     """All states together."""
-    wire = json.loads(listing().answer(parse_query(b"all=1")))
+    wire = json.loads(answer(listing(), b"all=1"))
     require_definition().validate("ContainerList", 200, wire)
 
 
 def test_an_answer_follows_every_change() -> None:
     """What is kept encoded is left when the container, its image's name or its age changes."""
     one = container("1")
-    image = "busybox"
-    table = ContainerTable()
-    table.add(one)
-    made = ContainerList(table, image_name=lambda _: image, image_names=lambda _: frozenset())
+    images = FakeImages()
+    made = listing([one])
 
-    def answer() -> dict[str, object]:
-        wire: list[dict[str, object]] = json.loads(made.answer(parse_query(b"all=1")))
+    def shown() -> dict[str, object]:
+        wire: list[dict[str, object]] = json.loads(answer(made, b"all=1", images))
         return wire[0]
 
-    assert (answer()["State"], answer()["Image"]) == ("created", "busybox")
-    image = "renamed"
-    assert answer()["Image"] == "renamed"
+    assert (shown()["State"], shown()["Image"]) == ("created", "busybox")
+    images.called = "renamed"
+    assert shown()["Image"] == "renamed"
     one.replace(status=Status(state=State.DEAD))
-    assert (answer()["State"], answer()["Status"]) == ("dead", "Dead")
+    assert (shown()["State"], shown()["Status"]) == ("dead", "Dead")
 
 
 def test_the_list_follows_the_health() -> None:
@@ -199,7 +241,7 @@ def test_the_list_follows_the_health() -> None:
     made = listing([one, container("2", "plain", status=running())])
 
     def found(health: str) -> list[object]:
-        wire = json.loads(made.answer(parse_query(f'filters={{"health":["{health}"]}}'.encode())))
+        wire = json.loads(answer(made, f'filters={{"health":["{health}"]}}'.encode()))
         return [summary["Health"]["Status"] for summary in wire]
 
     for status in HealthStatus:
@@ -211,11 +253,11 @@ def test_the_list_follows_the_health() -> None:
 def test_what_is_gone_is_forgotten() -> None:
     """The kept answers do not outgrow the containers."""
     table = ContainerTable()
-    made = ContainerList(table, image_name=lambda _: "", image_names=lambda _: frozenset())
+    made = ContainerList(table)
     for number in range(200):
         one = container(f"{number:03}", f"name-{number}")
         table.add(one)
-        made.answer(parse_query(b"all=1"))
+        answer(made, b"all=1")
         table.remove(one)
     assert len(made._encoded) <= 20
 
@@ -223,9 +265,16 @@ def test_what_is_gone_is_forgotten() -> None:
 def test_a_size_is_shown_where_there_is_one() -> None:
     """And not kept: the same list without sizes has none."""
     made = listing()
-    chosen = made.choose(parse_query(b"all=1"))
-    sized = json.loads(made.encode(chosen, {chosen[0].id: Size(written_bytes=1, total_bytes=3)}))
-    plain = json.loads(made.encode(chosen))
+    images = FakeImages()
+    chosen = made.choose(parse_query(b"all=1"), images)
+    sizes: dict[str, Size] = {
+        chosen[0].id: Size(written_bytes=1, total_bytes=3),
+        chosen[1].id: Size(written_bytes=0, total_bytes=2),
+    }
+    sized = json.loads(made.encode(chosen, images, sizes))
+    plain = json.loads(made.encode(chosen, images))
     assert (sized[0]["SizeRw"], sized[0]["SizeRootFs"]) == (1, 3)
-    assert sized[1:] == plain[1:]
+    assert "SizeRw" not in sized[1]  # as Go leaves out a zero
+    assert sized[1]["SizeRootFs"] == 2
+    assert sized[2:] == plain[2:]
     assert "SizeRw" not in plain[0]

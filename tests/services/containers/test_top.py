@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from services.containers.top import list_processes, select_processes
+from services.containers.top import checked_arguments, list_processes, select_processes
 from services.errors import InvalidParameter
 
 EF = """UID          PID    PPID  C STIME TTY          TIME CMD
@@ -69,14 +69,34 @@ async def test_ourselves() -> None:
     assert len(rows) == 1
 
 
-@pytest.mark.parametrize("arguments", ["-ef; reboot", "$(x)", "'", "-o `x`"])
-async def test_dangerous_arguments(arguments: str) -> None:
-    """Refused before anything runs."""
-    with pytest.raises(InvalidParameter, match="invalid ps arguments"):
-        await list_processes([1], arguments)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("-ef; reboot", "ps: error: unsupported SysV option"),
+        ("$(x)", "ps: error: garbage option"),
+        ("'", "ps: error: garbage option"),
+        ("--nope", "ps: error: unknown gnu long option"),
+        ("-o bogus", 'ps: error: unknown user-defined format specifier "bogus"'),
+        ("-o pid,args=PID", 'specifying "pid,args=PID" is not allowed'),
+        ("-o comm", "couldn't find PID field in ps output"),
+        ("\0", "invalid ps arguments"),
+        ("x" * 5000, "invalid ps arguments"),
+    ],
+)
+async def test_arguments_that_ps_does_not_know(arguments: str, words: str) -> None:
+    """The first line of what ps says of them: no shell reads them. Words: dockerd 20.10's."""
+    with pytest.raises(InvalidParameter) as refused:
+        await list_processes([os.getpid()], arguments)
+    assert str(refused.value) == words
 
 
-async def test_arguments_that_ps_does_not_know() -> None:
-    """ps's own words."""
-    with pytest.raises(InvalidParameter, match="error running ps"):
-        await list_processes([1], "--nope")
+def test_threads_go_with_their_process() -> None:
+    """`ps m` gives them no pid of their own."""
+    output = "PID LWP CMD\n7 - sh\n- 7 -\n8 - ps\n- 8 -\n- 9 -\n"
+    _, rows = select_processes(output, frozenset({8}))
+    assert rows == [["8", "-", "ps"], ["-", "8", "-"], ["-", "9", "-"]]
+
+
+def test_one_may_give_the_pids_a_title() -> None:
+    """As long as it is theirs."""
+    assert checked_arguments("-o  pid=PID,args") == ["-o", "pid=PID,args"]

@@ -316,11 +316,11 @@ def test_masked_and_read_only_paths_of_the_request_replace_ours() -> None:
 
 
 def test_cpu_and_pids_limits() -> None:
-    """Nano CPUs are a quota of the 100 ms period; a pids limit of 0 means unlimited."""
+    """Nano CPUs are a quota of the 100 ms period; a pids limit of 0 is none."""
     host = with_host(nano_cpus=1_500_000_000, cpu_shares=512, pids_limit=0, memory=10**8)
     resources = build_spec(inputs(host=host))["linux"]["resources"]
     assert resources["cpu"] == {"shares": 512, "period": 100_000, "quota": 150_000}
-    assert resources["pids"] == {"limit": -1}
+    assert "pids" not in resources
 
 
 def test_apparmor_only_where_the_kernel_has_it() -> None:

@@ -137,6 +137,8 @@ async def test_many_at_once_block_nobody(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / f"p{n}")
         fifos.append(tmp_path / f"p{n}")
     async with connected(keeper := Keeper(tmp_path / "keeper.sock")):
+        # Within its exec a process has no arguments yet, and is not found by them.
+        await wait_for(lambda: list(keepers(tmp_path)))
         (pid,) = keepers(tmp_path)
         os.kill(pid, signal.SIGSTOP)
         began = time.monotonic()

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-from services.containers.stdio import Lanes
+import trio
+
+from services.containers.logs import FileLog, FileOptions, JsonLines
+from services.containers.logs.encode import PIECE_BYTES
+from services.containers.stdio import Lanes, Stream
+from services.containers.stdio.spool import BLOCK_BYTES
+from tests.services.containers.stdio.shim import make_stdio, running
+
+TALKATIVE = 30
+TALK = (b"x" * 99 + b"\n") * 5_000
 
 
 def test_a_full_fifo_and_a_quiet_one_use_different_limits() -> None:
@@ -22,3 +32,48 @@ def test_a_full_fifo_and_a_quiet_one_use_different_limits() -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+class CountedLog(FileLog):
+    """Counts the blocks that all such logs write."""
+
+    def __init__(self, folder: Path, blocks: list[int]) -> None:
+        folder.mkdir()
+        options = FileOptions(max_bytes=1_000_000, max_files=1)
+        super().__init__(folder / "c-json.log", options, JsonLines())
+        self._blocks = blocks
+
+    def write(self, stream: Stream, data: bytes, *, last: bool = False) -> int:
+        self._blocks.append(len(data))
+        return super().write(stream, data, last=last)
+
+
+async def test_a_quiet_line_waits_for_less_than_a_round_of_the_talkative(tmp_path: Path) -> None:
+    """Beside those that write all they can, it is logged before each of them had another turn."""
+    lanes, blocks = Lanes(), list[int]()
+    between: list[int] = []
+
+    async def talk(name: str) -> None:
+        stdio = make_stdio(tmp_path / name, log=CountedLog(tmp_path / name, blocks), lanes=lanes)
+        async with running(stdio) as shim:
+            while True:
+                await shim.write(Stream.STDOUT, TALK)
+
+    quiet = CountedLog(tmp_path / "quiet", blocks)
+    stdio = make_stdio(tmp_path / "quiet", log=quiet, lanes=lanes)
+    async with running(stdio) as shim, trio.open_nursery() as nursery:
+        for n in range(TALKATIVE):
+            nursery.start_soon(talk, f"talkative{n}")
+        with trio.fail_after(60):
+            while len(blocks) < 3 * TALKATIVE:
+                await trio.sleep(0.01)
+            for _ in range(9):
+                before, extent = len(blocks), quiet.feed.extent
+                assert extent is not None
+                await shim.write(Stream.STDOUT, b"a line\n")
+                await quiet.feed.wait_beyond(extent)
+                between.append(len(blocks) - before)
+        nursery.cancel_scope.cancel()
+    step = BLOCK_BYTES + PIECE_BYTES  # what came, after the beginning of a line that came before
+    assert all(size <= step for size in blocks), "nobody's turn is longer than a step"
+    assert sorted(between)[4] <= TALKATIVE

@@ -405,3 +405,26 @@ def test_a_bridge_that_was_taken_away_is_told(fresh_daemon: Daemon) -> None:
     assert "the container could not be set up" in ran.error_text
     assert daemon.docker("inspect", "-f", "{{.State.Status}}", "cut").text == "created"
     daemon.docker("rm", "cut")
+
+
+def test_signals_need_not_be_passed_on(daemon: Daemon) -> None:
+    """--sig-proxy=false keeps them from the process; the client itself does not mind them."""
+    script = "trap 'exit 6' TERM; echo up; while :; do sleep 0.05; done"
+    command = ("--sig-proxy=false", "--name", "box", *NONE, "busybox", "sh", "-c", script)
+    with daemon.docker_process("run", *command) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGTERM)
+    assert daemon.docker("ps", "--format", "{{.Names}}").text == "box"
+
+
+def test_detaching_by_other_keys(daemon: Daemon) -> None:
+    """--detach-keys of one's own; --detach prints the id."""
+    command = ("run", "-it", "--detach-keys", "ctrl-x,q", "--name", "box", *NONE, "busybox")
+    with daemon.docker_on_terminal(*command) as terminal:
+        terminal.expect("# ")
+        terminal.type("\x18q")
+        terminal.wait()
+    assert daemon.docker("ps", "--format", "{{.Names}}").text == "box"
+    ran = daemon.docker("run", "--detach", "--name", "other", *NONE, "busybox", "sleep", "99")
+    assert ran.text == daemon.docker("ps", "-lq", "--no-trunc").text

@@ -1,0 +1,43 @@
+"""What the tests of the docker CLI's commands share."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tests.support.daemon import Daemon
+
+NONE: Final = ("--network", "none")
+"""Where the network does not matter: a start without one is quicker."""
+
+
+def start(daemon: Daemon, *options: str, name: str = "box", command: tuple[str, ...] = ()) -> str:
+    """A detached container; its id."""
+    words = command or ("sleep", "1000")
+    return daemon.docker("run", "-d", "--name", name, *NONE, *options, "busybox", *words).text
+
+
+def create(daemon: Daemon, *options: str, name: str = "box", command: tuple[str, ...] = ()) -> str:
+    """A container that does not run; its id."""
+    return daemon.docker("create", "--name", name, *NONE, *options, "busybox", *command).text
+
+
+def state(daemon: Daemon, what: str, name: str = "box") -> str:
+    """One field of an inspect's State."""
+    return shown(daemon, f"State.{what}", name)
+
+
+def shown(daemon: Daemon, what: str, name: str = "box") -> str:
+    """One field of an inspect, as the CLI's templates show it."""
+    return daemon.docker("inspect", name, "-f", f"{{{{.{what}}}}}").text
+
+
+def inspected(daemon: Daemon, name: str = "box") -> dict[str, Any]:
+    """A whole inspect."""
+    answer: dict[str, Any] = daemon.http("GET", f"/containers/{name}/json").json()
+    return answer
+
+
+def refusal(daemon: Daemon, *words: str, code: int = 1) -> str:
+    """What a command that ends with `code` says, without "Error response from daemon"."""
+    said = daemon.docker(*words, code=code).error_text
+    return said.replace("Error response from daemon: ", "")
