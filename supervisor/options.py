@@ -110,7 +110,9 @@ def _option(
 
 
 _IPV6 = "IPv6 on the default bridge is not supported yet"
-_PUBLISH = "published ports are not supported yet"
+_DIRECT = "direct routing to containers is not supported yet"
+_HOST_ADDRESS = "a default host address of published ports is not supported yet; name it with -p"
+_PROXY = "there is no userland proxy: published ports go through the kernel alone"
 _SWARM = "swarm mode is not supported yet"
 _CPU_RT = "real-time scheduling of the parent cgroup is not supported"
 
@@ -120,7 +122,7 @@ OPTIONS: Final = _table(
         "allow-direct-routing",
         Kind.BOOL,
         "Let other machines reach published ports on the containers' own addresses",
-        refused=_PUBLISH,
+        refused=_DIRECT,
     ),
     _option(
         "authorization-plugin",
@@ -256,7 +258,7 @@ OPTIONS: Final = _table(
         "Registries to speak to without TLS",
         key="insecure-registries",
     ),
-    _option("ip", Kind.IP, "Host address of published ports", refused=_PUBLISH),
+    _option("ip", Kind.IP, "Host address of published ports", refused=_HOST_ADDRESS),
     _option("ip-forward", Kind.BOOL, "Switch IP forwarding on", default=True),
     _option("ip-forward-no-drop", Kind.BOOL, "Leave the policy of the FORWARD chain alone"),
     _option("ip-masq", Kind.BOOL, "Masquerade the default bridge", default=True),
@@ -344,7 +346,7 @@ OPTIONS: Final = _table(
     _option("tlskey", Kind.STRING, "TLS key"),
     _option("tlsverify", Kind.BOOL, "Use TLS and demand a certificate of clients"),
     _option("userland-proxy", Kind.BOOL, "Proxy for published ports on loopback", default=True),
-    _option("userland-proxy-path", Kind.STRING, "Path of that proxy's program", refused=_PUBLISH),
+    _option("userland-proxy-path", Kind.STRING, "Path of that proxy's program", refused=_PROXY),
     _option(
         "userns-remap",
         Kind.STRING,

@@ -35,7 +35,7 @@ from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
-from services.networks import BridgeConfig, Networks
+from services.networks import BridgeConfig, Firewall, Networks
 from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
@@ -69,6 +69,7 @@ class Parts:
     bus: EventBus
     event_stream: EventStream[EventEnvelope]
     images: Images
+    firewall: Firewall | None
     networks: Networks
     registry: Registry
     builder: Builder
@@ -120,8 +121,12 @@ def build_parts(
         user_agent=f"Wharfinger/{VERSION}",
         is_ending=is_ending,
     )
+    bridge = _bridge(settings)
+    has_firewall = bridge is not None and bridge.firewall
+    firewall = Firewall(table=f"wharfinger-{bridge.name}") if bridge and has_firewall else None
     networks = Networks(
-        bridge=_bridge(settings),
+        bridge=bridge,
+        firewall=firewall,
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
     )
@@ -198,6 +203,7 @@ def build_parts(
             topics=TASK_TOPICS,
         ),
         images=images,
+        firewall=firewall,
         networks=networks,
         registry=registry,
         builder=builder,

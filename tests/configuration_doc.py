@@ -78,7 +78,7 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "tlscacert": "Default: `ca.pem` in `$DOCKER_CERT_PATH`, `$DOCKER_CONFIG` or `~/.docker`.",
         "tlscert": "Default: `cert.pem` there.",
         "tlskey": "Default: `key.pem` there.",
-        "userland-proxy": "Without effect so far: ports cannot be published.",
+        "userland-proxy": "Without effect: there is none, ports are published by the kernel.",
     }
 )
 

@@ -39,6 +39,7 @@ from services.containers.model import (
 )
 from services.containers.names import checked_name, made_up_name, new_id
 from services.containers.networking import check_networking
+from services.containers.published import requested_ports
 from services.containers.spec import (
     MountPoint,
     SpecDefaults,
@@ -193,7 +194,7 @@ class Creator:
         mode = self._networks.default_mode if mode in ("", "default") else mode
         host = msgspec.structs.replace(host, network_mode=mode)
         host, warnings = validate(config, host, self._facts, self._defaults)
-        _refuse_unsupported(host)
+        requested_ports(host, config.exposed_ports or {})  # what cannot be is said now
         links = resolve_links(host, self._table)
         host = msgspec.structs.replace(host, links=None)  # kept by id instead
         config = self._with_hostname(config, host, container_id)
@@ -343,11 +344,3 @@ def _manifest(image: Image) -> ImageDescriptor | None:
         size=image.manifest.size,
         platform={"architecture": image.platform.architecture, "os": image.platform.os},
     )
-
-
-def _refuse_unsupported(host: HostConfig) -> None:
-    """What would be left out silently is refused instead."""
-    refused = ((bool(host.port_bindings) or host.publish_all_ports, "publishing ports"),)
-    for is_asked_for, what in refused:
-        if is_asked_for:
-            raise NotSupported(f"not supported yet: {what}")

@@ -32,6 +32,7 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
+from services.containers.published import wanted_ports
 from services.containers.run import Run
 from services.containers.shm import SharedMemory
 from services.containers.slots import Slots, slots_for_processors
@@ -173,6 +174,10 @@ class TaskLauncher:
             for step in steps:
                 await self._survive(container, step)
 
+    async def release_ports(self, container: Container) -> None:
+        """Let others have the host's ports of an ended task, before the rest is cleaned up."""
+        await self._survive(container, partial(self._networks.release_ports, container.id))
+
     async def was_oom_killed(self, container: Container) -> bool:
         """Whether the kernel killed a process of the container's cgroup. False if not known."""
         with suppress(OSError, ValueError):
@@ -198,6 +203,7 @@ class TaskLauncher:
         undo.push_async_callback(
             self._shielded, container, partial(self._release, container, sandbox)
         )
+        await self._record_ports(container, sandbox)
         around = dataclasses.replace(around, sandbox=sandbox)
         with single_error():
             async with trio.open_nursery() as nursery:
@@ -298,7 +304,14 @@ class TaskLauncher:
             mode,
             wanted_address=ipam.ipv4_address if ipam else "",
             mac_address=wanted.mac_address if wanted else "",
+            ports=wanted_ports(definition),
+            name=container.name,
         )
+
+    async def _record_ports(self, container: Container, sandbox: Sandbox) -> None:
+        """On disk before the task is there: a daemon that finds it running knows its ports."""
+        if sandbox.ports or container.status.ports:
+            await self._journal.change_status(container, ports=list(sandbox.ports))
 
     async def _record_start(
         self,

@@ -57,6 +57,9 @@ class Launcher(Protocol):
     ) -> None:
         """Give back all that a task held that has ended. Bounded; goes on past a failing step."""
 
+    async def release_ports(self, container: Container) -> None:
+        """Let others have the host's ports of a task that has ended. Bounded; never fails."""
+
     async def was_oom_killed(self, container: Container) -> bool:
         """Whether the kernel killed a process of its cgroup for want of memory."""
 
@@ -211,6 +214,8 @@ class Lives:
             oom = await self._launcher.was_oom_killed(container)
             async with container.turn("the end of its task"):
                 run.held = container.status.networks
+                # Whoever hears of the end may start another one with the same ports.
+                await self._launcher.release_ports(container)
                 await self._record_exit(run, exit_, oom_killed=oom)
                 # Who attaches from now on attaches to the next run.
                 self._terminals.retire_streams(container, run.stdio)
@@ -256,6 +261,7 @@ class Lives:
             finished_at_ns=exit_.exited_at_ns,
             restart_count=status.restart_count + int(comes_back),
             networks={},
+            ports=[],
         )
         log.info("container exited", container=container.id, code=exit_.code, oom=oom_killed)
 

@@ -17,6 +17,7 @@ from services.containers.config import (
     HostConfig,
 )
 from services.containers.spec import MountPoint
+from services.networks import PublishedPort
 
 ContainerId = NewType("ContainerId", str)
 """64 hexadecimal digits."""
@@ -67,6 +68,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How often a task was started; the log and the fault reports tell runs apart by it."""
     networks: dict[str, EndpointSettings] = {}
     """Addresses and gateways of the present run, by network name."""
+    ports: list[PublishedPort] = []
+    """The host's ports that lead to the present run. Known before its task is made."""
     updating: HostConfig | None = None
     """What an update that is under way makes of the host config; the kernel may know of it."""
 

@@ -116,6 +116,7 @@ class Restorer:
             await self._load()
         for container in self._table:
             self._adopt_addresses(container)
+        self._networks.settle()
         tell = _Once(task_status.started)
         if not self._containerd.connection.is_ready:
             tell()  # nothing can be compared, and nobody is to wait for it
@@ -206,7 +207,7 @@ class Restorer:
 
     def _adopt_addresses(self, container: Container) -> None:
         for endpoint in container.status.networks.values():
-            self._networks.adopt(endpoint.ip_address)
+            self._networks.adopt(container.id, endpoint.ip_address, container.status.ports)
 
     async def _settle_one(
         self,
@@ -338,6 +339,7 @@ class Restorer:
             networks=endpoints,
         )
         self._adopt_addresses(container)
+        self._networks.settle()
 
     async def _record_lost(self, container: Container) -> None:
         """It ran, and containerd knows nothing of it: the machine was restarted, most likely."""
@@ -345,7 +347,7 @@ class Restorer:
         addresses = [e.ip_address for e in container.status.networks.values()]
         now_ns = time.time_ns()
         gone = next_state(container.state, LifeEvent.LOST)
-        changes: dict[str, Any] = {"state": gone, "pid": 0, "networks": {}}
+        changes: dict[str, Any] = {"state": gone, "pid": 0, "networks": {}, "ports": []}
         if was_waiting:
             # The restart that was counted has not been made.
             count = max(0, container.status.restart_count - 1)

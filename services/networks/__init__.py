@@ -1,6 +1,9 @@
 """Networks: which a container can be in, its namespace, links and addresses."""
 
 from services.networks.bridge import BridgeConfig as BridgeConfig
+from services.networks.firewall import Firewall as Firewall
 from services.networks.networks import Endpoint as Endpoint
 from services.networks.networks import Networks as Networks
 from services.networks.networks import Sandbox as Sandbox
+from services.networks.ports import PortRequest as PortRequest
+from services.networks.ports import PublishedPort as PublishedPort

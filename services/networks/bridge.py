@@ -85,6 +85,9 @@ def ensure_bridge(config: BridgeConfig) -> Bridge:
         batch.send(netlink)
     if config.ip_forward:
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    if config.firewall:
+        # For published ports at 127.0.0.1. What containers send there is dropped by the firewall.
+        Path(f"/proc/sys/net/ipv4/conf/{config.name}/route_localnet").write_text("1")
     return Bridge(name=config.name, index=index, address=address)
 
 
@@ -98,6 +101,9 @@ def attach(bridge: Bridge, inside: socket.socket, attachment: Attachment) -> Non
         _make_links(attachment, inside, host_link)
         batch = Batch()
         batch.join_bridge(host_link, bridge.index)
+        batch.send(outside)
+        batch = Batch()
+        batch.set_hairpin(socket.if_nametoindex(host_link), host_link)
         batch.send(outside)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
@@ -19,7 +19,13 @@ from typing import Final, TypeVar
 import trio
 from loguru import logger
 
-from services.errors import InvalidParameter, NotFound, NotSupported, Unavailable
+from services.errors import (
+    EngineError,
+    InvalidParameter,
+    NotFound,
+    NotSupported,
+    Unavailable,
+)
 from services.networks.bridge import (
     Attachment,
     Bridge,
@@ -29,7 +35,8 @@ from services.networks.bridge import (
     ensure_bridge,
     mac_of,
 )
-from services.networks.firewall import install_table
+from services.networks.conntrack import forget_udp_flows
+from services.networks.firewall import Firewall
 from services.networks.ipam import AddressPool
 from services.networks.netns import (
     drop_namespace,
@@ -37,6 +44,9 @@ from services.networks.netns import (
     held_namespaces,
     make_namespace,
 )
+from services.networks.ports import PortRequest, PublishedPort
+from services.networks.reservations import Reservations
+from services.networks.ruleset import BridgeRules
 
 _T = TypeVar("_T")
 
@@ -70,6 +80,7 @@ class Sandbox:
     container_id: str
     endpoint: Endpoint
     netns: Path | None
+    ports: tuple[PublishedPort, ...] = ()
 
 
 class Networks:
@@ -80,9 +91,18 @@ class Networks:
     """
 
     def __init__(
-        self, *, bridge: BridgeConfig | None, netns_directory: Path, engine_id: str
+        self,
+        *,
+        bridge: BridgeConfig | None,
+        firewall: Firewall | None,
+        netns_directory: Path,
+        engine_id: str,
     ) -> None:
         self._config = bridge
+        self._firewall = firewall
+        self._reservations = Reservations()
+        self._reserving = trio.Lock()
+        self._ports: dict[str, tuple[PublishedPort, ...]] = {}
         self._directory = netns_directory
         self._engine_id = engine_id
         self._bridge: Bridge | None = None
@@ -121,13 +141,14 @@ class Networks:
         if config is not None:
             self._bridge = await self._in_thread(partial(ensure_bridge, config))
             self._keep_addresses(self._bridge, config)
-            if config.firewall:
-                await install_table(
-                    self._table,
+            if self._firewall is not None:
+                rules = BridgeRules(
+                    table=self._firewall.table,
                     bridge=config.name,
                     subnet=self._bridge.address.network,
                     masquerade=config.masquerade,
                 )
+                await self._firewall.install(rules)
         self._ready.set()
         task_status.started()
         try:
@@ -143,38 +164,61 @@ class Networks:
             raise NotFound(f"network {mode} not found")
 
     async def reserve(
-        self, container_id: str, mode: str, *, wanted_address: str = "", mac_address: str = ""
+        self,
+        container_id: str,
+        mode: str,
+        *,
+        wanted_address: str = "",
+        mac_address: str = "",
+        ports: Sequence[PortRequest] = (),
+        name: str = "",
     ) -> Sandbox:
-        """Decide what a container gets in the network that `mode` names.
+        """Decide what a container gets in the network that `mode` names; `name` is for messages.
+
+        Ports are published on the bridge only: in `none` and `host` there is nothing to do.
 
         Raises:
             NotFound: there is no such network.
             NotSupported: a kind of network that is not offered yet.
             InvalidParameter, Conflict: the address cannot be had.
             Unavailable: the bridge is not up.
+            EngineError: a port is taken.
         """
-        name = self.default_mode if mode in ("", "default") else mode
-        self.check_mode(name)
+        network = self.default_mode if mode in ("", "default") else mode
+        self.check_mode(network)
         endpoint_id = secrets.token_hex(32)
-        if name in ("none", "host"):
+        if network in ("none", "host"):
             endpoint = Endpoint(
-                network=name, network_id=self.network_id(name), endpoint_id=endpoint_id
+                network=network, network_id=self.network_id(network), endpoint_id=endpoint_id
             )
             return Sandbox(container_id=container_id, endpoint=endpoint, netns=None)
         mac = _checked_mac(mac_address)
         bridge, pool = await self._when_ready()
         address = self._take(pool, wanted_address)
         endpoint = Endpoint(
-            network=name,
-            network_id=self.network_id(name),
+            network=network,
+            network_id=self.network_id(network),
             endpoint_id=endpoint_id,
             address=str(address),
             prefix_length=bridge.address.network.prefixlen,
             gateway=str(self._gateway(bridge)),
             mac_address=mac or mac_of(address).hex(":"),
         )
+        try:
+            published = await self._reserve_ports(container_id, ports)
+        except BaseException as error:
+            pool.give_back(address)
+            if isinstance(error, EngineError):
+                raise type(error)(
+                    "failed to set up container networking: driver failed programming external "
+                    f"connectivity on endpoint {name} ({endpoint_id}): {error}"
+                ) from error
+            raise
         return Sandbox(
-            container_id=container_id, endpoint=endpoint, netns=self._directory / container_id
+            container_id=container_id,
+            endpoint=endpoint,
+            netns=self._directory / container_id,
+            ports=published,
         )
 
     async def connect(
@@ -201,6 +245,9 @@ class Networks:
         with inside:
             has_namespace()
             await self._in_thread(partial(attach, bridge, inside, attachment))
+        if sandbox.ports and self._firewall is not None:
+            await self._firewall.publish(sandbox.container_id, endpoint.address, sandbox.ports)
+            await self._forget_flows(sandbox.ports)
 
     async def release(
         self, container_id: str, address: str, *, held_by_others: bool = False
@@ -210,6 +257,7 @@ class Networks:
         `held_by_others`: other containers may be in the namespace and keep it. Its link is taken
         away, or it would go on using the address.
         """
+        await self.release_ports(container_id)
         path = self._directory / container_id
         if held_by_others:
             await self._in_thread(partial(unplug, path))
@@ -217,22 +265,62 @@ class Networks:
         if address and self._pool is not None:
             self._pool.give_back(IPv4Address(address))
 
-    def adopt(self, address: str) -> None:
-        """A container found running has this address."""
+    async def release_ports(self, container_id: str) -> None:
+        """Let others have a container's ports, if it has any.
+
+        The rules go before the reservation: the next one's must not be taken for ours.
+        """
+        ports = self._ports.pop(container_id, ())
+        if not ports:
+            return
+        if self._firewall is not None:
+            await self._firewall.withdraw(container_id)
+        async with self._reserving:
+            self._reservations.release(container_id)
+        await self._forget_flows(ports)
+
+    def adopt(self, container_id: str, address: str, ports: Sequence[PublishedPort] = ()) -> None:
+        """A container found running has this address and these ports; `settle` is to follow."""
         if not address:
             return
+        if ports and self._firewall is not None:
+            self._ports[container_id] = tuple(ports)
+            self._firewall.adopt(container_id, address, ports)
+            for problem in self._reservations.adopt(container_id, ports):
+                log.warning("port not reserved again", container=container_id, error=problem)
         self._adopted.add(IPv4Address(address))
         if self._pool is not None:
             self._pool.take_if_free(IPv4Address(address))
+
+    def settle(self) -> None:
+        """All that run were adopted: what else the firewall has of an earlier life is dropped."""
+        if self._firewall is not None:
+            self._firewall.settle()
 
     async def held(self) -> list[str]:
         """The ids of the containers that have a namespace here, alive or not."""
         return await self._in_thread(partial(held_namespaces, self._directory))
 
-    @property
-    def _table(self) -> str:
-        assert self._config is not None
-        return f"wharfinger-{self._config.name}"
+    async def _reserve_ports(
+        self, container_id: str, requests: Sequence[PortRequest]
+    ) -> tuple[PublishedPort, ...]:
+        if not requests:
+            return ()
+        if self._firewall is None:
+            raise NotSupported("ports cannot be published without a firewall (--iptables=false)")
+        reserve = partial(self._reservations.reserve, container_id, requests)
+        async with self._reserving:
+            ports = await self._in_thread(reserve)
+        self._ports[container_id] = ports
+        return ports
+
+    async def _forget_flows(self, ports: Sequence[PublishedPort]) -> None:
+        numbers = frozenset(port.host_port for port in ports if port.protocol == "udp")
+        if numbers:
+            try:
+                await self._in_thread(partial(forget_udp_flows, numbers))
+            except OSError as error:  # a client that goes on sending reaches nobody for a while
+                log.warning("UDP flows not forgotten", ports=sorted(numbers), error=str(error))
 
     def _gateway(self, bridge: Bridge) -> IPv4Address:
         assert self._config is not None

@@ -19,6 +19,7 @@ from typing import Final
 NLMSG_ERROR: Final = 2
 RTM_NEWLINK: Final = 16
 RTM_DELLINK: Final = 17
+RTM_SETLINK: Final = 19
 RTM_NEWADDR: Final = 20
 RTM_NEWROUTE: Final = 24
 REQUEST_ACK: Final = 0x1 | 0x4
@@ -34,6 +35,7 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD 
     18,
     28,
 )
+IFLA_PROTINFO, IFLA_BRPORT_MODE, NLA_F_NESTED = 12, 4, 0x8000
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_OIF, RTA_GATEWAY = 4, 5
@@ -119,6 +121,13 @@ class Batch:
         """Make a link a port of a bridge, and bring it up."""
         body = link_info(up=True) + text(IFLA_IFNAME, name) + number(IFLA_MASTER, bridge)
         self._add(f"put {name} into the bridge", RTM_NEWLINK, 0, body)
+
+    def set_hairpin(self, index: int, name: str) -> None:
+        """Let a bridge send back to this port what came from it: to a container's own host port."""
+        head = _IFINFO.pack(socket.AF_BRIDGE, 0, 0, index, 0, 0)
+        mode = attribute(IFLA_BRPORT_MODE, b"\x01")
+        body = head + attribute(IFLA_PROTINFO | NLA_F_NESTED, mode)
+        self._add(f"let {name} send back", RTM_SETLINK, 0, body)
 
     def delete_link(self, name: str) -> None:
         """Delete a link, and with it the other end of a pair."""

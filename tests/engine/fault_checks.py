@@ -70,9 +70,15 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
         "mounts": (len(rootfs), len(alive)),
         "links": (len(daemon.bridge.links()), len(linked)),
         "addresses": (census["addresses"], len(linked)),
+        "published ports": (len(daemon.bridge.published()), _published(shown)),
     }
     complaints += [f"{w}: {have} for {want}" for w, (have, want) in counts.items() if have != want]
     return complaints + [c for one in shown for c in _untrue_state(one, census)]
+
+
+def _published(shown: Sequence[dict[str, Any]]) -> int:
+    ports = [ends for c in shown for ends in c["NetworkSettings"]["Ports"].values()]
+    return sum(len(ends or ()) for ends in ports)
 
 
 def _untrue_state(shown: dict[str, Any], census: dict[str, Any]) -> Iterator[str]:

@@ -391,6 +391,13 @@ OPERATIONS = {
             again=start_again,
         ),
         Operation(
+            name="start-published",
+            host={**BRIDGE, "PortBindings": {"80/tcp": [{}], "53/udp": [{}]}},
+            prepare=Scene.create,
+            act=Scene.start,
+            again=start_again,
+        ),
+        Operation(
             name="start-rm",
             host={"AutoRemove": True},
             prepare=Scene.create,

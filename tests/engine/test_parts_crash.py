@@ -23,6 +23,7 @@ PARTS = [
     "root/events/bus",
     "root/events/stream",
     "root/engine/images",
+    "root/engine/firewall",
     "root/engine/networks",
     "root/engine/keeper",
     "root/engine/packer",

@@ -25,7 +25,8 @@ from typing import Any
 from services.containerd.connection import Connection
 from services.containers import shm
 from services.events import EventBus
-from services.networks import firewall, netns
+from services.networks import netns
+from services.networks.nft import Nft
 from services.networks.rtnetlink import Batch
 
 READING = ("Get", "List", "ListStream", "Stat", "Mounts", "Version", "Info", "Read", "Usage",
@@ -204,7 +205,7 @@ def _wrap_mounts(faults: Faults) -> None:
 
 
 def _wrap_network(faults: Faults) -> None:
-    send, nft = Batch.send, firewall._nft
+    send, nft = Batch.send, Nft.ask
 
     def counted_send(self: Batch, netlink: Any) -> None:
         label = faults.enter(f"netlink {' '.join(self._steps[0].split()[:2])}")
@@ -213,15 +214,15 @@ def _wrap_network(faults: Faults) -> None:
         finally:
             faults.leave(label)
 
-    async def counted_nft(script: str) -> None:
+    async def counted_nft(self: Nft, script: str) -> None:
         label = faults.enter("nft")
         try:
-            await nft(script)
+            await nft(self, script)
         finally:
             faults.leave(label)
 
     Batch.send = counted_send  # type: ignore[method-assign]
-    firewall._nft = counted_nft
+    Nft.ask = counted_nft  # type: ignore[method-assign]
 
 
 def _wrap_files(faults: Faults) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -45,6 +46,16 @@ class Bridge:
             return sorted(os.listdir(f"/sys/class/net/{self.name}/brif"))
         return []
 
+    def published(self) -> list[str]:
+        """The published ports that its firewall table has, as `nft` writes them."""
+        found = []
+        for name in ("pub_any", "pub_ip"):
+            command = ["nft", "-j", "list", "map", "ip", self.table, name]
+            done = subprocess.run(command, check=False, capture_output=True)
+            for entry in json.loads(done.stdout or "{}").get("nftables", []):
+                found += [json.dumps(element) for element in entry.get("map", {}).get("elem", ())]
+        return found
+
     def remove(self) -> None:
         """Take it away, and the firewall table with it."""
         for link in self.links():
@@ -72,6 +83,7 @@ class Leftovers:
             *(f"left running: {pid} {_command(pid)}" for pid in self._processes()),
             *(f"left mounted: {mount}" for mount in self._mounts()),
             *(f"left on the bridge: {link}" for link in self._bridge.links()),
+            *(f"left published: {port}" for port in self._bridge.published()),
             *(f"left in cgroups: {path}" for path in cgroups_of(container_ids)),
             *(f"left on disk: {path}" for path in self._files()),
         ]

@@ -20,6 +20,7 @@ from services.containers.config import (
     HostConfig,
     NetworkingConfig,
 )
+from services.containers.published import shown_ports
 from services.containers.sizes import Size
 from services.containers.spec.security import parse_security_options
 
@@ -28,8 +29,6 @@ _OMITTED_IF_EMPTY: Final = (
 )  # fmt: skip
 _OLD_MEMBERS: Final = ("KernelMemory", "KernelMemoryTCP")  # those who know them get them by a row
 
-
-NETWORKS_WITHOUT_PORTS: Final = frozenset({"host", "none"})
 
 _HEALTH_TEXTS: Final = MappingProxyType(
     {
@@ -233,21 +232,26 @@ def health_to_wire(health: Health) -> dict[str, Any]:
 
 
 def summary_ports(container: Container) -> list[dict[str, Any]]:
-    """Schema Port, of a summary."""
-    return [{"PrivatePort": port, "Type": protocol} for port, protocol in exposed_ports(container)]
+    """Schema PortSummary, of a summary: a member for each host port, or one without."""
+    wire: list[dict[str, Any]] = []
+    for key, published in sorted(shown_ports(container).items(), key=_port_order):
+        number, _, protocol = key.partition("/")
+        ends = [{"IP": p.host_address, "PublicPort": p.host_port} for p in published] or [{}]
+        wire += [{"PrivatePort": int(number), "Type": protocol, **end} for end in ends]
+    return wire
 
 
-def exposed_ports(container: Container) -> list[tuple[int, str]]:
-    """The ports that can be reached in a running container's own network, with their protocols.
+def port_map(container: Container) -> dict[str, list[dict[str, str]] | None]:
+    """Schema PortMap, of an inspect: null for what is exposed and not published."""
+    return {
+        key: [{"HostIp": p.host_address, "HostPort": str(p.host_port)} for p in published] or None
+        for key, published in shown_ports(container).items()
+    }
 
-    As in dockerd the host's network and `none` have none.
-    """
-    networks = container.status.networks.keys() - NETWORKS_WITHOUT_PORTS
-    if not container.state.has_task or not networks:
-        return []
-    keys = container.definition.config.exposed_ports or {}
-    split = (key.partition("/") for key in keys)
-    return sorted((int(port), protocol or "tcp") for port, _, protocol in split if port.isdecimal())
+
+def _port_order(entry: tuple[str, object]) -> tuple[int, str]:
+    number, _, protocol = entry[0].partition("/")
+    return int(number), protocol
 
 
 def mount_to_wire(mount: MountPoint) -> dict[str, Any]:
@@ -291,7 +295,7 @@ def _network_settings(container: Container) -> dict[str, Any]:
     wire: dict[str, Any] = {
         "SandboxID": present.endpoint_id if present else "",
         "SandboxKey": f"/proc/{container.status.pid}/ns/net" if present else "",
-        "Ports": {f"{port}/{protocol}": None for port, protocol in exposed_ports(container)},
+        "Ports": port_map(container),
         "Networks": {
             name: msgspec.structs.replace(settings)
             for name, settings in endpoints(container).items()

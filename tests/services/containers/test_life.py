@@ -45,6 +45,9 @@ class FakeLauncher:
     ) -> None:
         self.cleaned.append(dict(endpoints))
 
+    async def release_ports(self, container: Container) -> None:
+        """None are held."""
+
     async def was_oom_killed(self, container: Container) -> bool:
         return self.oom
 

@@ -35,7 +35,9 @@ def bridge() -> Iterator[BridgeConfig]:
 
 
 def build(bridge: BridgeConfig | None, directory: Path) -> Networks:
-    return Networks(bridge=bridge, netns_directory=directory / "netns", engine_id="e")
+    return Networks(
+        bridge=bridge, firewall=None, netns_directory=directory / "netns", engine_id="e"
+    )
 
 
 async def test_a_container_on_the_bridge_gets_address_route_and_reaches_the_gateway(
@@ -96,7 +98,7 @@ async def test_an_adopted_address_is_not_given_to_another(
     """A container that runs on over our restart keeps its address to itself."""
     networks = build(bridge, tmp_path)
     assert bridge.address is not None
-    networks.adopt(str(bridge.address.ip + 1))
+    networks.adopt("c1", str(bridge.address.ip + 1))
     async with trio.open_nursery() as nursery:
         await nursery.start(networks.run)
         sandbox = await networks.reserve("c2", "bridge")
@@ -140,7 +142,12 @@ async def test_impossible_addresses_are_the_clients_mistake(
     async with trio.open_nursery() as nursery:
         await nursery.start(networks.run)
         with pytest.raises(InvalidParameter, match=text):
-            await networks.reserve("a", "bridge", **wanted)
+            await networks.reserve(
+                "a",
+                "bridge",
+                wanted_address=wanted.get("wanted_address", ""),
+                mac_address=wanted.get("mac_address", ""),
+            )
         sandbox = await networks.reserve("b", "bridge")
         assert bridge.address is not None
         assert sandbox.endpoint.address == str(bridge.address.ip + 1)

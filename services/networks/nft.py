@@ -1,0 +1,133 @@
+"""Our side of the firewall's helper process: one nft script after the other."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import trio
+
+from services.errors import EngineError
+from services.networks import nft_process
+
+ANSWER_LIMIT_S: Final = 10.0
+END_LIMIT_S: Final = 2.0
+_LARGEST_ANSWER: Final = 65536
+
+
+class HelperLost(EngineError):
+    """The helper has ended, or does not answer; what it was asked for may have been done."""
+
+
+class Nft:
+    """A helper that runs. Made by `running_helper`."""
+
+    def __init__(self, stream: trio.SocketStream, process: subprocess.Popen[bytes]) -> None:
+        self._stream = stream
+        self._process = process
+        self._turn = trio.Lock()
+        self._is_broken = False
+
+    async def ask(self, script: str) -> None:
+        """Run a script, as one transaction.
+
+        Raises:
+            HelperLost: no answer came.
+            EngineError: nft refused it.
+        """
+        # A cancelled call must not leave its answer to the next one.
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                data = script.encode()
+                answer = await self._exchange(len(data).to_bytes(4, "big") + data)
+        if answer[:1] != b"0":
+            text = answer[1:].decode(errors="replace").strip().partition("\n")[0]
+            raise EngineError(f"nft refused our rules: {text}")
+
+    async def wait_ready(self) -> None:
+        """Raises HelperLost: it cannot start; libnftables may be missing."""
+        try:
+            with trio.fail_after(ANSWER_LIMIT_S):
+                await self._message()
+        except (trio.TooSlowError, HelperLost) as error:
+            raise HelperLost(
+                "the firewall's helper does not start: is libnftables1 installed?"
+            ) from error
+
+    async def _exchange(self, message: bytes) -> bytes:
+        if self._is_broken:
+            raise HelperLost("the firewall's helper has ended")
+        self._is_broken = True
+        try:
+            with trio.fail_after(ANSWER_LIMIT_S):
+                await self._stream.send_all(message)
+                answer = await self._message()
+        except trio.TooSlowError:
+            self._process.kill()  # it is started anew
+            raise HelperLost("the firewall's helper does not answer") from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise HelperLost("the firewall's helper has ended") from error
+        self._is_broken = False
+        return answer
+
+    async def _message(self) -> bytes:
+        size = int.from_bytes(await self._exactly(4), "big")
+        if not 0 < size <= _LARGEST_ANSWER:
+            raise HelperLost(f"the firewall's helper answers nonsense: {size} bytes")
+        return await self._exactly(size)
+
+    async def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = await self._stream.receive_some(count - len(data))
+            if not part:
+                raise HelperLost("the firewall's helper has ended")
+            data += part
+        return data
+
+
+@asynccontextmanager
+async def running_helper() -> AsyncIterator[tuple[Nft, subprocess.Popen[bytes]]]:
+    """A helper process, ready; ended with the block."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with theirs:
+        start = partial(_start, theirs.fileno())
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        try:
+            process = await trio.to_thread.run_sync(start)
+        except BaseException:
+            ours.close()
+            raise
+    try:
+        helper = Nft(stream, process)
+        await helper.wait_ready()
+        yield helper, process
+    finally:
+        with trio.CancelScope(shield=True):
+            await stream.aclose()
+            await trio.to_thread.run_sync(_end, process)
+
+
+def _start(descriptor: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", nft_process.__file__, str(descriptor)],
+        pass_fds=(descriptor,),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a terminal's Ctrl-C is for us alone
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(END_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
