@@ -18,6 +18,7 @@ _LEVELS = {
     ReportKind.SHUTDOWN_ERROR: "WARNING",
     ReportKind.SHUTDOWN: "ERROR",
     ReportKind.STUCK: "ERROR",
+    ReportKind.RENEWAL: "INFO",
 }
 
 
