@@ -1,7 +1,8 @@
 """The root tree: which part stands where, and the story of a daemon's life around it.
 
     root                    rest_for_one
-    ├─ reports              the tree's reports, in the log and counted
+    ├─ reports              one_for_one: log, history (of what the tree reports), lag (of the
+    │                       loop), waits (of tasks)
     ├─ listeners            sockets opened once and kept
     ├─ containerd           one_for_one: process (without --containerd), connection
     ├─ store                one_for_one: database
@@ -84,10 +85,17 @@ def root_tree(parts: Parts, reports: TreeReports, *, serve_api_wait: Outcome[Non
 
 
 def _reports_tree(parts: Parts, reports: TreeReports) -> Supervisor:
-    children = [ChildSpec(id="log", start=ReportLog(reports).run)]
-    if parts.metrics is not None:
-        children.append(ChildSpec(id="counts", start=parts.metrics.supervision.run))
-    return Supervisor(children, name="reports", intensity=OFTEN)
+    observer = parts.observer
+    return Supervisor(
+        [
+            ChildSpec(id="log", start=ReportLog(reports).run),
+            ChildSpec(id="history", start=observer.history.run),
+            ChildSpec(id="lag", start=observer.lag.run),
+            ChildSpec(id="waits", start=observer.waits.run),
+        ],
+        name="reports",
+        intensity=OFTEN,
+    )
 
 
 def _containerd_tree(parts: Parts) -> Supervisor:
@@ -173,7 +181,7 @@ def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:
         ),
     ]
     if parts.metrics is not None:
-        children.insert(0, ChildSpec(id="metrics", start=parts.metrics.server.run))
+        children.insert(0, ChildSpec(id="metrics", start=parts.metrics.run))
     return Supervisor(
         children,
         name="faces",

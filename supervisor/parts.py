@@ -36,6 +36,7 @@ from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import BridgeConfig, Firewall, Networks
+from services.observer import Observer, build_observer
 from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
@@ -43,6 +44,7 @@ from services.volumes import MIGRATION as VOLUMES_MIGRATION
 from services.volumes import Volumes
 
 from .container_parts import build_containers, spec_defaults
+from .metrics_parts import LazyMetrics, MetricsSources
 from .otp import stop_request
 from .reports import TreeReports
 from .settings import Settings
@@ -50,7 +52,7 @@ from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION
 
 if TYPE_CHECKING:
-    from .metrics_parts import MetricsParts
+    from services.metrics import MetricsServer
 
 API_DRAIN_S: Final = 5.0
 VOLUME_THREADS: Final = 4
@@ -80,7 +82,8 @@ class Parts:
     containers: Containers
     routes: DeferredApp
     api_servers: tuple[ApiServer, ...]
-    metrics: MetricsParts | None
+    observer: Observer
+    metrics: MetricsServer | None
 
 
 def build_parts(
@@ -164,6 +167,7 @@ def build_parts(
         contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
         disk=build_disk,
     )
+    observer = build_observer(reports, table)
     listeners = _listeners(settings, environment)
     app_config = AppConfig(engine_version=VERSION, experimental=settings.experimental)
     sources = RouteSources(
@@ -188,6 +192,21 @@ def build_parts(
     fast = FastRoutes(app_config)
     routes = DeferredApp(partial(_build_routes, sources, fast))
     front = Front(routes, fast)
+    metrics = LazyMetrics(
+        MetricsSources(
+            facts=facts,
+            engine_id=engine_id,
+            containers=containers,
+            containerd=containerd,
+            store=store,
+            bus=bus,
+            registry=registry,
+            builder=builder,
+            observer=observer,
+            tree=reports,
+            api=front.measures,
+        )
+    )
     return Parts(
         engine_id=engine_id,
         listeners=listeners,
@@ -213,14 +232,8 @@ def build_parts(
         restorer=restorer,
         containers=containers,
         routes=routes,
-        metrics=_metrics(
-            settings,
-            facts=facts,
-            engine_id=engine_id,
-            containers=containers,
-            events=bus,
-            reports=reports,
-        ),
+        observer=observer,
+        metrics=_metrics_server(settings, metrics),
         api_servers=tuple(
             ApiServer(
                 front, listener, config=ServerConfig(drain_s=API_DRAIN_S), stop_request=stop_request
@@ -292,25 +305,10 @@ def _build_routes(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
     return build_routes_app(sources, fast)
 
 
-def _metrics(
-    settings: Settings,
-    *,
-    facts: HostFacts,
-    engine_id: str,
-    containers: Containers,
-    events: EventBus,
-    reports: TreeReports,
-) -> MetricsParts | None:
+def _metrics_server(settings: Settings, metrics: LazyMetrics) -> MetricsServer | None:
     if not settings.metrics_address:
         return None
     # Imported when asked for: the Prometheus client brings an HTTP server and a mail library.
-    from .metrics_parts import build_metrics
+    from services.metrics import MetricsServer
 
-    return build_metrics(
-        settings,
-        facts=facts,
-        engine_id=engine_id,
-        containers=containers,
-        events=events,
-        reports=reports,
-    )
+    return MetricsServer(settings.metrics_address, metrics.exposition())

@@ -38,7 +38,7 @@ class Terminals:
 
     Attributes:
         directory: where the FIFOs lie, in a folder for each process.
-        log_counts: what all logs together have and lack.
+        log_counts: what all logs together have and lack, those of removed containers too.
         packer: compresses rotated files; to be supervised.
         keeper: holds pipes open while no daemon is there; to be supervised.
     """
@@ -50,6 +50,7 @@ class Terminals:
         self._streams: dict[str, Stdio] = {}
         self._logs: dict[str, FileLog] = {}
         self.log_counts = LogCounts()
+        self._counts: dict[str, LogCounts] = {}  # by container
         self.packer = Packer()
         self.keeper = Keeper(exec_root / "keeper.sock")
         self._lanes = Lanes()
@@ -86,9 +87,16 @@ class Terminals:
                 self._log_path(container),
                 parse_file_options(definition.log_driver, definition.log_options),
                 self._format(container),
-                counts=self.log_counts,
+                counts=self.counts_of(container),
                 packing=self.packer.add,
             )
+        return found
+
+    def counts_of(self, container: Container) -> LogCounts:
+        """What the container's log has and lacks, since the daemon started."""
+        found = self._counts.get(container.id)
+        if found is None:
+            found = self._counts[container.id] = LogCounts(self.log_counts)
         return found
 
     def places(self, container: Container, *, files_of: str) -> dict[str, str]:
@@ -122,6 +130,7 @@ class Terminals:
         if streams is not None:
             await self.drop_streams(container, streams)
         self._logs.pop(container.id, None)
+        self._counts.pop(container.id, None)
         # With what was never logged, such as the start of a spool that a failed launch left.
         remove = partial(remove_tree, self.directory / container.id)
         await trio.to_thread.run_sync(remove, limiter=self._lanes.quiet)
@@ -158,4 +167,5 @@ class Terminals:
 
     def _buffer(self, container: Container) -> LogBuffer | None:
         size = buffer_bytes(container.definition.log_options)
-        return LogBuffer(size_bytes=size, counts=self.log_counts) if size is not None else None
+        counts = self.counts_of(container)
+        return LogBuffer(size_bytes=size, counts=counts) if size is not None else None

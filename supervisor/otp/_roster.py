@@ -101,6 +101,7 @@ class Roster(ABC):
         )
         here = Node(
             path=self._path,
+            id=self.name,
             type=ChildType.SUPERVISOR,
             state=self._state(),
             since=self._began,

@@ -203,6 +203,12 @@ current_child: Final[ContextVar[Child | None]] = ContextVar("current_child", def
 """The child that the running task is part of."""
 
 
+def path_of_task(task: trio.lowlevel.Task) -> str | None:
+    """Where the child that a task is part of stands in its tree; None: it is part of none."""
+    child = task.context.get(current_child)
+    return None if child is None else child.path
+
+
 def _frames(task: trio.lowlevel.Task) -> Iterator[str]:
     for frame, line in task.iter_await_frames():
         code = frame.f_code

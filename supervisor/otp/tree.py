@@ -14,6 +14,7 @@ class Node:
     """A child, or a supervisor with its children in start order. Times are trio's, in seconds."""
 
     path: str
+    id: str  # the last part of the path, which may have slashes of its own
     type: ChildType
     state: State
     since: float  # when it last became ready, or ended; 0 if it never did
@@ -67,6 +68,7 @@ def child_node(child: Child, depth: int | None) -> Node:
 def _own_node(child: Child) -> Node:
     return Node(
         path=child.path,
+        id=child.id,
         type=child.spec.type,
         state=child.state,
         since=child.since,
