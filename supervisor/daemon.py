@@ -10,7 +10,7 @@
     ├─ engine               one_for_one: images, registry, volumes, networks, apparmor, keeper (of
     │  │                    pipes), packer (of logs), containers, builder
     │  └─ containers        rest_for_one: running (one supervisor a container), restore
-    └─ faces                one_for_one: metrics, routes, api (one server a listener)
+    └─ faces                one_for_one: observer, metrics, routes, api (one server a listener)
 
 Stopping takes the reverse of this order: the API drains, containers stop, then what they stood on.
 """
@@ -182,6 +182,8 @@ def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:
     ]
     if parts.metrics is not None:
         children.insert(0, ChildSpec(id="metrics", start=parts.metrics.run))
+    if parts.observer_server is not None:
+        children.insert(0, ChildSpec(id="observer", start=parts.observer_server.run))
     return Supervisor(
         children,
         name="faces",

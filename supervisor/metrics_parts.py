@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import trio
 
 from services.api.measures import ApiMeasures
 from services.build import Builder
@@ -23,7 +26,7 @@ from .sources import SNAPSHOTTER
 from .version import VERSION, build_id
 
 if TYPE_CHECKING:
-    from services.metrics import EngineFacts, Exposition
+    from services.metrics import EngineFacts, Exposition, Scrape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,12 @@ class LazyMetrics:
         if self._exposition is None:
             self._exposition = _build_exposition(self._sources)
         return self._exposition
+
+    async def render(self, *, accept: str) -> Scrape:
+        """As `Exposition.render`; the first call imports in a thread."""
+        if self._exposition is None:
+            await trio.to_thread.run_sync(importlib.import_module, "services.metrics")
+        return await self.exposition().render(accept=accept)
 
 
 def _build_exposition(sources: MetricsSources) -> Exposition:

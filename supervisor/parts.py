@@ -19,6 +19,8 @@ from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
 from services.api.identity import AppConfig
 from services.api.listeners import Listeners
+from services.api.measures import ApiMeasures
+from services.api.observer_door import ObserverServer
 from services.api.server import ApiServer, ServerConfig
 from services.api.systemd import ActivatedSockets
 from services.api.tls import TLSConfig, server_context
@@ -84,6 +86,7 @@ class Parts:
     api_servers: tuple[ApiServer, ...]
     observer: Observer
     metrics: MetricsServer | None
+    observer_server: ObserverServer | None
 
 
 def build_parts(
@@ -169,6 +172,22 @@ def build_parts(
     )
     observer = build_observer(reports, table)
     listeners = _listeners(settings, environment)
+    api_measures = ApiMeasures()
+    metrics = LazyMetrics(
+        MetricsSources(
+            facts=facts,
+            engine_id=engine_id,
+            containers=containers,
+            containerd=containerd,
+            store=store,
+            bus=bus,
+            registry=registry,
+            builder=builder,
+            observer=observer,
+            tree=reports,
+            api=api_measures,
+        )
+    )
     app_config = AppConfig(engine_version=VERSION, experimental=settings.experimental)
     sources = RouteSources(
         settings=current_settings,
@@ -188,25 +207,12 @@ def build_parts(
         in_use=lambda image_id: _users_of(table, image_id),
         hosts=settings.api.hosts,
         app_config=app_config,
+        observer=observer,
+        metrics=metrics.render,
     )
     fast = FastRoutes(app_config)
     routes = DeferredApp(partial(_build_routes, sources, fast))
-    front = Front(routes, fast)
-    metrics = LazyMetrics(
-        MetricsSources(
-            facts=facts,
-            engine_id=engine_id,
-            containers=containers,
-            containerd=containerd,
-            store=store,
-            bus=bus,
-            registry=registry,
-            builder=builder,
-            observer=observer,
-            tree=reports,
-            api=front.measures,
-        )
-    )
+    front = Front(routes, fast, api_measures)
     return Parts(
         engine_id=engine_id,
         listeners=listeners,
@@ -234,6 +240,9 @@ def build_parts(
         routes=routes,
         observer=observer,
         metrics=_metrics_server(settings, metrics),
+        observer_server=None
+        if settings.observer is None
+        else ObserverServer(settings.observer, routes, stop_request=stop_request),
         api_servers=tuple(
             ApiServer(
                 front, listener, config=ServerConfig(drain_s=API_DRAIN_S), stop_request=stop_request

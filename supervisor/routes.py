@@ -25,6 +25,7 @@ from services.api.routes.exec import ExecRoutes
 from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
+from services.api.routes.observer import ObserverRoutes
 from services.api.routes.registry import RegistryRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
@@ -35,6 +36,7 @@ from services.build import BuildPruneFilters, PrunedSteps, prune_steps
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
 from services.networks import Networks
+from services.observer.page import Page
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
 
@@ -48,8 +50,18 @@ def build_routes_app(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
     What is answered without waiting goes into `fast` as well.
     """
     return build_routes(
-        [*served_blueprints(sources, fast), unsupported_blueprint()], config=sources.app_config
+        [*served_blueprints(sources, fast), *own_blueprints(sources), unsupported_blueprint()],
+        config=sources.app_config,
     )
+
+
+def own_blueprints(sources: RouteSources) -> list[Blueprint]:
+    """The routes of what the Engine API does not have, below /wharfinger."""
+    return [
+        ObserverRoutes(
+            sources.observer, sources.containers, metrics=sources.metrics, page=Page()
+        ).blueprint()
+    ]
 
 
 def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint]:

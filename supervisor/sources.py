@@ -17,6 +17,8 @@ from services.containers.spec import SpecDefaults
 from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
 from services.networks import Networks
+from services.observer import Observer
+from services.observer.scrape import RenderMetrics
 from services.registry import Registry
 from services.system import HostFacts
 from services.volumes import Volumes
@@ -50,3 +52,5 @@ class RouteSources:
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     hosts: tuple[Host, ...]
     app_config: AppConfig
+    observer: Observer
+    metrics: RenderMetrics

@@ -144,7 +144,8 @@ def _flags() -> Iterator[str]:
     yield ""
     yield "| Flag | State | |"
     yield "| --- | --- | --- |"
-    for option in sorted(OPTIONS.values(), key=lambda option: option.flag):
+    options = (option for option in OPTIONS.values() if not option.is_own)
+    for option in sorted(options, key=lambda option: option.flag):
         state, remark = ("refused", option.refused) if option.refused else ("yes", option.help)
         yield f"| `{flag_text(option)}` | {state} | {remark} |"
 

@@ -10,7 +10,6 @@ import posixpath
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import Final
 from urllib.parse import quote
 
 import trio
@@ -24,14 +23,13 @@ from services.api.version import VERSION_KEY, split_version
 class Front:
     """ASGI app before the routes': cleans paths, takes the version off, answers what is ready.
 
-    Attributes:
-        measures: of what passed through here.
+    `measures` counts what passes through here.
     """
 
-    def __init__(self, app: ASGIApp, fast: FastRoutes) -> None:
+    def __init__(self, app: ASGIApp, fast: FastRoutes, measures: ApiMeasures | None = None) -> None:
         self._app = app
         self._fast = fast
-        self.measures: Final = ApiMeasures()
+        self._measures = measures or ApiMeasures()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -49,16 +47,16 @@ class Front:
         if scope["type"] == "http":
             answer = self._fast.answer(scope)
             if answer is not None:
-                self.measures.answered(began, answer.operation, 200)
+                self._measures.answered(began, answer.operation, 200)
                 await send(answer.start)
                 await send(answer.body)
                 return
-        scope[ANSWERED_KEY] = partial(self.measures.answered, began)
-        self.measures.open += 1
+        scope[ANSWERED_KEY] = partial(self._measures.answered, began)
+        self._measures.open += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self.measures.open -= 1
+            self._measures.open -= 1
 
 
 def clean_path(path: str) -> str:

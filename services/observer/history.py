@@ -157,7 +157,7 @@ class ReportHistory:
         traceback = ""
         if report.error is not None:
             # Reads the source files' lines, if that was not done before.
-            work = partial(_traceback, report.error)
+            work = partial(traceback_text, report.error)
             traceback = await trio.to_thread.run_sync(work, limiter=self._threads)
         self._number += 1
         seen = SeenReport(
@@ -194,8 +194,8 @@ def one_line(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
 
 
-def _traceback(error: BaseException) -> str:
-    """The whole traceback; of one that is too long, beginning and end."""
+def traceback_text(error: BaseException) -> str:
+    """The whole traceback; of one that is too long, beginning and end. Blocks."""
     text = "".join(islice(format_exception(error), 10_000))
     if len(text) <= TRACEBACK_BYTES:
         return text

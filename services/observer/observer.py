@@ -11,10 +11,10 @@ from services.measures import LoopLag
 from .census import WaitClock
 from .history import ReportHistory, ReportSource
 from .restarts import RestartableTree, Restarts
-from .tree import ContainerFacts, Pictures, Tree
+from .tree import ContainerFacts, Pictures
 
 
-class ObservedTree(ReportSource, RestartableTree, Tree, Protocol):
+class ObservedTree(ReportSource, RestartableTree, Protocol):
     """The supervision tree: its reports, its picture, its supervisors."""
 
 

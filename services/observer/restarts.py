@@ -77,6 +77,26 @@ def costs(node: Node) -> str:
     return _COSTS.get(node.path, "")
 
 
+class Tree(Protocol):
+    """The supervision tree."""
+
+    def tree(self, depth: int | None = None) -> Node:
+        """Its picture."""
+        ...
+
+
+def find_node(tree: Tree, path: str) -> Node:
+    """The part at `path`.
+
+    Raises:
+        NotFound: there is none now.
+    """
+    node = next((n for n in tree.tree().walk() if n.path == path), None)
+    if node is None:
+        raise NotFound(f"No such part: {path[:500]}")
+    return node
+
+
 class Owner(Protocol):
     """A supervisor in the tree."""
 
@@ -85,12 +105,8 @@ class Owner(Protocol):
         ...
 
 
-class RestartableTree(Protocol):
-    """The supervision tree."""
-
-    def tree(self, depth: int | None = None) -> Node:
-        """Its picture."""
-        ...
+class RestartableTree(Tree, Protocol):
+    """The supervision tree, with the way to its supervisors."""
 
     def locate(self, path: str) -> tuple[Owner, str]:
         """The supervisor of a part, and the part's id there."""
@@ -113,9 +129,7 @@ class Restarts:
             Conflict: it is not to be restarted by hand, or not now.
             EngineError: it did not start again; its supervisor goes on trying.
         """
-        node = next((n for n in self._tree.tree().walk() if n.path == path), None)
-        if node is None:
-            raise NotFound(f"No such part: {path}")
+        node = find_node(self._tree, path)
         why_not = refusal(node)
         if why_not:
             raise Conflict(f"{path} is not restarted: {why_not}")

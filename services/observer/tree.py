@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from traceback import format_exception
 from typing import Final, Protocol
 
 import msgspec
 import trio
 
-from services.errors import NotFound
 from supervisor.otp import Node
 
-from .history import one_line
-from .restarts import CONTAINER, costs, refusal
+from .history import one_line, traceback_text
+from .restarts import CONTAINER, Tree, costs, find_node, refusal
 
 DEPTH: Final = 4
 """Levels below the root that are shown unless more is asked for: down to the containers."""
@@ -72,14 +69,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     children: Sequence[Part] = ()
 
 
-class Tree(Protocol):
-    """The supervision tree."""
-
-    def tree(self, depth: int | None = None) -> Node:
-        """Its picture."""
-        ...
-
-
 class ContainerNames(Protocol):
     """Who the containers are."""
 
@@ -99,19 +88,18 @@ class Pictures:
         """The tree from the root, so many levels deep."""
         return self._part(self._tree.tree(depth), self._clock_offset_ns())
 
-    def part(self, path: str, depth: int | None = None) -> Part:
-        """The part at `path` and what is below it, with its last crash's traceback.
+    async def part(self, path: str) -> Part:
+        """The part at `path` and all below it, with its own last crash's traceback.
 
         Raises:
             NotFound: there is none now.
         """
-        node = next((n for n in self._tree.tree().walk() if n.path == path), None)
-        if node is None:
-            raise NotFound(f"No such part: {path}")
-        part = self._part(_cut(node, depth), self._clock_offset_ns())
+        node = find_node(self._tree, path)
+        part = self._part(node, self._clock_offset_ns())
         if node.last_crash is None or part.last_crash is None:
             return part
-        text = "".join(format_exception(node.last_crash))
+        # In a thread: it reads the source files' lines.
+        text = await trio.to_thread.run_sync(traceback_text, node.last_crash)
         crash = msgspec.structs.replace(part.last_crash, traceback=text)
         return msgspec.structs.replace(part, last_crash=crash)
 
@@ -155,11 +143,3 @@ def _crash(node: Node) -> Crash | None:
     if node.last_crash is None:
         return None
     return Crash(at_ns=node.crashed_at_ns, error=one_line(node.last_crash))
-
-
-def _cut(node: Node, depth: int | None) -> Node:
-    """So many levels of it."""
-    if depth is None:
-        return node
-    below = () if depth == 0 else tuple(_cut(child, depth - 1) for child in node.children)
-    return replace(node, children=below)
