@@ -8,7 +8,8 @@
     ├─ events               one_for_one: bus, stream
     ├─ engine               one_for_one: images, registry, volumes, networks, apparmor, keeper (of
     │  │                    pipes), packer (of logs), oom, containers, builder
-    │  └─ containers        rest_for_one: running (one supervisor a container), restore
+    │  └─ containers        rest_for_one: running (one supervisor a container), restore,
+    │                           reconcile
     └─ faces                one_for_one: metrics, routes, api (one server a listener)
 
 Stopping takes the reverse of this order: the API drains, containers stop, then what they stood on.
@@ -132,6 +133,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
                 shutdown_s=INFINITY,  # it limits its end by itself
             ),
             ChildSpec(id="restore", start=parts.restorer.run, backoff=PATIENT),
+            ChildSpec(id="reconcile", start=parts.reconciler.run, backoff=PATIENT),
         ],
         name="containers",
         strategy=Strategy.REST_FOR_ONE,
