@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -27,10 +28,11 @@ from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
 from services.containers.mount_sources import MountSources
-from services.containers.oom import OomCounter
+from services.containers.oom import OomKills
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
+from services.containers.reconcile import Reconciler
 from services.containers.remove import Remover
 from services.containers.restore import Restorer
 from services.containers.run import Runs
@@ -58,6 +60,17 @@ from .sources import SNAPSHOTTER
 DISK_THREADS: Final = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerParts:
+    """What of the containers is somebody's child, or spoken to by others."""
+
+    containers: Containers
+    running: Running
+    restorer: Restorer
+    reconciler: Reconciler
+    oom_kills: OomKills
+
+
 def build_containers(
     settings: Settings,
     *,
@@ -75,7 +88,7 @@ def build_containers(
     apparmor: AppArmor,
     cdi: CdiDevices,
     is_ending: Callable[[], bool],
-) -> tuple[Containers, Running, Restorer]:
+) -> ContainerParts:
     """The operations on containers, their supervisor, and what brings them back at the start.
 
     `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
@@ -84,6 +97,7 @@ def build_containers(
     directory = settings.data_root / "containers"
     disk = trio.CapacityLimiter(DISK_THREADS)
     cgroups = CgroupFiles(facts=facts, defaults=defaults)
+    oom_kills = OomKills(cgroups)
     journal = Journal(store=store, events=bus)
     # Ends of containers are no failures; only a supervisor that keeps failing counts here.
     supervisor = DynamicSupervisor(
@@ -173,7 +187,7 @@ def build_containers(
             shm=shm,
             engine_id=engine_id,
             boot_id=facts.boot_id,
-            oom_kills=OomCounter(cgroups).kills,
+            oom_kills=oom_kills,
             disk=disk,
         ),
         stopper=stopper,
@@ -255,7 +269,16 @@ def build_containers(
         start=containers.start,
         finish_update=updater.finish,
     )
-    return containers, running, restorer
+    reconciler = Reconciler(
+        containerd=containerd, table=table, runs=runs, mender=restorer, engine_id=engine_id
+    )
+    return ContainerParts(
+        containers=containers,
+        running=running,
+        restorer=restorer,
+        reconciler=reconciler,
+        oom_kills=oom_kills,
+    )
 
 
 def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:

@@ -31,6 +31,8 @@ from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
+from services.containers.oom import OomKills
+from services.containers.reconcile import Reconciler
 from services.containers.restore import TASK_TOPICS, Restorer
 from services.containers.running import Running
 from services.containers.volume_points import uses_of
@@ -81,6 +83,8 @@ class Parts:
     apparmor: AppArmor
     running: Running
     restorer: Restorer
+    reconciler: Reconciler
+    oom_kills: OomKills
     containers: Containers
     routes: DeferredApp
     api_servers: tuple[ApiServer, ...]
@@ -146,7 +150,7 @@ def build_parts(
     apparmor = AppArmor(is_enabled=facts.apparmor)
     cdi = CdiDevices(settings.containers.cdi_directories)
     defaults = spec_defaults(settings, facts)
-    containers, running, restorer = build_containers(
+    ours = build_containers(
         settings,
         defaults=defaults,
         facts=facts,
@@ -163,6 +167,7 @@ def build_parts(
         cdi=cdi,
         is_ending=is_ending,
     )
+    containers, restorer = ours.containers, ours.restorer
     build_disk = trio.CapacityLimiter(BUILD_THREADS)
     builder = Builder(
         containers=containers,
@@ -234,8 +239,10 @@ def build_parts(
         builder=builder,
         volumes=volumes,
         apparmor=apparmor,
-        running=running,
+        running=ours.running,
         restorer=restorer,
+        reconciler=ours.reconciler,
+        oom_kills=ours.oom_kills,
         containers=containers,
         routes=routes,
         observer=observer,

@@ -155,9 +155,10 @@ class Restorer:
         async with trio.open_nursery() as nursery:
             task_status.started()
             async for container in containers:
-                nursery.start_soon(self._check_freeze, container)
+                nursery.start_soon(self.check_freeze, container)
 
-    async def _check_freeze(self, container: Container) -> None:
+    async def check_freeze(self, container: Container) -> None:
+        """Take over from containerd whether a container is paused. Never fails."""
         try:
             async with container.turn("a look at its state"):
                 task = await self._task_of(container) if container.state.has_task else None
