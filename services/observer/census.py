@@ -7,11 +7,12 @@ not taken a step between two looks has waited since the first of them, at least.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -27,6 +28,16 @@ MOST_OF_THE_TIME: Final = 0.001
 AT_ONCE: Final = 500  # tasks looked at before others have a turn
 FRAMES: Final = 50  # of a stack; a coroutine that awaits itself would give them without end
 TASKS_LIMIT: Final = 5_000  # in one answer; the rest is counted
+
+_WORDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "NurseryManager.__aexit__": "its child tasks",
+        "run_aio_future": "containerd",
+        "to_thread_run_sync": "a thread",
+        "SupervisorBase._park": "its children and calls",
+    }
+)
+"""What some functions are called for people."""
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _FOREIGN: Final = ("/site-packages/", "/dist-packages/", "/lib/python3")
@@ -158,11 +169,13 @@ def _entry(seen: _Seen) -> TaskEntry:
     ours = [index for index, (file, _, _) in enumerate(frames) if is_ours(file)]
     last = ours[-1] if ours else -1
     after = frames[last + 1][2] if last + 1 < len(frames) else "runs"
+    if ours and frames[last][2] in _WORDS:
+        after = frames[last][2]
     return TaskEntry(
         name=seen.name,
         part=seen.part,
         depth=seen.depth,
-        waits_for=after,
+        waits_for=_WORDS.get(after, after),
         at=_place(frames[last]) if ours else "",
         waited_s=round(seen.waited_s, 3),
         stack=[_place(frame) for frame in reversed(frames)],

@@ -187,9 +187,11 @@ class ReportHistory:
 
 
 def one_line(error: BaseException | None) -> str:
-    """An error in a list: its type and the first line of its text."""
+    """An error in a list: its type and the first line of its text; of a group the one in it."""
     if error is None:
         return ""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]  # what a nursery makes of an error in one of its tasks
     text = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
 

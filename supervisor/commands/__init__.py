@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-COMMANDS: Final[Mapping[str, str]] = MappingProxyType({})
+COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "crashes": "What has failed lately, with tracebacks",
+        "restart": "Restart one part of the engine",
+        "tasks": "What each task of the engine waits for, and how long",
+        "tree": "The supervision tree as it is, or with --watch as it lives",
+    }
+)
 """Each word with what it is for. The module has the word's name, and
 `main(argv: Sequence[str], environment: Mapping[str, str]) -> int`, whose answer is the exit status.
 """
