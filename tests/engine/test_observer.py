@@ -265,6 +265,7 @@ def test_the_tree_is_watched_on_a_terminal(daemon: CrashableDaemon) -> None:
 
 def test_without_a_terminal_reports_are_printed(daemon: CrashableDaemon) -> None:
     """One a line, for a pipe."""
+
     def streams() -> int:
         return str(get(daemon, "/tasks")).count("_send_until_drain")
 
