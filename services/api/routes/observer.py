@@ -56,7 +56,7 @@ class ObserverRoutes:
             ("/containers/<path:ref>/usage", self.usage, "GET"),
         ):
             blueprint.add_url_rule(f"{PREFIX}{rule}", view.__name__, view, methods=[method])
-        for rule, endpoint in (("", "page"), ("/", "page_"), ("/<path:name>", "file")):
+        for rule, endpoint in (("/", "page"), ("/<path:name>", "file")):
             blueprint.add_url_rule(f"/wharfinger{rule}", endpoint, self.file, methods=["GET"])
         return blueprint
 
