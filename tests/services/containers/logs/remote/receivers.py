@@ -224,7 +224,7 @@ class PacketServer:
                 for level, kind, data in control:
                     assert (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
                     (fd,) = array.array("i", data)
-                    with open(fd, "rb") as file:  # noqa: PTH123 (a descriptor)
+                    with open(fd, "rb") as file:
                         file.seek(0)  # journald maps it
                         packet = file.read()
                 if packet or control:

@@ -118,6 +118,7 @@ def test_gelf_over_udp(kind: str) -> None:
         assert not any(rest)
         assert message is not None
         assert message["short_message"] == text.decode(errors="replace")
+    assert message is not None
     assert message["version"] == "1.1"
     assert message["timestamp"] == TIME_NS // 10**6 / 1000
     assert message["level"] == 6

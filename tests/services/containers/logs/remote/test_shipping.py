@@ -5,6 +5,7 @@ The servers are real, on loopback and in socket files; what is waited for is wha
 
 from __future__ import annotations
 
+import itertools
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -66,7 +67,10 @@ async def sending(*logs: RemoteLog) -> AsyncIterator[Shipping]:
 
 
 def make_log(
-    directory: Path, driver: Callable[[], Driver], counts: LogCounts | None = None, **changes: object
+    directory: Path,
+    driver: Callable[[], Driver],
+    counts: LogCounts | None = None,
+    **changes: object,
 ) -> RemoteLog:
     """A log whose files are kept whole unless `changes` say otherwise."""
     values: dict[str, object] = {
@@ -317,27 +321,28 @@ async def test_a_dead_engine_sends_at_least_once(tmp_path: Path) -> None:
     with stream_server() as server:
         address = f"tcp://127.0.0.1:{server.port}"
         done = 0
+        position: bytes | None = None
         for _ in range(5):
             log = make_log(
                 tmp_path,
                 syslog_to(address),
                 options=FileOptions(max_bytes=9000, max_files=3, compress=True),
             )
-            log.open(None if not done else log_position)
+            log.open(position)
             async with sending(log):
                 for _ in range(4):
                     log_lines(log, NUMBERS[done : done + 150])
                     done += 150
                     await trio.sleep(0.002)
                 # Cut off in the midst of it, as a kill would: nothing is closed in order.
-            log_position = log.position()
+            position = log.position()
         log = make_log(tmp_path, syslog_to(address))
         log.shipper.settle()
         async with sending(log):
             await log.shipper.wait_caught_up()
         got = [int(text) for text in texts(server.got.lines())]
         assert sorted(set(got)) == list(range(3000))
-        breaks = [(a, b) for a, b in zip(got, got[1:], strict=False) if b != a + 1]
+        breaks = [(a, b) for a, b in itertools.pairwise(got) if b != a + 1]
         assert all(b <= a for a, b in breaks), "it goes back, never ahead"
 
 
