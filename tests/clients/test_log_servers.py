@@ -46,7 +46,6 @@ def test_logs_are_sent_and_can_be_read(daemon: Daemon) -> None:
         ran = daemon.docker("run", "--name", "box", *flags, "busybox", "sh", "-c", script)
         logs = daemon.docker("logs", "box")
         assert (logs.out, logs.err) == (ran.out, ran.err)
-        assert daemon.docker("logs", "--tail", "2", "box").text == "2000"
         daemon.docker("run", "--rm", *flags, "busybox", "seq", "2001", "4000")
         wait_until(lambda: len(said(server)) == 4001, "it has all")
         # The two streams of a process are not ordered against each other.
