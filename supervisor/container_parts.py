@@ -157,6 +157,7 @@ def build_containers(
         stopper=stopper,
         root_filesystems=images,
         volumes=volumes,
+        say_farewell=terminals.say_farewell,
         forget=forget,
         directory=directory,
         disk=disk,
