@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -94,6 +95,9 @@ class Daemon:
     async def _build(self, reports: TreeReports) -> Parts:
         settings = self._settings
         facts = await trio.to_thread.run_sync(read_host_facts)
+        network = settings.network
+        if network.ip_forward and network.bridge != "none":  # done with the bridge, at the start
+            facts = dataclasses.replace(facts, ipv4_forwarding=True)
         engine_id = load_or_create_engine_id(
             settings.data_root, legacy_key=settings.config_file.parent / "key.json"
         )

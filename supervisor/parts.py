@@ -27,6 +27,7 @@ from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
+from services.containers.oom import OomKills
 from services.containers.restore import TASK_TOPICS, Restorer
 from services.containers.running import Running
 from services.containers.volume_points import uses_of
@@ -84,6 +85,7 @@ class Parts:
     apparmor: AppArmor
     running: Running
     restorer: Restorer
+    oom_kills: OomKills
     containers: Containers
     routes: DeferredApp
     api: ApiServers
@@ -152,7 +154,7 @@ def build_parts(
     )
     apparmor = AppArmor(is_enabled=facts.apparmor)
     cdi = CdiDevices(lambda: current.settings().containers.cdi_directories)
-    containers, running, restorer = build_containers(
+    containers, running, restorer, oom_kills = build_containers(
         settings,
         facts=facts,
         engine_id=engine_id,
@@ -256,6 +258,7 @@ def build_parts(
         apparmor=apparmor,
         running=running,
         restorer=restorer,
+        oom_kills=oom_kills,
         containers=containers,
         routes=routes,
         metrics=metrics,

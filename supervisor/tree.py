@@ -7,7 +7,7 @@
     ├─ store                one_for_one: database
     ├─ events               one_for_one: bus, stream
     ├─ engine               one_for_one: images, registry, volumes, networks, apparmor, keeper (of
-    │  │                    pipes), packer (of logs), containers, builder
+    │  │                    pipes), packer (of logs), oom, containers, builder
     │  └─ containers        rest_for_one: running (one supervisor a container), restore
     ├─ faces                one_for_one: metrics, routes, api (one server a listener)
     └─ reloads              carries out reloads of the configuration, one at a time
@@ -132,6 +132,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
             ChildSpec(id="apparmor", start=parts.apparmor.run, restart=Restart.TRANSIENT),
             ChildSpec(id="keeper", start=parts.containers.terminals.keeper.run, backoff=PATIENT),
             ChildSpec(id="packer", start=parts.containers.terminals.packer.run, backoff=PATIENT),
+            ChildSpec(id="oom", start=parts.oom_kills.run),
             _supervisor(containers),
             ChildSpec(id="builder", start=parts.builder.run, backoff=PATIENT),
         ],

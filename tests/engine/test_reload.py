@@ -234,7 +234,7 @@ def test_certificates_are_renewed_under_open_connections(daemon: Daemon, tmp_pat
             (used / f"{name}.pem").write_bytes((folder / f"{name}.pem").read_bytes())
 
     port = free_port()
-    settings = {
+    settings: dict[str, Any] = {
         "hosts": [daemon.host, f"tcp://127.0.0.1:{port}"],
         "tls": True,
         "tlsverify": False,

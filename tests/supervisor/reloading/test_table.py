@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.configure import load
-from supervisor.options import OPTIONS
+from supervisor.options import OPTIONS, Value
 from supervisor.reloading.table import FIELDS, RULES, How, names_of, rule_of
 from supervisor.settings import Settings
 
@@ -31,7 +31,11 @@ def leaves(section: object, prefix: str = "") -> Iterator[str]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "daemon.json").write_text("{}")
-    given = {"config-file": str(tmp_path / "daemon.json"), "tls": True, "host": ("tcp://x:1",)}
+    given: dict[str, Value] = {
+        "config-file": str(tmp_path / "daemon.json"),
+        "tls": True,
+        "host": ("tcp://x:1",),
+    }
     return load(given, {})
 
 
