@@ -21,6 +21,7 @@ from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
+from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
@@ -93,7 +94,7 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
-    links = Links(table, directory=directory, disk=disk)
+    links = Links(table, hosts=HostsFiles(directory=directory, disk=disk))
     shm = SharedMemory(settings.exec_root / "shm")
 
     def own_shm(container_id: str) -> str:

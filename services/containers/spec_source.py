@@ -15,11 +15,13 @@ import trio
 from services.containerd import Mount
 from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.cdi import CdiDevices
+from services.containers.config import HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
-from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
+from services.containers.files import files_in, hosts_text, write_files
 from services.containers.joining import Joined
 from services.containers.links import Linked, Links
+from services.containers.resolv_conf import Place, Wishes, read_host_file, resolv_conf
 from services.containers.spec import (
     MountPoint,
     NamespacePaths,
@@ -38,8 +40,6 @@ from services.containers.spec.values import Json
 from services.errors import EngineError, InvalidParameter
 from services.networks import Sandbox
 from services.system import HostFacts
-
-HOST_RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 class DefaultProfile(Protocol):
@@ -186,13 +186,6 @@ class SpecSource:
         config = container.definition.config
         host = container.definition.host_config
         is_host = sandbox.endpoint.network == "host"
-        resolv_conf = resolv_conf_text(
-            HOST_RESOLV_CONF.read_text(errors="replace") if HOST_RESOLV_CONF.exists() else "",
-            servers=host.dns or self._dns,
-            searches=host.dns_search or self._dns_search,
-            options=host.dns_options or self._dns_options,
-            keeps_loopback=is_host,
-        )
         gateways = self._host_gateways()
         if not gateways and any(e.endswith("host-gateway") for e in host.extra_hosts or ()):
             raise EngineError("unable to derive the IP value for host-gateway")
@@ -210,8 +203,16 @@ class SpecSource:
             self._directory / container.id,
             hostname=config.hostname,
             hosts=hosts,
-            resolv_conf=resolv_conf,
+            resolv_conf=self._resolv_conf(host, Place.HOST if is_host else Place.DEFAULT_BRIDGE),
         )
+
+    def _resolv_conf(self, host: HostConfig, place: Place) -> str:
+        wishes = Wishes(
+            servers=host.dns or self._dns,
+            searches=host.dns_search or self._dns_search,
+            options=host.dns_options or self._dns_options,
+        )
+        return resolv_conf(read_host_file(for_host=place is Place.HOST), wishes, place).text
 
 
 def _namespaces(sandbox: Sandbox | None, joined: Joined) -> NamespacePaths:

@@ -15,6 +15,7 @@ from services.containers.cdi import CdiDevices
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
+from services.containers.hosts_file import HostsFiles
 from services.containers.links import Links
 from services.containers.model import ContainerId, Definition, State, Status
 from services.containers.spec import SpecDefaults, adapt_host_config
@@ -51,7 +52,7 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
         dns_search=(),
         dns_options=(),
         host_gateways=tuple,
-        links=Links(ContainerTable(), directory=tmp_path, disk=disk),
+        links=Links(ContainerTable(), hosts=HostsFiles(directory=tmp_path, disk=disk)),
         apparmor=kernel,
         cdi=CdiDevices(()),
         disk=disk,
