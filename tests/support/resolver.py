@@ -62,14 +62,8 @@ def running_resolver(
     answerer: Answerer, *, address: str = "127.0.0.1", port: int = 0
 ) -> Iterator[TestResolver]:
     """Serve by UDP and TCP on one port, in the network namespace of the calling thread."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-    ):
-        udp.bind((address, port))
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        tcp.bind((address, udp.getsockname()[1]))
-        tcp.listen(50)
+    udp, tcp = _pair(address, port)
+    with udp, tcp:
         resolver = TestResolver(address, udp.getsockname()[1])
         threads = []
         for target, opened in ((_serve_udp, udp), (_serve_tcp, tcp)):
@@ -82,6 +76,25 @@ def running_resolver(
         tcp.close()
         for thread in threads:  # the kernel keeps a socket in which somebody waits
             thread.join(5)
+
+
+def _pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Two sockets on one port; with 0 on one that is free for both."""
+    while True:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            udp.bind((address, port))
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tcp.bind((address, udp.getsockname()[1]))
+            tcp.listen(50)
+        except OSError:
+            udp.close()
+            tcp.close()
+            if port:
+                raise
+        else:
+            return udp, tcp
 
 
 def _serve_udp(udp: socket.socket, answerer: Answerer, resolver: TestResolver) -> None:
