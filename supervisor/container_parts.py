@@ -19,6 +19,7 @@ from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
+from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
@@ -31,13 +32,14 @@ from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
 from services.containers.reconcile import Reconciler
 from services.containers.remove import Remover
+from services.containers.resolv_conf import Wishes
 from services.containers.restore import Restorer
 from services.containers.run import Runs
 from services.containers.running import Running
 from services.containers.runtimes import Runtimes
 from services.containers.shm import SharedMemory
 from services.containers.sizes import Sizes
-from services.containers.spec_source import DnsDefaults, SpecSource
+from services.containers.spec_source import SpecSource
 from services.containers.stats import KernelFiles, Statistics
 from services.containers.stop import Stopper
 from services.containers.terminals import Terminals
@@ -104,7 +106,7 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
-    links = Links(table, directory=directory, disk=disk)
+    links = Links(table, hosts=HostsFiles(directory=directory, disk=disk))
     shm = SharedMemory(settings.exec_root / "shm")
 
     def own_shm(container_id: str) -> str:
@@ -274,9 +276,9 @@ def build_containers(
     )
 
 
-def _dns(current: Current) -> DnsDefaults:
+def _dns(current: Current) -> Wishes:
     wanted = current.settings().containers
-    return DnsDefaults(servers=wanted.dns, searches=wanted.dns_search, options=wanted.dns_options)
+    return Wishes(servers=wanted.dns, searches=wanted.dns_search, options=wanted.dns_options)
 
 
 def _log_defaults(current: Current) -> tuple[str, Mapping[str, str]]:

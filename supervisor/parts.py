@@ -36,6 +36,7 @@ from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import BridgeConfig, Firewall, Networks
+from services.networks.dns import Dns, NameBook
 from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
@@ -80,6 +81,7 @@ class Parts:
     images: Images
     firewall: Firewall | None
     networks: Networks
+    dns: Dns
     registry: Registry
     builder: Builder
     volumes: Volumes
@@ -147,6 +149,7 @@ def build_parts(
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
     )
+    dns = Dns(NameBook())
     volumes = Volumes(
         store=store,
         events=bus,
@@ -255,6 +258,7 @@ def build_parts(
         images=images,
         firewall=firewall,
         networks=networks,
+        dns=dns,
         registry=registry,
         builder=builder,
         volumes=volumes,
