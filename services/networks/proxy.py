@@ -21,7 +21,7 @@ from typing import Final
 import trio
 from loguru import logger
 
-from services.errors import EngineError
+from services.errors import EngineError, single_error
 from services.networks import proxy_process
 
 log = logger.bind(service="proxy")
@@ -54,7 +54,8 @@ class UserlandProxy:
 
     def __init__(self) -> None:
         self._ports: dict[str, tuple[ProxiedPort, ...]] = {}
-        self._is_needed = trio.Event()
+        self._told: set[str] = set()  # the owners whose ports the present process has
+        self._has_news = trio.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: trio.socket.SocketType | None = None
         self._turn = trio.Lock()
@@ -66,39 +67,47 @@ class UserlandProxy:
             ProxyLost: it has ended.
         """
         task_status.started()
-        await self._is_needed.wait()
+        await self._has_news.wait()
         async with _running_process() as (control, process):
-            self._process = process
+            self._process, self._control = process, control
             try:
-                async with self._turn:
-                    self._control = control
-                    for owner, ports in tuple(self._ports.items()):
-                        await self._tell_all(owner, ports)
-                await _ended(process.pid)
+                with single_error():
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._tell_news)
+                        await _ended(process.pid)
+                        nursery.cancel_scope.cancel()
             finally:
                 self._control = None
+                self._told.clear()
+                if self._ports:
+                    self._has_news.set()
         raise ProxyLost(f"the userland proxy has ended with status {process.poll()}")
 
-    async def serve(self, owner: str, ports: Sequence[ProxiedPort]) -> None:
-        """Carry what comes in by these ports, instead of those that the owner had; soon."""
-        await self.stop(owner)
-        if not ports:
-            return
-        async with self._turn:
+    def serve(self, owner: str, ports: Sequence[ProxiedPort]) -> None:
+        """Carry what comes in by these ports, soon. An owner that has some is stopped first."""
+        if ports:
             self._ports[owner] = tuple(ports)
-            self._is_needed.set()
-            if self._control is not None:
-                await self._tell_all(owner, ports)
+            self._has_news.set()
 
     async def stop(self, owner: str) -> None:
         """Carry nothing more for an owner; its ports are free as far as the process had them."""
         async with self._turn:
-            if self._ports.pop(owner, None) is not None and self._control is not None:
+            self._ports.pop(owner, None)
+            if owner in self._told:
+                self._told.discard(owner)
                 await self._tell(json.dumps({"owner": owner}).encode())
 
-    async def _tell_all(self, owner: str, ports: Sequence[ProxiedPort]) -> None:
-        for port in ports:
-            await self._tell(port.message(owner), port.bound)
+    async def _tell_news(self) -> None:
+        """Tell the process of what it does not have yet."""
+        self._has_news.set()
+        while True:
+            await self._has_news.wait()
+            self._has_news = trio.Event()
+            async with self._turn:
+                for owner in [owner for owner in self._ports if owner not in self._told]:
+                    self._told.add(owner)
+                    for port in self._ports[owner]:
+                        await self._tell(port.message(owner), port.bound)
 
     async def _tell(self, message: bytes, *passed: socket.socket) -> None:
         """One message. A process that does not answer is killed; the next one is told all."""

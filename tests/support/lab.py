@@ -104,19 +104,28 @@ class Lab:
             self._servers.append(server)
 
     def reached(
-        self, attempts: Iterable[tuple[str, str, int]], *, limit_s: float = SILENCE_S
+        self,
+        attempts: Iterable[tuple[str, str, int]],
+        silent: Iterable[tuple[str, str, int]] = (),
     ) -> dict[tuple[str, str, int], tuple[str, str]]:
         """Who answers which of the attempts (source, address, port): name and the source it saw.
 
-        What is not there was not answered.
+        What is not there was not answered: those that should be are waited for, those that should
+        not, `silent`, have a moment to do it all the same.
         """
-        attempts = list(attempts)
+        awaited = list(attempts)
+        attempts = [*awaited, *silent]
         connections = {attempt: self._connecting(*attempt) for attempt in attempts}
         accepted: list[socket.socket] = []
         found: dict[tuple[str, str, int], tuple[str, str]] = {}
-        deadline = time.monotonic() + limit_s
+        began_at = time.monotonic()
         try:
-            while len(found) < len(attempts) and (left := deadline - time.monotonic()) > 0:
+            while len(found) < len(attempts):
+                is_waiting = any(attempt not in found for attempt in awaited)
+                limit_s = ANSWER_LIMIT_S if is_waiting else SILENCE_S
+                left = began_at + limit_s - time.monotonic()
+                if left <= 0:
+                    break
                 waiting = [c for a, c in connections.items() if a not in found]
                 ready, _, _ = select.select([*self._servers, *waiting], [], [], left)
                 accepted += [self._greeted(server) for server in self._servers if server in ready]
@@ -192,6 +201,12 @@ def running_lab(bridges: dict[str, Sequence[str]]) -> Iterator[Lab]:
             subprocess.run(["ip", "netns", "delete", path.name], check=False)
 
 
+def _without_waiting() -> None:
+    """Addresses of IPv6 are good at once: nobody else is there."""
+    for what in ("all", "default"):
+        Path(f"/proc/sys/net/ipv6/conf/{what}/accept_dad").write_text("0")
+
+
 def _wire(lab: Lab, bridges: dict[str, Sequence[str]], paths: dict[str, Path]) -> None:
     host = [
         "link set lo up",
@@ -233,6 +248,8 @@ def _wire(lab: Lab, bridges: dict[str, Sequence[str]], paths: dict[str, Path]) -
                 f"route add ::/0 via fd00:99:{number}::1",
             ]
             lab.containers[name] = Place(name=name, netns=paths[name], ipv4=ipv4, ipv6=ipv6)
+    for place in (lab.host, lab.outside, *lab.containers.values()):
+        place.inside(_without_waiting)
     lab.host.run("ip", "-batch", "-", text="\n".join(host) + "\n")
     for name, lines in {"outside": outside, **inside}.items():
         lab.place(name).run("ip", "-batch", "-", text="\n".join(lines) + "\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -54,14 +56,16 @@ def in_mode(bridge: str, mode: GatewayMode) -> NetworkRules:
     return replace(rules, ipv4=replace(rules.ipv4, mode=mode), ipv6=replace(rules.ipv6, mode=mode))
 
 
-def publication(lab: Lab, name: str, *hosts: tuple[str, int]) -> Publication:
+def publication(
+    lab: Lab, name: str, *hosts: tuple[str, int], is_routed: bool = False
+) -> Publication:
     """Port 80 of a container at these addresses and ports of the host."""
     place = lab.place(name)
     bridge = FIRST if name in "ab" else SECOND
     return Publication(
         targets=PortTargets(
-            ipv4=Target(bridge=bridge, address=IPv4Address(place.ipv4)),
-            ipv6=Target(bridge=bridge, address=IPv6Address(place.ipv6)),
+            ipv4=Target(bridge=bridge, address=IPv4Address(place.ipv4), is_routed=is_routed),
+            ipv6=Target(bridge=bridge, address=IPv6Address(place.ipv6), is_routed=is_routed),
         ),
         ports=tuple(
             PublishedPort(protocol="tcp", container_port=80, host_address=address, host_port=number)
@@ -86,8 +90,11 @@ def both(lab: Lab, source: str, to: str, port: int) -> list[tuple[str, str, int]
     return [(source, place.ipv4, port), (source, place.ipv6, port)]
 
 
-def answering(lab: Lab, *attempts: tuple[str, str, int]) -> set[tuple[str, str, int]]:
-    return set(lab.reached(attempts))
+def check(
+    lab: Lab, reached: list[tuple[str, str, int]], closed: list[tuple[str, str, int]]
+) -> None:
+    """Those answer, and these do not."""
+    assert set(lab.reached(reached, closed)) == set(reached)
 
 
 EVERYWHERE = (("0.0.0.0", 8080), ("::", 8080))
@@ -108,7 +115,7 @@ def test_a_network_of_its_own(lab: Lab) -> None:
         *both(lab, "outside", "a", 80),
         *both(lab, "outside", "c", 81),
     ]
-    found = lab.reached([*open_ones, *closed])
+    found = lab.reached(open_ones, closed)
     assert set(found) == set(open_ones)
     assert found["a", "192.0.2.2", 81] == ("outside", "192.0.2.1")
     assert found["a", "2001:db8::2", 81] == ("outside", "2001:db8::1")
@@ -144,7 +151,7 @@ def test_a_published_port(lab: Lab) -> None:
         *both(lab, "c", "a", 80),
         ("host", "::1", 8080),  # the kernel cannot: that is the proxy's
     ]
-    found = lab.reached([*reached, *closed])
+    found = lab.reached(reached, closed)
     assert set(found) == set(reached)
     assert {name for name, _ in found.values()} == {"a"}
     assert found["outside", "192.0.2.1", 8080] == ("a", "192.0.2.2")
@@ -179,12 +186,10 @@ def test_ports_at_one_address(lab: Lab) -> None:
         ("outside", "10.99.0.1", 8081),
         ("a", "127.0.0.1", 8080),
     ]
-    found = answering(lab, *reached, *closed)
+    check(lab, reached, closed)
     lab.host.run("sysctl", "-qw", "net.ipv4.conf.up0.route_localnet=1")
-    even_so = answering(lab, ("outside", "127.0.0.1", 8080))
+    check(lab, [], [("outside", "127.0.0.1", 8080)])
     lab.host.run("sysctl", "-qw", "net.ipv4.conf.up0.route_localnet=0")
-    assert found == set(reached)
-    assert even_so == set()
 
 
 def test_without_icc(lab: Lab) -> None:
@@ -203,7 +208,7 @@ def test_without_icc(lab: Lab) -> None:
         *both(lab, "c", "d", 80),
     ]
     closed = [*both(lab, "a", "b", 80), *both(lab, "b", "a", 80), *both(lab, "c", "b", 80)]
-    assert answering(lab, *reached, *closed) == set(reached)
+    check(lab, reached, closed)
 
 
 def test_an_internal_network(lab: Lab) -> None:
@@ -222,7 +227,7 @@ def test_an_internal_network(lab: Lab) -> None:
         *both(lab, "outside", "a", 80),
         ("a", "10.99.0.1", 8080),
     ]
-    assert answering(lab, *reached, *closed) == set(reached)
+    check(lab, reached, closed)
 
 
 @pytest.mark.parametrize("mode", [GatewayMode.ROUTED, GatewayMode.NAT_UNPROTECTED])
@@ -236,14 +241,17 @@ def test_direct_access(lab: Lab, mode: GatewayMode) -> None:
         lab,
         in_mode(FIRST, mode),
         network(SECOND),
-        published={"a": publication(lab, "a", *EVERYWHERE)},
+        published={"a": publication(lab, "a", *EVERYWHERE, is_routed=routed)},
     )
     published = [*both(lab, "outside", "a", 80), *both(lab, "c", "a", 80)]
     others = [*both(lab, "outside", "a", 81), *both(lab, "outside", "b", 80)]
     at_host = both(lab, "outside", "host", 8080)
     out = both(lab, "a", "outside", 81)
-    found = lab.reached([*published, *others, *at_host, *out, *both(lab, "outside", "c", 80)])
-    assert set(found) == {*published, *out, *(() if routed else (*others, *at_host))}
+    closed = both(lab, "outside", "c", 80)
+    reached = [*published, *out]
+    (closed if routed else reached).extend([*others, *at_host])
+    found = lab.reached(reached, closed)
+    assert set(found) == set(reached)
     assert found["a", "192.0.2.2", 81] == ("outside", "10.99.0.2" if routed else "192.0.2.1")
     assert found["a", "2001:db8::2", 81] == ("outside", "fd00:99::2" if routed else "2001:db8::1")
 
@@ -268,18 +276,17 @@ def test_exceptions_from_the_rule(lab: Lab) -> None:
     second = both(lab, "outside", "c", 80)
     policy = FirewallPolicy(allow_direct_routing=True)
     write(lab, network(FIRST), network(SECOND), published=published, policy=policy)
-    assert answering(lab, *open_one, *other) == set(open_one)
+    check(lab, open_one, other)
     trusting = network(FIRST, trusted_interfaces=("up0", "other"))
     write(lab, trusting, network(SECOND), published=published)
-    assert answering(lab, *open_one, *other, *second) == set(open_one)
+    check(lab, open_one, [*other, *second])
     marking = "type filter hook prerouting priority raw; tcp dport 81 meta mark set 0x15;"
     marking = f"table inet m {{\nchain c {{ {marking} }}\n}}"
     lab.host.run("nft", "-f", "-", text=marking)
     policy = FirewallPolicy(accept_mark=(0x5, 0xF))
     write(lab, network(FIRST), network(SECOND, internal=True), published=published, policy=policy)
-    found = answering(lab, *open_one, *other, *both(lab, "outside", "c", 81))
+    check(lab, other, [*open_one, *both(lab, "outside", "c", 81)])
     lab.host.run("nft", "delete", "table", "inet", "m")
-    assert found == set(other)
 
 
 def test_the_way_out(lab: Lab) -> None:
@@ -305,3 +312,36 @@ def test_the_way_out(lab: Lab) -> None:
         "10.99.1.2",
         found["c", "2001:db8::2", 81][1],
     ]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_sctp(lab: Lab, family: int) -> None:
+    """A published port is led there too; no socket of SCTP is needed for that."""
+    published = publication(lab, "a", *EVERYWHERE)
+    ports = tuple(replace(port, protocol="sctp") for port in published.ports)
+    write(lab, network(FIRST), published={"a": replace(published, ports=ports)})
+    inside = lab.place("a").inside(lambda: socket.socket(family, socket.SOCK_RAW, SCTP))
+    outside = lab.outside.inside(lambda: socket.socket(family, socket.SOCK_RAW, SCTP))
+    with inside, outside:
+        inside.settimeout(10)
+        host = lab.host.ipv6 if family == socket.AF_INET6 else lab.host.ipv4
+        outside.sendto(sctp_init(source=5000, destination=8080), (host, 0))
+        packet, (source, *_) = inside.recvfrom(2000)
+    at = 0 if family == socket.AF_INET6 else 20
+    assert struct.unpack_from("!HH", packet, at) == (5000, 80)
+    assert source in (lab.outside.ipv4, lab.outside.ipv6)
+
+
+SCTP = 132
+
+
+def sctp_init(*, source: int, destination: int) -> bytes:
+    """The first packet of an association. Source: RFC 9260, 3.1 and 3.3.2."""
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 7)
+    head = struct.pack("!HHI", source, destination, 0)
+    check = 0xFFFFFFFF
+    for byte in head + bytes(4) + chunk:
+        check ^= byte
+        for _ in range(8):
+            check = check >> 1 ^ (0x82F63B78 if check & 1 else 0)
+    return head + struct.pack("<I", check ^ 0xFFFFFFFF) + chunk

@@ -76,7 +76,7 @@ async def running(*ports: ProxiedPort) -> AsyncIterator[UserlandProxy]:
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(keep)
-            await proxy.serve("c", ports)
+            proxy.serve("c", ports)
             yield proxy
             nursery.cancel_scope.cancel()
 
