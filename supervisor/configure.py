@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 
@@ -33,9 +32,7 @@ from .settings import (
     LogSettings,
     NetworkDefaults,
     Settings,
-    SettingsDiff,
     TlsSettings,
-    diff,
 )
 from .values import Runtime, Ulimit, quoted
 
@@ -72,33 +69,6 @@ def load(given: Mapping[str, Value], environment: Mapping[str, str]) -> Settings
         return build(given, from_file, environment, config_file=path)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-def reload(
-    current: Settings, given: Mapping[str, Value], environment: Mapping[str, str]
-) -> tuple[Settings, SettingsDiff]:
-    """Read the file again: `current` with what may change now changed, and all that differs.
-
-    What needs a restart stays in the answer as it is. A key that was taken out of the file goes
-    back to its default.
-
-    Raises:
-        ConfigError: as `load`; nothing has changed, `current` stays in force.
-    """
-    fresh = load(given, environment)
-    settings = replace(
-        current,
-        labels=fresh.labels,
-        live_restore=fresh.live_restore,
-        shutdown_timeout_s=fresh.shutdown_timeout_s,
-        log=replace(current.log, debug=fresh.log.debug, level=fresh.log.level),
-        registry=replace(
-            fresh.registry,
-            proxies=current.registry.proxies,
-            certs_dirs=current.registry.certs_dirs,
-        ),
-    )
-    return settings, diff(current, fresh)
 
 
 def _unusable(path: Path, reason: str) -> ConfigError:

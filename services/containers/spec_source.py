@@ -50,6 +50,15 @@ class DefaultProfile(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DnsDefaults:
+    """Where containers look names up when neither they nor the host say; as in resolv.conf."""
+
+    servers: Sequence[str] = ()
+    searches: Sequence[str] = ()
+    options: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What a run stands on besides its files.
 
@@ -70,23 +79,20 @@ class SpecSource:
         self,
         *,
         facts: HostFacts,
-        defaults: SpecDefaults,
+        defaults: Callable[[], SpecDefaults],
         directory: Path,
-        dns: Sequence[str],
-        dns_search: Sequence[str],
-        dns_options: Sequence[str],
+        dns: Callable[[], DnsDefaults],
         host_gateways: Callable[[], Sequence[str]],
         links: Links,
         apparmor: DefaultProfile,
         cdi: CdiDevices,
         disk: trio.CapacityLimiter,
     ) -> None:
+        """`defaults` and `dns` are asked for each document: a reload changes them."""
         self._facts = facts
         self._defaults = defaults
         self._directory = directory
         self._dns = dns
-        self._dns_search = dns_search
-        self._dns_options = dns_options
         self._host_gateways = host_gateways
         self._links = links
         self._apparmor = apparmor
@@ -138,7 +144,7 @@ class SpecSource:
             shm_path=around.joined.shm_path,
             link_env=around.linked.env,
             devices=read_host_devices(host),
-            defaults=self._defaults,
+            defaults=self._defaults(),
         )
         spec = build_spec(inputs)
         self._cdi.inject(spec, host.device_requests or ())
@@ -160,7 +166,7 @@ class SpecSource:
             config=definition.config,
             host_config=definition.host_config,
             facts=self._facts,
-            defaults=self._defaults,
+            defaults=self._defaults(),
             user=user,
             env=config.env or (),
             cwd=config.working_dir,
@@ -186,11 +192,12 @@ class SpecSource:
         config = container.definition.config
         host = container.definition.host_config
         is_host = sandbox.endpoint.network == "host"
+        dns = self._dns()
         resolv_conf = resolv_conf_text(
             HOST_RESOLV_CONF.read_text(errors="replace") if HOST_RESOLV_CONF.exists() else "",
-            servers=host.dns or self._dns,
-            searches=host.dns_search or self._dns_search,
-            options=host.dns_options or self._dns_options,
+            servers=host.dns or dns.servers,
+            searches=host.dns_search or dns.searches,
+            options=host.dns_options or dns.options,
             keeps_loopback=is_host,
         )
         gateways = self._host_gateways()

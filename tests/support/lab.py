@@ -248,8 +248,8 @@ def _wire(lab: Lab, bridges: dict[str, Sequence[str]], paths: dict[str, Path]) -
                 f"route add ::/0 via fd00:99:{number}::1",
             ]
             lab.containers[name] = Place(name=name, netns=paths[name], ipv4=ipv4, ipv6=ipv6)
-    for place in (lab.host, lab.outside, *lab.containers.values()):
-        place.inside(_without_waiting)
+    for each in (lab.host, lab.outside, *lab.containers.values()):
+        each.inside(_without_waiting)
     lab.host.run("ip", "-batch", "-", text="\n".join(host) + "\n")
     for name, lines in {"outside": outside, **inside}.items():
         lab.place(name).run("ip", "-batch", "-", text="\n".join(lines) + "\n")

@@ -18,7 +18,7 @@ from services.containers.exec import ExecConfig
 from services.containers.links import Links
 from services.containers.model import ContainerId, Definition, State, Status
 from services.containers.spec import SpecDefaults, adapt_host_config
-from services.containers.spec_source import SpecSource
+from services.containers.spec_source import DnsDefaults, SpecSource
 from services.containers.table import ContainerTable
 from services.errors import EngineError
 from services.system import HostFacts
@@ -45,15 +45,13 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
     disk = trio.CapacityLimiter(1)
     source = SpecSource(
         facts=FACTS,
-        defaults=SpecDefaults(),
+        defaults=SpecDefaults,
         directory=tmp_path,
-        dns=(),
-        dns_search=(),
-        dns_options=(),
+        dns=DnsDefaults,
         host_gateways=tuple,
         links=Links(ContainerTable(), directory=tmp_path, disk=disk),
         apparmor=kernel,
-        cdi=CdiDevices(()),
+        cdi=CdiDevices(tuple),
         disk=disk,
     )
 
