@@ -86,9 +86,7 @@ class Audit:
             return first
         await trio.sleep(PAUSE_S)
         second = await self._look()
-        return tuple(
-            _lasting(before, after) for before, after in zip(first, second, strict=True)
-        )
+        return tuple(_lasting(before, after) for before, after in zip(first, second, strict=True))
 
     async def _look(self) -> tuple[Checked, ...]:
         found: dict[str, Checked] = {}

@@ -61,7 +61,9 @@ class TaskCheck:
         for container_id in ours:
             container = self._table.get(container_id)
             if container is None:
-                findings.append(_found("tasks", container_id, "it is in containerd, without a record"))
+                findings.append(
+                    _found("tasks", container_id, "it is in containerd, without a record")
+                )
             elif not self._is_lively(container):
                 text = f"it is in containerd, and recorded as {container.state.value}"
                 findings.append(_found("tasks", container_id, text))
@@ -80,7 +82,9 @@ class TaskCheck:
                         text = f"it is recorded as {container.state.value}, and has no task"
                         findings.append(_found("tasks", container.id, text))
                 except EngineError as error:
-                    findings.append(_found("tasks", container.id, f"its state cannot be read: {error}"))
+                    findings.append(
+                        _found("tasks", container.id, f"its state cannot be read: {error}")
+                    )
 
         async with trio.open_nursery() as nursery:
             for container in [one for one in self._table if one.state.has_task]:

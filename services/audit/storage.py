@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import trio
@@ -46,11 +45,11 @@ class VolumeCheck:
     def __init__(
         self,
         *,
-        records: Callable[[], Mapping[str, Path | None]],
+        records: Callable[[], Mapping[str, bool]],
         directories: Callable[[], Collection[str]],
         disk: trio.CapacityLimiter,
     ) -> None:
-        """`records` are names with where the data is to lie; `directories` blocks."""
+        """`records`: the names, and whether the data lies here; `directories` blocks."""
         self._records, self._directories, self._disk = records, directories, disk
 
     async def look(self) -> list[Finding]:
@@ -59,7 +58,11 @@ class VolumeCheck:
         known = self._records()
         return [
             *(_volume(name, "its directory has no record") for name in there - known.keys()),
-            *(_volume(name, "its data is gone") for name in known.keys() - there),
+            *(
+                _volume(name, "its data is gone")
+                for name, lies_here in known.items()
+                if lies_here and name not in there
+            ),
         ]
 
 
