@@ -26,7 +26,7 @@ from .sources import SNAPSHOTTER
 from .version import VERSION, build_id
 
 if TYPE_CHECKING:
-    from services.metrics import EngineFacts, Exposition, Scrape
+    from services.metrics import EngineFacts, Exposition, MetricsServer, Scrape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,21 @@ class LazyMetrics:
         return self._exposition
 
     async def render(self, *, accept: str) -> Scrape:
-        """As `Exposition.render`; the first call imports in a thread."""
+        """As `Exposition.render`."""
+        await self._load()
+        return await self.exposition().render(accept=accept)
+
+    async def server(self, address: str) -> MetricsServer:
+        """A server at an address."""
+        await self._load()
+        from services.metrics import MetricsServer
+
+        return MetricsServer(address, self.exposition())
+
+    async def _load(self) -> None:
+        """Import what takes its time in a thread."""
         if self._exposition is None:
             await trio.to_thread.run_sync(importlib.import_module, "services.metrics")
-        return await self.exposition().render(accept=accept)
 
 
 def _build_exposition(sources: MetricsSources) -> Exposition:

@@ -12,7 +12,7 @@ from services.api.asgi import ASGIApp, Receive, Scope, Send
 from services.api.hosts import TcpHost
 from services.api.listeners import Listener, open_tcp
 from services.api.server import ApiServer, ServerConfig, StopSignal
-from services.observer.guard import OBSERVER_KEY
+from services.observer.guard import OBSERVER_KEY, OWN
 
 HOME: Final = "/wharfinger/"
 DRAIN_S: Final = 1.0  # its streams end at once, the rest is short
@@ -33,11 +33,19 @@ class ObserverDoor:
         path: str = scope["path"]
         if path in ("", "/"):
             await _answer(send, 302, (b"Location", HOME.encode("ascii")))
-        elif path.startswith(HOME) and "//" not in path and "/." not in path:
+        elif is_own(path):
             scope[OBSERVER_KEY] = True
             await self._routes(scope, receive, send)
         else:
             await _answer(send, 404, (b"Content-Type", b"application/json"), _NOT_FOUND)
+
+
+def is_own(path: str) -> bool:
+    """Whether it is the page's or the observer's API."""
+    if not path.startswith(HOME) or "//" in path or "/." in path:
+        return False
+    name = path.removeprefix(HOME)
+    return not name.startswith("v1/") or name.split("/")[1] in OWN
 
 
 async def _answer(send: Send, status: int, header: tuple[bytes, bytes], body: bytes = b"") -> None:

@@ -241,6 +241,8 @@ class Restorer:
                 return False
             is_lost = await self._compare(container, record)
             await self._finish_update(container)
+        if self._runs.get(container) is None and not container.is_running:
+            self._terminals.send_rest(container)
         # One that is being made by `docker run --rm` at this moment has not run yet.
         has_ended = container.state is State.EXITED or (at_start and not container.is_running)
         if has_ended and container.definition.host_config.auto_remove:

@@ -21,6 +21,11 @@ without asking first, and is never allowed to."""
 OBSERVER_KEY: Final = "wharfinger.observer"
 """In the ASGI scope of a request that came by the observer's own address."""
 
+OWN: Final = frozenset(
+    {"tree", "parts", "reports", "crashes", "tasks", "lag", "metrics", "containers"}
+)
+"""What is the observer's below /wharfinger/v1: the engine has more there."""
+
 _OWN_SITES: Final = ("same-origin", "none")
 
 
