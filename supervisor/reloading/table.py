@@ -71,6 +71,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "api.hosts": _part(API, "servers are added and taken away; the others keep their clients"),
         "api.group": _live("sockets that are there change hands"),
         "api.group_given": _live(),
+        "access.authorization_plugins": _live("asked from the next request on"),
+        "access.scoped_sockets": _daemon("what is connected to one keeps its rights"),
+        "access.audit_log": _daemon("what is under way is written where it began"),
         "api.tls": _live("for connections that are accepted from then on"),
         "containers.shm_size_bytes": _live(_NEW),
         "containers.ulimits": _live(_STARTED),
@@ -103,6 +106,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "add-runtime": ("containers.runtimes",),
+        "audit-log": ("access.audit_log",),
+        "authorization-plugin": ("access.authorization_plugins",),
         "bip": ("network.bridge_address",),
         "bridge": ("network.bridge",),
         "cdi-spec-dir": ("containers.cdi_directories",),
@@ -156,6 +161,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "raw-logs": ("log.raw",),
         "registry-mirror": ("registry.mirrors",),
         "seccomp-profile": ("containers.seccomp_profile",),
+        "scoped-socket": ("access.scoped_sockets",),
         "shutdown-timeout": ("shutdown_timeout_s",),
         "tls": ("api.tls",),
         "tlscacert": ("api.tls.ca_file",),
