@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from services.api.asgi import ASGIApp
 from services.api.hosts import TcpHost
+from services.api.listeners import Listener
 from services.api.observer_door import ObserverServer
 
 from .otp import stop_request
@@ -14,8 +17,9 @@ from .otp import stop_request
 class ObserverFace:
     """`serve` is a supervised child, which ends at once without an address."""
 
-    def __init__(self, routes: ASGIApp, host: TcpHost | None) -> None:
-        self._routes = routes
+    def __init__(self, app_for: Callable[[Listener], ASGIApp], host: TcpHost | None) -> None:
+        """`app_for` as ObserverServer's."""
+        self._app_for = app_for
         self.host = host  # for the next `serve`
 
     async def serve(
@@ -23,5 +27,5 @@ class ObserverFace:
     ) -> None:
         """Serve at the address; ready once it accepts, never without one. As ObserverServer.run."""
         if self.host is not None:
-            server = ObserverServer(self.host, self._routes, stop_request=stop_request)
+            server = ObserverServer(self.host, self._app_for, stop_request=stop_request)
             await server.run(task_status=task_status)

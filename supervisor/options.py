@@ -47,6 +47,7 @@ class Kind(Enum):
     RUNTIMES = "runtime"
     POOLS = "pool-options"
     NRI = "nri-opts"
+    SCOPES = "json"
 
     @property
     def word(self) -> str:
@@ -61,7 +62,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option: dockerd's, or with `is_own` one that dockerd does not have."""
+    """One option: dockerd's, or with `is_ours` one that dockerd does not have."""
 
     flag: str  # without the dashes
     kind: Kind
@@ -70,7 +71,7 @@ class Option:
     key: str = ""  # in daemon.json; empty: a flag only
     default: Value = None
     refused: str = ""  # why it cannot take effect yet; empty: it works
-    is_own: bool = False
+    is_ours: bool = False  # dockerd has no such option
 
 
 def _table(*rows: Option) -> Mapping[str, Option]:
@@ -86,7 +87,7 @@ def _option(
     short: str = "",
     key: str | None = None,
     refused: str = "",
-    is_own: bool = False,
+    is_ours: bool = False,
 ) -> Option:
     if default is None:
         match kind:
@@ -108,7 +109,7 @@ def _option(
         key=flag if key is None else key,
         default=default,
         refused=refused,
-        is_own=is_own,
+        is_ours=is_ours,
     )
 
 
@@ -125,11 +126,16 @@ OPTIONS: Final = _table(
         "Let other machines reach published ports on the containers' own addresses",
     ),
     _option(
+        "audit-log",
+        Kind.STRING,
+        "File for a record of each request that changes something",
+        is_ours=True,
+    ),
+    _option(
         "authorization-plugin",
         Kind.LIST,
-        "Authorization plugins to ask",
+        "Authorization plugins to ask, in this order",
         key="authorization-plugins",
-        refused="authorization plugins are not supported yet",
     ),
     _option("bip", Kind.STRING, "IPv4 address of the default bridge"),
     _option("bip6", Kind.STRING, "IPv6 address of the default bridge", refused=_IPV6),
@@ -307,7 +313,7 @@ OPTIONS: Final = _table(
         "observer-addr",
         Kind.STRING,
         "Loopback address and port of the observer's page",
-        is_own=True,
+        is_ours=True,
     ),
     _option("pidfile", Kind.STRING, "PID file", default="/run/wharfinger.pid", short="p"),
     _option("raw-logs", Kind.BOOL, "Full time stamps without colour"),
@@ -328,6 +334,13 @@ OPTIONS: Final = _table(
         Kind.STRING,
         'Default seccomp profile: a path, "builtin" or "unconfined"',
         default="builtin",
+    ),
+    _option(
+        "scoped-socket",
+        Kind.SCOPES,
+        "Further unix socket with lesser rights, as JSON",
+        key="scoped-sockets",
+        is_ours=True,
     ),
     _option("selinux-enabled", Kind.BOOL, "SELinux", refused="SELinux is not supported yet"),
     _option("shutdown-timeout", Kind.INT, "Seconds that all containers get to stop", default=15),

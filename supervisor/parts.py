@@ -13,8 +13,10 @@ from typing import Final
 import trio
 
 from services.api.asgi import ASGIApp
+from services.api.authorization import AuthorizationGate
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
+from services.api.hosts import UnixHost
 from services.api.identity import AppConfig, Identity
 from services.api.listeners import Listeners
 from services.api.measures import ApiMeasures
@@ -47,12 +49,14 @@ from services.networks import (
 )
 from services.networks.dns import Dns, NameBook
 from services.observer import Observer, build_observer
+from services.plugins import Authorizer
 from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
 from services.volumes import MIGRATION as VOLUMES_MIGRATION
 from services.volumes import Volumes
 
+from .access_parts import AccessGates
 from .api_servers import ApiServers
 from .audit_parts import build_audit
 from .container_parts import build_containers
@@ -220,12 +224,20 @@ def build_parts(
     routes = DeferredApp(lambda: _build_routes(sources, fast))
     observer = build_observer(reports, table)
     api_measures = ApiMeasures()
-    front = Front(routes, fast, api_measures)
+    judged = AuthorizationGate(
+        Front(routes, fast, api_measures),
+        Authorizer(lambda: current.settings().access.authorization_plugins),
+        identity,
+    )
+    gates = AccessGates(settings.access, judged, listeners.scoped, containers, identity)
     api = ApiServers(
         lambda listener: ApiServer(
-            front, listener, config=ServerConfig(drain_s=API_DRAIN_S), stop_request=stop_request
+            gates.app_for(listener),
+            listener,
+            config=ServerConfig(drain_s=API_DRAIN_S),
+            stop_request=stop_request,
         ),
-        listeners.listeners,
+        (*listeners.listeners, *listeners.scoped),
     )
     lazy_metrics = LazyMetrics(
         MetricsSources(
@@ -243,7 +255,7 @@ def build_parts(
         )
     )
     metrics = MetricsFace(lazy_metrics, settings.metrics_address)
-    observer_face = ObserverFace(routes, settings.observer)
+    observer_face = ObserverFace(gates.app_for, settings.observer)
     restarts = PartRestarts()
     reloader = build_reloader(
         changer=Changer(
@@ -359,13 +371,15 @@ def _bridge(settings: Settings) -> BridgeConfig | None:
 
 
 def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:
-    api = current.settings().api
+    settings = current.settings()
+    api = settings.api
     return Listeners(
         api.hosts,
         group=api.group,
         tls=current.in_force.tls,
         tls_verify=api.tls.verify if api.tls else False,
         activated=ActivatedSockets.from_environ(environment, pid=os.getpid()),
+        scoped=[(UnixHost(path=one.path), one.group) for one in settings.access.scoped_sockets],
     )
 
 

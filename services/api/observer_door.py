@@ -20,10 +20,10 @@ _NOT_FOUND: Final = b'{"message":"page not found"}\n'
 
 
 class ObserverDoor:
-    """An ASGI app before the routes: lets the observer's requests through, marked as such."""
+    """An ASGI app before the API's: lets the observer's requests through, marked as such."""
 
-    def __init__(self, routes: ASGIApp) -> None:
-        self._routes = routes
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -35,7 +35,7 @@ class ObserverDoor:
             await _answer(send, 302, (b"Location", HOME.encode("ascii")))
         elif is_own(path):
             scope[OBSERVER_KEY] = True
-            await self._routes(scope, receive, send)
+            await self._app(scope, receive, send)
         else:
             await _answer(send, 404, (b"Content-Type", b"application/json"), _NOT_FOUND)
 
@@ -57,10 +57,15 @@ class ObserverServer:
     """Serves the observer on `host`. `run` is a supervised child."""
 
     def __init__(
-        self, host: TcpHost, routes: ASGIApp, *, stop_request: Callable[[], StopSignal]
+        self,
+        host: TcpHost,
+        app_for: Callable[[Listener], ASGIApp],
+        *,
+        stop_request: Callable[[], StopSignal],
     ) -> None:
+        """`app_for`: what answers on a listener, with the plugins and the log that stand before."""
         self._host = host
-        self._routes = routes
+        self._app_for = app_for
         self._stop_request = stop_request
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -73,7 +78,7 @@ class ObserverServer:
             listener = Listener(self._host)
             listener.attach(sock)
             server = ApiServer(
-                ObserverDoor(self._routes),
+                ObserverDoor(self._app_for(listener)),
                 listener,
                 config=ServerConfig(drain_s=DRAIN_S),
                 stop_request=self._stop_request,
