@@ -155,7 +155,11 @@ def build_parts(
         accept_mark=settings.network.accept_mark,
     )
     firewall = (
-        Firewall(table=f"wharfinger-{bridge.name}", policy=policy)
+        Firewall(
+            table=f"wharfinger-{bridge.name}",
+            policy=policy,
+            is_ending=lambda: is_ending() and not current.settings().live_restore,
+        )
         if bridge and has_firewall
         else None
     )
@@ -264,6 +268,7 @@ def build_parts(
         in_use=lambda image_id: _users_of(table, image_id),
         identity=identity,
         reload=reloader.reload,
+        firewall_warnings=lambda: firewall.warnings if firewall else (),
         reload_warnings=lambda: reloader.warnings,
     )
     return Parts(

@@ -50,4 +50,5 @@ class RouteSources:
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     identity: Identity
     reload: Reload
+    firewall_warnings: Callable[[], tuple[str, ...]]
     reload_warnings: Callable[[], tuple[str, ...]]
