@@ -185,7 +185,7 @@ class SpecSource:
     def _write_files(self, container: Container, sandbox: Sandbox, linked: Linked) -> NetworkFiles:
         config = container.definition.config
         host = container.definition.host_config
-        is_host = sandbox.endpoint.network == "host"
+        is_host = any(endpoint.driver == "host" for endpoint in sandbox.endpoints)
         resolv_conf = resolv_conf_text(
             HOST_RESOLV_CONF.read_text(errors="replace") if HOST_RESOLV_CONF.exists() else "",
             servers=host.dns or self._dns,
@@ -199,7 +199,7 @@ class SpecSource:
         hosts = hosts_text(
             hostname=config.hostname,
             domainname=config.domainname,
-            address=sandbox.endpoint.address,
+            addresses=[str(i.ip) for e in sandbox.endpoints for i in e.interfaces],
             extra=host.extra_hosts or (),
             host_gateways=gateways,
             linked=[(host.address, host.names) for host in linked.hosts],

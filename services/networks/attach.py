@@ -37,10 +37,16 @@ class Attachment:
     mtu: int
 
 
-def attach_all(inside: socket.socket, attachments: Sequence[Attachment], ways: Gateways) -> None:
+def attach_all(
+    inside: socket.socket,
+    attachments: Sequence[Attachment],
+    ways: Gateways,
+    prepare: Callable[[], None] | None = None,
+) -> None:
     """Make all links of a new namespace. `inside` is a route socket of it.
 
-    What a failure leaves goes with the namespace.
+    `prepare` is called when they are there and have no addresses yet. What a failure leaves goes
+    with the namespace.
     """
     indexes = {a.endpoint.endpoint_id: FIRST_INDEX + n for n, a in enumerate(attachments)}
     with open_netlink() as outside, _host_namespace() as host:
@@ -49,7 +55,12 @@ def attach_all(inside: socket.socket, attachments: Sequence[Attachment], ways: G
         for attachment in attachments:
             index = indexes[attachment.endpoint.endpoint_id]
             _make(batch, outside, inside, attachment, host=host, index=index)
-            _configure(batch, attachment.endpoint, index)
+        if prepare is not None:
+            batch.send(inside)
+            prepare()
+            batch = Batch()
+        for attachment in attachments:
+            _configure(batch, attachment.endpoint, indexes[attachment.endpoint.endpoint_id])
         _route(batch, ways, indexes)
         batch.send(inside)
         _join(outside, attachments)
@@ -59,7 +70,7 @@ def attach_one(
     inside: socket.socket,
     attachment: Attachment,
     ways: Gateways,
-    prepare: Callable[[], None] = lambda: None,
+    prepare: Callable[[], None] | None = None,
 ) -> None:
     """Make one more link, in a namespace that may have links of any number.
 
@@ -71,7 +82,8 @@ def attach_one(
             batch = Batch()
             _make(batch, outside, inside, attachment, host=host, index=0)
             batch.send(inside)
-            prepare()
+            if prepare is not None:
+                prepare()
             batch = Batch()
             _configure(batch, endpoint, link_index(inside, endpoint.interface))
             batch.send(inside)
@@ -84,9 +96,7 @@ def attach_one(
 
 def set_routes(inside: socket.socket, ways: Gateways) -> None:
     """Have the default routes of these gateways, and no others of ours."""
-    indexes = {
-        e.endpoint_id: link_index(inside, e.interface) for e in (ways.ipv4, ways.ipv6) if e
-    }
+    indexes = {e.endpoint_id: link_index(inside, e.interface) for e in (ways.ipv4, ways.ipv6) if e}
     batch = Batch()
     _route(batch, ways, indexes)
     batch.send(inside)

@@ -1,4 +1,4 @@
-"""A container's places in networks: what is asked for, what it gets, which one is its way out. Pure."""
+"""A container's places in networks: what is asked for, what it gets, what its way out is. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from typing import Final
 
 from services.errors import InvalidParameter
-from services.networks.ports import PublishedPort
 
 HOST_LINK_PREFIX: Final = "veth"
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}\Z")
@@ -34,7 +33,7 @@ class EndpointRequest:
 class Endpoint:
     """One container's place in one network. Addresses are "" where the network has none.
 
-    `interface` is the link inside, "" without one. `leads_out`: it may be the way to everywhere.
+    `interface` is the link inside, "" without one. Without a gateway it leads nowhere else.
     """
 
     network: str
@@ -50,7 +49,6 @@ class Endpoint:
     mac_address: str = ""
     interface: str = ""
     gateway_priority: int = 0
-    leads_out: bool = True
     extra: tuple[str, ...] = ()
     sysctls: tuple[str, ...] = ()
 
@@ -87,19 +85,13 @@ class Gateways:
 def gateways(endpoints: Iterable[Endpoint]) -> Gateways:
     """Which endpoints the default routes are through.
 
-    The highest priority; among equals the one that has both versions, then the network whose name
-    comes first. Source: moby, daemon/libnetwork/sandbox.go (getGatewayEndpoint).
+    The highest priority; among equals the network whose name comes first. Source: Engine API,
+    EndpointSettings.GwPriority.
     """
-    ways = [e for e in endpoints if e.leads_out and (e.gateway or e.gateway6)]
-    both = sorted(ways, key=_order)
+    ways = sorted(endpoints, key=lambda e: (-e.gateway_priority, e.network))
     return Gateways(
-        next((e for e in both if e.gateway), None), next((e for e in both if e.gateway6), None)
+        next((e for e in ways if e.gateway), None), next((e for e in ways if e.gateway6), None)
     )
-
-
-def _order(endpoint: Endpoint) -> tuple[int, bool, str]:
-    has_both = bool(endpoint.gateway and endpoint.gateway6)
-    return -endpoint.gateway_priority, not has_both, endpoint.network
 
 
 def free_interface(prefix: str, taken: Iterable[str]) -> str:
@@ -137,11 +129,3 @@ def mac_bytes(text: str) -> bytes:
 def without(endpoints: Sequence[Endpoint], network_id: str) -> list[Endpoint]:
     """The endpoints in other networks."""
     return [endpoint for endpoint in endpoints if endpoint.network_id != network_id]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedVia:
-    """The ports of a container, and the endpoints that they lead to."""
-
-    ports: tuple[PublishedPort, ...] = ()
-    gateways: Gateways = Gateways()

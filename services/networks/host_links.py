@@ -1,4 +1,4 @@
-"""What the host has of links, routes and addresses, read from the kernel. Blocks for microseconds."""
+"""What the host has of links, routes and addresses. Blocks for microseconds."""
 
 from __future__ import annotations
 

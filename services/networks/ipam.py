@@ -83,6 +83,11 @@ class AddressPool:
             self._taken.discard(int(address))
 
     @property
+    def handed_out(self) -> list[Address]:
+        """The addresses that others have."""
+        return [self._kind(address) for address in self._taken - self._never]
+
+    @property
     def in_use(self) -> int:
         """How many of the subnet's addresses cannot be had."""
         return len(self._taken)
@@ -98,8 +103,9 @@ class NetworkAddresses:
     """The addresses of all subnets of one network. One for the life of the engine."""
 
     def __init__(self, network: Network) -> None:
-        self.name, self.id = network.name, network.id
+        self.name, self.id, self.subnets = network.name, network.id, network.subnets
         self.pools = [_pool_of(subnet) for subnet in network.subnets]
+        self._elsewhere: set[Address] = set()  # of containers, in no subnet that is known yet
 
     def take(self, version: int, wanted: Address | None) -> tuple[Address, AddressPool]:
         """An address, and the pool that it is of.
@@ -134,12 +140,21 @@ class NetworkAddresses:
         for pool in self.pools:
             if address in pool.subnet:
                 pool.take_if_free(address)
+                return
+        self._elsewhere.add(address)
 
     def give_back(self, address: Address) -> None:
         """Let others have an address. One that is free already is fine."""
+        self._elsewhere.discard(address)
         for pool in self.pools:
             if address in pool.subnet:
                 pool.give_back(address)
+
+    @property
+    def handed_out(self) -> list[Address]:
+        """The addresses that containers have."""
+        handed_out = [address for pool in self.pools for address in pool.handed_out]
+        return [*handed_out, *self._elsewhere]
 
 
 def _pool_of(subnet: Subnet) -> AddressPool:

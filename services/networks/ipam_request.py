@@ -143,9 +143,7 @@ def _problems_of_range(text: str, subnet: Prefix) -> list[str]:
     if found.ip != prefix.network_address:
         problems.append(f"invalid ip-range {found.with_prefixlen}: it should be {prefix}")
     if not prefix.overlaps(subnet):
-        problems.append(
-            f"invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range"
-        )
+        problems.append(f"invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range")
     return problems
 
 

@@ -61,13 +61,9 @@ def vlan_of(parent: str) -> tuple[str, int]:
     """
     link, separator, tag = parent.rpartition(".")
     if not separator or not link:
-        raise EngineError(
-            f"invalid subinterface vlan name {parent}, example formatting is eth0.10"
-        )
+        raise EngineError(f"invalid subinterface vlan name {parent}, example formatting is eth0.10")
     if not tag.isascii() or not tag.isdigit() or not 0 < int(tag) < 4095:
-        raise EngineError(
-            f"vlan id must be between 1-4094, received: {tag}"
-        )
+        raise EngineError(f"vlan id must be between 1-4094, received: {tag}")
     return link, int(tag)
 
 

@@ -145,7 +145,9 @@ def _check_scope(request: NetworkRequest) -> None:
                 "fields like [ ingress | internal | attachable | scope ] are not supported."
             )
         if request.config_from:
-            raise Forbidden("a configuration network cannot depend on another configuration network")
+            raise Forbidden(
+                "a configuration network cannot depend on another configuration network"
+            )
     if request.ingress:
         raise Forbidden("Ingress network can only be global scope network")
     if request.scope == "swarm":
@@ -231,9 +233,7 @@ def _plan_bridge(
         6: options.gateway_mode_ipv6 == "isolated",
     }
     if any(isolated.values()) and not network.internal:
-        raise InvalidParameter(
-            "gateway mode 'isolated' can only be used for an internal network"
-        )
+        raise InvalidParameter("gateway mode 'isolated' can only be used for an internal network")
     link = options.name or f"br-{network.id[:12]}"
     for other in around.present:
         if other.driver == "bridge" and other.link == link:

@@ -15,7 +15,7 @@ from typing import Final
 
 from services.errors import Forbidden
 from services.networks.bridge_options import BridgeOptions, parse_bridge_options
-from services.networks.host_links import addresses6_of, address_of, is_bridge, link_names
+from services.networks.host_links import address_of, addresses6_of, is_bridge, link_names
 from services.networks.model import Network
 from services.networks.rtnetlink import HAS_IPV6, Batch, NetlinkError, open_netlink
 
