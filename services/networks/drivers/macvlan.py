@@ -6,6 +6,7 @@ The functions block for some milliseconds and are called in a thread.
 from __future__ import annotations
 
 import errno
+import secrets
 import socket
 
 from services.errors import EngineError
@@ -24,17 +25,42 @@ def make_parent(network: Network) -> None:
     name = network.link
     if name in link_names():
         return
+    is_dummy = network.id.startswith(name.removeprefix(DUMMY_PREFIX))
+    try:
+        if name.startswith(DUMMY_PREFIX) and is_dummy:
+            _make_dummy(name)
+        else:
+            _make_vlan(name)
+    except NetlinkError as error:
+        if error.errno != errno.EEXIST:
+            raise EngineError(f"failed to create the {name} parent link: {error}") from error
+
+
+def _make_vlan(name: str) -> None:
+    link, tag = vlan_of(name)
+    if link not in link_names():
+        raise EngineError(f"-o parent interface does not exist on the host: {link}")
     batch = Batch()
-    if name.startswith(DUMMY_PREFIX) and network.id.startswith(name.removeprefix(DUMMY_PREFIX)):
-        batch.add_dummy(name)
-    else:
-        link, tag = vlan_of(name)
-        if link not in link_names():
-            raise EngineError(f"-o parent interface does not exist on the host: {link}")
-        batch.add_vlan(name, parent=socket.if_nametoindex(link), tag=tag)
+    batch.add_vlan(name, parent=socket.if_nametoindex(link), tag=tag)
     with open_netlink() as netlink:
+        batch.send(netlink)
+
+
+def _make_dummy(name: str) -> None:
+    """A bridge without ports leads nowhere too, where the kernel has no dummies."""
+    with open_netlink() as netlink:
+        batch = Batch()
+        batch.add_dummy(name)
         try:
             batch.send(netlink)
         except NetlinkError as error:
-            if error.errno != errno.EEXIST:
-                raise EngineError(f"failed to create the {name} parent link: {error}") from error
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            batch = Batch()
+            batch.add_bridge(name, mac=b"\x02\x42" + secrets.token_bytes(4))
+            batch.send(netlink)
+            batch = Batch()
+            index = socket.if_nametoindex(name)
+            batch.without_own_address(index, name)
+            batch.set_up(index, name)
+            batch.send(netlink)
