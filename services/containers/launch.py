@@ -33,6 +33,7 @@ from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
 from services.containers.networking import NetworkNames, settings_by_network, wanted_endpoints
+from services.containers.oom import OomKills
 from services.containers.published import wanted_ports
 from services.containers.run import Run
 from services.containers.shm import SharedMemory
@@ -105,7 +106,7 @@ class TaskLauncher:
         shm: SharedMemory,
         engine_id: str,
         boot_id: str,
-        oom_kills: Callable[[Container], int],
+        oom_kills: OomKills,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._containerd = containerd
@@ -152,6 +153,7 @@ class TaskLauncher:
         container = run.container
         async with AsyncExitStack() as undo:
             pid = await self._make_task(run, undo, endpoints)
+            self._oom_kills.follow(container)
             now_ns = time.time_ns()  # before: a short process ends before the call does
             await self._containerd.tasks.start(container.id)
             await self._record_start(
@@ -161,6 +163,7 @@ class TaskLauncher:
 
     async def clean_up(self, container: Container) -> None:
         """Give back all that an ended task held. Goes on past a failing step."""
+        self._oom_kills.forget(container)
         steps = (
             partial(self._delete_task, container),
             partial(self._delete_record, container),
@@ -178,10 +181,14 @@ class TaskLauncher:
 
     async def was_oom_killed(self, container: Container) -> bool:
         """Whether the kernel killed a process of the container's cgroup. False if not known."""
-        with suppress(OSError, ValueError):
-            count = await trio.to_thread.run_sync(self._oom_kills, container, limiter=self._disk)
-            return count > 0
+        with suppress(ValueError):
+            count = partial(self._oom_kills.kills, container)
+            return await trio.to_thread.run_sync(count, limiter=self._disk) > 0
         return False
+
+    def follow_memory(self, container: Container) -> None:
+        """See the kernel's OOM kills in an adopted container's cgroup from now on."""
+        self._oom_kills.follow(container)
 
     async def _make_task(self, run: Run, undo: AsyncExitStack, endpoints: list[Endpoint]) -> int:
         """The pid. Into `endpoints` goes what the container gets of its networks."""
@@ -360,6 +367,7 @@ class TaskLauncher:
 
     async def _undo_task(self, container: Container) -> None:
         """A task of a start that failed; its process may run already."""
+        self._oom_kills.forget(container)
         await self._remove_task(container.id)
 
     async def _remove_task(self, container_id: str) -> None:
