@@ -65,7 +65,7 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "https-proxy": "For registries. Without it `$HTTPS_PROXY` or `$https_proxy`.",
         "insecure-registry": "`HOST[:PORT]`, or a network; `127.0.0.0/8` and `::1/128` always are.",
         "ip-forward-no-drop": "Without effect: the policy of the FORWARD chain is never changed.",
-        "ip6tables": "Without effect so far: containers have no IPv6.",
+        "ip6tables": "Without effect so far: IPv6 has rules where IPv4 has.",
         "log-driver": "`json-file`, `local` or `none`; others are refused.",
         "log-level": "Also `panic` and `trace`. `--debug` means at least `debug`.",
         "max-download-attempts": "Of a blob, down or up.",
