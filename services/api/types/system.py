@@ -66,7 +66,7 @@ class EngineInfo:
     labels: tuple[str, ...] = ()
     log_driver: str = "json-file"
     log_drivers: tuple[str, ...] = ("json-file", "none")
-    network_drivers: tuple[str, ...] = ("bridge", "host", "null")
+    network_drivers: tuple[str, ...] = ("bridge", "host", "macvlan", "null")
     snapshotter: str = "overlayfs"
     cgroup_driver: str = "cgroupfs"
     runtimes: Mapping[str, str] = field(default_factory=lambda: RUNC_ALONE)  # name to path
