@@ -16,6 +16,7 @@ from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
+from services.containers.connections import Connector
 from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
@@ -47,7 +48,7 @@ from services.containers.terminals import Terminals
 from services.containers.update import Updater
 from services.events import EventBus
 from services.images import Images
-from services.networks import Networks
+from services.networks import Networks, Sandboxes
 from services.store import Store
 from services.system import HostFacts
 from services.volumes import Volumes
@@ -72,6 +73,7 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
+    sandboxes: Sandboxes,
     volumes: Volumes,
     apparmor: AppArmor,
     cdi: CdiDevices,
@@ -157,6 +159,7 @@ def build_containers(
             containerd=containerd,
             journal=journal,
             networks=networks,
+            sandboxes=sandboxes,
             root_filesystems=images,
             specs=specs,
             sources=sources,
@@ -202,6 +205,7 @@ def build_containers(
     updater = Updater(
         tasks=containerd.tasks, devices=DeviceLimits(cgroups), journal=journal, facts=facts
     )
+    connections = Connector(journal=journal, networks=networks, sandboxes=sandboxes)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -214,6 +218,7 @@ def build_containers(
         execs=execs,
         terminals=terminals,
         links=links,
+        connections=connections,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=updater,
         sizes=sizes,
@@ -234,6 +239,7 @@ def build_containers(
         lives=lives,
         remover=remover,
         networks=networks,
+        sandboxes=sandboxes,
         sources=sources,
         terminals=terminals,
         links=links,
@@ -241,7 +247,7 @@ def build_containers(
             containerd=containerd,
             table=table,
             runs=runs,
-            networks=networks,
+            sandboxes=sandboxes,
             shm=shm,
             terminals=terminals,
             probes=OldProbes(containerd),
@@ -254,6 +260,7 @@ def build_containers(
         boot_id=facts.boot_id,
         start=containers.start,
         finish_update=updater.finish,
+        finish_connects=connections.finish,
     )
     return containers, running, restorer, oom_kills
 
@@ -289,8 +296,7 @@ def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
 
 def _host_gateways(settings: Settings, networks: Networks) -> tuple[str, ...]:
     """What host-gateway means in --add-host: the default bridge's address if nobody says."""
-    bridge = networks.bridge_address
-    return settings.network.host_gateways or ((str(bridge.ip),) if bridge else ())
+    return settings.network.host_gateways or tuple(networks.bridge_addresses)
 
 
 def _cgroup_driver(facts: HostFacts) -> Literal["cgroupfs", "systemd"]:

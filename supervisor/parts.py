@@ -36,7 +36,8 @@ from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
-from services.networks import BridgeConfig, Firewall, Networks
+from services.networks import MIGRATION as NETWORKS_MIGRATION
+from services.networks import BridgeConfig, Firewall, HostSwitches, Networks, Pool, Sandboxes
 from services.networks.dns import Dns, NameBook
 from services.registry import Registry
 from services.store import Store
@@ -108,7 +109,7 @@ def build_parts(
     address = process.address if process else settings.containerd.address
     assert address is not None
     containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
-    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, *MIGRATIONS)
+    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, NETWORKS_MIGRATION, *MIGRATIONS)
     store = Store(settings.data_root / "wharfinger.db", migrations=migrations)
     bus = EventBus(store)
     table = ContainerTable()
@@ -126,15 +127,22 @@ def build_parts(
         is_ending=is_ending,
     )
     bridge = _bridge(settings)
-    has_firewall = bridge is not None and bridge.firewall
-    firewall = Firewall(table=f"wharfinger-{bridge.name}") if bridge and has_firewall else None
+    firewall = _firewall(settings, engine_id)
     networks = Networks(
+        store=store,
+        events=bus,
         bridge=bridge,
         firewall=firewall,
-        netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
+        pools=tuple(Pool(pool.base, pool.size) for pool in settings.network.pools),
+        default_options=settings.network.default_options,
+        switches=HostSwitches(
+            forwards=settings.network.ip_forward, local_routes=firewall is not None
+        ),
+        container_name=partial(_container_name, table),
     )
     dns = Dns(NameBook())
+    sandboxes = Sandboxes(networks, netns_directory=settings.exec_root / "netns")
     volumes = Volumes(
         store=store,
         events=bus,
@@ -157,6 +165,7 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
+        sandboxes=sandboxes,
         volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,
@@ -257,11 +266,29 @@ def _bridge(settings: Settings) -> BridgeConfig | None:
         address=network.bridge_address,
         allowed=network.fixed_cidr,
         gateway=network.gateway,
+        ipv6=network.ipv6,
+        address6=network.bridge_address6,
+        allowed6=network.fixed_cidr6,
+        gateway6=network.gateway6,
         mtu=network.mtu,
         masquerade=network.ip_masquerade,
-        ip_forward=network.ip_forward,
-        firewall=network.firewall,
+        icc=network.icc,
+        host_binding=network.host_address,
     )
+
+
+def _firewall(settings: Settings, engine_id: str) -> Firewall | None:
+    """Named after the default bridge; without one, after the engine."""
+    network = settings.network
+    if not network.firewall:
+        return None
+    name = engine_id[:8] if network.bridge == "none" else network.bridge or "docker0"
+    return Firewall(table=f"wharfinger-{name}")
+
+
+def _container_name(table: ContainerTable, container_id: str) -> str:
+    container = table.get(container_id)
+    return container.name if container is not None else container_id[:12]
 
 
 def _listeners(settings: Settings, environment: Mapping[str, str]) -> Listeners:

@@ -18,6 +18,7 @@ from services.containerd import Containerd
 from services.containers.archives import Archives, RootFilesystems
 from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
+from services.containers.connections import Connector
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig
@@ -83,6 +84,7 @@ class Containers:
         execs: Execs,
         terminals: Terminals,
         links: Links,
+        connections: Connector,
         statistics: Statistics,
         updater: Updater,
         sizes: Sizes,
@@ -101,6 +103,7 @@ class Containers:
         self.execs = execs
         self.terminals = terminals
         self.links = links
+        self.connections = connections
         self.statistics = statistics
         self.sizes = sizes
         self.pruner = pruner

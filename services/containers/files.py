@@ -27,7 +27,7 @@ def hosts_text(
     *,
     hostname: str,
     domainname: str,
-    address: str,
+    addresses: Iterable[str],
     extra: Iterable[str],
     host_gateways: Sequence[str],
     linked: Iterable[tuple[str, Sequence[str]]] = (),
@@ -43,9 +43,8 @@ def hosts_text(
         targets = host_gateways if target == "host-gateway" else (target,)
         lines += [f"{one}\t{name}\n" for one in targets]
     lines += [f"{target}\t{' '.join(names)}\n" for target, names in linked]
-    if address:
-        names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
-        lines.append(f"{address}\t{names}\n")
+    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    lines += [f"{address}\t{names}\n" for address in addresses]
     return "".join(lines)
 
 

@@ -185,14 +185,14 @@ class SpecSource:
     def _write_files(self, container: Container, sandbox: Sandbox, linked: Linked) -> NetworkFiles:
         config = container.definition.config
         host = container.definition.host_config
-        is_host = sandbox.endpoint.network == "host"
+        is_host = any(endpoint.driver == "host" for endpoint in sandbox.endpoints)
         gateways = self._host_gateways()
         if not gateways and any(e.endswith("host-gateway") for e in host.extra_hosts or ()):
             raise EngineError("unable to derive the IP value for host-gateway")
         hosts = hosts_text(
             hostname=config.hostname,
             domainname=config.domainname,
-            address=sandbox.endpoint.address,
+            addresses=[str(i.ip) for e in sandbox.endpoints for i in e.interfaces],
             extra=host.extra_hosts or (),
             host_gateways=gateways,
             linked=[(host.address, host.names) for host in linked.hosts],

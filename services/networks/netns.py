@@ -10,7 +10,7 @@ import ctypes
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -67,6 +67,19 @@ def in_namespace(path: Path, call: Callable[[], T]) -> T:
         os.close(descriptor)
 
 
+def write_sysctls(path: Path, settings: Mapping[str, str]) -> None:
+    """Write settings below /proc/sys in the namespace held at `path`.
+
+    Raises:
+        OSError: there is no such setting, or the kernel does not take the value.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _in_throwaway_thread(lambda: _write_sysctls(descriptor, settings))
+    finally:
+        os.close(descriptor)
+
+
 def drop_namespace(path: Path) -> None:
     """Let go of a namespace; the kernel reaps it and its links soon after. Gone already is fine."""
     with suppress(OSError):
@@ -92,6 +105,12 @@ def _join(descriptor: int) -> socket.socket | None:
     if _libc.setns(descriptor, CLONE_NEWNET) != 0:
         return None
     return open_netlink()
+
+
+def _write_sysctls(descriptor: int, settings: Mapping[str, str]) -> None:
+    _checked(_libc.setns(descriptor, CLONE_NEWNET))
+    for name, value in settings.items():
+        Path("/proc/sys", name).write_text(value)
 
 
 def _in_throwaway_thread(call: Callable[[], T]) -> T:

@@ -94,15 +94,14 @@ class Door:
 
 
 async def _census(parts: Parts) -> dict[str, Any]:
-    containerd, pool = parts.containerd, parts.networks._pool
+    containerd, networks = parts.containerd, parts.networks
     active = [s for s in await containerd.snapshots.list() if s.kind is SnapshotKind.ACTIVE]
     return {
         "records": [record.id for record in await containerd.containers.list()],
         "tasks": {t.id: [t.status.name, t.pid] for t in await containerd.tasks.list()},
         "leases": [lease.id for lease in await containerd.leases.list()],
         "snapshots": [snapshot.name for snapshot in active],
-        # The network's own, its gateway's and the broadcast address are always taken.
-        "addresses": 0 if pool is None else len(pool._taken) - 3,
+        "addresses": sum(len(one.handed_out) for one in networks._addresses.values()),
         "runs": sorted(parts.restorer._runs._runs),
         "streams": sorted(parts.containers.terminals._streams),
     }

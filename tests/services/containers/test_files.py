@@ -17,7 +17,7 @@ def hosts(
     text = hosts_text(
         hostname="h",
         domainname=domainname,
-        address=address,
+        addresses=[address] if address else [],
         extra=extra,
         host_gateways=["172.17.0.1"],
     )
@@ -56,7 +56,7 @@ def test_host_gateway_is_all_that_it_stands_for() -> None:
     text = hosts_text(
         hostname="h",
         domainname="",
-        address="",
+        addresses=[],
         extra=["x:host-gateway"],
         host_gateways=["10.0.0.1", "fd00::1"],
     )
