@@ -166,6 +166,7 @@ def build_parts(
         images=images,
         networks=networks,
         sandboxes=sandboxes,
+        dns=dns,
         volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,

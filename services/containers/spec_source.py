@@ -15,13 +15,12 @@ import trio
 from services.containerd import Mount
 from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.cdi import CdiDevices
-from services.containers.config import HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
 from services.containers.files import files_in, hosts_text, write_files
 from services.containers.joining import Joined
 from services.containers.links import Linked, Links
-from services.containers.resolv_conf import Place, Wishes, read_host_file, resolv_conf
+from services.containers.naming import ResolvConfs
 from services.containers.spec import (
     MountPoint,
     NamespacePaths,
@@ -72,9 +71,7 @@ class SpecSource:
         facts: HostFacts,
         defaults: SpecDefaults,
         directory: Path,
-        dns: Sequence[str],
-        dns_search: Sequence[str],
-        dns_options: Sequence[str],
+        resolv_confs: ResolvConfs,
         host_gateways: Callable[[], Sequence[str]],
         links: Links,
         apparmor: DefaultProfile,
@@ -84,9 +81,7 @@ class SpecSource:
         self._facts = facts
         self._defaults = defaults
         self._directory = directory
-        self._dns = dns
-        self._dns_search = dns_search
-        self._dns_options = dns_options
+        self._resolv_confs = resolv_confs
         self._host_gateways = host_gateways
         self._links = links
         self._apparmor = apparmor
@@ -192,7 +187,7 @@ class SpecSource:
         hosts = hosts_text(
             hostname=config.hostname,
             domainname=config.domainname,
-            addresses=[str(i.ip) for e in sandbox.endpoints for i in e.interfaces],
+            addresses=[a for e in sandbox.endpoints for a in (e.address, e.address6) if a],
             extra=host.extra_hosts or (),
             host_gateways=gateways,
             linked=[(host.address, host.names) for host in linked.hosts],
@@ -203,16 +198,8 @@ class SpecSource:
             self._directory / container.id,
             hostname=config.hostname,
             hosts=hosts,
-            resolv_conf=self._resolv_conf(host, Place.HOST if is_host else Place.DEFAULT_BRIDGE),
+            resolv_conf=self._resolv_confs.of(host, sandbox.endpoints).text,
         )
-
-    def _resolv_conf(self, host: HostConfig, place: Place) -> str:
-        wishes = Wishes(
-            servers=host.dns or self._dns,
-            searches=host.dns_search or self._dns_search,
-            options=host.dns_options or self._dns_options,
-        )
-        return resolv_conf(read_host_file(for_host=place is Place.HOST), wishes, place).text
 
 
 def _namespaces(sandbox: Sandbox | None, joined: Joined) -> NamespacePaths:
