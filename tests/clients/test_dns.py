@@ -217,8 +217,7 @@ def test_killed_under_load_it_costs_the_questions_under_way(networks: CrashableD
     with asking(namespace(daemon, "box"), "web") as answers:
         for _ in range(3):
             daemon.crash("root/engine/dns")
-            enough = len(answers) + 50
-            wait_until(lambda enough=enough: len(answers) > enough, "no answers any more")
+            wait_for_more(answers)
     assert all(answer == expected for answer in answers)
 
 
@@ -236,6 +235,12 @@ def test_a_killed_engine_is_followed_by_one_that_answers(networks: CrashableDaem
     assert looked_up(daemon, "box", "w") == ""
     hosts = daemon.docker("exec", "web", "cat", "/etc/hosts").text
     assert hosts.splitlines()[-1].split("\t")[0] == address(daemon, "web", "two")
+
+
+def wait_for_more(answers: list[list[str]]) -> None:
+    """Questions are answered again."""
+    enough = len(answers) + 50
+    wait_until(lambda: len(answers) > enough, "no answers any more")
 
 
 @contextmanager
