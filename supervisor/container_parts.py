@@ -22,17 +22,20 @@ from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
+from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
 from services.containers.mount_sources import MountSources
+from services.containers.naming import Naming, ResolvConfs
 from services.containers.oom import OomKills
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
+from services.containers.resolv_conf import Wishes
 from services.containers.restore import Restorer
 from services.containers.run import Runs
 from services.containers.running import Running
@@ -48,6 +51,7 @@ from services.containers.update import Updater
 from services.events import EventBus
 from services.images import Images
 from services.networks import Networks, Sandboxes
+from services.networks.dns import Dns
 from services.store import Store
 from services.system import HostFacts
 from services.volumes import Volumes
@@ -73,6 +77,7 @@ def build_containers(
     images: Images,
     networks: Networks,
     sandboxes: Sandboxes,
+    dns: Dns,
     volumes: Volumes,
     apparmor: AppArmor,
     cdi: CdiDevices,
@@ -96,7 +101,12 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
-    links = Links(table, directory=directory, disk=disk)
+    hosts = HostsFiles(directory=directory, disk=disk)
+    links = Links(table, hosts=hosts)
+    resolv_confs = ResolvConfs(
+        Wishes(servers=wanted.dns, searches=wanted.dns_search, options=wanted.dns_options)
+    )
+    naming = Naming(dns=dns, hosts=hosts, resolv_confs=resolv_confs, directory=directory, disk=disk)
     shm = SharedMemory(settings.exec_root / "shm")
 
     def own_shm(container_id: str) -> str:
@@ -106,9 +116,7 @@ def build_containers(
         facts=facts,
         defaults=defaults,
         directory=directory,
-        dns=wanted.dns,
-        dns_search=wanted.dns_search,
-        dns_options=wanted.dns_options,
+        resolv_confs=resolv_confs,
         host_gateways=partial(_host_gateways, settings, networks),
         links=links,
         apparmor=apparmor,
@@ -159,6 +167,7 @@ def build_containers(
             journal=journal,
             networks=networks,
             sandboxes=sandboxes,
+            naming=naming,
             root_filesystems=images,
             specs=specs,
             sources=sources,
@@ -204,7 +213,7 @@ def build_containers(
     updater = Updater(
         tasks=containerd.tasks, devices=DeviceLimits(cgroups), journal=journal, facts=facts
     )
-    connections = Connector(journal=journal, networks=networks, sandboxes=sandboxes)
+    connections = Connector(journal=journal, networks=networks, sandboxes=sandboxes, naming=naming)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -218,6 +227,7 @@ def build_containers(
         terminals=terminals,
         links=links,
         connections=connections,
+        naming=naming,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=updater,
         sizes=sizes,
@@ -239,6 +249,7 @@ def build_containers(
         remover=remover,
         networks=networks,
         sandboxes=sandboxes,
+        naming=naming,
         sources=sources,
         terminals=terminals,
         links=links,

@@ -6,8 +6,8 @@
     ├─ containerd           one_for_one: process (without --containerd), connection
     ├─ store                one_for_one: database
     ├─ events               one_for_one: bus, stream
-    ├─ engine               one_for_one: images, registry, volumes, networks, apparmor, keeper (of
-    │  │                    pipes), packer (of logs), oom, containers, builder
+    ├─ engine               one_for_one: images, registry, volumes, networks, dns, apparmor, keeper
+    │  │                    (of pipes), packer (of logs), oom, containers, builder
     │  └─ containers        rest_for_one: running (one supervisor a container), restore
     └─ faces                one_for_one: metrics, routes, api (one server a listener)
 
@@ -145,6 +145,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
             ChildSpec(id="volumes", start=parts.volumes.run, backoff=PATIENT),
             *([ChildSpec(id="firewall", start=firewall.run, backoff=PATIENT)] if firewall else []),
             ChildSpec(id="networks", start=parts.networks.run, backoff=PATIENT),
+            ChildSpec(id="dns", start=parts.dns.run, backoff=PATIENT),
             # Before containers are started again; it ends when the profile is loaded.
             ChildSpec(id="apparmor", start=parts.apparmor.run, restart=Restart.TRANSIENT),
             ChildSpec(id="keeper", start=parts.containers.terminals.keeper.run, backoff=PATIENT),

@@ -38,6 +38,7 @@ from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import MIGRATION as NETWORKS_MIGRATION
 from services.networks import BridgeConfig, Firewall, HostSwitches, Networks, Pool, Sandboxes
+from services.networks.dns import Dns, NameBook
 from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
@@ -73,6 +74,7 @@ class Parts:
     images: Images
     firewall: Firewall | None
     networks: Networks
+    dns: Dns
     registry: Registry
     builder: Builder
     volumes: Volumes
@@ -139,6 +141,7 @@ def build_parts(
         ),
         container_name=partial(_container_name, table),
     )
+    dns = Dns(NameBook())
     sandboxes = Sandboxes(networks, netns_directory=settings.exec_root / "netns")
     volumes = Volumes(
         store=store,
@@ -163,6 +166,7 @@ def build_parts(
         images=images,
         networks=networks,
         sandboxes=sandboxes,
+        dns=dns,
         volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,
@@ -216,6 +220,7 @@ def build_parts(
         images=images,
         firewall=firewall,
         networks=networks,
+        dns=dns,
         registry=registry,
         builder=builder,
         volumes=volumes,

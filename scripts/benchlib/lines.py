@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import IO, Final
 
-from . import registry
+from . import dns, registry
 from .bench import IMAGE, Bench
 from .crowd import start_at_once
 from .engines import Engine, EngineFailed
@@ -416,6 +416,24 @@ def ps_many(bench: Bench) -> Result:
     return _ps(bench, "ps-1000", bench.scale.many)
 
 
+def names(bench: Bench) -> Result:
+    """Names of containers, as others on their network ask for them."""
+    with ExitStack() as running:
+        pids = {
+            name: running.enter_context(dns.named_container(engine, IMAGE))
+            for name, engine in bench.engines.items()
+        }
+        return bench.compare(
+            "dns",
+            f"DNS answers, {dns.CLIENTS} ask",
+            "/s",
+            lambda engine: dns.answers_per_s(pids[engine.name], dns.NAME, bench.scale.requests_s),
+            rounds=bench.scale.heavy_rounds,
+            more_is_better=True,
+            aims=NO_AIM,
+        )
+
+
 LINES: Final[Mapping[str, Line]] = MappingProxyType(
     {
         "start": start,
@@ -427,6 +445,7 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "connect": network_connect,
         "exec": exec_,
         "exec-api": exec_api,
+        "dns": names,
         "stdin": stdin,
         "log-in": log_in,
         "log-out": log_out,

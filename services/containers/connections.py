@@ -20,6 +20,7 @@ from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.journal import Journal, network_events
 from services.containers.model import LooseEndpoint, Place, State
+from services.containers.naming import Naming
 from services.containers.networking import (
     check_endpoint,
     endpoint_of,
@@ -54,10 +55,13 @@ class Networks(Protocol):
 class Connector:
     """Changes which networks a container is in."""
 
-    def __init__(self, *, journal: Journal, networks: Networks, sandboxes: Sandboxes) -> None:
+    def __init__(
+        self, *, journal: Journal, networks: Networks, sandboxes: Sandboxes, naming: Naming
+    ) -> None:
         self._journal = journal
         self._networks = networks
         self._sandboxes = sandboxes
+        self._naming = naming
 
     async def connect(self, container: Container, ref: str, asked: EndpointSettings) -> None:
         """Have a container in one more network. Source: Engine API, NetworkConnect.
@@ -122,6 +126,7 @@ class Connector:
         for loose in status.loose.values():
             endpoint = endpoint_of(loose.network, loose.settings, loose.place)
             try:
+                await self._naming.disconnected(container, endpoint)
                 await self._sandboxes.remove_loose(container.id, endpoint, pid=status.pid)
             except EngineError as error:
                 log.error("link not reclaimed", container=container.id, error=str(error))
@@ -166,6 +171,8 @@ class Connector:
             places={**status.places, **places},
             loose=_without(status.loose, endpoint.endpoint_id),
         )
+        namespace = self._sandboxes.namespace(container.id, container.status.pid)
+        await self._naming.connected(container, endpoint, namespace)
         await self._settle_ports(container)
         log.info("container connected", container=container.id, network=network.id)
 
@@ -186,6 +193,7 @@ class Connector:
             places=_without(status.places, name),
             loose=_with_loose(container, endpoint, settings),
         )
+        await self._naming.disconnected(container, endpoint)
         await self._sandboxes.unplug(container.id, endpoint, pid=status.pid)
         await self._settle_ports(
             container, loose=_without(container.status.loose, endpoint.endpoint_id)

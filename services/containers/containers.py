@@ -32,6 +32,7 @@ from services.containers.logs import Extent, LogReader
 from services.containers.model import State
 from services.containers.mount_sources import VolumeUse
 from services.containers.names import checked_name
+from services.containers.naming import Naming
 from services.containers.prune import Pruner
 from services.containers.remove import Remover
 from services.containers.run import Runs
@@ -85,6 +86,7 @@ class Containers:
         terminals: Terminals,
         links: Links,
         connections: Connector,
+        naming: Naming,
         statistics: Statistics,
         updater: Updater,
         sizes: Sizes,
@@ -104,6 +106,7 @@ class Containers:
         self.terminals = terminals
         self.links = links
         self.connections = connections
+        self._naming = naming
         self.statistics = statistics
         self.sizes = sizes
         self.pruner = pruner
@@ -229,6 +232,7 @@ class Containers:
                 self.table.release_name(name, container.id)
                 raise
             self.table.release_name(old, container.id)
+            self._naming.renamed(container)
 
     def _reserve_new_name(self, container: Container, name: str) -> str:
         """The name without its slash; refusals say what for, as dockerd's do."""

@@ -1,11 +1,12 @@
 """The files that the engine writes for each container: hostname, hosts and resolv.conf.
 
-The texts are pure functions; `write_files` blocks.
+The text of hosts is a pure function, that of resolv.conf in a module of its own; `write_files`
+blocks.
 """
 
 from __future__ import annotations
 
-import re
+import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,10 +14,9 @@ from typing import Final
 
 from services.containers.spec import NetworkFiles
 
-_FALLBACK_RESOLVERS: Final = ("8.8.8.8", "8.8.4.4")
-"""dockerd's, for hosts whose own resolvers cannot be reached from a container."""
+_DIGEST: Final = "resolv.conf.hash"  # dockerd's name
+_LARGEST_RESOLV_CONF: Final = 1 << 20
 
-_LOOPBACK: Final = re.compile(r"127\.|::1$")
 _HOSTS: Final = (
     "127.0.0.1\tlocalhost\n"
     "::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -47,61 +47,43 @@ def hosts_text(
         targets = host_gateways if target == "host-gateway" else (target,)
         lines += [f"{one}\t{name}\n" for one in targets]
     lines += [f"{target}\t{' '.join(names)}\n" for target, names in linked]
-    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    names = own_names(hostname, domainname)
     lines += [f"{address}\t{names}\n" for address in addresses]
     return "".join(lines)
 
 
-def resolv_conf_text(
-    host_text: str,
-    *,
-    servers: Sequence[str],
-    searches: Sequence[str],
-    options: Sequence[str],
-    keeps_loopback: bool,
-) -> str:
-    """/etc/resolv.conf: what was asked for, else the host's, without what only the host can reach.
+def own_names(hostname: str, domainname: str) -> str:
+    """What a container's own lines say: its whole name, and the first part of it.
 
-    `keeps_loopback` is for containers in the host's own network.
+    Source: moby, daemon/libnetwork/sandbox_dns_unix.go (makeHostsRecs).
     """
-    host = _parse_resolv_conf(host_text)
-    if not servers:
-        servers = [s for s in host["nameserver"] if keeps_loopback or not _LOOPBACK.match(s)]
-        servers = servers or _FALLBACK_RESOLVERS
-    searches = searches or host["search"]
-    options = options or host["options"]
-    lines = [f"nameserver {server}\n" for server in servers]
-    if searches and list(searches) != ["."]:
-        lines.append(f"search {' '.join(searches)}\n")
-    if options:
-        lines.append(f"options {' '.join(options)}\n")
-    return "".join(lines)
-
-
-def _parse_resolv_conf(text: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {"nameserver": [], "search": [], "options": []}
-    for line in text.splitlines():
-        words = line.split("#")[0].split(";")[0].split()
-        if len(words) < 2:
-            continue
-        match words[0]:
-            case "nameserver":
-                found["nameserver"].append(words[1])
-            case "search" | "domain":
-                found["search"] = words[1:]
-            case "options":
-                found["options"] += words[1:]
-    return found
+    whole = f"{hostname}.{domainname}" if domainname else hostname
+    first, dot, _ = whole.partition(".")
+    return f"{whole} {first}" if dot else whole
 
 
 def write_files(directory: Path, *, hostname: str, hosts: str, resolv_conf: str) -> NetworkFiles:
     """Write the three files in place: they may be bind mounted into a container."""
-    texts = {"hostname": f"{hostname}\n", "hosts": hosts, "resolv.conf": resolv_conf}
-    for name, text in texts.items():
-        path = directory / name
-        path.write_text(text)
-        path.chmod(0o644)
+    for name, text in (("hostname", f"{hostname}\n"), ("hosts", hosts)):
+        _write(directory / name, text)
+    write_resolv_conf(directory, resolv_conf)
     return files_in(directory)
+
+
+def write_resolv_conf(directory: Path, text: str) -> None:
+    """Write it, and what it was: an edited one is left alone while the container runs."""
+    _write(directory / "resolv.conf", text)
+    _write(directory / _DIGEST, _digest(text.encode()))
+
+
+def is_untouched(directory: Path) -> bool:
+    """Whether a container's resolv.conf is as it was written."""
+    try:
+        written = (directory / _DIGEST).read_text()
+    except FileNotFoundError:
+        return False
+    with (directory / "resolv.conf").open("rb") as file:
+        return _digest(file.read(_LARGEST_RESOLV_CONF)) == written
 
 
 def files_in(directory: Path) -> NetworkFiles:
@@ -119,3 +101,12 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
     except FileNotFoundError:
         return
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o644)
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -32,6 +32,7 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
+from services.containers.naming import Naming
 from services.containers.networking import NetworkNames, settings_by_network, wanted_endpoints
 from services.containers.oom import OomKills
 from services.containers.published import wanted_ports
@@ -96,6 +97,7 @@ class TaskLauncher:
         journal: Journal,
         networks: NetworkNames,
         sandboxes: Sandboxes,
+        naming: Naming,
         root_filesystems: RootFilesystems,
         specs: SpecSource,
         sources: MountSources,
@@ -113,6 +115,7 @@ class TaskLauncher:
         self._journal = journal
         self._networks = networks
         self._sandboxes = sandboxes
+        self._naming = naming
         self._root_filesystems = root_filesystems
         self._specs = specs
         self._sources = sources
@@ -206,13 +209,20 @@ class TaskLauncher:
         undo.push_async_callback(
             self._shielded, container, partial(self._sandboxes.release, container.id)
         )
+        undo.callback(self._naming.end, container.id)
         await self._record_ports(container, sandbox)
         around = dataclasses.replace(around, sandbox=sandbox)
         with single_error():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._sandboxes.connect, sandbox, has_namespace.set)
+                nursery.start_soon(self._connect, container, sandbox, has_namespace)
                 endpoints += sandbox.endpoints
                 return await self._create_task(run, around, has_namespace, undo)
+
+    async def _connect(
+        self, container: Container, sandbox: Sandbox, has_namespace: trio.Event
+    ) -> None:
+        await self._sandboxes.connect(sandbox, has_namespace.set)
+        await self._naming.begin(container, sandbox.endpoints, sandbox.netns)
 
     async def _own_shm(self, container: Container, joined: Joined, undo: AsyncExitStack) -> Joined:
         """With a /dev/shm to share, unless the container has another mount there."""
@@ -382,6 +392,7 @@ class TaskLauncher:
             await self._containerd.containers.delete(container.id)
 
     async def _release_network(self, container: Container) -> None:
+        self._naming.end(container.id)
         held_by_others = is_joined(container.id, self._table)
         await self._sandboxes.release(container.id, held_by_others=held_by_others)
 

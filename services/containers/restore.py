@@ -42,6 +42,7 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
+from services.containers.naming import Naming
 from services.containers.networking import endpoints_of
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
@@ -79,6 +80,7 @@ class Restorer:
         remover: Remover,
         networks: Networks,
         sandboxes: Sandboxes,
+        naming: Naming,
         sources: MountSources,
         terminals: Terminals,
         links: Links,
@@ -97,6 +99,7 @@ class Restorer:
         self._remover = remover
         self._networks = networks
         self._sandboxes = sandboxes
+        self._naming = naming
         self._sources = sources
         self._terminals = terminals
         self._links = links
@@ -216,6 +219,7 @@ class Restorer:
         status = container.status
         endpoints = endpoints_of(status.networks, status.places)
         self._sandboxes.adopt(container.id, endpoints, status.ports)
+        self._naming.note(container)
 
     async def _settle_one(
         self,
@@ -318,6 +322,7 @@ class Restorer:
             await self._record_start(container, task, record)
         await self._correct_freeze(container, task)
         await self._finish_connects(container)
+        await self._naming.adopt(container, self._sandboxes.namespace(container.id, task.pid))
         self._sources.adopt(container)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
@@ -369,6 +374,7 @@ class Restorer:
         attributes = {"exitCode": str(UNKNOWN_EXIT_CODE)}
         event = container_event(container, "die", attributes, time_ns=now_ns)
         await self._journal.change_status(container, event, **changes)
+        self._naming.end(container.id)
         held_by_others = is_joined(container.id, self._table)
         await self._sandboxes.release(container.id, held_by_others=held_by_others)
         log.warning("container was gone", container=container.id)

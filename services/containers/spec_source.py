@@ -17,9 +17,10 @@ from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.cdi import CdiDevices
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
-from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
+from services.containers.files import files_in, hosts_text, write_files
 from services.containers.joining import Joined
 from services.containers.links import Linked, Links
+from services.containers.naming import ResolvConfs
 from services.containers.spec import (
     MountPoint,
     NamespacePaths,
@@ -38,8 +39,6 @@ from services.containers.spec.values import Json
 from services.errors import EngineError, InvalidParameter
 from services.networks import Sandbox
 from services.system import HostFacts
-
-HOST_RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 class DefaultProfile(Protocol):
@@ -72,9 +71,7 @@ class SpecSource:
         facts: HostFacts,
         defaults: SpecDefaults,
         directory: Path,
-        dns: Sequence[str],
-        dns_search: Sequence[str],
-        dns_options: Sequence[str],
+        resolv_confs: ResolvConfs,
         host_gateways: Callable[[], Sequence[str]],
         links: Links,
         apparmor: DefaultProfile,
@@ -84,9 +81,7 @@ class SpecSource:
         self._facts = facts
         self._defaults = defaults
         self._directory = directory
-        self._dns = dns
-        self._dns_search = dns_search
-        self._dns_options = dns_options
+        self._resolv_confs = resolv_confs
         self._host_gateways = host_gateways
         self._links = links
         self._apparmor = apparmor
@@ -186,20 +181,13 @@ class SpecSource:
         config = container.definition.config
         host = container.definition.host_config
         is_host = any(endpoint.driver == "host" for endpoint in sandbox.endpoints)
-        resolv_conf = resolv_conf_text(
-            HOST_RESOLV_CONF.read_text(errors="replace") if HOST_RESOLV_CONF.exists() else "",
-            servers=host.dns or self._dns,
-            searches=host.dns_search or self._dns_search,
-            options=host.dns_options or self._dns_options,
-            keeps_loopback=is_host,
-        )
         gateways = self._host_gateways()
         if not gateways and any(e.endswith("host-gateway") for e in host.extra_hosts or ()):
             raise EngineError("unable to derive the IP value for host-gateway")
         hosts = hosts_text(
             hostname=config.hostname,
             domainname=config.domainname,
-            addresses=[str(i.ip) for e in sandbox.endpoints for i in e.interfaces],
+            addresses=[a for e in sandbox.endpoints for a in (e.address, e.address6) if a],
             extra=host.extra_hosts or (),
             host_gateways=gateways,
             linked=[(host.address, host.names) for host in linked.hosts],
@@ -210,7 +198,7 @@ class SpecSource:
             self._directory / container.id,
             hostname=config.hostname,
             hosts=hosts,
-            resolv_conf=resolv_conf,
+            resolv_conf=self._resolv_confs.of(host, sandbox.endpoints).text,
         )
 
 

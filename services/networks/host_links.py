@@ -13,13 +13,14 @@ from services.networks.model import Prefix
 
 _SIOCGIFADDR: Final = 0x8915
 _SIOCGIFNETMASK: Final = 0x891B
+_SIOCGIFMTU: Final = 0x8921
 _LINKS: Final = Path("/sys/class/net")
 _NOBODYS: Final = (IPv6Network("fe80::/10"), IPv6Network("ff00::/8"))
 
 
 def link_names() -> frozenset[str]:
     """The host's links."""
-    return frozenset(entry.name for entry in _LINKS.iterdir())
+    return frozenset(name for _, name in socket.if_nameindex())
 
 
 def is_bridge(name: str) -> bool:
@@ -34,11 +35,18 @@ def ports_of(bridge: str) -> list[str]:
 
 
 def link_mtu(name: str) -> int:
-    """How large a packet a link takes; 0 when it is not there."""
-    try:
-        return int((_LINKS / name / "mtu").read_text())
-    except (OSError, ValueError):
-        return 0
+    """How large a packet a link takes; 0 when it is not there.
+
+    Not from /sys, which may be of another network namespace than ours.
+    """
+    request = struct.pack("16s16x", name.encode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            answer = fcntl.ioctl(probe, _SIOCGIFMTU, request)
+        except OSError:
+            return 0
+    mtu: int = struct.unpack_from("=i", answer, 16)[0]
+    return mtu
 
 
 def host_routes() -> list[Prefix]:

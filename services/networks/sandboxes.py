@@ -196,7 +196,7 @@ class Sandboxes:
         """
         if not endpoint.interface:
             return
-        path = self._namespace(container_id, pid)
+        path = self.namespace(container_id, pid)
         ways = gateways(self.endpoints(container_id))
         attachment = self._attachment(endpoint)
         prepare = _preparation(path, [endpoint])
@@ -213,7 +213,7 @@ class Sandboxes:
         Raises:
             EngineError: the kernel refused. Nothing is given back.
         """
-        path = self._namespace(container_id, pid)
+        path = self.namespace(container_id, pid)
         rest = without(self.endpoints(container_id), endpoint.network_id)
 
         def unplug() -> None:
@@ -287,7 +287,7 @@ class Sandboxes:
         Raises:
             EngineError: the kernel refused.
         """
-        path = self._namespace(container_id, pid)
+        path = self.namespace(container_id, pid)
         rest = without(self.endpoints(container_id), endpoint.network_id)
 
         def remove() -> None:
@@ -407,8 +407,8 @@ class Sandboxes:
             except OSError as error:  # a client that goes on sending reaches nobody for a while
                 log.warning("UDP flows not forgotten", ports=sorted(numbers), error=str(error))
 
-    def _namespace(self, container_id: str, pid: int) -> Path:
-        """Ours, or the runtime's that a container without networks has begun in."""
+    def namespace(self, container_id: str, pid: int) -> Path:
+        """Where a container that runs is: ours, or the runtime's if it began without networks."""
         held = self._directory / container_id
         return held if held.exists() else Path(f"/proc/{pid}/ns/net")
 

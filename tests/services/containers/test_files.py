@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
+from services.containers.files import (
+    files_in,
+    hosts_text,
+    is_untouched,
+    own_names,
+    write_files,
+    write_resolv_conf,
+)
 
 LOCALHOST = "127.0.0.1\tlocalhost\n"
 
@@ -30,6 +37,23 @@ def test_hosts() -> None:
     """The container's own address comes with its names."""
     assert hosts()[-1] == "172.17.0.2\th"
     assert hosts(domainname="example.org")[-1] == "172.17.0.2\th.example.org h"
+
+
+def test_own_names_are_the_whole_and_its_first_part() -> None:
+    """Wherever the domain was written."""
+    assert own_names("web", "") == "web"
+    assert own_names("web", "example.org") == "web.example.org web"
+    assert own_names("web.example.org", "") == "web.example.org web"
+
+
+def test_an_edited_resolv_conf_is_known(tmp_path: Path) -> None:
+    """It is not written to while its container runs."""
+    assert not is_untouched(tmp_path)
+    write_resolv_conf(tmp_path, "nameserver 127.0.0.11\n")
+    assert is_untouched(tmp_path)
+    with (tmp_path / "resolv.conf").open("a") as file:
+        file.write("options debug\n")
+    assert not is_untouched(tmp_path)
 
 
 def test_without_an_address_there_is_no_line_for_it() -> None:
@@ -61,57 +85,6 @@ def test_host_gateway_is_all_that_it_stands_for() -> None:
         host_gateways=["10.0.0.1", "fd00::1"],
     )
     assert text.splitlines()[-2:] == ["10.0.0.1\tx", "fd00::1\tx"]
-
-
-def resolv(
-    host: str,
-    *,
-    servers: tuple[str, ...] = (),
-    searches: tuple[str, ...] = (),
-    options: tuple[str, ...] = (),
-    keeps_loopback: bool = False,
-) -> list[str]:
-    return resolv_conf_text(
-        host, servers=servers, searches=searches, options=options, keeps_loopback=keeps_loopback
-    ).splitlines()
-
-
-HOST = (
-    "# by hand\nnameserver 10.0.0.1 # first\nnameserver 127.0.0.53\n;x\n"
-    "domain old.example\nsearch a.example b.example\noptions ndots:2\n"
-)
-
-
-def test_the_hosts_resolvers_are_taken_over() -> None:
-    """Without those on its loopback; the last of `domain` and `search` counts."""
-    assert resolv(HOST) == [
-        "nameserver 10.0.0.1",
-        "search a.example b.example",
-        "options ndots:2",
-    ]
-
-
-def test_in_the_hosts_network_the_loopback_can_be_reached() -> None:
-    """All of the host's resolvers stay."""
-    assert "nameserver 127.0.0.53" in resolv(HOST, keeps_loopback=True)
-
-
-@pytest.mark.parametrize(
-    "host", ["", "nameserver 127.0.0.53\n", "nameserver ::1\n", "nameserver\n"]
-)
-def test_without_a_resolver_there_are_public_ones(host: str) -> None:
-    """dockerd's choice."""
-    assert resolv(host) == ["nameserver 8.8.8.8", "nameserver 8.8.4.4"]
-
-
-def test_what_was_asked_for_wins() -> None:
-    """Each kind for itself."""
-    assert resolv(HOST, servers=("9.9.9.9",), searches=("x",), options=("debug",)) == [
-        "nameserver 9.9.9.9",
-        "search x",
-        "options debug",
-    ]
-    assert resolv(HOST, searches=(".",)) == ["nameserver 10.0.0.1", "options ndots:2"]
 
 
 def test_written_in_place(tmp_path: Path) -> None:
