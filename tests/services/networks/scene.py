@@ -23,6 +23,8 @@ from services.networks import (
     NetworkRequest,
     Networks,
     Pool,
+    PortMeans,
+    Publishing,
     Sandbox,
     Sandboxes,
 )
@@ -48,7 +50,11 @@ class Scene:
             pools=[Pool(ip_network(f"{prefix}.0.0/16"), 24)],
             switches=HostSwitches(forwards=False, local_routes=False),
         )
-        self.sandboxes = Sandboxes(self.networks, netns_directory=folder / "netns")
+        self.sandboxes = Sandboxes(
+            self.networks,
+            publishing=Publishing(firewall=None, proxy=None, means=PortMeans()),
+            netns_directory=folder / "netns",
+        )
 
     async def create(self, name: str = "n", **fields: Any) -> Network:
         """Make a network."""
