@@ -47,9 +47,6 @@ class Networks(Protocol):
     def find(self, ref: str) -> Network:
         """By id, name or a beginning of its id. Raises NotFound and InvalidParameter."""
 
-    def by_id(self, network_id: str) -> Network | None:
-        """The network with exactly this id."""
-
 
 class Connector:
     """Changes which networks a container is in."""

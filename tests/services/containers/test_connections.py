@@ -44,12 +44,8 @@ class World:
         self.events: list[tuple[str, str]] = []
         self.fails_at = fails_at
         self.now_ports = tuple(ports)
-        self.connector = Connector(
-            journal=self,
-            networks=self,
-            sandboxes=self,
-            naming=self,  # type: ignore[arg-type]
-        )
+        fakes: Any = self
+        self.connector = Connector(journal=fakes, networks=fakes, sandboxes=fakes, naming=fakes)
 
     def _step(self, name: str) -> None:
         self.steps.append(name)
