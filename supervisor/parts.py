@@ -172,6 +172,7 @@ def build_parts(
             proxy=proxy,
             means=PortMeans(
                 has_firewall=firewall is not None,
+                has_firewall6=firewall is not None and settings.network.firewall6,
                 has_proxy=proxy is not None,
                 has_ipv6=listens_on_ipv6(),
             ),

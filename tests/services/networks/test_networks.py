@@ -35,7 +35,7 @@ def bridge() -> Iterator[BridgeConfig]:
 
 
 def build(bridge: BridgeConfig | None, directory: Path) -> Networks:
-    publishing = Publishing(firewall=None, proxy=None, means=PortMeans(has_firewall=False))
+    publishing = Publishing(firewall=None, proxy=None, means=PortMeans(has_proxy=False))
     return Networks(
         bridge=bridge,
         firewall=None,
