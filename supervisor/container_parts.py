@@ -19,6 +19,7 @@ from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
+from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
@@ -31,13 +32,14 @@ from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
 from services.containers.reconcile import Reconciler
 from services.containers.remove import Remover
+from services.containers.resolv_conf import Wishes
 from services.containers.restore import Restorer
 from services.containers.run import Runs
 from services.containers.running import Running
 from services.containers.runtimes import Runtimes
 from services.containers.shm import SharedMemory
 from services.containers.sizes import Sizes
-from services.containers.spec_source import DnsDefaults, SpecSource
+from services.containers.spec_source import SpecSource
 from services.containers.stats import KernelFiles, Statistics
 from services.containers.stop import Stopper
 from services.containers.terminals import Terminals
@@ -66,6 +68,7 @@ class ContainerParts:
     restorer: Restorer
     reconciler: Reconciler
     oom_kills: OomKills
+    runs: Runs
 
 
 def build_containers(
@@ -104,7 +107,7 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
-    links = Links(table, directory=directory, disk=disk)
+    links = Links(table, hosts=HostsFiles(directory=directory, disk=disk))
     shm = SharedMemory(settings.exec_root / "shm")
 
     def own_shm(container_id: str) -> str:
@@ -158,6 +161,9 @@ def build_containers(
         disk=disk,
     )
     sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
+    health = HealthWatcher(
+        containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
+    )
     lives = Lives(
         containerd=containerd,
         journal=journal,
@@ -185,9 +191,7 @@ def build_containers(
         ),
         stopper=stopper,
         runs=runs,
-        health=HealthWatcher(
-            containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
-        ),
+        health=health,
         terminals=terminals,
         auto_remove=remover.remove_stopped,
         outlives=lambda: current.settings().live_restore or not is_ending(),
@@ -232,6 +236,7 @@ def build_containers(
         ),
         images=images,
         volumes=volumes,
+        probes=health.probes,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -271,12 +276,13 @@ def build_containers(
         restorer=restorer,
         reconciler=reconciler,
         oom_kills=oom_kills,
+        runs=runs,
     )
 
 
-def _dns(current: Current) -> DnsDefaults:
+def _dns(current: Current) -> Wishes:
     wanted = current.settings().containers
-    return DnsDefaults(servers=wanted.dns, searches=wanted.dns_search, options=wanted.dns_options)
+    return Wishes(servers=wanted.dns, searches=wanted.dns_search, options=wanted.dns_options)
 
 
 def _log_defaults(current: Current) -> tuple[str, Mapping[str, str]]:

@@ -17,7 +17,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.serial]
 
 PARTS = [
     "root/reports/log",
-    "root/reports/counts",
+    "root/reports/history",
+    "root/reports/lag",
+    "root/reports/waits",
     "root/containerd/connection",
     "root/store/database",
     "root/events/bus",
@@ -26,6 +28,7 @@ PARTS = [
     "root/engine/firewall",
     "root/engine/proxy",
     "root/engine/networks",
+    "root/engine/dns",
     "root/engine/keeper",
     "root/engine/packer",
     "root/engine/containers/restore",
