@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -36,11 +37,20 @@ class NetworkParts:
 
 
 def build_networks(
-    settings: Settings, *, store: Store, bus: EventBus, table: ContainerTable, engine_id: str
+    settings: Settings,
+    *,
+    store: Store,
+    bus: EventBus,
+    table: ContainerTable,
+    engine_id: str,
+    is_ending: Callable[[], bool],
 ) -> NetworkParts:
-    """The networks, who is in them, and what leads ports to them."""
+    """The networks, who is in them, and what leads ports to them.
+
+    `is_ending`: whether the daemon is asked to end, and its containers with it.
+    """
     wanted = settings.network
-    firewall = _firewall(settings, engine_id)
+    firewall = _firewall(settings, engine_id, is_ending)
     proxy = UserlandProxy() if wanted.userland_proxy else None
     networks = Networks(
         store=store,
@@ -68,7 +78,7 @@ def build_networks(
     return NetworkParts(firewall=firewall, proxy=proxy, networks=networks, sandboxes=sandboxes)
 
 
-def _firewall(settings: Settings, engine_id: str) -> Firewall | None:
+def _firewall(settings: Settings, engine_id: str, is_ending: Callable[[], bool]) -> Firewall | None:
     """Named after the default bridge; without one, after the engine."""
     network = settings.network
     if not network.firewall:
@@ -77,7 +87,7 @@ def _firewall(settings: Settings, engine_id: str) -> Firewall | None:
     policy = FirewallPolicy(
         allow_direct_routing=network.allow_direct_routing, accept_mark=network.accept_mark
     )
-    return Firewall(table=f"wharfinger-{name}", policy=policy)
+    return Firewall(table=f"wharfinger-{name}", policy=policy, is_ending=is_ending)
 
 
 def _bridge(settings: Settings) -> BridgeConfig | None:

@@ -150,7 +150,14 @@ def build_parts(
         user_agent=f"Wharfinger/{VERSION}",
         is_ending=is_ending,
     )
-    net = build_networks(settings, store=store, bus=bus, table=table, engine_id=engine_id)
+    net = build_networks(
+        settings,
+        store=store,
+        bus=bus,
+        table=table,
+        engine_id=engine_id,
+        is_ending=lambda: is_ending() and not current.settings().live_restore,
+    )
     networks = net.networks
     dns = Dns(NameBook())
     volumes = Volumes(
@@ -270,6 +277,7 @@ def build_parts(
             volumes=volumes,
             containers=ours,
         ),
+        firewall_warnings=lambda: firewall.warnings if firewall else (),
         reload_warnings=lambda: reloader.warnings,
         observer=observer,
         metrics=lazy_metrics.render,
