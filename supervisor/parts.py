@@ -277,7 +277,7 @@ def build_parts(
             volumes=volumes,
             containers=ours,
         ),
-        firewall_warnings=lambda: firewall.warnings if firewall else (),
+        firewall_warnings=lambda: net.firewall.warnings if net.firewall else (),
         reload_warnings=lambda: reloader.warnings,
         observer=observer,
         metrics=lazy_metrics.render,
