@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from services.containerd.content import FileWriter
+from services.containerd.file_writer import FileWriter
 from services.containerd.errors import AlreadyExists
 from services.containerd.ingest_files import MIN_BYTES
 from services.containerd.process_config import ProcessConfig
