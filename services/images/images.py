@@ -229,10 +229,9 @@ class Images:
 
     async def find_step(self, key: str) -> Image | None:
         """The image that a step of a build ended in, if it is kept."""
-        digest = await self.steps.find(key)
+        digest = await self.steps.use(key)
         if digest is None:
             return None
-        await self.steps.touch(key)
         try:
             return await self._of_digest(digest)
         except NotFound:  # it cannot be read: it is made anew
