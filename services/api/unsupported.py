@@ -91,16 +91,11 @@ LIMITS: Final = MappingProxyType(
             "not yet: mounts of type image, ports on IPv6 addresses of the host, several networks, "
             "log drivers other than json-file and none"
         ),
-        ("GET", "/images/json"): "without `identity`",
-        ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
-        ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
-        ("DELETE", "/images/{}"): "not yet: one platform alone",
+        ("GET", "/images/json"): "`identity` knows where an image came from, not its signatures",
+        ("GET", "/images/{}/json"): "`Identity` knows where it came from, not its signatures",
         ("POST", "/build"): (
             "the classic builder (DOCKER_BUILDKIT=0); `cachefrom` changes nothing"
         ),
-        ("POST", "/images/load"): "not yet: several platforms, but not all",
-        ("GET", "/images/get"): "not yet: several platforms, but not all",
-        ("GET", "/images/{}/get"): "not yet: several platforms, but not all",
         ("GET", "/networks"): "the predefined networks, which are all there are",
         ("GET", "/networks/{}"): "the predefined networks, which are all there are",
         ("POST", "/volumes/create"): "the local driver; no cluster volumes",

@@ -14,7 +14,7 @@ from services.dockerfile import Line, line_from_text, read_lines
 from services.errors import EngineError, NotFound, single_error
 from services.images import Image, Platform, RunConfig, parse_reference
 from services.images.compose import Recipe
-from services.images.platform import host_platform
+from services.images.platform import host_platform, parse_specifier
 from services.images.ports import Body
 
 from .context import BuildContext, BuildContexts
@@ -143,7 +143,7 @@ class _Build:
             keeps_failed=not (request.removes or request.always_removes),
         )
         self._built: dict[int, _Built] = {}
-        self._pulling: dict[str, trio.Lock] = {}
+        self._pulling: dict[tuple[str, Platform | None], trio.Lock] = {}
         self.held: set[str] = set()
         self.renewed: dict[str, str] = {}  # without the cache: keys under which steps are kept
 
@@ -181,7 +181,7 @@ class _Build:
         if isinstance(source, Stage):
             state = await self._result(source)
             return state.image, state.key
-        image = await self._base(source, None)
+        image = await self._base(source, None, self._request.platform)
         return image, image.id
 
     async def _run_stage(
@@ -226,17 +226,20 @@ class _Build:
                 (),
             )
         try:
+            wanted = self._request.platform
+            if stage.platform:
+                wanted = parse_specifier(stage.platform, self._platform)
             if stage.base.lower() == SCRATCH:
-                image = await self._scratch()
+                image = await self._scratch(wanted or self._platform)
             else:
-                image = await self._base(stage.base, output)
+                image = await self._base(stage.base, output, wanted)
         except EngineError as error:
             raise at_line(error, stage.line.number) from error
         config = image.config.config or RunConfig()
         triggers = [line_from_text(text, stage.line.number, "\\") for text in config.on_build or ()]
         state = StageState(
             image=image,
-            key=mixed("FROM", image.id),
+            key=mixed("FROM", image.id if image.manifest is None else image.manifest.digest),
             config=config,
             platform=image.platform,
         )
@@ -250,9 +253,9 @@ class _Build:
         assert built.state is not None
         return built.state
 
-    async def _scratch(self) -> Image:
+    async def _scratch(self, platform: Platform) -> Image:
         """An image of nothing."""
-        key = mixed("scratch", self._platform)
+        key = mixed("scratch", platform)
         found = await self._images.find_step(key)
         if found is not None:
             return found
@@ -260,26 +263,26 @@ class _Build:
             base=None,
             layer=None,
             config=RunConfig(),
-            platform=self._platform,
+            platform=platform,
             author="",
             step=None,
         )
         return await self._images.make_step(recipe, key, "FROM scratch")
 
-    async def _base(self, ref: str, output: StageOutput | None) -> Image:
-        """An image of the store; pulled if it is not there, or if asked to."""
-        async with self._pulling.setdefault(ref, trio.Lock()):
+    async def _base(self, ref: str, output: StageOutput | None, platform: Platform | None) -> Image:
+        """An image of the store; pulled if it is not there for the platform, or if asked to."""
+        async with self._pulling.setdefault((ref, platform), trio.Lock()):
             if not self._request.pulls:
                 try:
-                    return await self._images.resolve(ref)
+                    return await self._images.inspect(ref, platform)
                 except NotFound:
                     pass
             reference = parse_reference(ref).tagged()
-            async with self._puller.pull(reference, self._request.platform) as messages:
+            async with self._puller.pull(reference, platform) as messages:
                 async for message in messages:
                     if output is not None:
                         await output.tell(message)
-            return await self._images.resolve(ref)
+            return await self._images.inspect(ref, platform)
 
     async def _warn(self, stages: Sequence[Stage], tell: Tell) -> None:
         """Say which --build-arg nobody has asked for."""

@@ -25,12 +25,20 @@ from services.containers.config import ContainerConfig, HealthConfig
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.merge import merge_image_config
-from services.containers.model import State
+from services.containers.model import Definition, State
 from services.errors import EngineError
-from services.images import HealthcheckConfig, HistoryEntry, Image, Reference, RunConfig
+from services.images import (
+    HealthcheckConfig,
+    HistoryEntry,
+    Image,
+    Platform,
+    Reference,
+    RunConfig,
+)
 from services.images.compose import Recipe
 from services.images.instructions import apply_instructions
 from services.images.layers import Send, compressed
+from services.images.platform import normalise
 from services.images.times import rfc3339_ns
 
 WHITEOUT: Final = ".wh."
@@ -43,6 +51,9 @@ class ImageStore(Protocol):
 
     async def resolve(self, ref: str) -> Image:
         """The image that a text names."""
+
+    async def of_platform(self, image: Image, platform: Platform, ref: str) -> Image:
+        """The image as one of its platforms has it."""
 
     async def compose(self, recipe: Recipe, reference: Reference | None, action: str) -> str:
         """Make an image; its ID."""
@@ -84,7 +95,7 @@ class Committer:
         """
         refuse_leaving(container, "commit")
         run_config = _run_config(container.definition.config, request)
-        base = await self._images.resolve(container.definition.image_id)
+        base = await self._base(container.definition)
         now_ns = time.time_ns()
         command = " ".join(container.definition.config.cmd or ())
         author = request.author or base.config.author or ""
@@ -116,6 +127,18 @@ class Committer:
         }
         await self._journal.tell(container_event(container, "commit", attributes))
         return image_id
+
+    async def _base(self, definition: Definition) -> Image:
+        """The container's image, as the platform has it that the container is of."""
+        image = await self._images.resolve(definition.image_id)
+        manifest = definition.image_manifest
+        if manifest is None or image.manifest is None or image.manifest.digest == manifest.digest:
+            return image
+        said = manifest.platform or {}
+        platform = normalise(
+            said.get("os", ""), said.get("architecture", ""), said.get("variant", "")
+        )
+        return await self._images.of_platform(image, platform, definition.config.image)
 
     @asynccontextmanager
     async def _paused(self, container: Container, wanted: bool) -> AsyncIterator[None]:

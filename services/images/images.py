@@ -20,7 +20,7 @@ from services.errors import Conflict, DeadlineExceeded, EngineError, InvalidPara
 from services.events import Event
 
 from .attestations import Attestation, read_attestations
-from .catalog import Catalog, Match, find, no_such_image
+from .catalog import Catalog, Match, find, no_such_image, no_such_platform
 from .compose import Composer, Recipe
 from .filters import ImageFilters, select
 from .index import ImageIndex
@@ -29,7 +29,9 @@ from .load import Loader, LoadSink
 from .model import Deleted, Image, ImageId, ImageUse, Untagged
 from .names import ImageNames
 from .oci import OciDescriptor
+from .origins import repositories_of
 from .platform import Platform, host_platform
+from .platform_removal import cut, plan_platform_removal
 from .ports import Body, ContainerdClient, EventSink, ImageUsers
 from .prune import PrunedImages, PruneFilters, SpaceMeter
 from .prune import choose as choose_to_prune
@@ -128,23 +130,25 @@ class Images:
                 await self._index.current()  # so that the first question need not wait for it
             await trio.sleep(TIDY_EVERY_S)
 
-    async def load(self, body: Body, report: LoadSink, platform: Platform | None = None) -> None:
+    async def load(self, body: Body, report: LoadSink, platforms: Sequence[Platform] = ()) -> None:
         """Load the images of an archive as it arrives (`docker load`), telling `report` of it.
 
-        With a `platform`, that one alone of each; an image without it is refused.
+        With `platforms`, these alone of each; an image without one of them is refused.
 
         The archive may be docker's or an OCI layout, plain or compressed. Cancelled or failed, it
         has loaded nothing. An image whose name moved to another one stays without a name.
 
         Raises:
             InvalidParameter: not an archive, damaged, hostile, or its parts do not fit together.
-            NotFound: an image does not provide the platform.
+            NotFound: an image does not provide a platform.
         """
-        await self._loader.load(body, name=self._name_loaded, report=report, platform=platform)
+        await self._loader.load(body, name=self._name_loaded, report=report, platforms=platforms)
+        if platforms:  # what came along is gone again
+            self._index.forget()
 
     @asynccontextmanager
     async def save(
-        self, names: Sequence[str], platform: Platform | None = None
+        self, names: Sequence[str], platforms: Sequence[Platform] = ()
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """An archive of the images that `names` mean, in pieces (`docker save`).
 
@@ -155,7 +159,7 @@ class Images:
             chosen = choose(await self._index.current(), names)
         except NotFound:
             chosen = choose(await self._index.current(fresh=True), names)
-        async with self._saver.archive(chosen, platform) as pieces:
+        async with self._saver.archive(chosen, platforms) as pieces:
             for image in {one.image.id: one.image for one in chosen}.values():
                 await self._tell(image, "save", image.id)
             yield pieces
@@ -273,9 +277,35 @@ class Images:
         """
         return (await self._match(ref)).image
 
-    async def inspect(self, ref: str) -> Image:
-        """As `resolve`: an Image holds all that `docker image inspect` shows."""
-        return await self.resolve(ref)
+    async def inspect(self, ref: str, platform: Platform | None = None) -> Image:
+        """As `resolve`; with a `platform` as that one of its manifests has it.
+
+        Raises:
+            NotFound: it is not here for this platform.
+        """
+        image = await self.resolve(ref)
+        return image if platform is None else await self.of_platform(image, platform, ref)
+
+    async def of_platform(self, image: Image, platform: Platform, ref: str) -> Image:
+        """The image as one of its platforms has it. `ref` is what the client calls it.
+
+        Raises:
+            NotFound: it is not here for this platform.
+        """
+        if image.platform == platform and image.manifest is not None:
+            return image
+        found = await self._index.of_platform(image, platform)
+        if found is None:
+            raise no_such_platform(ref, platform)
+        return found
+
+    async def repositories(self, descriptor: OciDescriptor) -> Sequence[str]:
+        """Where a document was pulled from or pushed to, by whole names, in order."""
+        try:
+            info = await self._containerd.content.info(descriptor.digest)
+        except NotFound:
+            return ()
+        return repositories_of(info.labels)
 
     async def tag(self, ref: str, name: str) -> Image:
         """Let `name` mean the image that `ref` means.
@@ -311,6 +341,33 @@ class Images:
             with _carried_through(f"removing {ref}"):
                 await self._carry_out(match.image, removal)
         return removal.answer(match.image.id)
+
+    async def remove_platforms(
+        self, ref: str, platforms: Sequence[Platform], *, force: bool = False
+    ) -> Sequence[Deleted]:
+        """Take away what only these platforms of an image need; its names and index stay.
+
+        Raises:
+            NotFound: `ref` matches nothing, or the image has nothing here for a platform.
+            Conflict: a container was made of one of them.
+        """
+        async with self._changing:
+            match = find(await self._index.current(fresh=True), ref)
+            if match.image.is_hidden:
+                raise no_such_image(ref)
+            removal = plan_platform_removal(
+                match,
+                await self._surveyor.survey(match.image.target),
+                platforms,
+                self._in_use(match.image.id),
+                ref=ref,
+                force=force,
+            )
+            with _carried_through(f"removing platforms of {ref}"):
+                await cut(removal, self._containerd.content)
+                await self._leases.collect()
+                self._index.forget()
+        return removal.answer
 
     async def prune(self, wanted: PruneFilters) -> PrunedImages:
         """Remove what nothing needs; tell what was freed on disk.

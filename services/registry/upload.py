@@ -15,10 +15,10 @@ import trio
 
 from services.errors import EngineError
 from services.images.oci import OciDescriptor
+from services.images.origins import LABEL_SOURCE
 
 from .endpoints import Endpoint
 from .errors import RegistryError
-from .fetch import LABEL_SOURCE
 from .ports import ContentClient
 from .retry import retrying
 from .session import Session

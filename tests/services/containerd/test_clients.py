@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from services.containerd.file_writer import FileWriter
 from services.containerd.errors import AlreadyExists
+from services.containerd.file_writer import FileWriter
 from services.containerd.ingest_files import MIN_BYTES
 from services.containerd.process_config import ProcessConfig
 from services.containerd.values import (
