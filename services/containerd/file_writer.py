@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Final
 
 import trio
@@ -20,7 +19,8 @@ SHARED_SUFFIX: Final = "-shared"
 """Ends the name under which containerd takes a blob over; the ingest itself has the one before."""
 _PLACINGS: Final = 5  # the collector would have to run between two calls, so many times
 _REOPENINGS: Final = 40
-_REOPEN_AGAIN_S: Final = 0.05
+_DROPS: Final = 3
+_AGAIN_S: Final = 0.05
 
 
 class FileWriter:
@@ -61,14 +61,13 @@ class FileWriter:
         if expected and expected != self.digest:
             raise Conflict(f"{about}: the digest is {self.digest}, expected {expected}")
         try:
-            is_shared = await self._share(labels)
+            if not await self._share(labels):
+                await _while_locked(lambda: self._hash_again(labels))
+                return self.digest
         except AlreadyExists:
-            await self._abort(self.ref)
+            await self._drop(self.ref)
             raise
-        if is_shared:
-            await self._abort(self.ref)
-        else:
-            await _while_locked(lambda: self._hash_again(labels))
+        await self._drop(self.ref)
         return self.digest
 
     async def _share(self, labels: Mapping[str, str] | None) -> bool:
@@ -77,19 +76,20 @@ class FileWriter:
         A blob that no namespace has is the collector's: should it run before containerd knows of
         ours, the blob is put there once more.
         """
-        ref, size = self.ref + SHARED_SUFFIX, self.offset
-        for _ in range(_PLACINGS):
+        size = self.offset
+        for number in range(_PLACINGS):
             try:
                 await self._file.place()
             except OSError:  # the disk's errors come up again where containerd syncs
                 return False
+            ref = f"{self.ref}{SHARED_SUFFIX}{number or ''}"
             async with self._connection.stream(WRITE, ref) as stream:
                 writer = ContentWriter(stream, ref, 0)
                 await writer.open(size, self.digest)
                 if writer.offset == size:
                     await writer.commit(labels)
                     return True
-            await self._abort(ref)
+            await self._drop(ref)
         return False
 
     async def _hash_again(self, labels: Mapping[str, str] | None) -> None:
@@ -104,9 +104,18 @@ class FileWriter:
                 )
             await writer.commit(labels)
 
-    async def _abort(self, ref: str) -> None:
-        with suppress(NotFound):
-            await self._connection.unary(ABORT, AbortRequest(ref=ref), ref)
+    async def _drop(self, ref: str) -> None:
+        """Throw an ingest away. One that containerd still writes to at last goes with its lease."""
+        for _ in range(_DROPS):
+            try:
+                await self._connection.unary(ABORT, AbortRequest(ref=ref), ref)
+            except NotFound:
+                return
+            except EngineError:
+                pass
+            else:
+                return
+            await trio.sleep(_AGAIN_S)
 
 
 async def _while_locked(work: Callable[[], Awaitable[None]]) -> None:
@@ -117,5 +126,5 @@ async def _while_locked(work: Callable[[], Awaitable[None]]) -> None:
         except Unavailable:
             if not attempts_left:
                 raise
-            await trio.sleep(_REOPEN_AGAIN_S)
+            await trio.sleep(_AGAIN_S)
     raise AssertionError("the last attempt raises")
