@@ -35,7 +35,8 @@ from .requests import PushRequest
 from .retry import retrying
 from .session import Session, open_session
 from .settings import RegistrySettings
-from .upload import BlobUploader, Destination
+from .transmission import Destination
+from .upload import BlobUploader
 
 NOT_ALL_HERE = (
     "missing content: {}: not found\n"
