@@ -27,7 +27,7 @@ from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
 from services.containers.mount_sources import MountSources
-from services.containers.oom import OomCounter
+from services.containers.oom import OomKills
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
@@ -75,7 +75,7 @@ def build_containers(
     apparmor: AppArmor,
     cdi: CdiDevices,
     is_ending: Callable[[], bool],
-) -> tuple[Containers, Running, Restorer]:
+) -> tuple[Containers, Running, Restorer, OomKills]:
     """The operations on containers, their supervisor, and what brings them back at the start.
 
     `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
@@ -84,6 +84,7 @@ def build_containers(
     directory = settings.data_root / "containers"
     disk = trio.CapacityLimiter(DISK_THREADS)
     cgroups = CgroupFiles(facts=facts, defaults=defaults)
+    oom_kills = OomKills(cgroups)
     journal = Journal(store=store, events=bus)
     # Ends of containers are no failures; only a supervisor that keeps failing counts here.
     supervisor = DynamicSupervisor(
@@ -170,7 +171,7 @@ def build_containers(
             shm=shm,
             engine_id=engine_id,
             boot_id=facts.boot_id,
-            oom_kills=OomCounter(cgroups).kills,
+            oom_kills=oom_kills,
             disk=disk,
         ),
         stopper=stopper,
@@ -253,7 +254,7 @@ def build_containers(
         start=containers.start,
         finish_update=updater.finish,
     )
-    return containers, running, restorer
+    return containers, running, restorer, oom_kills
 
 
 def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:

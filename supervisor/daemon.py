@@ -7,7 +7,7 @@
     ├─ store                one_for_one: database
     ├─ events               one_for_one: bus, stream
     ├─ engine               one_for_one: images, registry, volumes, networks, apparmor, keeper (of
-    │  │                    pipes), packer (of logs), containers, builder
+    │  │                    pipes), packer (of logs), oom, containers, builder
     │  └─ containers        rest_for_one: running (one supervisor a container), restore
     └─ faces                one_for_one: metrics, routes, api (one server a listener)
 
@@ -16,6 +16,7 @@ Stopping takes the reverse of this order: the API drains, containers stop, then 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -148,6 +149,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
             ChildSpec(id="apparmor", start=parts.apparmor.run, restart=Restart.TRANSIENT),
             ChildSpec(id="keeper", start=parts.containers.terminals.keeper.run, backoff=PATIENT),
             ChildSpec(id="packer", start=parts.containers.terminals.packer.run, backoff=PATIENT),
+            ChildSpec(id="oom", start=parts.oom_kills.run),
             _supervisor(containers),
             ChildSpec(id="builder", start=parts.builder.run, backoff=PATIENT),
         ],
@@ -267,6 +269,9 @@ class Daemon:
     async def _build(self, reports: TreeReports) -> Parts:
         settings = self._settings
         facts = await trio.to_thread.run_sync(read_host_facts)
+        network = settings.network
+        if network.ip_forward and network.bridge != "none":  # done with the bridge, at the start
+            facts = dataclasses.replace(facts, ipv4_forwarding=True)
         engine_id = load_or_create_engine_id(
             settings.data_root, legacy_key=settings.config_file.parent / "key.json"
         )

@@ -29,6 +29,7 @@ from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
+from services.containers.oom import OomKills
 from services.containers.restore import TASK_TOPICS, Restorer
 from services.containers.running import Running
 from services.containers.volume_points import uses_of
@@ -77,6 +78,7 @@ class Parts:
     apparmor: AppArmor
     running: Running
     restorer: Restorer
+    oom_kills: OomKills
     containers: Containers
     routes: DeferredApp
     api_servers: tuple[ApiServer, ...]
@@ -140,7 +142,7 @@ def build_parts(
     apparmor = AppArmor(is_enabled=facts.apparmor)
     cdi = CdiDevices(settings.containers.cdi_directories)
     defaults = spec_defaults(settings, facts)
-    containers, running, restorer = build_containers(
+    containers, running, restorer, oom_kills = build_containers(
         settings,
         defaults=defaults,
         facts=facts,
@@ -211,6 +213,7 @@ def build_parts(
         apparmor=apparmor,
         running=running,
         restorer=restorer,
+        oom_kills=oom_kills,
         containers=containers,
         routes=routes,
         metrics=_metrics(

@@ -14,10 +14,12 @@ SOCKET_PATH_MAX_BYTES: Final = 107 - len(".ttrpc")
 MESSAGE_MAX_BYTES: Final = 16 * 1024 * 1024
 
 # The CRI is Kubernetes' way in, which takes memory and a port; under its names in 1.x and 2.x.
+# devmapper cannot be used without a configuration, and warns of that at each start.
 DISABLED_PLUGINS: Final = (
     "io.containerd.grpc.v1.cri",
     "io.containerd.cri.v1.images",
     "io.containerd.cri.v1.runtime",
+    "io.containerd.snapshotter.v1.devmapper",
 )
 
 

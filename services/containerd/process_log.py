@@ -36,6 +36,10 @@ LEVELS: Final[Mapping[str, str]] = MappingProxyType(
 
 _TEXT_LEVEL: Final = re.compile(r"^time=\S+ level=(\w+) ")
 
+_EACH_END: Final = "cleaning up after shim disconnected"
+_EACH_CLEANUP: Final = "cleanup warnings"
+"""containerd 1.6 warns of these at the end of every task."""
+
 log = logger.bind(service="containerd.process")
 
 
@@ -94,6 +98,14 @@ def write_line(line: bytes) -> None:
         log.log("DEBUG" if level == "INFO" else level, "{}", text)
         return
     level = LEVELS.get(str(record.pop("level", "")), "INFO")
-    message = record.pop("msg", "")
+    message = str(record.pop("msg", ""))
+    if message == _EACH_END or _is_empty_cleanup(message):
+        level = "DEBUG"
     record.pop("time", None)
     log.bind(containerd=record).log(level, "{}", message)
+
+
+def _is_empty_cleanup(message: str) -> bool:
+    """Whether the shim that cleaned up told of its own start only."""
+    told = message.removeprefix(_EACH_CLEANUP)
+    return told != message and told.count("level=") == told.count("level=info")

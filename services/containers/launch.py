@@ -32,6 +32,7 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
+from services.containers.oom import OomKills
 from services.containers.published import wanted_ports
 from services.containers.run import Run
 from services.containers.shm import SharedMemory
@@ -104,7 +105,7 @@ class TaskLauncher:
         shm: SharedMemory,
         engine_id: str,
         boot_id: str,
-        oom_kills: Callable[[Container], int],
+        oom_kills: OomKills,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._containerd = containerd
@@ -152,6 +153,7 @@ class TaskLauncher:
         container = run.container
         async with AsyncExitStack() as undo:
             pid = await self._make_task(run, undo, endpoints)
+            self._oom_kills.follow(container)
             now_ns = time.time_ns()  # before: a short process ends before the call does
             await self._containerd.tasks.start(container.id)
             await self._record_start(
@@ -163,6 +165,7 @@ class TaskLauncher:
         self, container: Container, endpoints: Mapping[str, EndpointSettings]
     ) -> None:
         """Give back all that an ended task held. Goes on past a failing step."""
+        self._oom_kills.forget(container)
         steps = (
             partial(self._delete_task, container),
             partial(self._delete_record, container),
@@ -180,10 +183,14 @@ class TaskLauncher:
 
     async def was_oom_killed(self, container: Container) -> bool:
         """Whether the kernel killed a process of the container's cgroup. False if not known."""
-        with suppress(OSError, ValueError):
-            count = await trio.to_thread.run_sync(self._oom_kills, container, limiter=self._disk)
-            return count > 0
+        with suppress(ValueError):
+            count = partial(self._oom_kills.kills, container)
+            return await trio.to_thread.run_sync(count, limiter=self._disk) > 0
         return False
+
+    def follow_memory(self, container: Container) -> None:
+        """See the kernel's OOM kills in an adopted container's cgroup from now on."""
+        self._oom_kills.follow(container)
 
     async def _make_task(
         self, run: Run, undo: AsyncExitStack, endpoints: dict[str, EndpointSettings]
@@ -361,6 +368,7 @@ class TaskLauncher:
 
     async def _undo_task(self, container: Container) -> None:
         """A task of a start that failed; its process may run already."""
+        self._oom_kills.forget(container)
         await self._remove_task(container.id)
 
     async def _remove_task(self, container_id: str) -> None:

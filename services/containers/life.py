@@ -63,6 +63,9 @@ class Launcher(Protocol):
     async def was_oom_killed(self, container: Container) -> bool:
         """Whether the kernel killed a process of its cgroup for want of memory."""
 
+    def follow_memory(self, container: Container) -> None:
+        """See the kernel's OOM kills in an adopted container's cgroup from now on."""
+
 
 class Stopper(Protocol):
     """Ends a running container as `docker stop` does."""
@@ -138,6 +141,7 @@ class Lives:
             if container.status.restart_count:  # counted anew from each start by hand
                 await self._journal.change_status(container, restart_count=0)
             await self._launcher.launch(run)
+        self._launcher.follow_memory(container)
         run.was_launched = True
         task_status.started()
         async with trio.open_nursery() as nursery:

@@ -51,6 +51,9 @@ class FakeLauncher:
     async def was_oom_killed(self, container: Container) -> bool:
         return self.oom
 
+    def follow_memory(self, container: Container) -> None:
+        """Nothing to see."""
+
 
 class FakeStdio:
     """Drained as soon as the process has exited."""
