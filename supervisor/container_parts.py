@@ -20,6 +20,7 @@ from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
+from services.containers.freeze import Freezer
 from services.containers.health import HealthWatcher
 from services.containers.joining import Joiner
 from services.containers.journal import Journal
@@ -201,6 +202,7 @@ def build_containers(
     updater = Updater(
         tasks=containerd.tasks, devices=DeviceLimits(cgroups), journal=journal, facts=facts
     )
+    freezer = Freezer(tasks=containerd.tasks, journal=journal)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -215,6 +217,7 @@ def build_containers(
         links=links,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=updater,
+        freezer=freezer,
         sizes=sizes,
         pruner=Pruner(
             table=table,
@@ -253,6 +256,7 @@ def build_containers(
         boot_id=facts.boot_id,
         start=containers.start,
         finish_update=updater.finish,
+        let_go=freezer.finish,
     )
     return containers, running, restorer, oom_kills
 

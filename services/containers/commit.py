@@ -80,11 +80,11 @@ class Committer:
         archives: Archives,
         images: ImageStore,
         journal: Journal,
-        pause: Act,
-        unpause: Act,
+        hold: Act,
+        let_go: Act,
     ) -> None:
         self._archives, self._images, self._journal = archives, images, journal
-        self._pause, self._unpause = pause, unpause
+        self._hold, self._let_go = hold, let_go
 
     async def commit(self, container: Container, request: CommitRequest) -> str:
         """Make an image of a container; its ID.
@@ -144,20 +144,16 @@ class Committer:
     async def _paused(self, container: Container, wanted: bool) -> AsyncIterator[None]:
         """Hold a running container still, so that the files fit together."""
         await container.settle()
-        is_ours = wanted and container.state is State.RUNNING and await self._freeze(container)
+        if not wanted or container.state is not State.RUNNING:
+            yield
+            return
         try:
+            with suppress(EngineError):  # it has just ended: nothing moves then either
+                await self._hold(container)
             yield
         finally:
-            if is_ours:
-                with trio.CancelScope(shield=True), suppress(EngineError):  # it has ended
-                    await self._unpause(container)
-
-    async def _freeze(self, container: Container) -> bool:
-        try:
-            await self._pause(container)
-        except EngineError:  # it has just ended: nothing moves then either
-            return False
-        return True
+            with trio.CancelScope(shield=True), suppress(EngineError):  # the same
+                await self._let_go(container)
 
 
 def write_layer(trees: Trees, send: Send) -> None:
