@@ -93,9 +93,7 @@ LIMITS: Final = MappingProxyType(
         ),
         ("GET", "/images/json"): "`identity` knows where an image came from, not its signatures",
         ("GET", "/images/{}/json"): "`Identity` knows where it came from, not its signatures",
-        ("POST", "/build"): (
-            "the classic builder (DOCKER_BUILDKIT=0); `cachefrom` changes nothing"
-        ),
+        ("POST", "/build"): "the classic builder (DOCKER_BUILDKIT=0)",
         ("GET", "/networks"): "the predefined networks, which are all there are",
         ("GET", "/networks/{}"): "the predefined networks, which are all there are",
         ("POST", "/volumes/create"): "the local driver; no cluster volumes",

@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from services.dockerfile import Line, line_from_text, read_lines
-from services.errors import EngineError, NotFound, single_error
+from services.errors import EngineError, InvalidParameter, NotFound, single_error
 from services.images import Image, Platform, RunConfig, parse_reference
 from services.images.compose import Recipe
 from services.images.platform import host_platform, parse_specifier
@@ -23,6 +23,7 @@ from .output import StageOutput, Tell, forward
 from .plan import PREDEFINED_ARGS, SCRATCH, Plan, Stage, arg_pairs, make_plan
 from .ports import Containers, ImageStore, Puller
 from .request import BuildRequest
+from .reuse import CacheSources
 from .stage import StageBuild, StageState, mixed
 from .workbench import ANNOTATION, Workbench
 
@@ -144,6 +145,7 @@ class _Build:
         )
         self._built: dict[int, _Built] = {}
         self._pulling: dict[tuple[str, Platform | None], trio.Lock] = {}
+        self._cache_from: Sequence[Image] = ()
         self.held: set[str] = set()
         self.renewed: dict[str, str] = {}  # without the cache: keys under which steps are kept
 
@@ -153,6 +155,7 @@ class _Build:
         stages = self._plan.needed(target)
         outputs = [StageOutput() for _ in stages]
         self._built = {stage.index: _Built() for stage in stages}
+        self._cache_from = await self._sources()
         steps = sum(1 + len(stage.steps) for stage in stages)
         with single_error():
             async with trio.open_nursery() as nursery:
@@ -198,6 +201,7 @@ class _Build:
             output=output,
             first_step=first_step,
             steps=steps,
+            sources=CacheSources(self._cache_from),
             disk=self._disk,
         )
         try:
@@ -283,6 +287,18 @@ class _Build:
                     if output is not None:
                         await output.tell(message)
             return await self._images.inspect(ref, platform)
+
+    async def _sources(self) -> Sequence[Image]:
+        """The images that steps may be taken from, as far as they are here; as with dockerd."""
+        found: list[Image] = []
+        for ref in self._request.cache_from if self._request.uses_cache else ():
+            try:
+                image = await self._images.inspect(ref, self._request.platform)
+            except (NotFound, InvalidParameter):
+                continue
+            self.hold(image)
+            found.append(image)
+        return found
 
     async def _warn(self, stages: Sequence[Stage], tell: Tell) -> None:
         """Say which --build-arg nobody has asked for."""

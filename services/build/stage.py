@@ -42,6 +42,7 @@ from .output import StageOutput
 from .plan import PREDEFINED_ARGS, Plan, Stage, arg_pairs, flags_of
 from .ports import ImageStore
 from .request import BuildRequest
+from .reuse import CacheSources
 from .sources import make_directory
 from .workbench import Command, Workbench
 
@@ -109,6 +110,7 @@ class StageBuild:
         output: StageOutput,
         first_step: int,
         steps: int,
+        sources: CacheSources,
         disk: trio.CapacityLimiter,
     ) -> None:
         """`first_step` of all `steps` is the number of this stage's FROM."""
@@ -117,6 +119,7 @@ class StageBuild:
         self._files, self._output, self._disk = files, output, disk
         self._number, self._steps = first_step, steps
         self._uses_cache = request.uses_cache
+        self._sources = sources
 
     async def run(self, state: StageState, triggers: Sequence[Line]) -> StageState:
         """All instructions; first the ONBUILD `triggers` of the base image.
@@ -233,7 +236,7 @@ class StageBuild:
             shown = " ".join(f"{name}={value}" for name, value in counted.items())
             created_by = f"|{len(counted)} {shown} {created_by}"
         key = state.mix("RUN", created_by, script, flags.get("network", ""))
-        if await self._is_cached(state, key):
+        if await self._is_cached(state, key, "" if script else created_by):
             return
         if script:
             path = await self._in_thread(
@@ -301,9 +304,9 @@ class StageBuild:
         """`source_key` stands for the files of another image; those of the context are hashed."""
         await self._in_thread(partial(step.find, root))
         digest = source_key or await self._in_thread(partial(step.hash, root))
-        shown = f"{NOP} {step.keyword} file:{digest} in {step.target}"
+        shown = f"{NOP} {step.keyword} file:{mixed(step.arguments(), digest)} in {step.target}"
         key = state.mix(step.keyword, step.arguments(), digest)
-        if await self._is_cached(state, key):
+        if await self._is_cached(state, key, shown):
             return
 
         def work(target: Root) -> None:
@@ -317,7 +320,7 @@ class StageBuild:
         path = state.config.working_dir or "/"
         created_by = f"{NOP} WORKDIR {path}"
         key = state.mix("WORKDIR", path)
-        if not await self._is_cached(state, key):
+        if not await self._is_cached(state, key, created_by):
             await self._change_files(
                 state, key, lambda root: make_directory(root, path), created_by
             )
@@ -335,9 +338,11 @@ class StageBuild:
 
     # -- steps that are kept --------------------------------------------------------------------
 
-    async def _is_cached(self, state: StageState, key: str) -> bool:
+    async def _is_cached(self, state: StageState, key: str, created_by: str) -> bool:
         """Whether the step was made before; the state is then after it."""
         found = await self._images.find_step(key) if self._uses_cache else None
+        if found is None and self._uses_cache and created_by:
+            found = await self._reused(state, key, created_by, state.pending)
         if found is None:
             self._uses_cache = False  # nothing that follows can have been made of this
             return False
@@ -347,6 +352,25 @@ class StageBuild:
         state.pending.clear()
         await self._output.say(" ---> Using cache\n")
         return True
+
+    async def _reused(
+        self, state: StageState, key: str, created_by: str, pending: Sequence[HistoryEntry]
+    ) -> Image | None:
+        """The step as an image of --cache-from has it, which is ours from now on."""
+        reused = self._sources.find(state.image, pending, created_by)
+        if reused is None:
+            return None
+        *earlier, last = reused.entries
+        recipe = Recipe(
+            base=state.image,
+            layer=reused.layer,
+            config=state.config,
+            platform=state.platform,
+            author=state.author,
+            step=last,
+            earlier=tuple(earlier),
+        )
+        return await self._images.make_step(recipe, key, created_by)
 
     async def _take(
         self, state: StageState, key: str, layer: LayerSource | None, created_by: str
@@ -364,6 +388,8 @@ class StageBuild:
         earlier: Sequence[HistoryEntry],
     ) -> Image:
         found = await self._images.find_step(key) if self._request.uses_cache else None
+        if found is None and self._uses_cache and layer is None:
+            found = await self._reused(state, key, entry.created_by or "", earlier)
         if found is not None:
             self._files.hold(found)
         return found or await self._made(state, key, layer, entry, earlier)
