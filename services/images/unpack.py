@@ -19,7 +19,7 @@ from typing import Final
 import trio
 from loguru import logger
 
-from services.containerd.errors import AlreadyExists
+from services.containerd.errors import AlreadyExists, CallReset
 from services.containerd.values import Descriptor, LeaseResource, Mount
 from services.errors import EngineError, InvalidParameter, NotFound
 
@@ -34,11 +34,11 @@ LOOKS_EVERY_S: Final = 3.0  # each look walks the tree; most layers are done bef
 UNPACK_KEY_PREFIX: Final = "wharfinger-unpack-"
 LABEL_UNCOMPRESSED: Final = "containerd.io/uncompressed"
 LABEL_SNAPSHOT_REF: Final = "containerd.io/gc.ref.snapshot."
-# containerd's status is "unknown" whether the layer is broken or the disk is full; these are the
-# words of Go's readers for the former.
-_BROKEN_LAYER: Final = (
-    "archive/tar:", "unexpected EOF", "gzip:", "flate:", "zstd:", "magic number mismatch",
-    "invalid input:", "breakout", "unhandled tar header",
+# containerd's status is "unknown" whether the layer is broken or the machine; these are the words
+# of the latter. Whatever else keeps a tar from being unpacked is the tar's.
+_MACHINES_FAULT: Final = (
+    "no space left", "quota exceeded", "input/output error", "read-only file system",
+    "cannot allocate memory", "too many open files", "transport endpoint",
 )  # fmt: skip
 
 _log = logger.bind(service="images")
@@ -206,7 +206,8 @@ class Unpacker:
             applied = await self._containerd.diff.apply(descriptor, mounts)
         except EngineError as error:
             text = f"failed to unpack layer {layer.digest}: {error}"
-            if any(words in str(error) for words in _BROKEN_LAYER):
+            is_layers = type(error) in (EngineError, CallReset)
+            if is_layers and not any(words in str(error) for words in _MACHINES_FAULT):
                 raise InvalidParameter(text) from error
             raise type(error)(text) from error
         if applied.digest != diff_id:
