@@ -79,13 +79,29 @@ class ApiServer:
         self._listener = listener
         self._config = config or ServerConfig()
         self._stop_request = stop_request
+        self._retired = trio.Event()
+        self._is_deaf = trio.Event()  # set once a retired server has closed its listening socket
+
+    @property
+    def listener(self) -> ListenerLike:
+        """Where it serves."""
+        return self._listener
+
+    async def retire(self) -> None:
+        """Accept nothing more; `run` returns once what is open has ended as in any other stop.
+
+        Returns when it has closed its own descriptor of the listening socket: the address is free
+        when the listener's is closed too. `run` must be running.
+        """
+        self._retired.set()
+        await self._is_deaf.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until a stop is asked for, then drain. Ready, with the address, once it accepts."""
         stop = self._stop_request()
         drain = Drain()
         active = HangUpWatch()
-        serving = _Serving(self._app, self._listener.tls, drain, active)
+        serving = _Serving(self._app, self._listener, drain, active)
         accepting = trio.SocketListener(trio.socket.from_stdlib_socket(self._listener.dup()))
         log = logger.bind(service="api")
         async with trio.open_nursery() as watchers:
@@ -101,26 +117,41 @@ class ApiServer:
                     await acceptors.start(accept)
                     log.info("API listens", address=self._listener.address)
                     task_status.started(self._listener.address)
-                    await stop.wait()
+                    ending = trio.Event()
+                    acceptors.start_soon(_set_after, stop, ending)
+                    acceptors.start_soon(_set_after, self._retired, ending)
+                    await ending.wait()
                     acceptors.cancel_scope.cancel()
+                if self._retired.is_set():
+                    self._is_deaf.set()
                 log.info("API drains", address=self._listener.address, open=len(serving.open))
                 connections.cancel_scope.deadline = trio.current_time() + self._config.drain_s
                 await serving.begin_drain()
             watchers.cancel_scope.cancel()
 
 
+async def _set_after(first: StopSignal, then: trio.Event) -> None:
+    await first.wait()
+    then.set()
+
+
 class _Serving:
     """What all connections of one run share."""
 
     def __init__(
-        self, app: ASGIApp, tls: ssl.SSLContext | None, drain: Drain, active: HangUpWatch
+        self, app: ASGIApp, listener: ListenerLike, drain: Drain, active: HangUpWatch
     ) -> None:
         self.app = app
-        self.tls = tls
+        self._listener = listener
         self.drain = drain
         self.active = active
         self.open: set[Connection] = set()
         self._handover: Handover | None = None
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """For the next connection: a reload may bring another certificate."""
+        return self._listener.tls
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """One accepted connection, to its end. Whatever goes wrong in it stays in it."""
@@ -165,6 +196,7 @@ class Connection:
     def __init__(self, serving: _Serving, stream: trio.SocketStream) -> None:
         self._serving = serving
         self._plain = stream
+        self._tls = serving.tls
         self._http1: Http1Connection | None = None
 
     def begin_drain(self) -> None:
@@ -176,8 +208,8 @@ class Connection:
         """Serve the connection to its end, by HTTP/1.1 or in hypercorn's hands."""
         transport: Transport = PlainTransport(self._plain)
         alpn: str | None = None
-        if self._serving.tls is not None:
-            shaken = await self._shake_hands(self._serving.tls)
+        if self._tls is not None:
+            shaken = await self._shake_hands(self._tls)
             if shaken is None:
                 return
             transport, alpn = TLSTransport(shaken), shaken.selected_alpn_protocol()
@@ -197,7 +229,7 @@ class Connection:
         if end is End.CLOSED:
             return
         data = bytes(self._http1.buffer)
-        if self._serving.tls is None:
+        if self._tls is None:
             # hypercorn finds HTTP/2 with prior knowledge by itself, from the preface.
             await self._pass_through(ReplayedStream(transport, data), end)
         else:
@@ -230,7 +262,7 @@ class Connection:
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "scheme": "http" if self._serving.tls is None else "https",
+            "scheme": "http" if self._tls is None else "https",
             "root_path": "",
             "client": _host_and_port(sock.family, sock.getpeername()),
             "server": _host_and_port(sock.family, sock.getsockname()),

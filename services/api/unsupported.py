@@ -88,8 +88,8 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: mounts of type image, ports on IPv6 addresses of the host, several networks, "
-            "log drivers other than json-file and none"
+            "not yet: mounts of type image, several networks, "
+            "log drivers of clouds (awslogs, gcplogs, splunk)"
         ),
         ("GET", "/images/json"): "`identity` knows where an image came from, not its signatures",
         ("GET", "/images/{}/json"): "`Identity` knows where it came from, not its signatures",

@@ -202,7 +202,7 @@ def _wrap_registries(faults: Faults) -> None:
         finally:
             faults.leave(label)
 
-    Session._send = counted  # type: ignore[method-assign]
+    Session._send = counted  # type: ignore[method-assign,assignment]
 
 
 def _wrap_events(faults: Faults) -> None:
