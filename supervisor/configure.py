@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
-from services.api.hosts import parse_host
+from services.api.hosts import TcpHost, parse_host
 from services.containers.logs.options import NONE, check_log_config, parse_file_options
 from services.errors import EngineError
 from services.networks.ports import ANY_ADDRESS
@@ -25,6 +25,7 @@ from services.registry.settings import (
 from .configfile import read_config_file
 from .options import OPTIONS, Kind, Option, Value
 from .settings import (
+    AccessSettings,
     ApiSettings,
     ConfigError,
     ContainerDefaults,
@@ -35,6 +36,9 @@ from .settings import (
     TlsSettings,
 )
 from .values import Runtime, Ulimit, quoted
+
+if TYPE_CHECKING:
+    from services.api.scopes import ScopedSocket
 
 LOG_LEVELS: Final = ("panic", "fatal", "error", "warn", "info", "debug", "trace")
 
@@ -175,8 +179,10 @@ def build(
         experimental=values.switch("experimental"),
         features=_features(values.pairs("feature")),
         metrics_address=_metrics_address(values.text("metrics-addr")),
+        observer=_observer_host(values.text("observer-addr")),
         log=_log(values),
         api=_api(values, environment),
+        access=_access(values),
         containerd=_containerd(values),
         containers=_containers(values, runtimes),
         network=_network(values),
@@ -236,6 +242,26 @@ def _metrics_address(text: str) -> str:
     return text
 
 
+def _observer_host(text: str) -> TcpHost | None:
+    """Ours. There is no password, so only this machine may reach it."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ValueError(f"invalid observer address {quoted(text)}: must be host:port")
+    name = host.removeprefix("[").removesuffix("]")
+    try:
+        is_loopback = name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ValueError(
+            f"invalid observer address {quoted(text)}: must be a loopback address; "
+            "to reach it from elsewhere forward a port with ssh -L"
+        )
+    return TcpHost(host=name, port=int(port))
+
+
 def _check_log(driver: str, options: dict[str, str]) -> None:
     try:
         check_log_config(driver, options)
@@ -268,6 +294,33 @@ def _api(values: _Merged, environment: Mapping[str, str]) -> ApiSettings:
         group_given=values.is_given("group"),
         tls=tls,
     )
+
+
+def _access(values: _Merged) -> AccessSettings:
+    from services.plugins.authorization import check_plugins
+
+    plugins = tuple(dict.fromkeys(values.texts("authorization-plugin")))
+    check_plugins(plugins)
+    audit_log = values.text("audit-log")
+    return AccessSettings(
+        authorization_plugins=plugins,
+        scoped_sockets=_scoped_sockets(values.texts("scoped-socket")),
+        audit_log=Path(audit_log).absolute() if audit_log else None,
+    )
+
+
+def _scoped_sockets(texts: tuple[str, ...]) -> tuple[ScopedSocket, ...]:
+    if not texts:
+        return ()
+    # Imported when asked for: a table of all operations, and patterns made from it.
+    from services.api.scopes import parse_scoped_socket
+
+    found = tuple(map(parse_scoped_socket, texts))
+    paths = [one.path for one in found]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ValueError(f"scoped-sockets: {path} is there twice")
+    return found
 
 
 def _tls(values: _Merged, environment: Mapping[str, str]) -> TlsSettings | None:

@@ -69,6 +69,7 @@ class ContainerParts:
     restorer: Restorer
     reconciler: Reconciler
     oom_kills: OomKills
+    runs: Runs
 
 
 def build_containers(
@@ -161,6 +162,9 @@ def build_containers(
         disk=disk,
     )
     sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
+    health = HealthWatcher(
+        containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
+    )
     lives = Lives(
         containerd=containerd,
         journal=journal,
@@ -188,9 +192,7 @@ def build_containers(
         ),
         stopper=stopper,
         runs=runs,
-        health=HealthWatcher(
-            containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
-        ),
+        health=health,
         terminals=terminals,
         auto_remove=remover.remove_stopped,
         outlives=lambda: current.settings().live_restore or not is_ending(),
@@ -237,6 +239,7 @@ def build_containers(
         ),
         images=images,
         volumes=volumes,
+        probes=health.probes,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -277,6 +280,7 @@ def build_containers(
         restorer=restorer,
         reconciler=reconciler,
         oom_kills=oom_kills,
+        runs=runs,
     )
 
 

@@ -1,4 +1,4 @@
-"""dockerd's options as one table: each with its flag, its key in daemon.json, its kind and default.
+"""dockerd's options and ours as one table: each with flag, key in daemon.json, kind and default.
 
 The command line, the configuration file and the compatibility table are read from it. An option
 with a sentence in `refused` is known but cannot take effect yet: any value but the default is
@@ -47,6 +47,7 @@ class Kind(Enum):
     RUNTIMES = "runtime"
     POOLS = "pool-options"
     NRI = "nri-opts"
+    SCOPES = "json"
 
     @property
     def word(self) -> str:
@@ -61,7 +62,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option of dockerd's."""
+    """One option: dockerd's, or with `is_ours` one that dockerd does not have."""
 
     flag: str  # without the dashes
     kind: Kind
@@ -70,6 +71,7 @@ class Option:
     key: str = ""  # in daemon.json; empty: a flag only
     default: Value = None
     refused: str = ""  # why it cannot take effect yet; empty: it works
+    is_ours: bool = False  # dockerd has no such option
 
 
 def _table(*rows: Option) -> Mapping[str, Option]:
@@ -85,6 +87,7 @@ def _option(
     short: str = "",
     key: str | None = None,
     refused: str = "",
+    is_ours: bool = False,
 ) -> Option:
     if default is None:
         match kind:
@@ -106,6 +109,7 @@ def _option(
         key=flag if key is None else key,
         default=default,
         refused=refused,
+        is_ours=is_ours,
     )
 
 
@@ -122,11 +126,16 @@ OPTIONS: Final = _table(
         "Let other machines reach published ports on the containers' own addresses",
     ),
     _option(
+        "audit-log",
+        Kind.STRING,
+        "File for a record of each request that changes something",
+        is_ours=True,
+    ),
+    _option(
         "authorization-plugin",
         Kind.LIST,
-        "Authorization plugins to ask",
+        "Authorization plugins to ask, in this order",
         key="authorization-plugins",
-        refused="authorization plugins are not supported yet",
     ),
     _option("bip", Kind.STRING, "IPv4 address of the default bridge"),
     _option("bip6", Kind.STRING, "IPv6 address of the default bridge", refused=_IPV6),
@@ -300,6 +309,12 @@ OPTIONS: Final = _table(
         "Node Resource Interface",
         refused="the Node Resource Interface is not supported yet",
     ),
+    _option(
+        "observer-addr",
+        Kind.STRING,
+        "Loopback address and port of the observer's page",
+        is_ours=True,
+    ),
     _option("pidfile", Kind.STRING, "PID file", default="/run/wharfinger.pid", short="p"),
     _option("raw-logs", Kind.BOOL, "Full time stamps without colour"),
     _option(
@@ -319,6 +334,13 @@ OPTIONS: Final = _table(
         Kind.STRING,
         'Default seccomp profile: a path, "builtin" or "unconfined"',
         default="builtin",
+    ),
+    _option(
+        "scoped-socket",
+        Kind.SCOPES,
+        "Further unix socket with lesser rights, as JSON",
+        key="scoped-sockets",
+        is_ours=True,
     ),
     _option("selinux-enabled", Kind.BOOL, "SELinux", refused="SELinux is not supported yet"),
     _option("shutdown-timeout", Kind.INT, "Seconds that all containers get to stop", default=15),

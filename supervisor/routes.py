@@ -15,6 +15,7 @@ from services.api.container_list import ContainerList
 from services.api.fast import FastRoutes
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
+from services.api.routes.audit import AuditRoutes
 from services.api.routes.build import BuildRoutes
 from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
@@ -25,6 +26,7 @@ from services.api.routes.exec import ExecRoutes
 from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
+from services.api.routes.observer import ObserverRoutes
 from services.api.routes.registry import RegistryRoutes
 from services.api.routes.reload import ReloadRoutes
 from services.api.routes.system import SystemRoutes
@@ -36,6 +38,7 @@ from services.build import BuildPruneFilters, PrunedSteps, prune_steps
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
 from services.networks import Networks
+from services.observer.page import Page
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
 
@@ -127,7 +130,13 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
 
 def own_blueprints(sources: RouteSources) -> list[Blueprint]:
     """The routes of the engine's own API, beside Docker's."""
-    return [ReloadRoutes(sources.reload).blueprint()]
+    return [
+        ReloadRoutes(sources.reload).blueprint(),
+        AuditRoutes(sources.audit.run).blueprint(),
+        ObserverRoutes(
+            sources.observer, sources.containers, metrics=sources.metrics, page=Page()
+        ).blueprint(),
+    ]
 
 
 async def _prune_steps(

@@ -15,6 +15,8 @@ from services.containers.containers import Containers
 from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
 from services.networks import Networks
+from services.observer import Observer
+from services.observer.scrape import RenderMetrics
 from services.registry import Registry
 from services.system import HostFacts
 from services.volumes import Volumes
@@ -23,6 +25,7 @@ from .in_force import Current
 
 if TYPE_CHECKING:
     from services.api.routes.reload import Reload
+    from services.audit import Audit
 
 SNAPSHOTTER: Final = "overlayfs"
 
@@ -50,4 +53,7 @@ class RouteSources:
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     identity: Identity
     reload: Reload
+    audit: Audit
     reload_warnings: Callable[[], tuple[str, ...]]
+    observer: Observer
+    metrics: RenderMetrics

@@ -15,6 +15,7 @@ from typing import Final
 from supervisor.options import OPTIONS
 
 METRICS: Final = "root/faces/metrics"
+OBSERVER: Final = "root/faces/observer"
 API: Final = "root/faces/api"
 
 
@@ -67,10 +68,14 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "experimental": _live(),
         "features": _live(),
         "metrics_address": _part(METRICS, "the counts go on"),
+        "observer": _part(OBSERVER, "its page is read again"),
         "log": _live(),
         "api.hosts": _part(API, "servers are added and taken away; the others keep their clients"),
         "api.group": _live("sockets that are there change hands"),
         "api.group_given": _live(),
+        "access.authorization_plugins": _live("asked from the next request on"),
+        "access.scoped_sockets": _daemon("what is connected to one keeps its rights"),
+        "access.audit_log": _daemon("what is under way is written where it began"),
         "api.tls": _live("for connections that are accepted from then on"),
         "containers.shm_size_bytes": _live(_NEW),
         "containers.ulimits": _live(_STARTED),
@@ -92,8 +97,6 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "containers.dns_search": _live(_STARTED),
         "containers.cdi_directories": _live(_STARTED),
         "network": _daemon(_BRIDGE),
-        "network.firewall6": _live(),
-        "network.userland_proxy": _live(),
         "network.host_gateways": _live(_STARTED),
         "registry": _live("for pulls and pushes that begin from then on"),
     }
@@ -103,8 +106,12 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "add-runtime": ("containers.runtimes",),
+        "allow-direct-routing": ("network.allow_direct_routing",),
+        "audit-log": ("access.audit_log",),
+        "authorization-plugin": ("access.authorization_plugins",),
         "bip": ("network.bridge_address",),
         "bridge": ("network.bridge",),
+        "bridge-accept-fwmark": ("network.accept_mark",),
         "cdi-spec-dir": ("containers.cdi_directories",),
         "cgroup-parent": ("containers.cgroup_parent",),
         "config-file": ("config_file", "registry.certs_dirs"),
@@ -135,6 +142,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "init": ("containers.init",),
         "init-path": ("containers.init_path",),
         "insecure-registry": ("registry.insecure_networks", "registry.insecure_hosts"),
+        "ip": ("network.host_address",),
         "ip-forward": ("network.ip_forward",),
         "ip-masq": ("network.ip_masquerade",),
         "ip6tables": ("network.firewall6",),
@@ -149,6 +157,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "max-concurrent-uploads": ("registry.max_uploads",),
         "max-download-attempts": ("registry.max_attempts",),
         "metrics-addr": ("metrics_address",),
+        "observer-addr": ("observer",),
         "mtu": ("network.mtu",),
         "no-new-privileges": ("containers.no_new_privileges",),
         "no-proxy": ("registry.proxies.no_proxy",),
@@ -156,6 +165,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "raw-logs": ("log.raw",),
         "registry-mirror": ("registry.mirrors",),
         "seccomp-profile": ("containers.seccomp_profile",),
+        "scoped-socket": ("access.scoped_sockets",),
         "shutdown-timeout": ("shutdown_timeout_s",),
         "tls": ("api.tls",),
         "tlscacert": ("api.tls.ca_file",),
