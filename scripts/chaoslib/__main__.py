@@ -20,7 +20,7 @@ from .nemesis import STROKES, Nemesis
 from .scene import Scene, SceneFailed, scene
 from .verdict import judge
 
-NEEDED: Final = ("containerd", "runc", "docker", "nft", "ip", "unshare")
+NEEDED: Final = ("containerd", "runc", "docker", "nft", "ip", "nsenter")
 CLIENT_END_S: Final = 180.0
 
 

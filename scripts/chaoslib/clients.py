@@ -1,4 +1,4 @@
-"""Clients under load: each lives its seeded life with the docker CLI, and records what it was told."""
+"""Clients: each lives its seeded life with the docker CLI, and records what it was told."""
 
 from __future__ import annotations
 

@@ -98,10 +98,9 @@ class Nemesis:
 
     def jump_clock(self) -> None:
         """The engine's clock is set, forwards or back."""
-        if self._scene.clock is not None:
-            self._scene.clock.write_text(f"{self._chance.choice(['+', '-'])}{3600}s\n")
-            time.sleep(1)
-            self._scene.clock.write_text("+0s\n")
+        self._scene.clock.write_text(str(self._chance.choice([-3600, 3600])))
+        time.sleep(1)
+        self._scene.clock.write_text("0")
 
     def slow_runc(self) -> None:
         """runc takes its time."""

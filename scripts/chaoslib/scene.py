@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -12,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +33,7 @@ class Scene:
     """One engine, its folders, and the docker CLI on it.
 
     Attributes:
-        clock: the file that says how far the engine's clock is ahead; None without faketime.
+        clock: the file that says by how many seconds the engine's clock is wrong.
         delay: the file that says how many seconds runc waits before each call.
         running: held by whoever starts or ends the daemon.
     """
@@ -44,7 +43,7 @@ class Scene:
         self.data, self.exec_root = folder / "data", folder / "exec"
         self.socket, self.log = folder / "d.sock", folder / "log"
         self.netns = f"chaos-{secrets.token_hex(4)}"
-        self.clock = folder / "clock" if _faketime() else None
+        self.clock = folder / "clock"
         self.delay = folder / "delay"
         self.running = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -62,7 +61,7 @@ class Scene:
         began = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["ip", "netns", "exec", self.netns, *self._command()],
+                [*self._entering(), *self._command()],
                 cwd=REPOSITORY,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -105,7 +104,7 @@ class Scene:
         return found
 
     def processes(self, what: str) -> list[int]:
-        """The pids of containerd (`containerd`) or of the shims (`containerd-shim`) that are ours."""
+        """The pids of our containerd (`containerd`) or of its shims (`containerd-shim`)."""
         found = []
         ours = f"{self.exec_root}/"
         for entry in Path("/proc").iterdir():
@@ -143,9 +142,11 @@ class Scene:
 
     def inside(self, *command: str) -> subprocess.CompletedProcess[bytes]:
         """A command in the engine's network namespace."""
-        return subprocess.run(
-            ["ip", "netns", "exec", self.netns, *command], capture_output=True, check=False
-        )
+        return subprocess.run([*self._entering(), *command], capture_output=True, check=False)
+
+    def _entering(self) -> list[str]:
+        """Not by `ip netns exec`, which mounts another /sys: without cgroups."""
+        return ["nsenter", f"--net=/run/netns/{self.netns}"]
 
     # ── making and taking away
 
@@ -158,8 +159,7 @@ class Scene:
         _run("ip", "netns", "add", self.netns)
         self.inside("ip", "link", "set", "lo", "up")
         self.delay.write_text("0\n")
-        if self.clock is not None:
-            self.clock.write_text("+0s\n")
+        self.clock.write_text("0")
         runc = self.folder / "runc"
         runc.write_text(
             f'#!/bin/sh\nread d <{self.delay}\n[ "$d" = 0 ] || sleep "$d"\n'
@@ -187,7 +187,7 @@ class Scene:
 
     def _command(self) -> list[str]:
         return [
-            *(sys.executable, "-m", "supervisor"),
+            *(sys.executable, "-m", "chaoslib.skewed"),
             *("-H", f"unix://{self.socket}"),
             *("--data-root", str(self.data)),
             *("--exec-root", str(self.exec_root)),
@@ -200,13 +200,7 @@ class Scene:
     def _environment(self) -> dict[str, str]:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode")}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        if self.clock is not None:
-            environment |= {
-                "LD_PRELOAD": str(_faketime()),
-                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
+        environment |= {"CHAOS_CLOCK": str(self.clock)}
         return environment
 
 
@@ -224,14 +218,5 @@ def scene() -> Iterator[Scene]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _faketime() -> Path | None:
-    return next((path for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
-
-
 def _run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
-
-
-def decoded(data: bytes) -> Sequence[Any]:
-    """Lines of JSON."""
-    return [json.loads(line) for line in data.splitlines() if line.strip()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 from benchlib.http import HttpError
@@ -72,7 +73,7 @@ def _judge_log(scene: Scene, fate: Fate) -> Iterator[str]:
         return  # the disk was full, and the log says so
     numbers = [int(line) if line.isdecimal() else -1 for line in lines]
     first = 1 if fate.lines is not None else 0
-    for before, after in zip(numbers, numbers[1:], strict=False):
+    for before, after in pairwise(numbers):
         if after not in (before + 1, first):
             yield f"{fate.name}: line {after} follows line {before}"
             return
