@@ -164,7 +164,11 @@ def build_parts(
         accept_mark=settings.network.accept_mark,
     )
     firewall = (
-        Firewall(table=f"wharfinger-{bridge.name}", policy=policy)
+        Firewall(
+            table=f"wharfinger-{bridge.name}",
+            policy=policy,
+            is_ending=lambda: is_ending() and not current.settings().live_restore,
+        )
         if bridge and has_firewall
         else None
     )
@@ -300,6 +304,7 @@ def build_parts(
             volumes=volumes,
             containers=ours,
         ),
+        firewall_warnings=lambda: firewall.warnings if firewall else (),
         reload_warnings=lambda: reloader.warnings,
         observer=observer,
         metrics=lazy_metrics.render,

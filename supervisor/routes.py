@@ -73,7 +73,11 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         containers=containers,
         images=sources.images,
         events=sources.bus,
-        warnings=lambda: (*sources.apparmor.warnings, *sources.reload_warnings()),
+        warnings=lambda: (
+            *sources.apparmor.warnings,
+            *sources.firewall_warnings(),
+            *sources.reload_warnings(),
+        ),
         devices=sources.cdi.list,
     )
     registry = RegistryRoutes(sources.registry)
