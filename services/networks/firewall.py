@@ -117,6 +117,8 @@ class Firewall:
         if self._networks.pop(bridge, None) is not None:
             self._is_foreign_stale.set()
             await self._change_some_time(network_removed(self._table, bridge), bridge=bridge)
+            if not self._networks and self._is_settled:
+                self._is_stale.set()  # without networks there is no table
 
     def settle(self) -> None:
         """Write the table anew: all that ran before was adopted, and every network is set."""
@@ -198,7 +200,7 @@ class Firewall:
             if self._is_settled:
                 script += ruleset.former_table_removed(self._table)
             await helper.ask(script)
-            self._has_table = True
+            self._has_table = bool(self._networks)
 
     async def _keeps_table(self, helper: Nft) -> bool:
         """Whether the table can be amended."""
