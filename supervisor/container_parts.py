@@ -19,6 +19,7 @@ from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
+from services.containers.groups import Groups
 from services.containers.health import HealthWatcher
 from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
@@ -72,6 +73,7 @@ class ContainerParts:
     reconciler: Reconciler
     oom_kills: OomKills
     runs: Runs
+    groups: Groups
 
 
 def build_containers(
@@ -172,7 +174,13 @@ def build_containers(
     health = HealthWatcher(
         containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
     )
+
+    async def start_again(container: Container) -> None:
+        await containers.start(container)
+
+    groups = Groups(table, stop=stopper.stop_for_group, start=start_again)
     lives = Lives(
+        groups=groups,
         containerd=containerd,
         journal=journal,
         launcher=TaskLauncher(
@@ -293,6 +301,7 @@ def build_containers(
         reconciler=reconciler,
         oom_kills=oom_kills,
         runs=runs,
+        groups=groups,
     )
 
 
