@@ -20,6 +20,7 @@ from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.freeze import Freezer
+from services.containers.groups import Groups
 from services.containers.health import HealthWatcher
 from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
@@ -73,6 +74,7 @@ class ContainerParts:
     reconciler: Reconciler
     oom_kills: OomKills
     runs: Runs
+    groups: Groups
 
 
 def build_containers(
@@ -173,7 +175,13 @@ def build_containers(
     health = HealthWatcher(
         containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
     )
+
+    async def start_again(container: Container) -> None:
+        await containers.start(container)
+
+    groups = Groups(table, stop=stopper.stop_for_group, start=start_again)
     lives = Lives(
+        groups=groups,
         containerd=containerd,
         journal=journal,
         launcher=TaskLauncher(
@@ -297,6 +305,7 @@ def build_containers(
         reconciler=reconciler,
         oom_kills=oom_kills,
         runs=runs,
+        groups=groups,
     )
 
 
