@@ -68,6 +68,7 @@ class ContainerParts:
     restorer: Restorer
     reconciler: Reconciler
     oom_kills: OomKills
+    runs: Runs
 
 
 def build_containers(
@@ -273,6 +274,7 @@ def build_containers(
         restorer=restorer,
         reconciler=reconciler,
         oom_kills=oom_kills,
+        runs=runs,
     )
 
 

@@ -57,6 +57,7 @@ from services.volumes import Volumes
 
 from .access_parts import AccessGates
 from .api_servers import ApiServers
+from .audit_parts import build_audit
 from .container_parts import build_containers
 from .in_force import Current
 from .logs import LogSink
@@ -279,6 +280,15 @@ def build_parts(
         in_use=lambda image_id: _users_of(table, image_id),
         identity=identity,
         reload=reloader.reload,
+        audit=build_audit(
+            settings,
+            engine_id=engine_id,
+            containerd=containerd,
+            store=store,
+            images=images,
+            volumes=volumes,
+            containers=ours,
+        ),
         reload_warnings=lambda: reloader.warnings,
     )
     return Parts(
