@@ -52,8 +52,8 @@ TURN_LIMIT_S: Final = 60.0
 
 UNDO_LIMIT_S: Final = 5.0
 
-CLEAN_UP_AFTER_S: Final = 0.005
-"""Who was attached asks for the exit code at once: it is answered before the loop cleans up."""
+CLEAN_UP_AFTER_S: Final = 0.1
+"""Who was attached asks for the exit code at once, and most often goes: both come first."""
 
 DRAIN_BEFORE_RECORD_S: Final = 3.0
 """How long an attached client that does not read can hold the exit code back."""
@@ -204,8 +204,12 @@ class Execs:
                 with trio.CancelScope(shield=True):
                     await exec_.stdio.close()
         if has_ended:
-            with trio.CancelScope(shield=True):
-                await self._record_end(exec_)
+            try:
+                with trio.move_on_after(CLEAN_UP_AFTER_S):
+                    await request.wait()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._clean_up(exec_)
 
     async def _see_exit(self, exec_: Exec, exited: Outcome[TaskExit | None]) -> None:
         exit_ = await exited.wait()
@@ -285,9 +289,7 @@ class Execs:
             except EngineError:
                 return None
 
-    async def _record_end(self, exec_: Exec) -> None:
-        if exec_.stdio.is_attached:
-            await trio.sleep(CLEAN_UP_AFTER_S)
+    async def _clean_up(self, exec_: Exec) -> None:
         await self._delete_process(exec_)
         await exec_.stdio.close()
 
