@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from .cli import main as command_line
-from .options import Value
-from .settings import Settings
+from .commands import COMMANDS
+
+if TYPE_CHECKING:
+    from .options import Value
+    from .settings import Settings
 
 
 def _run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
@@ -23,8 +27,15 @@ def _run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
 
 
 def main() -> None:
-    """Act on the command line and exit with the daemon's status."""
-    sys.exit(command_line(sys.argv[1:], run_daemon=_run_daemon))
+    """Act on the command line and exit with the daemon's status, or the command's."""
+    argv = sys.argv[1:]
+    if argv and argv[0] in COMMANDS:
+        from .commands.frame import run_command
+
+        sys.exit(run_command(argv[0], argv[1:], os.environ))
+    from .cli import main as command_line
+
+    sys.exit(command_line(argv, run_daemon=_run_daemon))
 
 
 if __name__ == "__main__":

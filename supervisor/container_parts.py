@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -31,6 +32,7 @@ from services.containers.oom import OomKills
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
+from services.containers.reconcile import Reconciler
 from services.containers.remove import Remover
 from services.containers.restore import Restorer
 from services.containers.run import Runs
@@ -58,6 +60,17 @@ from .sources import SNAPSHOTTER
 DISK_THREADS: Final = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerParts:
+    """What of the containers is somebody's child, or spoken to by others."""
+
+    containers: Containers
+    running: Running
+    restorer: Restorer
+    reconciler: Reconciler
+    oom_kills: OomKills
+
+
 def build_containers(
     settings: Settings,
     *,
@@ -75,7 +88,7 @@ def build_containers(
     apparmor: AppArmor,
     cdi: CdiDevices,
     is_ending: Callable[[], bool],
-) -> tuple[Containers, Running, Restorer, OomKills]:
+) -> ContainerParts:
     """The operations on containers, their supervisor, and what brings them back at the start.
 
     `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
@@ -144,6 +157,7 @@ def build_containers(
         stopper=stopper,
         root_filesystems=images,
         volumes=volumes,
+        say_farewell=terminals.say_farewell,
         forget=forget,
         directory=directory,
         disk=disk,
@@ -254,7 +268,16 @@ def build_containers(
         start=containers.start,
         finish_update=updater.finish,
     )
-    return containers, running, restorer, oom_kills
+    reconciler = Reconciler(
+        containerd=containerd, table=table, runs=runs, mender=restorer, engine_id=engine_id
+    )
+    return ContainerParts(
+        containers=containers,
+        running=running,
+        restorer=restorer,
+        reconciler=reconciler,
+        oom_kills=oom_kills,
+    )
 
 
 def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:

@@ -7,8 +7,9 @@
     ├─ store                one_for_one: database
     ├─ events               one_for_one: bus, stream
     ├─ engine               one_for_one: images, registry, volumes, networks, apparmor, keeper (of
-    │  │                    pipes), packer (of logs), oom, containers, builder
-    │  └─ containers        rest_for_one: running (one supervisor a container), restore
+    │  │                    pipes), packer and shipping (of logs), oom, containers, builder
+    │  └─ containers        rest_for_one: running (one supervisor a container), restore,
+    │                       reconcile
     └─ faces                one_for_one: metrics, routes, api (one server a listener)
 
 Stopping takes the reverse of this order: the API drains, containers stop, then what they stood on.
@@ -132,6 +133,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
                 shutdown_s=INFINITY,  # it limits its end by itself
             ),
             ChildSpec(id="restore", start=parts.restorer.run, backoff=PATIENT),
+            ChildSpec(id="reconcile", start=parts.reconciler.run, backoff=PATIENT),
         ],
         name="containers",
         strategy=Strategy.REST_FOR_ONE,
@@ -149,6 +151,8 @@ def _engine_tree(parts: Parts) -> Supervisor:
             ChildSpec(id="apparmor", start=parts.apparmor.run, restart=Restart.TRANSIENT),
             ChildSpec(id="keeper", start=parts.containers.terminals.keeper.run, backoff=PATIENT),
             ChildSpec(id="packer", start=parts.containers.terminals.packer.run, backoff=PATIENT),
+            # It ends after the containers, so that what they say last is sent too.
+            ChildSpec(id="shipping", start=parts.containers.terminals.shipping.run),
             ChildSpec(id="oom", start=parts.oom_kills.run),
             _supervisor(containers),
             ChildSpec(id="builder", start=parts.builder.run, backoff=PATIENT),

@@ -30,6 +30,7 @@ from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
 from services.containers.oom import OomKills
+from services.containers.reconcile import Reconciler
 from services.containers.restore import TASK_TOPICS, Restorer
 from services.containers.running import Running
 from services.containers.volume_points import uses_of
@@ -78,6 +79,7 @@ class Parts:
     apparmor: AppArmor
     running: Running
     restorer: Restorer
+    reconciler: Reconciler
     oom_kills: OomKills
     containers: Containers
     routes: DeferredApp
@@ -142,7 +144,7 @@ def build_parts(
     apparmor = AppArmor(is_enabled=facts.apparmor)
     cdi = CdiDevices(settings.containers.cdi_directories)
     defaults = spec_defaults(settings, facts)
-    containers, running, restorer, oom_kills = build_containers(
+    ours = build_containers(
         settings,
         defaults=defaults,
         facts=facts,
@@ -159,6 +161,7 @@ def build_parts(
         cdi=cdi,
         is_ending=is_ending,
     )
+    containers, restorer = ours.containers, ours.restorer
     build_disk = trio.CapacityLimiter(BUILD_THREADS)
     builder = Builder(
         containers=containers,
@@ -211,9 +214,10 @@ def build_parts(
         builder=builder,
         volumes=volumes,
         apparmor=apparmor,
-        running=running,
+        running=ours.running,
         restorer=restorer,
-        oom_kills=oom_kills,
+        reconciler=ours.reconciler,
+        oom_kills=ours.oom_kills,
         containers=containers,
         routes=routes,
         metrics=_metrics(

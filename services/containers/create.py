@@ -29,6 +29,7 @@ from services.containers.journal import Journal, container_event
 from services.containers.labels import check_labels
 from services.containers.links import resolve_links
 from services.containers.log_choice import check_log
+from services.containers.logs.options import CACHE_KEYS
 from services.containers.merge import command_of, merge_image_config
 from services.containers.model import (
     SHORT_ID,
@@ -244,7 +245,11 @@ class Creator:
     def _log_settings(self, host: HostConfig) -> tuple[str, dict[str, str]]:
         """The driver and its options; the daemon's options go with the daemon's driver only."""
         driver = host.log_config.type or self._log_driver
-        inherited = self._log_options if driver == self._log_driver else {}
+        inherited = {
+            key: value
+            for key, value in self._log_options.items()
+            if driver == self._log_driver or key in CACHE_KEYS
+        }
         return driver, {**inherited, **host.log_config.config}
 
     def _mounts(self, config: ContainerConfig, host: HostConfig) -> list[MountPoint]:

@@ -1,4 +1,4 @@
-"""The one nftables table that is ours: the bridge's way out, and published ports.
+"""The one nftables table that is ours: what networks let through, and published ports.
 
 What it is to hold is kept in memory; the helper process writes it. Whatever else happens to the
 helper or to the table (`nft flush ruleset`), the whole of it is written again, in one transaction.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -18,11 +18,13 @@ from loguru import logger
 
 from services.errors import EngineError, Unavailable, single_error
 from services.networks import ruleset
+from services.networks.network_chains import network_added, network_removed
+from services.networks.network_rules import FirewallPolicy, NetworkRules, PortTargets
 from services.networks.nft import HelperLost, Nft, running_helper
 from services.networks.nft_process import NAME
 from services.networks.nft_watch import LossWatch, open_watch
 from services.networks.ports import PublishedPort
-from services.networks.ruleset import BridgeRules
+from services.networks.ruleset import Publication
 
 log = logger.bind(service="firewall")
 
@@ -35,12 +37,17 @@ class Firewall:
     """What our table holds, and the helper that writes it.
 
     A change is in memory first: one that the helper's end has cut off is made by the next one.
+    Until `settle`, a table that an earlier daemon left is amended and not replaced: it leads to
+    containers that run, and are not adopted yet.
     """
 
-    def __init__(self, *, table: str) -> None:
+    def __init__(self, *, table: str, policy: FirewallPolicy | None = None) -> None:
         self._table = table
-        self._rules: BridgeRules | None = None
-        self._published: dict[str, tuple[str, tuple[PublishedPort, ...]]] = {}
+        self._policy = policy or FirewallPolicy()
+        self._networks: dict[str, NetworkRules] = {}
+        self._published: dict[str, Publication] = {}
+        self._is_settled = False
+        self._has_table = False  # the one that is there is of this version, and known to be
         self._helper: Nft | None = None
         self._ready = trio.Event()
         self._is_stale = trio.Event()
@@ -59,8 +66,7 @@ class Firewall:
         """
         async with running_helper() as (helper, process):
             with open_watch() as watch, self._serving(helper):
-                if self._rules is not None:
-                    await self._write_all(helper, self._rules)
+                await self._write_what_is_missing(helper)
                 self._ready.set()
                 task_status.started()
                 with single_error():
@@ -71,37 +77,55 @@ class Firewall:
                         nursery.cancel_scope.cancel()
         raise HelperLost("the firewall's helper has ended")
 
-    async def install(self, rules: BridgeRules) -> None:
-        """Have the table with these rules.
-
-        One that an earlier daemon left is kept until `settle`: it leads to containers that run.
+    async def set_network(self, network: NetworkRules) -> None:
+        """Have these rules for the network on a bridge, instead of those that it had.
 
         Raises:
             Unavailable: there is no helper.
             EngineError: nft refused the rules.
         """
-        is_first, self._rules = self._rules is None, rules
-        helper = await self._when_ready()
-        if not (is_first and await self._is_there(helper)):
-            await self._write_all(helper, rules)
+        before = self._networks.get(network.bridge)
+        concerned = self._published_in(network.bridge) if before != network else []
+        script = "".join(map(self._removal, concerned)) if before is not None else ""
+        self._networks[network.bridge] = network
+        script += network_added(self._table, network, self._policy)
+        script += "".join(map(self._addition, concerned))
+        try:
+            await self._change(script)
+        except EngineError:
+            self._networks.pop(network.bridge, None)
+            self._is_stale.set()
+            raise
+
+    async def remove_network(self, bridge: str) -> None:
+        """Have no rules for a bridge any more. If that cannot be done now it is done later."""
+        if self._networks.pop(bridge, None) is not None:
+            await self._change_some_time(network_removed(self._table, bridge), bridge=bridge)
 
     def settle(self) -> None:
-        """Write the table anew: all that ran before was adopted."""
+        """Write the table anew: all that ran before was adopted, and every network is set."""
+        self._is_settled = True
         self._is_stale.set()
 
-    def adopt(self, owner: str, address: str, ports: Sequence[PublishedPort]) -> None:
+    def adopt(self, owner: str, targets: PortTargets, ports: Sequence[PublishedPort]) -> None:
         """A container that runs has these ports; `settle` is to follow."""
-        self._published[owner] = (address, tuple(ports))
+        self._published[owner] = Publication(targets=targets, ports=tuple(ports))
 
-    async def publish(self, owner: str, address: str, ports: Sequence[PublishedPort]) -> None:
-        """Lead ports to a container.
+    async def publish(
+        self, owner: str, targets: PortTargets, ports: Sequence[PublishedPort]
+    ) -> None:
+        """Lead ports to a container; those that it had before no more.
 
         Raises:
-            Unavailable, EngineError: as `install`; the ports lead nowhere.
+            Unavailable, EngineError: as `set_network`; the ports lead nowhere.
         """
-        self._published[owner] = (address, tuple(ports))
+        before = self._published.get(owner)
+        publication = Publication(targets=targets, ports=tuple(ports))
+        script = self._removal(before) if before else ""
+        script += self._addition(publication)
+        self._published[owner] = publication
         try:
-            await self._change(lambda rules: ruleset.added(rules, address, ports))
+            await self._change(script)
         except BaseException:
             self._published.pop(owner, None)
             self._is_stale.set()
@@ -109,38 +133,72 @@ class Firewall:
 
     async def withdraw(self, owner: str) -> None:
         """Lead a container's ports nowhere. If that cannot be done now it is done later."""
-        _, ports = self._published.pop(owner, ("", ()))
-        if ports:
-            try:
-                await self._change(lambda rules: ruleset.removed(rules, ports))
-            except EngineError as error:
-                log.warning("ports not withdrawn yet", container=owner, error=str(error))
-                self._is_stale.set()
+        publication = self._published.pop(owner, None)
+        if publication is not None:
+            await self._change_some_time(self._removal(publication), container=owner)
 
-    async def _change(self, script: Callable[[BridgeRules], str]) -> None:
-        helper = await self._when_ready()
-        assert self._rules is not None
+    def _published_in(self, bridge: str) -> list[Publication]:
+        return [
+            publication
+            for publication in self._published.values()
+            if bridge in publication.targets.bridges
+        ]
+
+    def _addition(self, publication: Publication) -> str:
+        return ruleset.ports_added(self._table, publication, self._networks)
+
+    def _removal(self, publication: Publication) -> str:
+        return ruleset.ports_removed(self._table, publication, self._networks)
+
+    async def _change_some_time(self, script: str, **whose: str) -> None:
         try:
-            async with self._turn:
-                await helper.ask(script(self._rules))
+            await self._change(script)
+        except EngineError as error:
+            log.warning("firewall not changed yet", error=str(error), **whose)
+            self._is_stale.set()
+
+    async def _change(self, script: str) -> None:
+        """Amend the table by what is in memory already."""
+        helper = await self._when_ready()
+        try:
+            if not await self._keeps_table(helper):
+                await self._write_all(helper)
+            elif script:
+                async with self._turn:
+                    await helper.ask(script)
         except HelperLost:
             self._lose(helper)
             await self._when_ready()  # the next one has written all that is in memory
         except EngineError:
-            await self._write_all(helper, self._rules)  # the table is not what it should be
+            await self._write_all(helper)  # the table is not what it should be
 
-    async def _write_all(self, helper: Nft, rules: BridgeRules) -> None:
+    async def _write_what_is_missing(self, helper: Nft) -> None:
+        """What this helper's predecessor may have failed to write."""
+        if self._is_settled or (self._networks and not await self._keeps_table(helper)):
+            await self._write_all(helper)
+        elif self._networks:
+            script = ruleset.additions(self._table, self._policy, self._networks, self._published)
+            async with self._turn:
+                is_amended = await _succeeds(helper, script)
+            if not is_amended:
+                await self._write_all(helper)
+
+    async def _write_all(self, helper: Nft) -> None:
         async with self._turn:
-            await helper.ask(ruleset.whole_table(rules, self._published))
+            script = ruleset.whole_table(self._table, self._policy, self._networks, self._published)
+            if self._is_settled:
+                script += ruleset.former_table_removed(self._table)
+            await helper.ask(script)
+            self._has_table = True
 
-    async def _is_there(self, helper: Nft) -> bool:
-        try:
-            await helper.ask(f"list chain ip {self._table} publish")
-        except HelperLost:
-            raise
-        except EngineError:
-            return False
-        return True
+    async def _keeps_table(self, helper: Nft) -> bool:
+        """Whether the table can be amended."""
+        if not self._has_table:
+            async with self._turn:
+                self._has_table = await _succeeds(
+                    helper, f"list chain inet {self._table} {ruleset.LAYOUT}"
+                )
+        return self._has_table
 
     async def _see_losses(self, watch: socket.socket) -> None:
         losses = LossWatch(table=self._table, program=NAME)
@@ -155,10 +213,10 @@ class Firewall:
             await self._is_stale.wait()
             await trio.sleep(SETTLE_S)
             self._is_stale = trio.Event()
-            if self._rules is None:
+            if not self._networks and not self._is_settled:
                 continue
             try:
-                await self._write_all(helper, self._rules)
+                await self._write_all(helper)
             except HelperLost:
                 raise
             except EngineError as error:
@@ -187,6 +245,17 @@ class Firewall:
             if self._helper is not None:
                 return self._helper
         raise Unavailable("the firewall is not up; try again")
+
+
+async def _succeeds(helper: Nft, script: str) -> bool:
+    """Raises HelperLost."""
+    try:
+        await helper.ask(script)
+    except HelperLost:
+        raise
+    except EngineError:
+        return False
+    return True
 
 
 async def _ended(pid: int) -> None:

@@ -44,9 +44,9 @@ from services.networks.netns import (
     held_namespaces,
     make_namespace,
 )
+from services.networks.network_rules import FamilyRules, NetworkRules, PortTargets, Target
 from services.networks.ports import PortRequest, PublishedPort
 from services.networks.reservations import Reservations
-from services.networks.ruleset import BridgeRules
 
 _T = TypeVar("_T")
 
@@ -142,13 +142,10 @@ class Networks:
             self._bridge = await self._in_thread(partial(ensure_bridge, config))
             self._keep_addresses(self._bridge, config)
             if self._firewall is not None:
-                rules = BridgeRules(
-                    table=self._firewall.table,
-                    bridge=config.name,
-                    subnet=self._bridge.address.network,
-                    masquerade=config.masquerade,
+                family = FamilyRules(
+                    subnet=self._bridge.address.network, masquerade=config.masquerade
                 )
-                await self._firewall.install(rules)
+                await self._firewall.set_network(NetworkRules(bridge=config.name, ipv4=family))
         self._ready.set()
         task_status.started()
         try:
@@ -246,7 +243,9 @@ class Networks:
             has_namespace()
             await self._in_thread(partial(attach, bridge, inside, attachment))
         if sandbox.ports and self._firewall is not None:
-            await self._firewall.publish(sandbox.container_id, endpoint.address, sandbox.ports)
+            await self._firewall.publish(
+                sandbox.container_id, self._targets(endpoint.address), sandbox.ports
+            )
             await self._forget_flows(sandbox.ports)
 
     async def release(
@@ -285,7 +284,7 @@ class Networks:
             return
         if ports and self._firewall is not None:
             self._ports[container_id] = tuple(ports)
-            self._firewall.adopt(container_id, address, ports)
+            self._firewall.adopt(container_id, self._targets(address), ports)
             for problem in self._reservations.adopt(container_id, ports):
                 log.warning("port not reserved again", container=container_id, error=problem)
         self._adopted.add(IPv4Address(address))
@@ -321,6 +320,11 @@ class Networks:
                 await self._in_thread(partial(forget_udp_flows, numbers))
             except OSError as error:  # a client that goes on sending reaches nobody for a while
                 log.warning("UDP flows not forgotten", ports=sorted(numbers), error=str(error))
+
+    def _targets(self, address: str) -> PortTargets:
+        assert self._config is not None
+        target = Target(bridge=self._config.name, address=IPv4Address(address))
+        return PortTargets(ipv4=target)
 
     def _gateway(self, bridge: Bridge) -> IPv4Address:
         assert self._config is not None

@@ -11,6 +11,8 @@ from typing import Final
 from services.errors import InvalidParameter, NotSupported
 
 ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - dockerd's default, and what clients show
+ANY_ADDRESS_6: Final = "::"
+ANY_ADDRESSES: Final = (ANY_ADDRESS, ANY_ADDRESS_6)
 PROTOCOLS: Final = frozenset(("tcp", "udp", "sctp"))
 LAST_PORT: Final = 65535
 _RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?\Z", re.ASCII)
@@ -35,6 +37,11 @@ class PublishedPort:
     container_port: int
     host_address: str
     host_port: int
+
+    @property
+    def is_ipv6(self) -> bool:
+        """The family of its address on the host."""
+        return ":" in self.host_address
 
     @property
     def container_key(self) -> str:

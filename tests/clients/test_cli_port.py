@@ -365,7 +365,7 @@ def test_a_killed_daemon_loses_no_port(fresh_daemon: Daemon) -> None:
     wait_fetched("127.0.0.1", lasting)
     text = refusal(daemon, "--rm", "-p", f"{lasting}:80")
     assert "port is already allocated" in text
-    subprocess.run(["nft", "delete", "table", "ip", daemon.bridge.table], check=True)
+    subprocess.run(["nft", "delete", "table", "inet", daemon.bridge.table], check=True)
     wait_fetched("127.0.0.1", lasting)
     daemon.docker("rm", "-f", "web")
     assert daemon.bridge.published() == []

@@ -49,8 +49,8 @@ class Bridge:
     def published(self) -> list[str]:
         """The published ports that its firewall table has, as `nft` writes them."""
         found = []
-        for name in ("pub_any", "pub_ip"):
-            command = ["nft", "-j", "list", "map", "ip", self.table, name]
+        for name in ("pub4_any", "pub4_ip", "pub6_any", "pub6_ip"):
+            command = ["nft", "-j", "list", "map", "inet", self.table, name]
             done = subprocess.run(command, check=False, capture_output=True)
             for entry in json.loads(done.stdout or "{}").get("nftables", []):
                 found += [json.dumps(element) for element in entry.get("map", {}).get("elem", ())]
@@ -61,7 +61,7 @@ class Bridge:
         for link in self.links():
             _try("ip", "link", "delete", link)
         _try("ip", "link", "delete", self.name)
-        _try("nft", "delete", "table", "ip", self.table)
+        _try("nft", "delete", "table", "inet", self.table)
 
 
 class Leftovers:

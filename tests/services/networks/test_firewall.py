@@ -9,17 +9,24 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Network
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
 import trio
 
-from services.errors import EngineError
+from services.errors import EngineError, InvalidParameter
 from services.networks.firewall import Firewall
+from services.networks.network_rules import (
+    FamilyRules,
+    GatewayMode,
+    NetworkRules,
+    PortTargets,
+    Target,
+)
 from services.networks.nft import HelperLost
 from services.networks.ports import PublishedPort
-from services.networks.ruleset import BridgeRules
 
 pytestmark = pytest.mark.engine
 
@@ -30,14 +37,26 @@ def port(number: int, address: str = "0.0.0.0") -> PublishedPort:
     return PublishedPort(protocol="tcp", container_port=80, host_address=address, host_port=number)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """A table's name, and a network for it."""
+
+    table: str
+    network: NetworkRules
+
+
+def at(address: str) -> PortTargets:
+    return PortTargets(ipv4=Target(bridge="wt", address=IPv4Address(address)))
+
+
 @pytest.fixture
-def rules() -> Iterator[BridgeRules]:
+def rules() -> Iterator[Rules]:
     """A table of the test's own for a bridge that there is not."""
     name = f"wt{secrets.token_hex(3)}"
     table = f"wharfinger-{name}"
-    subnet = IPv4Network("10.99.0.0/24")
-    yield BridgeRules(table=table, bridge=name, subnet=subnet, masquerade=True)
-    nft("delete", "table", "ip", table)
+    family = FamilyRules(subnet=IPv4Network("10.99.0.0/24"))
+    yield Rules(table=table, network=NetworkRules(bridge=name, ipv4=family))
+    nft("delete", "table", "inet", table)
 
 
 def nft(*arguments: str) -> str:
@@ -45,18 +64,25 @@ def nft(*arguments: str) -> str:
     return done.stdout
 
 
-def published(rules: BridgeRules) -> set[int]:
+def published(rules: Rules) -> set[int]:
     """The host ports in the table."""
     found = set()
-    for name in ("pub_any", "pub_ip"):
-        text = nft("-j", "list", "map", "ip", rules.table, name)
+    for name in ("pub4_any", "pub4_ip", "pub6_any", "pub6_ip"):
+        text = nft("-j", "list", "map", "inet", rules.table, name)
         for entry in json.loads(text or "{}").get("nftables", []):
             for key, _ in entry.get("map", {}).get("elem", []):
                 found.add(key["concat"][-1])
     return found
 
 
-async def until(rules: BridgeRules, expected: set[int]) -> None:
+def shape(rules: Rules) -> set[str]:
+    """The chains in the table."""
+    text = nft("-j", "list", "table", "inet", rules.table)
+    parts = json.loads(text)["nftables"]
+    return {part["chain"]["name"] for part in parts if "chain" in part}
+
+
+async def until(rules: Rules, expected: set[int]) -> None:
     with trio.fail_after(LIMIT_S):
         while published(rules) != expected:
             await trio.sleep(0.05)
@@ -88,13 +114,13 @@ async def running(firewall: Firewall) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
-async def test_ports_come_and_go(rules: BridgeRules) -> None:
+async def test_ports_come_and_go(rules: Rules) -> None:
     """Each in the map of its kind; a withdrawn one is there no more."""
     firewall = Firewall(table=rules.table)
     async with running(firewall):
-        await firewall.install(rules)
-        await firewall.publish("a", "10.99.0.2", [port(1), port(2, "127.0.0.1")])
-        await firewall.publish("b", "10.99.0.3", [port(3)])
+        await firewall.set_network(rules.network)
+        await firewall.publish("a", at("10.99.0.2"), [port(1), port(2, "127.0.0.1")])
+        await firewall.publish("b", at("10.99.0.3"), [port(3)])
         assert published(rules) == {1, 2, 3}
         await firewall.withdraw("a")
         await firewall.withdraw("a")
@@ -102,62 +128,144 @@ async def test_ports_come_and_go(rules: BridgeRules) -> None:
     assert helper_pids() == set()
 
 
-async def test_a_table_that_was_deleted_is_restored(rules: BridgeRules) -> None:
+async def test_a_table_that_was_deleted_is_restored(rules: Rules) -> None:
     """By whomever; also single elements."""
     firewall = Firewall(table=rules.table)
     async with running(firewall):
-        await firewall.install(rules)
-        await firewall.publish("a", "10.99.0.2", [port(1), port(2)])
-        nft("delete", "table", "ip", rules.table)
+        await firewall.set_network(rules.network)
+        await firewall.publish("a", at("10.99.0.2"), [port(1), port(2)])
+        nft("delete", "table", "inet", rules.table)
         await until(rules, {1, 2})
-        nft("flush", "map", "ip", rules.table, "pub_any")
+        nft("flush", "map", "inet", rules.table, "pub4_any")
         await until(rules, {1, 2})
-        nft("delete", "element", "ip", rules.table, "pub_any", "{ tcp . 1 }")
+        nft("delete", "element", "inet", rules.table, "pub4_any", "{ tcp . 1 }")
         await firewall.withdraw("a")  # of which one element is gone already, or is there again
         await until(rules, set())
 
 
-async def test_a_killed_helper_costs_nothing(rules: BridgeRules) -> None:
+async def test_a_killed_helper_costs_nothing(rules: Rules) -> None:
     """What is asked of it at that moment is done by the next one."""
     firewall = Firewall(table=rules.table)
     async with running(firewall):
-        await firewall.install(rules)
-        await firewall.publish("a", "10.99.0.2", [port(1)])
+        await firewall.set_network(rules.network)
+        await firewall.publish("a", at("10.99.0.2"), [port(1)])
         (pid,) = helper_pids()
         os.kill(pid, signal.SIGKILL)
-        await firewall.publish("b", "10.99.0.3", [port(2)])
+        await firewall.publish("b", at("10.99.0.3"), [port(2)])
         assert published(rules) == {1, 2}
         (pid,) = helper_pids()
-        nft("delete", "table", "ip", rules.table)
+        nft("delete", "table", "inet", rules.table)
         os.kill(pid, signal.SIGKILL)
         await until(rules, {1, 2})
 
 
-async def test_the_next_life_keeps_the_table_until_it_has_adopted(rules: BridgeRules) -> None:
+async def test_the_next_life_keeps_the_table_until_it_has_adopted(rules: Rules) -> None:
     """Ports of containers that run are never without their way; those of the dead go."""
     before = Firewall(table=rules.table)
     async with running(before):
-        await before.install(rules)
-        await before.publish("alive", "10.99.0.2", [port(1)])
-        await before.publish("dead", "10.99.0.3", [port(2)])
+        await before.set_network(rules.network)
+        await before.publish("alive", at("10.99.0.2"), [port(1)])
+        await before.publish("dead", at("10.99.0.3"), [port(2)])
     after = Firewall(table=rules.table)
     async with running(after):
-        await after.install(rules)
+        await after.set_network(rules.network)
         assert published(rules) == {1, 2}
-        after.adopt("alive", "10.99.0.2", [port(1)])
+        after.adopt("alive", at("10.99.0.2"), [port(1)])
         after.settle()
         await until(rules, {1})
         await after.withdraw("alive")
         assert published(rules) == set()
 
 
-async def test_what_nft_refuses_leads_nowhere(rules: BridgeRules) -> None:
+async def test_what_nft_refuses_leads_nowhere(rules: Rules) -> None:
     """The error is told, and the others' ports are there."""
     firewall = Firewall(table=rules.table)
     async with running(firewall):
-        await firewall.install(rules)
-        await firewall.publish("a", "10.99.0.2", [port(1)])
+        await firewall.set_network(rules.network)
+        await firewall.publish("a", at("10.99.0.2"), [port(1)])
         with pytest.raises(EngineError, match="nft refused our rules"):
-            await firewall.publish("b", "no address", [port(2)])
-        await firewall.publish("c", "10.99.0.4", [port(3)])
+            await firewall.publish("b", at("10.99.0.3"), [replace(port(2), protocol="nonsense")])
+        await firewall.publish("c", at("10.99.0.4"), [port(3)])
         assert published(rules) == {1, 3}
+
+
+async def test_many_networks(rules: Rules) -> None:
+    """Each has its chains, and takes them along; the others' stay. A name may be any link's."""
+    firewall = Firewall(table=rules.table)
+    second = NetworkRules(bridge="0:ä;{", ipv6=FamilyRules(subnet=IPv6Network("fd00:99::/64")))
+    async with running(firewall):
+        await firewall.set_network(rules.network)
+        empty = shape(rules)
+        await firewall.set_network(second)
+        assert len(shape(rules)) == len(empty) + 4
+        await firewall.set_network(second)
+        await firewall.remove_network(second.bridge)
+        await firewall.remove_network(second.bridge)
+        assert shape(rules) == empty
+        firewall.settle()
+        await firewall.set_network(second)
+        await firewall.set_network(replace(second, internal=True))
+        assert 'oifname != "0:ä;{" drop' in nft("list", "table", "inet", rules.table)
+        assert len(shape(rules)) == len(empty) + 4
+
+
+@pytest.mark.parametrize("name", ["", "br*", 'a"b', "a b", "a\\", "sixteencharacter", "a\n"])
+def test_names_that_no_link_has(name: str) -> None:
+    """Refused before nft could take them for something else."""
+    with pytest.raises(InvalidParameter, match="invalid network interface name"):
+        NetworkRules(bridge=name)
+    with pytest.raises(InvalidParameter):
+        NetworkRules(bridge="br0", trusted_interfaces=(name,))
+
+
+async def test_the_table_of_an_earlier_version_goes(rules: Rules) -> None:
+    """Once all that runs has its ports in the new one, and not before."""
+    nft("add", "table", "ip", rules.table)
+    firewall = Firewall(table=rules.table)
+    async with running(firewall):
+        await firewall.set_network(rules.network)
+        assert nft("list", "table", "ip", rules.table)
+        firewall.settle()
+        with trio.fail_after(LIMIT_S):
+            while nft("list", "table", "ip", rules.table):
+                await trio.sleep(0.05)
+        await until(rules, set())
+
+
+async def test_a_killed_helper_before_all_are_adopted(rules: Rules) -> None:
+    """The next one amends the table that was found, and takes nothing from it."""
+    before = Firewall(table=rules.table)
+    async with running(before):
+        await before.set_network(rules.network)
+        await before.publish("alive", at("10.99.0.2"), [port(1)])
+    after = Firewall(table=rules.table)
+    async with running(after):
+        await after.set_network(rules.network)
+        (pid,) = helper_pids()
+        os.kill(pid, signal.SIGKILL)
+        await after.publish("new", at("10.99.0.3"), [port(2)])
+        assert published(rules) == {1, 2}
+
+
+async def test_ports_of_both_families(rules: Rules) -> None:
+    """Each leads to the container's address of its own family; the second call replaces all."""
+    both = replace(rules.network, ipv6=FamilyRules(subnet=IPv6Network("fd00:99::/64")))
+    bridge = rules.network.bridge
+    targets = PortTargets(
+        ipv4=Target(bridge=bridge, address=IPv4Address("10.99.0.2")),
+        ipv6=Target(bridge=bridge, address=IPv6Address("fd00:99::2")),
+    )
+    ports = [port(1), port(2, "::"), port(3, "::1"), port(4, "127.0.0.1")]
+    firewall = Firewall(table=rules.table)
+    async with running(firewall):
+        await firewall.set_network(both)
+        await firewall.publish("a", targets, ports)
+        assert published(rules) == {1, 2, 3, 4}
+        await firewall.publish("a", replace(targets, ipv6=None), ports)
+        assert published(rules) == {1, 4}
+        routed = FamilyRules(subnet=IPv4Network("10.99.0.0/24"), mode=GatewayMode.ROUTED)
+        await firewall.set_network(replace(both, ipv4=routed))
+        await firewall.publish("a", targets, ports)
+        assert published(rules) == {2, 3}  # a routed family has none at the host
+        await firewall.withdraw("a")
+        assert "elements" not in nft("list", "set", "inet", rules.table, "direct4")

@@ -31,7 +31,7 @@ def bridge() -> Iterator[BridgeConfig]:
     address = IPv4Interface(f"10.{100 + secrets.randbelow(100)}.{secrets.randbelow(250)}.1/24")
     yield BridgeConfig(name=name, address=address)
     subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
-    subprocess.run(["nft", "delete", "table", "ip", f"wharfinger-{name}"], check=False)
+    subprocess.run(["nft", "delete", "table", "inet", f"wharfinger-{name}"], check=False)
 
 
 def build(bridge: BridgeConfig | None, directory: Path) -> Networks:
