@@ -11,9 +11,10 @@ from typing import Final, Literal
 
 import trio
 
-from services.containerd import Containerd
+from services.containerd import Containerd, Shims
 from services.containers import Container, ContainerTable
 from services.containers.apparmor import AppArmor
+from services.containers.burial import Burials
 from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.config import Ulimit
@@ -186,6 +187,7 @@ def build_containers(
             engine_id=engine_id,
             boot_id=facts.boot_id,
             oom_kills=oom_kills,
+            burials=Burials(Shims(containerd.address, containerd.namespace), disk=disk),
             disk=disk,
         ),
         stopper=stopper,
@@ -258,6 +260,7 @@ def build_containers(
             shm=shm,
             terminals=terminals,
             probes=OldProbes(containerd),
+            execs=execs,
             root_filesystems=images,
             volumes=volumes,
             directory=directory,

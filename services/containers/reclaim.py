@@ -19,6 +19,7 @@ from loguru import logger
 from services.containerd import Containerd, end_shim, find_shims
 from services.containers.container import Container
 from services.containers.create import SNAPSHOT_OWNER_LABEL
+from services.containers.exec_records import parse_exec_folder
 from services.containers.files import remove_tree
 from services.containers.joining import is_joined
 from services.containers.probes import OldProbes, parse_probe_folder
@@ -47,6 +48,16 @@ class RootFilesystems(Protocol):
         """The snapshots that carry `label`."""
 
 
+class OldExecs(Protocol):
+    """What reclaiming needs of the execs."""
+
+    async def adopt(self, container: Container, exec_id: str) -> bool:
+        """Take up an exec of an earlier daemon; False if there is none."""
+
+    async def resume(self) -> None:
+        """Take up again what nobody follows any more."""
+
+
 class Reclaimer:
     """Takes away half-made containers and starts, and what the dead have left."""
 
@@ -60,6 +71,7 @@ class Reclaimer:
         shm: SharedMemory,
         terminals: Terminals,
         probes: OldProbes,
+        execs: OldExecs,
         root_filesystems: RootFilesystems,
         volumes: Volumes,
         directory: Path,
@@ -72,6 +84,7 @@ class Reclaimer:
         self._shm = shm
         self._terminals = terminals
         self._probes = probes
+        self._execs = execs
         self._root_filesystems = root_filesystems
         self._volumes = volumes
         self._directory = directory
@@ -88,6 +101,16 @@ class Reclaimer:
         # pipes, and its container's shim with it; those of containers get theirs by adoption.
         execs = [name for name in self._old_streams if len(name) != CONTAINER_ID_LENGTH]
         self._old_readers = [fd for name in execs for fd in open_readers(directory / name)]
+
+    async def adopt_execs(self) -> None:
+        """Take up the execs of containers that were adopted, before anybody asks for them."""
+        await self._execs.resume()
+        for name in tuple(self._old_streams):
+            container_id, exec_id = parse_exec_folder(name) or ("", "")
+            container = self._table.get(container_id)
+            if container is not None and await self._execs.adopt(container, exec_id):
+                self._old_streams.remove(name)
+                log.info("exec adopted", container=container_id, exec=exec_id)
 
     async def reclaim(self, known: set[str]) -> None:
         """Take away what is nobody's. `known` are the ids of our containers in containerd."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -149,6 +149,22 @@ class Stdio:
             self._keeper.hold(self._directory.name, paths)
         if self._stdin is not None:
             self._stdin.opened.set()
+
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """Within the block a process that goes is not the end of its streams: another may come.
+
+        After `prepare`. Opening a FIFO that has a reader does not block.
+        """
+        paths = [
+            fifos.fifo_path(self._directory, source.stream)
+            for source in self._sources
+            if source.fd >= 0
+        ]
+        with ExitStack() as held:
+            for path in paths:
+                held.callback(os.close, os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            yield
 
     def process_started(self) -> None:
         """The task was created (or adopted): its shim has the FIFOs; stdin may be closed."""

@@ -1,4 +1,4 @@
-"""What one step of the loop writes leaves as one packet, in order, and nothing is lost at the end."""
+"""What one step of the loop writes leaves as one packet, in order, and to the last."""
 
 from __future__ import annotations
 
