@@ -32,6 +32,7 @@ from services.containers.mount_sources import MountSources
 from services.containers.oom import OomKills
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
+from services.containers.realtime import RealtimeShare
 from services.containers.reclaim import Reclaimer
 from services.containers.reconcile import Reconciler
 from services.containers.remove import Remover
@@ -125,6 +126,11 @@ def build_containers(
         links=links,
         apparmor=apparmor,
         cdi=cdi,
+        realtime=RealtimeShare(
+            cgroup=facts.cgroup,
+            period_us=wanted.cpu_rt_period_us,
+            runtime_us=wanted.cpu_rt_runtime_us,
+        ),
         disk=disk,
     )
     stopper = Stopper(

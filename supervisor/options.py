@@ -114,8 +114,6 @@ _DIRECT = "direct routing to containers is not supported yet"
 _HOST_ADDRESS = "a default host address of published ports is not supported yet; name it with -p"
 _PROXY = "there is no userland proxy: published ports go through the kernel alone"
 _SWARM = "swarm mode is not supported yet"
-_CPU_RT = "real-time scheduling of the parent cgroup is not supported"
-
 OPTIONS: Final = _table(
     _option("add-runtime", Kind.RUNTIMES, "Register a further OCI runtime", key="runtimes"),
     _option(
@@ -163,8 +161,8 @@ OPTIONS: Final = _table(
         default="plugins.moby",
         refused="plugins in containers are not supported yet",
     ),
-    _option("cpu-rt-period", Kind.INT, "Real-time period of the parent cgroup", refused=_CPU_RT),
-    _option("cpu-rt-runtime", Kind.INT, "Real-time runtime of the parent cgroup", refused=_CPU_RT),
+    _option("cpu-rt-period", Kind.INT, "Real-time period of the parent cgroup, in microseconds"),
+    _option("cpu-rt-runtime", Kind.INT, "Real-time runtime of the parent cgroup, in microseconds"),
     _option(
         "cri-containerd",
         Kind.BOOL,

@@ -20,6 +20,7 @@ from services.containers.exec import ExecConfig
 from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
 from services.containers.joining import Joined
 from services.containers.links import Linked, Links
+from services.containers.realtime import RealtimeShare
 from services.containers.spec import (
     MountPoint,
     NamespacePaths,
@@ -29,6 +30,7 @@ from services.containers.spec import (
     build_exec_process,
     build_spec,
     make_bind_sources,
+    parent_cgroup,
     read_account_files,
     read_account_files_in,
     read_host_devices,
@@ -79,6 +81,7 @@ class SpecSource:
         links: Links,
         apparmor: DefaultProfile,
         cdi: CdiDevices,
+        realtime: RealtimeShare,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._facts = facts
@@ -91,6 +94,7 @@ class SpecSource:
         self._links = links
         self._apparmor = apparmor
         self._cdi = cdi
+        self._realtime = realtime
         self._disk = disk
 
     async def container_spec(
@@ -140,6 +144,7 @@ class SpecSource:
             devices=read_host_devices(host),
             defaults=self._defaults,
         )
+        self._realtime.grant(parent_cgroup(inputs))
         spec = build_spec(inputs)
         self._cdi.inject(spec, host.device_requests or ())
         self._confine(spec["process"])

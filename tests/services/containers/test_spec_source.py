@@ -17,6 +17,7 @@ from services.containers.container import Container
 from services.containers.exec import ExecConfig
 from services.containers.links import Links
 from services.containers.model import ContainerId, Definition, State, Status
+from services.containers.realtime import RealtimeShare
 from services.containers.spec import SpecDefaults, adapt_host_config
 from services.containers.spec_source import SpecSource
 from services.containers.table import ContainerTable
@@ -54,6 +55,7 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
         links=Links(ContainerTable(), directory=tmp_path, disk=disk),
         apparmor=kernel,
         cdi=CdiDevices(()),
+        realtime=RealtimeShare(cgroup=FACTS.cgroup),
         disk=disk,
     )
 
