@@ -10,6 +10,7 @@ Source: dockerd's documentation, "Configure the real-time scheduler"; moby, daem
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -21,12 +22,19 @@ _CPU: Final = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RealtimeShare:
-    """In microseconds; 0 leaves what is there."""
+class Realtime:
+    """A share in microseconds; 0 leaves what is there."""
 
-    cgroup: CgroupFacts
     period_us: int = 0
     runtime_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealtimeShare:
+    """Gives what is wanted at the moment of a start."""
+
+    cgroup: CgroupFacts
+    wanted: Callable[[], Realtime] = Realtime
 
     def grant(self, parent: str) -> None:
         """Let the cgroup `parent` and all above it have the share. Blocks.
@@ -36,7 +44,8 @@ class RealtimeShare:
         Raises:
             EngineError: the kernel has no such thing, or refuses; the text begins as dockerd's.
         """
-        if not (self.period_us or self.runtime_us) or parent.endswith(".slice"):
+        wanted = self.wanted()
+        if not (wanted.period_us or wanted.runtime_us) or parent.endswith(".slice"):
             return
         mount = self.cgroup.mountpoints.get(_CPU)
         if mount is None or not self.cgroup.cpu_realtime:
@@ -52,14 +61,15 @@ class RealtimeShare:
                     raise EngineError(f"unable to init CPU RT controller: {parent} is no cgroup")
                 folder /= name
                 folder.mkdir(mode=0o755, exist_ok=True)
-                self._write(folder)
+                _write(folder, wanted)
         except OSError as error:
             raise EngineError(
                 f"unable to init CPU RT controller: {folder}: {error.strerror}"
             ) from error
 
-    def _write(self, folder: Path) -> None:
-        if self.period_us:
-            (folder / "cpu.rt_period_us").write_text(str(self.period_us))
-        if self.runtime_us:
-            (folder / "cpu.rt_runtime_us").write_text(str(self.runtime_us))
+
+def _write(folder: Path, wanted: Realtime) -> None:
+    if wanted.period_us:
+        (folder / "cpu.rt_period_us").write_text(str(wanted.period_us))
+    if wanted.runtime_us:
+        (folder / "cpu.rt_runtime_us").write_text(str(wanted.runtime_us))

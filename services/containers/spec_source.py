@@ -15,12 +15,14 @@ import trio
 from services.containerd import Mount
 from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.cdi import CdiDevices
+from services.containers.config import HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
-from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
+from services.containers.files import files_in, hosts_text, write_files
 from services.containers.joining import Joined
 from services.containers.links import Linked, Links
 from services.containers.realtime import RealtimeShare
+from services.containers.resolv_conf import Place, Wishes, read_host_file, resolv_conf
 from services.containers.spec import (
     MountPoint,
     NamespacePaths,
@@ -40,8 +42,6 @@ from services.containers.spec.values import Json
 from services.errors import EngineError, InvalidParameter
 from services.networks import Sandbox
 from services.system import HostFacts
-
-HOST_RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 class DefaultProfile(Protocol):
@@ -72,11 +72,9 @@ class SpecSource:
         self,
         *,
         facts: HostFacts,
-        defaults: SpecDefaults,
+        defaults: Callable[[], SpecDefaults],
         directory: Path,
-        dns: Sequence[str],
-        dns_search: Sequence[str],
-        dns_options: Sequence[str],
+        dns: Callable[[], Wishes],
         host_gateways: Callable[[], Sequence[str]],
         links: Links,
         apparmor: DefaultProfile,
@@ -84,12 +82,11 @@ class SpecSource:
         realtime: RealtimeShare,
         disk: trio.CapacityLimiter,
     ) -> None:
+        """`defaults` and `dns` are asked for each document: a reload changes them."""
         self._facts = facts
         self._defaults = defaults
         self._directory = directory
         self._dns = dns
-        self._dns_search = dns_search
-        self._dns_options = dns_options
         self._host_gateways = host_gateways
         self._links = links
         self._apparmor = apparmor
@@ -142,7 +139,7 @@ class SpecSource:
             shm_path=around.joined.shm_path,
             link_env=around.linked.env,
             devices=read_host_devices(host),
-            defaults=self._defaults,
+            defaults=self._defaults(),
         )
         self._realtime.grant(parent_cgroup(inputs))
         spec = build_spec(inputs)
@@ -165,7 +162,7 @@ class SpecSource:
             config=definition.config,
             host_config=definition.host_config,
             facts=self._facts,
-            defaults=self._defaults,
+            defaults=self._defaults(),
             user=user,
             env=config.env or (),
             cwd=config.working_dir,
@@ -191,13 +188,6 @@ class SpecSource:
         config = container.definition.config
         host = container.definition.host_config
         is_host = sandbox.endpoint.network == "host"
-        resolv_conf = resolv_conf_text(
-            HOST_RESOLV_CONF.read_text(errors="replace") if HOST_RESOLV_CONF.exists() else "",
-            servers=host.dns or self._dns,
-            searches=host.dns_search or self._dns_search,
-            options=host.dns_options or self._dns_options,
-            keeps_loopback=is_host,
-        )
         gateways = self._host_gateways()
         if not gateways and any(e.endswith("host-gateway") for e in host.extra_hosts or ()):
             raise EngineError("unable to derive the IP value for host-gateway")
@@ -215,8 +205,17 @@ class SpecSource:
             self._directory / container.id,
             hostname=config.hostname,
             hosts=hosts,
-            resolv_conf=resolv_conf,
+            resolv_conf=self._resolv_conf(host, Place.HOST if is_host else Place.DEFAULT_BRIDGE),
         )
+
+    def _resolv_conf(self, host: HostConfig, place: Place) -> str:
+        usual = self._dns()
+        wishes = Wishes(
+            servers=host.dns or usual.servers,
+            searches=host.dns_search or usual.searches,
+            options=host.dns_options or usual.options,
+        )
+        return resolv_conf(read_host_file(for_host=place is Place.HOST), wishes, place).text
 
 
 def _namespaces(sandbox: Sandbox | None, joined: Joined) -> NamespacePaths:

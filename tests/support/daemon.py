@@ -6,6 +6,7 @@ all of it away again and fails when the daemon had left something of its own beh
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -83,6 +84,7 @@ class Daemon:
     folder: Path  # short: sockets lie in it
     bridge: Bridge
     flags: Sequence[str] = ()
+    hosts_in_file: bool = False  # then daemon.json says where it listens, `socket` among that
     process: subprocess.Popen[bytes] | None = None
     _clients: list[DockerClient] = field(default_factory=list)
 
@@ -139,7 +141,8 @@ class Daemon:
         """Start the daemon and return once it answers a ping."""
         assert not self.is_running
         command = [
-            *(sys.executable, "-m", "supervisor", "-H", self.host),
+            *(sys.executable, "-m", "supervisor"),
+            *(() if self.hosts_in_file else ("-H", self.host)),
             *("--data-root", str(self.data_root), "--exec-root", str(self.exec_root)),
             *("--pidfile", str(self.folder / "pid"), "--bridge", self.bridge.name),
             *("--config-file", str(self.folder / "daemon.json"), *self.flags, *more_flags),
@@ -365,13 +368,16 @@ def wait_until(
 
 
 @contextmanager
-def running_daemon(*flags: str, image: bool = True) -> Iterator[Daemon]:
+def running_daemon(
+    *flags: str, image: bool = True, hosts_in_file: bool = False
+) -> Iterator[Daemon]:
     """A daemon, answering, with busybox:latest unless `image` is false; closed after the block."""
     require_engine()
     folder = Path(tempfile.mkdtemp(prefix="wf", dir="/tmp"))
     (folder / "config").mkdir()
-    (folder / "daemon.json").write_text("{}")
-    daemon = Daemon(folder=folder, bridge=Bridge.make(), flags=flags)
+    daemon = Daemon(folder=folder, bridge=Bridge.make(), flags=flags, hosts_in_file=hosts_in_file)
+    configuration = {"hosts": [daemon.host]} if hosts_in_file else {}
+    (folder / "daemon.json").write_text(json.dumps(configuration))
     try:
         daemon.start()
         if image:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from services.containers.realtime import RealtimeShare
+from services.containers.realtime import Realtime, RealtimeShare
 from services.errors import EngineError
 from services.system import CgroupFacts
 
 
 def share(mount: Path, *, works: bool = True, **values: int) -> RealtimeShare:
     facts = CgroupFacts(mountpoints={"cpu": str(mount)}, cpu_realtime=works)
-    return RealtimeShare(cgroup=facts, **values)
+    return RealtimeShare(cgroup=facts, wanted=lambda: Realtime(**values))
 
 
 def given(folder: Path) -> dict[str, str]:

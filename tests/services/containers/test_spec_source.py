@@ -15,9 +15,11 @@ from services.containers.cdi import CdiDevices
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
+from services.containers.hosts_file import HostsFiles
 from services.containers.links import Links
 from services.containers.model import ContainerId, Definition, State, Status
 from services.containers.realtime import RealtimeShare
+from services.containers.resolv_conf import Wishes
 from services.containers.spec import SpecDefaults, adapt_host_config
 from services.containers.spec_source import SpecSource
 from services.containers.table import ContainerTable
@@ -46,15 +48,13 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
     disk = trio.CapacityLimiter(1)
     source = SpecSource(
         facts=FACTS,
-        defaults=SpecDefaults(),
+        defaults=SpecDefaults,
         directory=tmp_path,
-        dns=(),
-        dns_search=(),
-        dns_options=(),
+        dns=Wishes,
         host_gateways=tuple,
-        links=Links(ContainerTable(), directory=tmp_path, disk=disk),
+        links=Links(ContainerTable(), hosts=HostsFiles(directory=tmp_path, disk=disk)),
         apparmor=kernel,
-        cdi=CdiDevices(()),
+        cdi=CdiDevices(tuple),
         realtime=RealtimeShare(cgroup=FACTS.cgroup),
         disk=disk,
     )

@@ -48,7 +48,7 @@ def test_a_request_is_for_the_first_vendor_that_can(
 def test_more_than_there_are_is_refused_at_the_start(tmp_path: Path) -> None:
     """As a device of CDI's that is not there."""
     write(tmp_path, "a.json", document("0", kind="nvidia.com/gpu"))
-    devices, spec = CdiDevices([str(tmp_path)]), oci_spec()
+    devices, spec = CdiDevices(lambda: [str(tmp_path)]), oci_spec()
     devices.inject(spec, [asked(count=1)])
     assert "0=1" in spec["process"]["env"]
     with pytest.raises(EngineError, match=r"unresolvable CDI devices nvidia\.com/gpu=1"):
