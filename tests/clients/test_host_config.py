@@ -140,8 +140,11 @@ def test_a_cdi_device_is_looked_for_at_the_start(host: Host) -> None:
 
 def test_gpus_come_by_their_vendors_files_and_are_refused_without(host: Host) -> None:
     """In dockerd's words, and when dockerd does: the container is there and has not run."""
-    lines = host.run("--name", "gpu", *NONE, "--gpus", "all", "busybox", "env", code=125)
-    assert lines[0].endswith('could not select device driver "" with capabilities: [[gpu]]')
+    host.daemon.docker("create", "--name", "gpu", *NONE, "--gpus", "all", "busybox", "env")
+    refused = host.daemon.docker("start", "-a", "gpu", code=1)
+    assert refused.error_text.endswith(
+        'could not select device driver "" with capabilities: [[gpu]]'
+    )
     write_devices(host.cdi, "nvidia.json", env=["GPU=here"])
     path = host.cdi / "nvidia.json"
     text = path.read_text().replace("vendor.com/class", "nvidia.com/gpu").replace("dev0", "all")
