@@ -82,6 +82,12 @@ class ExecLife:
         """The same for one whose process was started before, by whomever."""
         await self._live(exec_, self._adopt, task_status)
 
+    async def lose(self, exec_: Exec) -> None:
+        """Its container has ended while nobody followed it."""
+        exec_.is_left = False
+        self._set_ended(exec_, LOST_EXIT_CODE)
+        await self._close(exec_)
+
     async def _live(self, exec_: Exec, begin: _Begin, task_status: trio.TaskStatus[None]) -> None:
         request = stop_request()
         exited = Outcome[TaskExit | None]()
@@ -157,7 +163,10 @@ class ExecLife:
         await self._journal.mention(exec_event(exec_, "exec_start", with_command=True))
         await nursery.start(exec_.stdio.pump)
         if exec_.outlives_engine:
-            write_exec_record(self._folder(exec_), exec_.config)
+            try:
+                write_exec_record(self._folder(exec_), exec_.config)
+            except OSError as error:  # it runs all the same
+                log.warning("exec not kept for the next daemon", exec=exec_.id, error=str(error))
         process = await self._specs.exec_process(exec_.container, exec_.config)
         tasks = self._containerd.tasks
         try:

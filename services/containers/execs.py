@@ -191,6 +191,8 @@ class Execs:
             run = self._runs.get(exec_.container)
             if run is not None and exec_.container.state.has_task:
                 await self._follow(run, exec_, None)
+            else:
+                await self._life.lose(exec_)
 
     async def _follow(self, run: Run, exec_: Exec, process: TaskInfo | None) -> bool:
         if process is not None:

@@ -101,7 +101,7 @@ def allocate(path: Path, size: int) -> None:
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         offset, length = ctypes.c_int64(0), ctypes.c_int64(size)
-        if libc.fallocate64(descriptor, _KEEP_SIZE, offset, length) != 0:
+        if libc.fallocate(descriptor, _KEEP_SIZE, offset, length) != 0:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error), str(path))
     finally:
