@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
-from services.api.hosts import parse_host
+from services.api.hosts import TcpHost, parse_host
 from services.containers.logs.options import NONE, check_log_config, parse_file_options
 from services.errors import EngineError
 from services.networks.ports import ANY_ADDRESS
@@ -35,7 +35,7 @@ from .settings import (
     Settings,
     TlsSettings,
 )
-from .values import Runtime, Ulimit, quoted
+from .values import AddressPool, Runtime, Ulimit, quoted
 
 if TYPE_CHECKING:
     from services.api.scopes import ScopedSocket
@@ -179,6 +179,7 @@ def build(
         experimental=values.switch("experimental"),
         features=_features(values.pairs("feature")),
         metrics_address=_metrics_address(values.text("metrics-addr")),
+        observer=_observer_host(values.text("observer-addr")),
         log=_log(values),
         api=_api(values, environment),
         access=_access(values),
@@ -239,6 +240,26 @@ def _metrics_address(text: str) -> str:
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise ValueError(f"invalid metrics address {quoted(text)}: too many colons in address")
     return text
+
+
+def _observer_host(text: str) -> TcpHost | None:
+    """Ours. There is no password, so only this machine may reach it."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ValueError(f"invalid observer address {quoted(text)}: must be host:port")
+    name = host.removeprefix("[").removesuffix("]")
+    try:
+        is_loopback = name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ValueError(
+            f"invalid observer address {quoted(text)}: must be a loopback address; "
+            "to reach it from elsewhere forward a port with ssh -L"
+        )
+    return TcpHost(host=name, port=int(port))
 
 
 def _check_log(driver: str, options: dict[str, str]) -> None:
@@ -440,6 +461,19 @@ def _network(values: _Merged) -> NetworkDefaults:
     gateway = values.raw("default-gateway")
     if gateway is not None and not isinstance(gateway, ipaddress.IPv4Address):
         raise ValueError(f"--default-gateway: {gateway} is not an IPv4 address")
+    gateway6 = values.raw("default-gateway-v6")
+    if gateway6 is not None and not isinstance(gateway6, ipaddress.IPv6Address):
+        raise ValueError(f"--default-gateway-v6: {gateway6} is not an IPv6 address")
+    if bridge and values.text("bip6"):
+        raise ValueError(
+            "You specified -b & --bip6, mutually exclusive options. Please specify only one"
+        )
+    icc, iptables = values.switch("icc"), values.switch("iptables")
+    if not icc and not iptables:
+        raise ValueError(
+            "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
+            "Please set --icc or --iptables to true"
+        )
     return NetworkDefaults(
         bridge=bridge,
         bridge_address=_cidr("bip", bip),
@@ -447,6 +481,15 @@ def _network(values: _Merged) -> NetworkDefaults:
         if (fixed := _cidr("fixed-cidr", values.text("fixed-cidr")))
         else None,
         gateway=gateway,
+        ipv6=values.switch("ipv6"),
+        bridge_address6=_cidr6("bip6", values.text("bip6")),
+        fixed_cidr6=fixed6.network
+        if (fixed6 := _cidr6("fixed-cidr-v6", values.text("fixed-cidr-v6")))
+        else None,
+        gateway6=gateway6,
+        icc=icc,
+        pools=cast("tuple[AddressPool, ...]", values.raw("default-address-pool")),
+        default_options=_driver_options(values),
         mtu=values.number("mtu") or 1500,
         ip_forward=values.switch("ip-forward"),
         ip_masquerade=values.switch("ip-masq"),
@@ -458,6 +501,15 @@ def _network(values: _Merged) -> NetworkDefaults:
         accept_mark=_firewall_mark(values.text("bridge-accept-fwmark")),
         host_gateways=_host_gateways(values.texts("host-gateway-ip")),
     )
+
+
+def _driver_options(values: _Merged) -> Mapping[str, Mapping[str, str]]:
+    """The default options of new networks, by driver; the last one of a name counts."""
+    found: dict[str, dict[str, str]] = {}
+    triples = cast("tuple[tuple[str, str, str], ...]", values.raw("default-network-opt"))
+    for driver, option, value in triples:
+        found.setdefault(driver, {})[option] = value
+    return found
 
 
 def _firewall_mark(text: str) -> tuple[int, int] | None:
@@ -522,6 +574,24 @@ def _proxy(values: _Merged, environment: Mapping[str, str], flag: str) -> str:
     """What the configuration says, else the environment, in either case of letters."""
     name = flag.replace("-", "_")
     return values.text(flag) or environment.get(name.upper()) or environment.get(name) or ""
+
+
+def _cidr6(flag: str, text: str) -> ipaddress.IPv6Interface | None:
+    """An IPv6 address with the length of its network. Source: moby, ValidateFixedCIDRV6."""
+    if not text:
+        return None
+    try:
+        address = ipaddress.IPv6Interface(text) if "/" in text else None
+    except ValueError:
+        address = None
+    if address is None:
+        raise ValueError(f"--{flag}: invalid CIDR address: {text}")
+    local = ipaddress.IPv6Network("fe80::/64")
+    if address.ip.is_multicast:
+        raise ValueError(f"invalid {flag}: multicast subnet '{text}' is not allowed")
+    if address.network != local and address.network.overlaps(local):
+        raise ValueError(f"invalid {flag}: '{text}' clashes with the Link-Local prefix 'fe80::/64'")
+    return address
 
 
 def _cidr(flag: str, text: str) -> ipaddress.IPv4Interface | None:

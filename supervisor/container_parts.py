@@ -15,6 +15,7 @@ from services.containers.apparmor import AppArmor
 from services.containers.burial import Burials
 from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
+from services.containers.connections import Connector
 from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
@@ -27,6 +28,7 @@ from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
 from services.containers.mount_sources import MountSources
+from services.containers.naming import Naming, ResolvConfs
 from services.containers.oom import OomKills
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
@@ -48,7 +50,8 @@ from services.containers.terminals import Terminals
 from services.containers.update import Updater
 from services.events import EventBus
 from services.images import Images
-from services.networks import Networks
+from services.networks import Networks, Sandboxes
+from services.networks.dns import Dns
 from services.store import Store
 from services.system import HostFacts
 from services.volumes import Volumes
@@ -85,6 +88,8 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
+    sandboxes: Sandboxes,
+    dns: Dns,
     volumes: Volumes,
     apparmor: AppArmor,
     cdi: CdiDevices,
@@ -109,7 +114,10 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
-    links = Links(table, hosts=HostsFiles(directory=directory, disk=disk))
+    hosts = HostsFiles(directory=directory, disk=disk)
+    links = Links(table, hosts=hosts)
+    resolv_confs = ResolvConfs(partial(_dns, current))
+    naming = Naming(dns=dns, hosts=hosts, resolv_confs=resolv_confs, directory=directory, disk=disk)
     shm = SharedMemory(settings.exec_root / "shm")
 
     def own_shm(container_id: str) -> str:
@@ -119,7 +127,7 @@ def build_containers(
         facts=facts,
         defaults=current.defaults,
         directory=directory,
-        dns=partial(_dns, current),
+        resolv_confs=resolv_confs,
         host_gateways=partial(_host_gateways, current, networks),
         links=links,
         apparmor=apparmor,
@@ -164,6 +172,9 @@ def build_containers(
         disk=disk,
     )
     sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
+    health = HealthWatcher(
+        containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
+    )
     lives = Lives(
         containerd=containerd,
         journal=journal,
@@ -171,6 +182,8 @@ def build_containers(
             containerd=containerd,
             journal=journal,
             networks=networks,
+            sandboxes=sandboxes,
+            naming=naming,
             root_filesystems=images,
             specs=specs,
             sources=sources,
@@ -192,9 +205,7 @@ def build_containers(
         ),
         stopper=stopper,
         runs=runs,
-        health=HealthWatcher(
-            containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
-        ),
+        health=health,
         terminals=terminals,
         auto_remove=remover.remove_stopped,
         outlives=lambda: current.settings().live_restore or not is_ending(),
@@ -216,6 +227,7 @@ def build_containers(
     updater = Updater(
         tasks=containerd.tasks, devices=DeviceLimits(cgroups), journal=journal, facts=facts
     )
+    connections = Connector(journal=journal, networks=networks, sandboxes=sandboxes, naming=naming)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -228,6 +240,8 @@ def build_containers(
         execs=execs,
         terminals=terminals,
         links=links,
+        connections=connections,
+        naming=naming,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=updater,
         sizes=sizes,
@@ -239,6 +253,7 @@ def build_containers(
         ),
         images=images,
         volumes=volumes,
+        probes=health.probes,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -248,6 +263,8 @@ def build_containers(
         lives=lives,
         remover=remover,
         networks=networks,
+        sandboxes=sandboxes,
+        naming=naming,
         sources=sources,
         terminals=terminals,
         links=links,
@@ -255,7 +272,7 @@ def build_containers(
             containerd=containerd,
             table=table,
             runs=runs,
-            networks=networks,
+            sandboxes=sandboxes,
             shm=shm,
             terminals=terminals,
             probes=OldProbes(containerd),
@@ -269,6 +286,7 @@ def build_containers(
         boot_id=facts.boot_id,
         start=containers.start,
         finish_update=updater.finish,
+        finish_connects=connections.finish,
     )
     reconciler = Reconciler(
         containerd=containerd, table=table, runs=runs, mender=restorer, engine_id=engine_id
@@ -300,5 +318,4 @@ def _realtime(current: Current) -> Realtime:
 
 def _host_gateways(current: Current, networks: Networks) -> tuple[str, ...]:
     """What host-gateway means in --add-host: the default bridge's address if nobody says."""
-    bridge = networks.bridge_address
-    return current.settings().network.host_gateways or ((str(bridge.ip),) if bridge else ())
+    return current.settings().network.host_gateways or tuple(networks.bridge_addresses)

@@ -1,4 +1,4 @@
-"""dockerd's options as one table: each with its flag, its key in daemon.json, its kind and default.
+"""dockerd's options and ours as one table: each with flag, key in daemon.json, kind and default.
 
 The command line, the configuration file and the compatibility table are read from it. An option
 with a sentence in `refused` is known but cannot take effect yet: any value but the default is
@@ -13,7 +13,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from .values import IpAddress, Runtime, Ulimit
+from .values import AddressPool, IpAddress, Runtime, Ulimit
 
 Value = (
     bool
@@ -23,7 +23,9 @@ Value = (
     | tuple[str, ...]
     | tuple[Ulimit, ...]
     | tuple[Runtime, ...]
+    | tuple[AddressPool, ...]
     | tuple[tuple[str, str], ...]
+    | tuple[tuple[str, str, str], ...]
     | None
 )
 
@@ -62,7 +64,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option of dockerd's."""
+    """One option: dockerd's, or with `is_ours` one that dockerd does not have."""
 
     flag: str  # without the dashes
     kind: Kind
@@ -113,7 +115,6 @@ def _option(
     )
 
 
-_IPV6 = "IPv6 on the default bridge is not supported yet"
 _PROXY = "the userland proxy is a part of the engine and not a program of its own"
 _SWARM = "swarm mode is not supported yet"
 OPTIONS: Final = _table(
@@ -136,7 +137,7 @@ OPTIONS: Final = _table(
         key="authorization-plugins",
     ),
     _option("bip", Kind.STRING, "IPv4 address of the default bridge"),
-    _option("bip6", Kind.STRING, "IPv6 address of the default bridge", refused=_IPV6),
+    _option("bip6", Kind.STRING, "IPv6 address of the default bridge"),
     _option("bridge", Kind.STRING, "Bridge to attach containers to; none: no bridge", short="b"),
     _option(
         "bridge-accept-fwmark",
@@ -181,7 +182,6 @@ OPTIONS: Final = _table(
         Kind.POOLS,
         "Address pools that new networks take their subnets from",
         key="default-address-pools",
-        refused="address pools are not supported yet",
     ),
     _option(
         "default-cgroupns-mode",
@@ -189,7 +189,7 @@ OPTIONS: Final = _table(
         'Default cgroup namespace of containers ("host"|"private"; default by cgroup version)',
     ),
     _option("default-gateway", Kind.IP, "IPv4 gateway of the default bridge"),
-    _option("default-gateway-v6", Kind.IP, "IPv6 gateway of the default bridge", refused=_IPV6),
+    _option("default-gateway-v6", Kind.IP, "IPv6 gateway of the default bridge"),
     _option(
         "default-ipc-mode",
         Kind.STRING,
@@ -201,7 +201,6 @@ OPTIONS: Final = _table(
         Kind.MAPMAP,
         "Default options of new networks",
         key="default-network-opts",
-        refused="default options of networks are not supported yet",
     ),
     _option("default-runtime", Kind.STRING, "Default OCI runtime of containers", default="runc"),
     _option(
@@ -226,9 +225,7 @@ OPTIONS: Final = _table(
     _option("feature", Kind.MAP, "Switch a feature on or off", key="features"),
     _option("firewall-backend", Kind.STRING, "Firewall to use (nftables)"),
     _option("fixed-cidr", Kind.STRING, "IPv4 range that the default bridge hands out"),
-    _option(
-        "fixed-cidr-v6", Kind.STRING, "IPv6 range that the default bridge hands out", refused=_IPV6
-    ),
+    _option("fixed-cidr-v6", Kind.STRING, "IPv6 range that the default bridge hands out"),
     _option("group", Kind.STRING, "Group of the unix sockets", default="docker", short="G"),
     _option("help", Kind.BOOL, "Show this text and end", key=""),
     _option(
@@ -251,7 +248,6 @@ OPTIONS: Final = _table(
         Kind.BOOL,
         "Let containers on the default bridge reach each other",
         default=True,
-        refused="keeping containers on the default bridge apart is not supported yet",
     ),
     _option("init", Kind.BOOL, "Run an init in every container"),
     _option("init-path", Kind.STRING, "Path of that init (default: tini)"),
@@ -267,7 +263,7 @@ OPTIONS: Final = _table(
     _option("ip-masq", Kind.BOOL, "Masquerade the default bridge", default=True),
     _option("ip6tables", Kind.BOOL, "Manage firewall rules for IPv6", default=True),
     _option("iptables", Kind.BOOL, "Manage firewall rules for IPv4", default=True),
-    _option("ipv6", Kind.BOOL, "IPv6 on the default bridge", refused=_IPV6),
+    _option("ipv6", Kind.BOOL, "IPv6 on the default bridge"),
     _option("label", Kind.LABELS, "Labels of this engine (key=value)", key="labels"),
     _option("live-restore", Kind.BOOL, "Leave containers running when the engine stops"),
     _option("log-driver", Kind.STRING, "Default log driver of containers", default="json-file"),
@@ -306,6 +302,12 @@ OPTIONS: Final = _table(
         Kind.NRI,
         "Node Resource Interface",
         refused="the Node Resource Interface is not supported yet",
+    ),
+    _option(
+        "observer-addr",
+        Kind.STRING,
+        "Loopback address and port of the observer's page",
+        is_ours=True,
     ),
     _option("pidfile", Kind.STRING, "PID file", default="/run/wharfinger.pid", short="p"),
     _option("raw-logs", Kind.BOOL, "Full time stamps without colour"),

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from services.api.hosts import Host
+from services.api.hosts import Host, TcpHost
 from services.registry.settings import RegistrySettings
 
-from .values import Runtime, Ulimit
+from .values import AddressPool, Runtime, Ulimit
 
 if TYPE_CHECKING:
     from services.api.scopes import ScopedSocket
@@ -110,7 +111,14 @@ class NetworkDefaults:
     bridge_address: ipaddress.IPv4Interface | None  # --bip
     fixed_cidr: ipaddress.IPv4Network | None
     gateway: ipaddress.IPv4Address | None
+    ipv6: bool
+    bridge_address6: ipaddress.IPv6Interface | None  # --bip6
+    fixed_cidr6: ipaddress.IPv6Network | None
+    gateway6: ipaddress.IPv6Address | None
     mtu: int
+    icc: bool
+    pools: tuple[AddressPool, ...]  # empty: dockerd's
+    default_options: Mapping[str, Mapping[str, str]]  # of new networks, by driver
     ip_forward: bool
     ip_masquerade: bool
     firewall: bool  # --iptables
@@ -136,6 +144,7 @@ class Settings:
     experimental: bool
     features: tuple[tuple[str, str], ...]
     metrics_address: str  # host:port; empty: no metrics server
+    observer: TcpHost | None  # where the observer's page is served; None: on unix sockets only
     log: LogSettings
     api: ApiSettings
     access: AccessSettings

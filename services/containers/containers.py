@@ -18,6 +18,7 @@ from services.containerd import Containerd
 from services.containers.archives import Archives, RootFilesystems
 from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
+from services.containers.connections import Connector
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig
@@ -31,6 +32,7 @@ from services.containers.logs import Extent, LogReader
 from services.containers.model import State
 from services.containers.mount_sources import VolumeUse
 from services.containers.names import checked_name
+from services.containers.naming import Naming
 from services.containers.prune import Pruner
 from services.containers.remove import Remover
 from services.containers.run import Runs
@@ -47,6 +49,7 @@ from services.errors import (
     InvalidParameter,
     NotModified,
 )
+from services.measures import Counts, Durations
 
 OLD_RUN_LIMIT_S: Final = 5.0
 
@@ -83,15 +86,20 @@ class Containers:
         execs: Execs,
         terminals: Terminals,
         links: Links,
+        connections: Connector,
+        naming: Naming,
         statistics: Statistics,
         updater: Updater,
         sizes: Sizes,
         pruner: Pruner,
         images: ImagesAndRoots,
         volumes: VolumeUse,
+        probes: Counts,
     ) -> None:
         self._containerd = containerd
         self.table = table
+        self.actions: Final = Durations()  # of what succeeded, by dockerd's word for it
+        self.probes: Final = probes  # of health checks, "ok" and "failed"
         self._journal = journal
         self._runs = runs
         self._lives = lives
@@ -101,17 +109,20 @@ class Containers:
         self.execs = execs
         self.terminals = terminals
         self.links = links
+        self.connections = connections
+        self._naming = naming
         self.statistics = statistics
         self.sizes = sizes
         self.pruner = pruner
         self._updater = updater
-        self.archives = Archives(images, volumes, self.tell)
+        self.archives = Archives(images, volumes, self.tell, actions=self.actions)
         self.committer = Committer(
             archives=self.archives,
             images=images,
             journal=journal,
             pause=self.pause,
             unpause=self.unpause,
+            actions=self.actions,
         )
 
     def count_states(self) -> dict[str, int]:
@@ -130,7 +141,8 @@ class Containers:
 
     async def create(self, request: CreateRequest) -> Created:
         """Make a container. Raises as `Creator.create`."""
-        return await self._creator.create(request)
+        with self.actions.timed("create"):
+            return await self._creator.create(request)
 
     async def start(self, container: Container) -> None:
         """Start a container; return once its process runs. Source: Engine API, ContainerStart.
@@ -145,8 +157,9 @@ class Containers:
             try:
                 async with container.turn("its start"):
                     _check_startable(container)
-                    await self._end_old_run(container)
-                    await self._lives.begin(container)
+                    with self.actions.timed("start"):
+                        await self._end_old_run(container)
+                        await self._lives.begin(container)
             except EngineError:
                 await self._remove_unstarted(container)
                 raise
@@ -226,6 +239,7 @@ class Containers:
                 self.table.release_name(name, container.id)
                 raise
             self.table.release_name(old, container.id)
+            self._naming.renamed(container)
 
     def _reserve_new_name(self, container: Container, name: str) -> str:
         """The name without its slash; refusals say what for, as dockerd's do."""
@@ -245,7 +259,8 @@ class Containers:
     ) -> None:
         """As `Remover.remove`; its streams, log and execs are forgotten."""
         await container.settle()
-        await self._remover.remove(container, force=force, volumes=volumes)
+        with self.actions.timed("delete"):
+            await self._remover.remove(container, force=force, volumes=volumes)
 
     async def remove_link(self, ref: str) -> None:
         """Take away the link that `ref` ("parent/alias") names; both containers stay.
