@@ -208,6 +208,7 @@ class Restorer:
                 for container in self._table:
                     record = records.get(container.id)
                     nursery.start_soon(self._settle_one, container, record, limit, due)
+            await self._reclaimer.adopt_execs()
             compared()
             await self._reclaimer.reclaim(set(records))
         await self._start_all(due)
