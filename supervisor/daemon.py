@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import trio
 from loguru import logger
 
+from services.containerd.ahead import Ahead
 from services.errors import EngineError
 from services.system import read_host_facts
 
@@ -29,9 +28,8 @@ from .otp import (
     Supervisor,
 )
 from .parts import Parts, build_parts
-from .pidfile import PidFile, PidFileError
 from .reports import TreeReports
-from .settings import ConfigError, Settings
+from .settings import Settings
 from .signals import SignalTrap
 from .tree import root_tree as root_tree
 
@@ -41,9 +39,13 @@ log = logger.bind(service="daemon")
 class Daemon:
     """One run of the engine: from its settings to its exit status."""
 
-    def __init__(self, settings: Settings, given: Mapping[str, Value]) -> None:
+    def __init__(
+        self, settings: Settings, given: Mapping[str, Value], ahead: Ahead | None = None
+    ) -> None:
+        """`ahead`: a containerd that was started while we were imported."""
         self._settings = settings  # of the start; those in force are `Current`'s
         self._given = given
+        self._ahead = ahead
         self._sink = LogSink(
             level=settings.log.effective_level, format=settings.log.format, raw=settings.log.raw
         )
@@ -107,6 +109,7 @@ class Daemon:
             facts=facts,
             engine_id=engine_id,
             read_settings=partial(load, self._given, os.environ),
+            ahead=self._ahead,
             sink=self._sink,
             notifier=self._notifier,
             reports=reports,
@@ -150,23 +153,10 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
-    """Run the engine until it has ended; its exit status. Wrong settings are one line and 1."""
-    os.umask(0o022)  # dockerd's; containerd's snapshots inherit it
-    try:
-        with ExitStack() as held:
-            _make_roots(settings)
-            if settings.pidfile is not None:
-                held.enter_context(PidFile(settings.pidfile))
-            return trio.run(Daemon(settings, given).run)
-    except (PidFileError, ConfigError, OSError) as error:
-        print(f"failed to start daemon: {error}", file=sys.stderr)
-        return 1
+def run(settings: Settings, given: Mapping[str, Value], ahead: Ahead | None) -> int:
+    """Run the engine in this thread until it has ended; its exit status.
 
-
-def _make_roots(settings: Settings) -> None:
-    """dockerd's modes: containers' users may pass through the data-root, not list it."""
-    for path, mode in ((settings.data_root, 0o711), (settings.exec_root, 0o711)):
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
-        Path(path).chmod(mode)
-    (settings.data_root / "containers").mkdir(mode=0o710, exist_ok=True)
+    Raises:
+        ConfigError, OSError: it cannot be started.
+    """
+    return trio.run(Daemon(settings, given, ahead).run)
