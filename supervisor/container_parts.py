@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -18,6 +19,7 @@ from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.health import HealthWatcher
+from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
 from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
@@ -28,14 +30,16 @@ from services.containers.oom import OomKills
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
+from services.containers.reconcile import Reconciler
 from services.containers.remove import Remover
+from services.containers.resolv_conf import Wishes
 from services.containers.restore import Restorer
 from services.containers.run import Runs
 from services.containers.running import Running
 from services.containers.runtimes import Runtimes
 from services.containers.shm import SharedMemory
 from services.containers.sizes import Sizes
-from services.containers.spec_source import DnsDefaults, SpecSource
+from services.containers.spec_source import SpecSource
 from services.containers.stats import KernelFiles, Statistics
 from services.containers.stop import Stopper
 from services.containers.terminals import Terminals
@@ -55,6 +59,17 @@ from .sources import SNAPSHOTTER
 DISK_THREADS: Final = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerParts:
+    """What of the containers is somebody's child, or spoken to by others."""
+
+    containers: Containers
+    running: Running
+    restorer: Restorer
+    reconciler: Reconciler
+    oom_kills: OomKills
+
+
 def build_containers(
     settings: Settings,
     *,
@@ -71,7 +86,7 @@ def build_containers(
     apparmor: AppArmor,
     cdi: CdiDevices,
     is_ending: Callable[[], bool],
-) -> tuple[Containers, Running, Restorer, OomKills]:
+) -> ContainerParts:
     """The operations on containers, their supervisor, and what brings them back at the start.
 
     `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
@@ -91,7 +106,7 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
-    links = Links(table, directory=directory, disk=disk)
+    links = Links(table, hosts=HostsFiles(directory=directory, disk=disk))
     shm = SharedMemory(settings.exec_root / "shm")
 
     def own_shm(container_id: str) -> str:
@@ -139,6 +154,7 @@ def build_containers(
         stopper=stopper,
         root_filesystems=images,
         volumes=volumes,
+        say_farewell=terminals.say_farewell,
         forget=forget,
         directory=directory,
         disk=disk,
@@ -248,12 +264,21 @@ def build_containers(
         start=containers.start,
         finish_update=updater.finish,
     )
-    return containers, running, restorer, oom_kills
+    reconciler = Reconciler(
+        containerd=containerd, table=table, runs=runs, mender=restorer, engine_id=engine_id
+    )
+    return ContainerParts(
+        containers=containers,
+        running=running,
+        restorer=restorer,
+        reconciler=reconciler,
+        oom_kills=oom_kills,
+    )
 
 
-def _dns(current: Current) -> DnsDefaults:
+def _dns(current: Current) -> Wishes:
     wanted = current.settings().containers
-    return DnsDefaults(servers=wanted.dns, searches=wanted.dns_search, options=wanted.dns_options)
+    return Wishes(servers=wanted.dns, searches=wanted.dns_search, options=wanted.dns_options)
 
 
 def _log_defaults(current: Current) -> tuple[str, Mapping[str, str]]:

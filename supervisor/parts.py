@@ -29,6 +29,7 @@ from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
 from services.containers.oom import OomKills
+from services.containers.reconcile import Reconciler
 from services.containers.restore import TASK_TOPICS, Restorer
 from services.containers.running import Running
 from services.containers.volume_points import uses_of
@@ -36,6 +37,7 @@ from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import BridgeConfig, Firewall, Networks
+from services.networks.dns import Dns, NameBook
 from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
@@ -81,12 +83,14 @@ class Parts:
     images: Images
     firewall: Firewall | None
     networks: Networks
+    dns: Dns
     registry: Registry
     builder: Builder
     volumes: Volumes
     apparmor: AppArmor
     running: Running
     restorer: Restorer
+    reconciler: Reconciler
     oom_kills: OomKills
     containers: Containers
     routes: DeferredApp
@@ -149,6 +153,7 @@ def build_parts(
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
     )
+    dns = Dns(NameBook())
     volumes = Volumes(
         store=store,
         events=bus,
@@ -158,7 +163,7 @@ def build_parts(
     )
     apparmor = AppArmor(is_enabled=facts.apparmor)
     cdi = CdiDevices(lambda: current.settings().containers.cdi_directories)
-    containers, running, restorer, oom_kills = build_containers(
+    ours = build_containers(
         settings,
         facts=facts,
         engine_id=engine_id,
@@ -174,6 +179,7 @@ def build_parts(
         cdi=cdi,
         is_ending=is_ending,
     )
+    containers, restorer = ours.containers, ours.restorer
     build_disk = trio.CapacityLimiter(BUILD_THREADS)
     builder = Builder(
         containers=containers,
@@ -256,13 +262,15 @@ def build_parts(
         images=images,
         firewall=firewall,
         networks=networks,
+        dns=dns,
         registry=registry,
         builder=builder,
         volumes=volumes,
         apparmor=apparmor,
-        running=running,
+        running=ours.running,
         restorer=restorer,
-        oom_kills=oom_kills,
+        reconciler=ours.reconciler,
+        oom_kills=ours.oom_kills,
         containers=containers,
         routes=routes,
         metrics=metrics,

@@ -6,9 +6,10 @@
     ├─ containerd           one_for_one: process (without --containerd), connection
     ├─ store                one_for_one: database
     ├─ events               one_for_one: bus, stream
-    ├─ engine               one_for_one: images, registry, volumes, networks, apparmor, keeper (of
-    │  │                    pipes), packer (of logs), oom, containers, builder
-    │  └─ containers        rest_for_one: running (one supervisor a container), restore
+    ├─ engine               one_for_one: images, registry, volumes, networks, dns, apparmor, keeper
+    │  │                    (of pipes), packer and shipping (of logs), oom, containers, builder
+    │  └─ containers        rest_for_one: running (one supervisor a container), restore,
+    │                       reconcile
     ├─ faces                one_for_one: metrics, routes, api (one server a listener)
     └─ reloads              carries out reloads of the configuration, one at a time
 
@@ -115,6 +116,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
                 shutdown_s=INFINITY,  # it limits its end by itself
             ),
             ChildSpec(id="restore", start=parts.restorer.run, backoff=PATIENT),
+            ChildSpec(id="reconcile", start=parts.reconciler.run, backoff=PATIENT),
         ],
         name="containers",
         strategy=Strategy.REST_FOR_ONE,
@@ -128,10 +130,12 @@ def _engine_tree(parts: Parts) -> Supervisor:
             ChildSpec(id="volumes", start=parts.volumes.run, backoff=PATIENT),
             *([ChildSpec(id="firewall", start=firewall.run, backoff=PATIENT)] if firewall else []),
             ChildSpec(id="networks", start=parts.networks.run, backoff=PATIENT),
+            ChildSpec(id="dns", start=parts.dns.run, backoff=PATIENT),
             # Before containers are started again; it ends when the profile is loaded.
             ChildSpec(id="apparmor", start=parts.apparmor.run, restart=Restart.TRANSIENT),
             ChildSpec(id="keeper", start=parts.containers.terminals.keeper.run, backoff=PATIENT),
             ChildSpec(id="packer", start=parts.containers.terminals.packer.run, backoff=PATIENT),
+            ChildSpec(id="shipping", start=parts.containers.terminals.shipping.run),
             ChildSpec(id="oom", start=parts.oom_kills.run),
             _supervisor(containers),
             ChildSpec(id="builder", start=parts.builder.run, backoff=PATIENT),

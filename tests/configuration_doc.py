@@ -51,7 +51,7 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "insecure-registry": "`HOST[:PORT]`, or a network; `127.0.0.0/8` and `::1/128` always are.",
         "ip-forward-no-drop": "Without effect: the policy of the FORWARD chain is never changed.",
         "ip6tables": "Without effect so far: containers have no IPv6.",
-        "log-driver": "`json-file`, `local` or `none`; others are refused.",
+        "log-driver": "`json-file`, `local`, `none`, `fluentd`, `gelf`, `journald` or `syslog`.",
         "log-level": "Also `panic` and `trace`. `--debug` means at least `debug`.",
         "max-download-attempts": "Of a blob, down or up.",
         "no-proxy": "Names (with all below them), addresses, networks, `*`; commas between. "

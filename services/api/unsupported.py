@@ -89,7 +89,7 @@ LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
             "not yet: mounts of type image, ports on IPv6 addresses of the host, several networks, "
-            "log drivers other than json-file and none"
+            "log drivers of clouds (awslogs, gcplogs, splunk)"
         ),
         ("GET", "/images/json"): "without `identity`",
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",

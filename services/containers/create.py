@@ -29,6 +29,7 @@ from services.containers.journal import Journal, container_event
 from services.containers.labels import check_labels
 from services.containers.links import resolve_links
 from services.containers.log_choice import check_log
+from services.containers.logs.options import CACHE_KEYS
 from services.containers.merge import command_of, merge_image_config
 from services.containers.model import (
     SHORT_ID,
@@ -245,7 +246,9 @@ class Creator:
         """The driver and its options; the daemon's options go with the daemon's driver only."""
         usual, options = self._log_defaults()
         driver = host.log_config.type or usual
-        inherited = options if driver == usual else {}
+        inherited = {
+            key: value for key, value in options.items() if driver == usual or key in CACHE_KEYS
+        }
         return driver, {**inherited, **host.log_config.config}
 
     def _mounts(

@@ -1,11 +1,11 @@
 """The files that the engine writes for each container: hostname, hosts and resolv.conf.
 
-The texts are pure functions; `write_files` blocks.
+The text of hosts is a pure function, that of resolv.conf in a module of its own; `write_files`
+blocks.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,10 +13,6 @@ from typing import Final
 
 from services.containers.spec import NetworkFiles
 
-_FALLBACK_RESOLVERS: Final = ("8.8.8.8", "8.8.4.4")
-"""dockerd's, for hosts whose own resolvers cannot be reached from a container."""
-
-_LOOPBACK: Final = re.compile(r"127\.|::1$")
 _HOSTS: Final = (
     "127.0.0.1\tlocalhost\n"
     "::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -51,48 +47,6 @@ def hosts_text(
         names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
         lines.append(f"{address}\t{names}\n")
     return "".join(lines)
-
-
-def resolv_conf_text(
-    host_text: str,
-    *,
-    servers: Sequence[str],
-    searches: Sequence[str],
-    options: Sequence[str],
-    keeps_loopback: bool,
-) -> str:
-    """/etc/resolv.conf: what was asked for, else the host's, without what only the host can reach.
-
-    `keeps_loopback` is for containers in the host's own network.
-    """
-    host = _parse_resolv_conf(host_text)
-    if not servers:
-        servers = [s for s in host["nameserver"] if keeps_loopback or not _LOOPBACK.match(s)]
-        servers = servers or _FALLBACK_RESOLVERS
-    searches = searches or host["search"]
-    options = options or host["options"]
-    lines = [f"nameserver {server}\n" for server in servers]
-    if searches and list(searches) != ["."]:
-        lines.append(f"search {' '.join(searches)}\n")
-    if options:
-        lines.append(f"options {' '.join(options)}\n")
-    return "".join(lines)
-
-
-def _parse_resolv_conf(text: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {"nameserver": [], "search": [], "options": []}
-    for line in text.splitlines():
-        words = line.split("#")[0].split(";")[0].split()
-        if len(words) < 2:
-            continue
-        match words[0]:
-            case "nameserver":
-                found["nameserver"].append(words[1])
-            case "search" | "domain":
-                found["search"] = words[1:]
-            case "options":
-                found["options"] += words[1:]
-    return found
 
 
 def write_files(directory: Path, *, hostname: str, hosts: str, resolv_conf: str) -> NetworkFiles:

@@ -10,20 +10,17 @@ Source: moby, daemon/links.go, daemon/links/links.go, daemon/container_operation
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
-import trio
 from loguru import logger
 
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.container import Container
-from services.containers.files import files_in
+from services.containers.hosts_file import HostsFiles, with_address, without_alias
 from services.containers.model import Link
 from services.containers.spec.modes import shared_container
 from services.errors import EngineError, InvalidParameter, NotFound
@@ -32,9 +29,6 @@ log = logger.bind(service="containers")
 
 NETWORK: Final = "bridge"
 """The only network that has them."""
-
-MAX_HOSTS_BYTES: Final = 1 << 20
-"""A container may write what it likes into its hosts file; one that is larger is left alone."""
 
 _NOT_INHERITED: Final = frozenset(("HOME", "PATH"))
 
@@ -182,24 +176,12 @@ def _ranges(ports: Sequence[tuple[int, str]]) -> Iterator[tuple[int, int, str]]:
             start = at
 
 
-def with_address(hosts: str, alias: str, address: str) -> str:
-    """A hosts file in which `alias` is at another address."""
-    line = re.compile(rf"^\S*(\t{re.escape(alias)})(?=\s|\.|$)", re.MULTILINE)
-    return line.sub(lambda found: address + found[1], hosts)
-
-
-def without_alias(hosts: str, alias: str) -> str:
-    """A hosts file without the line of `alias`."""
-    return re.sub(rf"^\S*\t{re.escape(alias)}(?:[ \t].*)?\n", "", hosts, flags=re.MULTILINE)
-
-
 class Links:
-    """The links of containers, as they are now. `directory` is where containers' files lie."""
+    """The links of containers, as they are now."""
 
-    def __init__(self, table: Table, *, directory: Path, disk: trio.CapacityLimiter) -> None:
+    def __init__(self, table: Table, *, hosts: HostsFiles) -> None:
         self._table = table
-        self._directory = directory
-        self._disk = disk
+        self._hosts = hosts
 
     def children(self, container: Container) -> list[tuple[str, Container]]:
         """Alias and container of each link whose child is still there."""
@@ -246,14 +228,13 @@ class Links:
         for parent in self._table.parents_of(child):
             for link in parent.definition.links:
                 if link.child == child.id and parent.state.has_task:
-                    await self._rewrite_hosts(
-                        parent, lambda text, alias=link.alias: with_address(text, alias, address)
-                    )
+                    change = partial(with_address, alias=link.alias, address=address)
+                    await self._hosts.change(parent.id, change)
 
     async def forget_host(self, parent: Container, alias: str) -> None:
         """A link was removed."""
         if parent.state.has_task:
-            await self._rewrite_hosts(parent, lambda text: without_alias(text, alias))
+            await self._hosts.change(parent.id, partial(without_alias, alias=alias))
 
     def _linked(self, container: Container) -> Linked:
         env: list[str] = []
@@ -267,17 +248,6 @@ class Links:
             own = () if alias == child.name else (child.name,)
             hosts.append(LinkedHost(address=address, names=(alias, config.hostname, *own)))
         return Linked(env=tuple(env), hosts=tuple(hosts))
-
-    async def _rewrite_hosts(self, container: Container, change: _Change) -> None:
-        path = Path(files_in(self._directory / container.id).hosts)
-        try:
-            await trio.to_thread.run_sync(_rewrite, path, change, limiter=self._disk)
-        except OSError as error:
-            log.error("hosts file not updated", container=container.id, error=str(error))
-
-
-class _Change(Protocol):
-    def __call__(self, text: str, /) -> str: ...
 
 
 def unlinked(parent: Container, alias: str) -> list[Link]:
@@ -300,15 +270,3 @@ def split_link_name(ref: str) -> tuple[str, str]:
 def _address_of(container: Container) -> str:
     endpoint = container.status.networks.get(NETWORK)
     return endpoint.ip_address if endpoint is not None else ""
-
-
-def _rewrite(path: Path, change: _Change) -> None:
-    """In place: the file is bind mounted into the container. At no moment is it empty."""
-    with path.open("r+b", buffering=0) as file:
-        if os.fstat(file.fileno()).st_size > MAX_HOSTS_BYTES:
-            raise OSError(f"{path} is larger than {MAX_HOSTS_BYTES} bytes")
-        before = file.read().decode(errors="surrogateescape")
-        after = change(before).encode(errors="surrogateescape")
-        if after != before.encode(errors="surrogateescape"):
-            os.pwrite(file.fileno(), after, 0)
-            os.ftruncate(file.fileno(), len(after))

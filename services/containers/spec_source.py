@@ -15,11 +15,13 @@ import trio
 from services.containerd import Mount
 from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.cdi import CdiDevices
+from services.containers.config import HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
-from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
+from services.containers.files import files_in, hosts_text, write_files
 from services.containers.joining import Joined
 from services.containers.links import Linked, Links
+from services.containers.resolv_conf import Place, Wishes, read_host_file, resolv_conf
 from services.containers.spec import (
     MountPoint,
     NamespacePaths,
@@ -39,23 +41,12 @@ from services.errors import EngineError, InvalidParameter
 from services.networks import Sandbox
 from services.system import HostFacts
 
-HOST_RESOLV_CONF = Path("/etc/resolv.conf")
-
 
 class DefaultProfile(Protocol):
     """What containers' processes need of AppArmor."""
 
     def ensure(self) -> None:
         """Load the default profile unless the kernel has it. Blocks. Raises EngineError."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DnsDefaults:
-    """Where containers look names up when neither they nor the host say; as in resolv.conf."""
-
-    servers: Sequence[str] = ()
-    searches: Sequence[str] = ()
-    options: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +72,7 @@ class SpecSource:
         facts: HostFacts,
         defaults: Callable[[], SpecDefaults],
         directory: Path,
-        dns: Callable[[], DnsDefaults],
+        dns: Callable[[], Wishes],
         host_gateways: Callable[[], Sequence[str]],
         links: Links,
         apparmor: DefaultProfile,
@@ -192,14 +183,6 @@ class SpecSource:
         config = container.definition.config
         host = container.definition.host_config
         is_host = sandbox.endpoint.network == "host"
-        dns = self._dns()
-        resolv_conf = resolv_conf_text(
-            HOST_RESOLV_CONF.read_text(errors="replace") if HOST_RESOLV_CONF.exists() else "",
-            servers=host.dns or dns.servers,
-            searches=host.dns_search or dns.searches,
-            options=host.dns_options or dns.options,
-            keeps_loopback=is_host,
-        )
         gateways = self._host_gateways()
         if not gateways and any(e.endswith("host-gateway") for e in host.extra_hosts or ()):
             raise EngineError("unable to derive the IP value for host-gateway")
@@ -217,8 +200,17 @@ class SpecSource:
             self._directory / container.id,
             hostname=config.hostname,
             hosts=hosts,
-            resolv_conf=resolv_conf,
+            resolv_conf=self._resolv_conf(host, Place.HOST if is_host else Place.DEFAULT_BRIDGE),
         )
+
+    def _resolv_conf(self, host: HostConfig, place: Place) -> str:
+        usual = self._dns()
+        wishes = Wishes(
+            servers=host.dns or usual.servers,
+            searches=host.dns_search or usual.searches,
+            options=host.dns_options or usual.options,
+        )
+        return resolv_conf(read_host_file(for_host=place is Place.HOST), wishes, place).text
 
 
 def _namespaces(sandbox: Sandbox | None, joined: Joined) -> NamespacePaths:

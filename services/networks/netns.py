@@ -49,6 +49,24 @@ def enter_namespace(path: Path) -> socket.socket | None:
         os.close(descriptor)
 
 
+def in_namespace(path: Path, call: Callable[[], T]) -> T:
+    """What `call` answers in the namespace held at `path`.
+
+    Raises:
+        OSError: none is held there.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def join_and_call() -> T:
+        _checked(_libc.setns(descriptor, CLONE_NEWNET))
+        return call()
+
+    try:
+        return _in_throwaway_thread(join_and_call)
+    finally:
+        os.close(descriptor)
+
+
 def drop_namespace(path: Path) -> None:
     """Let go of a namespace; the kernel reaps it and its links soon after. Gone already is fine."""
     with suppress(OSError):

@@ -25,6 +25,7 @@ PARTS = [
     "root/engine/images",
     "root/engine/firewall",
     "root/engine/networks",
+    "root/engine/dns",
     "root/engine/keeper",
     "root/engine/packer",
     "root/engine/containers/restore",

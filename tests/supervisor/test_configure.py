@@ -227,7 +227,7 @@ def test_any_json_under_any_key_is_values_or_a_sentence(document: dict[str, Any]
         (["--fixed-cidr=x/8"], "--fixed-cidr: invalid CIDR address: x/8"),
         (["--exec-opt=native.cgroupdriver=systemd", "--cgroup-parent=/x"], 'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'),
         (["--firewall-backend=x"], 'invalid firewall-backend: allowed values are "iptables" and "nftables"'),
-        (["--log-driver=syslog"], "failed to set log opts: logging driver syslog is not supported; use one of json-file, local, none"),
+        (["--log-driver=gelf"], "failed to set log opts: gelf-address is a required parameter"),
         (["--log-opt=foo=1"], "failed to set log opts: unknown log opt 'foo' for json-file log driver"),
         (["--log-opt=max-size=x"], "failed to set log opts: failed to initialize logging driver: invalid size: 'x'"),
         (["--storage-driver=btrfs"], "--storage-driver=btrfs: the only storage driver supported yet is overlayfs"),

@@ -51,13 +51,14 @@ class CreateBody(ContainerConfig, frozen=True, kw_only=True):
 def status_text(container: Container, now_ns: int) -> str:
     """`Status` of a summary: the state with how long it has lasted, for people."""
     status = container.status
+    silence = _silence(container, now_ns)
     since_exit = human_duration((now_ns - status.finished_at_ns) / 1e9)
     match status.state:
         case State.RUNNING:
             since_start = human_duration((now_ns - status.started_at_ns) / 1e9)
-            return f"Up {since_start}{_HEALTH_TEXTS[health_status(container)]}"
+            return f"Up {since_start}{_HEALTH_TEXTS[health_status(container)]}{silence}"
         case State.PAUSED:
-            return f"Up {human_duration((now_ns - status.started_at_ns) / 1e9)} (Paused)"
+            return f"Up {human_duration((now_ns - status.started_at_ns) / 1e9)} (Paused){silence}"
         case State.RESTARTING:
             return f"Restarting ({status.exit_code}) {since_exit} ago"
         case State.REMOVING:
@@ -68,6 +69,14 @@ def status_text(container: Container, now_ns: int) -> str:
             return f"Exited ({status.exit_code}) {since_exit} ago"
         case State.CREATED:
             return "Created"
+
+
+def _silence(container: Container, now_ns: int) -> str:
+    """Our own words behind dockerd's, of a container whose state is what was last known."""
+    since_ns = container.unreadable_since_ns
+    if since_ns is None:
+        return ""
+    return f" (not answering for {human_duration((now_ns - since_ns) / 1e9).lower()})"
 
 
 def health_status(container: Container) -> str:
@@ -197,7 +206,7 @@ def host_config_to_wire(container: Container) -> dict[str, Any]:
 
 def state_to_wire(container: Container) -> dict[str, Any]:
     """Schema ContainerState; Docker's booleans are derived here and stored nowhere."""
-    status = container.status
+    status, silent = container.status, container.unreadable_since_ns
     return {
         "Status": status.state.value,
         "Running": container.is_running,
@@ -211,6 +220,8 @@ def state_to_wire(container: Container) -> dict[str, Any]:
         "StartedAt": rfc3339_nano(status.started_at_ns),
         "FinishedAt": rfc3339_nano(status.finished_at_ns),
         **({"Health": health_to_wire(container.health)} if container.health else {}),
+        # Our own: the rest is what was last known.
+        **({"UnreadableSince": rfc3339_nano(silent)} if silent is not None else {}),
     }
 
 

@@ -65,7 +65,15 @@ class EngineInfo:
     live_restore: bool = False
     labels: tuple[str, ...] = ()
     log_driver: str = "json-file"
-    log_drivers: tuple[str, ...] = ("json-file", "none")
+    log_drivers: tuple[str, ...] = (
+        "fluentd",
+        "gelf",
+        "journald",
+        "json-file",
+        "local",
+        "none",
+        "syslog",
+    )
     network_drivers: tuple[str, ...] = ("bridge", "host", "null")
     snapshotter: str = "overlayfs"
     cgroup_driver: str = "cgroupfs"

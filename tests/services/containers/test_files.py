@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.containers.files import files_in, hosts_text, resolv_conf_text, write_files
+from services.containers.files import files_in, hosts_text, write_files
 
 LOCALHOST = "127.0.0.1\tlocalhost\n"
 
@@ -61,57 +61,6 @@ def test_host_gateway_is_all_that_it_stands_for() -> None:
         host_gateways=["10.0.0.1", "fd00::1"],
     )
     assert text.splitlines()[-2:] == ["10.0.0.1\tx", "fd00::1\tx"]
-
-
-def resolv(
-    host: str,
-    *,
-    servers: tuple[str, ...] = (),
-    searches: tuple[str, ...] = (),
-    options: tuple[str, ...] = (),
-    keeps_loopback: bool = False,
-) -> list[str]:
-    return resolv_conf_text(
-        host, servers=servers, searches=searches, options=options, keeps_loopback=keeps_loopback
-    ).splitlines()
-
-
-HOST = (
-    "# by hand\nnameserver 10.0.0.1 # first\nnameserver 127.0.0.53\n;x\n"
-    "domain old.example\nsearch a.example b.example\noptions ndots:2\n"
-)
-
-
-def test_the_hosts_resolvers_are_taken_over() -> None:
-    """Without those on its loopback; the last of `domain` and `search` counts."""
-    assert resolv(HOST) == [
-        "nameserver 10.0.0.1",
-        "search a.example b.example",
-        "options ndots:2",
-    ]
-
-
-def test_in_the_hosts_network_the_loopback_can_be_reached() -> None:
-    """All of the host's resolvers stay."""
-    assert "nameserver 127.0.0.53" in resolv(HOST, keeps_loopback=True)
-
-
-@pytest.mark.parametrize(
-    "host", ["", "nameserver 127.0.0.53\n", "nameserver ::1\n", "nameserver\n"]
-)
-def test_without_a_resolver_there_are_public_ones(host: str) -> None:
-    """dockerd's choice."""
-    assert resolv(host) == ["nameserver 8.8.8.8", "nameserver 8.8.4.4"]
-
-
-def test_what_was_asked_for_wins() -> None:
-    """Each kind for itself."""
-    assert resolv(HOST, servers=("9.9.9.9",), searches=("x",), options=("debug",)) == [
-        "nameserver 9.9.9.9",
-        "search x",
-        "options debug",
-    ]
-    assert resolv(HOST, searches=(".",)) == ["nameserver 10.0.0.1", "options ndots:2"]
 
 
 def test_written_in_place(tmp_path: Path) -> None:

@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 
 from services.containers.config import ContainerConfig, EndpointSettings, HostConfig
 from services.containers.container import Container
+from services.containers.hosts_file import MAX_BYTES, HostsFiles
 from services.containers.links import (
-    MAX_HOSTS_BYTES,
     Links,
     link_env,
     parse_link,
     resolve_links,
     split_link_name,
-    with_address,
-    without_alias,
 )
 from services.containers.model import ContainerId, Link, State
 from services.containers.table import ContainerTable
@@ -94,7 +92,7 @@ def table_of(*containers: Container) -> ContainerTable:
 
 
 def links_of(table: ContainerTable, directory: Path = Path("/nowhere")) -> Links:
-    return Links(table, directory=directory, disk=trio.CapacityLimiter(1))
+    return Links(table, hosts=HostsFiles(directory=directory, disk=trio.CapacityLimiter(1)))
 
 
 def test_names_become_ids() -> None:
@@ -241,17 +239,6 @@ def test_names_of_links() -> None:
 HOSTS = "127.0.0.1\tlocalhost\n10.0.0.2\tdb h\n10.0.0.3\tdb2\n10.0.0.4\tdb.example db-x\n"
 
 
-def test_hosts_files_are_changed_by_alias() -> None:
-    """Nothing but the line that begins with the alias, or with the alias and a domain."""
-    assert with_address(HOSTS, "db", "10.0.0.9") == (
-        "127.0.0.1\tlocalhost\n10.0.0.9\tdb h\n10.0.0.3\tdb2\n10.0.0.9\tdb.example db-x\n"
-    )
-    assert without_alias(HOSTS, "db") == (
-        "127.0.0.1\tlocalhost\n10.0.0.3\tdb2\n10.0.0.4\tdb.example db-x\n"
-    )
-    assert without_alias(HOSTS, "db2").count("\n") == 3
-
-
 async def test_who_is_linked_hears_of_a_new_address(tmp_path: Path) -> None:
     """While it runs; in place, since the file is mounted. What is too large is left alone."""
     db = one(DB, "db", address="10.0.0.9")
@@ -267,7 +254,7 @@ async def test_who_is_linked_hears_of_a_new_address(tmp_path: Path) -> None:
     assert hosts.stat().st_ino == inode
     await links.forget_host(web, "db")
     assert b"\tdb h\n" not in hosts.read_bytes()
-    hosts.write_bytes(b"10.0.0.2\tdb\n" * MAX_HOSTS_BYTES)
+    hosts.write_bytes(b"10.0.0.2\tdb\n" * MAX_BYTES)
     await links.tell_parents(db)
     assert hosts.read_bytes().startswith(b"10.0.0.2")
     web.status = msgspec.structs.replace(web.status, state=State.EXITED)

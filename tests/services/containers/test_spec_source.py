@@ -15,10 +15,12 @@ from services.containers.cdi import CdiDevices
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
+from services.containers.hosts_file import HostsFiles
 from services.containers.links import Links
 from services.containers.model import ContainerId, Definition, State, Status
+from services.containers.resolv_conf import Wishes
 from services.containers.spec import SpecDefaults, adapt_host_config
-from services.containers.spec_source import DnsDefaults, SpecSource
+from services.containers.spec_source import SpecSource
 from services.containers.table import ContainerTable
 from services.errors import EngineError
 from services.system import HostFacts
@@ -47,9 +49,9 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
         facts=FACTS,
         defaults=SpecDefaults,
         directory=tmp_path,
-        dns=DnsDefaults,
+        dns=Wishes,
         host_gateways=tuple,
-        links=Links(ContainerTable(), directory=tmp_path, disk=disk),
+        links=Links(ContainerTable(), hosts=HostsFiles(directory=tmp_path, disk=disk)),
         apparmor=kernel,
         cdi=CdiDevices(tuple),
         disk=disk,
