@@ -42,6 +42,7 @@ from services.containers.sizes import Sizes
 from services.containers.spec_source import SpecSource
 from services.containers.stats import KernelFiles, Statistics
 from services.containers.stop import Stopper
+from services.containers.stop_order import StopOrder
 from services.containers.terminals import Terminals
 from services.containers.update import Updater
 from services.events import EventBus
@@ -123,16 +124,24 @@ def build_containers(
         cdi=cdi,
         disk=disk,
     )
+    order = StopOrder(table)
+
+    def outlives() -> bool:
+        return current.settings().live_restore or not is_ending()
+
     stopper = Stopper(
         containerd=containerd,
         journal=journal,
         runs=runs,
+        order=order,
         default_grace_s=lambda: current.settings().containers.stop_timeout_s,
     )
     running = Running(
         supervisor=supervisor,
         table=table,
         stopper=stopper,
+        order=order,
+        outlives=outlives,
         shutdown_timeout_s=lambda: current.settings().shutdown_timeout_s,
     )
     execs = Execs(
@@ -192,7 +201,7 @@ def build_containers(
         ),
         terminals=terminals,
         auto_remove=remover.remove_stopped,
-        outlives=lambda: current.settings().live_restore or not is_ending(),
+        outlives=outlives,
     )
     creator = Creator(
         table=table,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 import trio
 from loguru import logger
@@ -35,6 +36,10 @@ from .tree import root_tree as root_tree
 
 log = logger.bind(service="daemon")
 
+FAILED: Final = 1
+CONTAINERS_LEFT: Final = 3  # stopped in order, but for containers that could not be stopped
+REST_OF_END_S: Final = 40.0  # of the API's drain, and of containerd's end
+
 
 class Daemon:
     """One run of the engine: from its settings to its exit status."""
@@ -60,7 +65,7 @@ class Daemon:
         serve_api_wait: Outcome[None] = Outcome()
         root = root_tree(parts, reports, serve_api_wait=serve_api_wait)
         trap = SignalTrap(
-            drain=partial(self._drain, root),
+            drain=partial(self._drain, root, parts),
             reload=partial(self._reload, parts),
             ended=stopc,
             stacks_folder=self._settings.exec_root,
@@ -69,10 +74,10 @@ class Daemon:
             await nursery.start(trap.run)
             ready = _Ready(partial(self._tell_ready, nursery))
             nursery.start_soon(self._supervise, root, ready, serve_api_wait)
-            status = await _status_of(serve_api_wait)
+            status = await _status_of(serve_api_wait, parts)
             stopc.set()
             nursery.cancel_scope.cancel()
-        log.info("daemon ended", status=status)
+        _tell_end(status, parts)
         return status
 
     async def _supervise(
@@ -117,10 +122,11 @@ class Daemon:
             is_ending=lambda: self._is_ending,
         )
 
-    def _drain(self, root: Supervisor) -> None:
+    def _drain(self, root: Supervisor, parts: Parts) -> None:
         self._is_ending = True
-        self._notifier.stopping("draining")
-        log.info("draining")
+        limit_s = parts.running.end_limit_s()
+        self._notifier.stopping("draining", takes_s=limit_s + REST_OF_END_S)
+        log.info("draining", containers_limit_s=limit_s)
         root.stop()
 
     async def _reload(self, parts: Parts) -> None:
@@ -139,12 +145,24 @@ class _Ready(trio.TaskStatus[object]):
         self._tell()
 
 
-async def _status_of(serve_api_wait: Outcome[None]) -> int:
+async def _status_of(serve_api_wait: Outcome[None], parts: Parts) -> int:
     try:
         await serve_api_wait.wait()
     except Exception:  # logged where it was raised
-        return 1
-    return 0
+        return FAILED
+    return CONTAINERS_LEFT if parts.running.left else 0
+
+
+def _tell_end(status: int, parts: Parts) -> None:
+    """The last line of the log: how it went."""
+    if parts.running.left:
+        log.warning(
+            "daemon ended, containers that could not be stopped run on",
+            status=status,
+            containers=list(parts.running.left),
+        )
+    else:
+        log.info("daemon ended", status=status)
 
 
 def _root_cause(error: BaseException) -> BaseException:

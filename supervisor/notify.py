@@ -5,6 +5,7 @@ Source: sd_notify(3), sd_watchdog_enabled(3).
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -49,9 +50,11 @@ class Notifier:
         """The API answers; also ends `reloading`."""
         self._send("READY=1", *_status(status))
 
-    def stopping(self, status: str = "") -> None:
-        """The end has begun."""
-        self._send("STOPPING=1", *_status(status))
+    def stopping(self, status: str = "", *, takes_s: float = 0.0) -> None:
+        """The end has begun. It may take `takes_s`, whatever the unit's own limit says; 0: that."""
+        extended = f"EXTEND_TIMEOUT_USEC={int(takes_s * 1e6)}"
+        more = (extended,) if 0 < takes_s < math.inf else ()
+        self._send("STOPPING=1", *_status(status), *more)
 
     def reloading(self) -> None:
         """The configuration is being read again; `ready` must follow, also when that fails."""

@@ -61,8 +61,29 @@ def test_sigterm_stops_all_containers_at_once(fresh_daemon: Daemon) -> None:
     assert {state(daemon, f"s{n}")["ExitCode"] for n in range(6)} == {137}
 
 
+def test_who_needs_others_stops_before_them(fresh_daemon: Daemon) -> None:
+    """The user of a link and of a network namespace first, though it takes its time."""
+    daemon = fresh_daemon
+    slow = "trap 'sleep 0.7; exit 3' TERM; while :; do sleep 0.05; done"
+    quick = slow.replace("sleep 0.7; ", "")
+    for name, more, script in (
+        ("base", (), quick),
+        ("user", ("--link", "base"), slow),
+        ("guest", ("--network=container:user",), slow),
+    ):
+        daemon.docker("run", "-d", "--name", name, *more, "busybox", "sh", "-c", script)
+    assert daemon.stop() == 0
+    daemon.start()
+    ended = {name: str(state(daemon, name)["FinishedAt"]) for name in ("base", "user", "guest")}
+    assert sorted(ended, key=lambda name: ended[name]) == ["guest", "user", "base"]
+    assert state(daemon, "user")["ExitCode"] == 3
+
+
 def test_the_shutdown_timeout_leaves_what_will_not_end(fresh_daemon: Daemon) -> None:
-    """A container whose shim is stuck does not keep the daemon; the next one adopts it."""
+    """A container whose shim is stuck does not keep the daemon; the next one adopts it.
+
+    The exit status says so, and the last line of the log names it.
+    """
     daemon = fresh_daemon
     run(daemon, "stuck", STUBBORN)
     run(daemon, "free", "sleep 1000")
@@ -73,8 +94,12 @@ def test_the_shutdown_timeout_leaves_what_will_not_end(fresh_daemon: Daemon) -> 
     try:
         began = time.monotonic()
         daemon.http("POST", "/containers/stuck/kill?signal=WINCH")
-        assert daemon.stop() == 0
+        mark = len(daemon.log_text())
+        assert daemon.stop() == 3
         assert time.monotonic() - began < 30.0
+        last = daemon.log_text(since=mark).splitlines()[-1]
+        assert "containers that could not be stopped run on" in last
+        assert "['stuck']" in last
     finally:
         os.kill(shim_pid(pid), signal.SIGCONT)
     daemon.start()
