@@ -66,6 +66,7 @@ class Daemon:
         root = root_tree(parts, reports, serve_api_wait=serve_api_wait)
         trap = SignalTrap(
             drain=partial(self._drain, root, parts),
+            leave=partial(self._leave, root, parts),
             reload=partial(self._reload, parts),
             ended=stopc,
             stacks_folder=self._settings.exec_root,
@@ -121,6 +122,11 @@ class Daemon:
             environment=os.environ,
             is_ending=lambda: self._is_ending,
         )
+
+    def _leave(self, root: Supervisor, parts: Parts) -> None:
+        """As with live-restore, whatever the settings say: the next engine takes over at once."""
+        parts.current.leave_containers()
+        self._drain(root, parts)
 
     def _drain(self, root: Supervisor, parts: Parts) -> None:
         self._is_ending = True

@@ -74,6 +74,7 @@ class Parts:
     """Every part that is somebody's child, or that a face of the engine speaks to."""
 
     engine_id: str
+    current: Current
     listeners: Listeners
     containerd_process: Process | None
     containerd: Containerd
@@ -247,6 +248,7 @@ def build_parts(
     )
     return Parts(
         engine_id=engine_id,
+        current=current,
         listeners=listeners,
         containerd_process=process,
         containerd=containerd,

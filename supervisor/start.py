@@ -5,6 +5,7 @@ What takes time outside of Python begins here, so that it goes on beside the imp
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import sys
@@ -22,6 +23,7 @@ from .settings import ConfigError, Settings
 
 def run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
     """Run the engine until it has ended; its exit status. Wrong settings are one line and 1."""
+    faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, shows where each thread is
     os.umask(0o022)  # dockerd's; containerd's snapshots inherit it
     try:
         with ExitStack() as held:

@@ -142,6 +142,18 @@ def test_live_restore_leaves_them_running(fresh_daemon: Daemon) -> None:
     hang_up(daemon, "configuration reloaded")
 
 
+def test_an_update_leaves_containers_running(fresh_daemon: Daemon) -> None:
+    """SIGUSR2 ends the engine in order, without live-restore; the next one adopts them."""
+    daemon = fresh_daemon
+    run(daemon, "web", COUNTER)
+    before = all_facts(daemon, ["web"])
+    assert daemon.signal_and_wait(signal.SIGUSR2) == 0
+    daemon.start()
+    assert all_facts(daemon, ["web"]) == before
+    daemon.docker("kill", "web")
+    assert is_counted(log_lines(daemon, "web"))
+
+
 def test_sighup_takes_over_what_can_be_changed(fresh_daemon: Daemon) -> None:
     """Debug, labels; a broken file changes nothing and says so."""
     daemon = fresh_daemon
