@@ -35,9 +35,10 @@ class Machine:
 
     def run(self, script: str, *arguments: str) -> None:
         """Run a script for this folder; fail if it does."""
-        environment = {"PYTHON": str(self._python), "LOG": str(self.log)}
         done = run(
-            ROOT / "scripts" / script, "--destdir", str(self.root), *arguments, **environment
+            *(ROOT / "scripts" / script, "--destdir", str(self.root), *arguments),
+            PYTHON=str(self._python),
+            LOG=str(self.log),
         )
         assert done.returncode == 0, done.stderr
 
