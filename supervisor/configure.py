@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeVar, cast
 from services.api.hosts import parse_host
 from services.containers.logs.options import NONE, check_log_config, parse_file_options
 from services.errors import EngineError
+from services.networks.ports import ANY_ADDRESS
 from services.registry.proxies import ProxySettings
 from services.registry.settings import (
     CERTS_DIR,
@@ -408,8 +409,27 @@ def _network(values: _Merged) -> NetworkDefaults:
         firewall=values.switch("iptables"),
         firewall6=values.switch("ip6tables"),
         userland_proxy=values.switch("userland-proxy"),
+        host_address=str(values.raw("ip") or ANY_ADDRESS),
+        allow_direct_routing=values.switch("allow-direct-routing"),
+        accept_mark=_firewall_mark(values.text("bridge-accept-fwmark")),
         host_gateways=_host_gateways(values.texts("host-gateway-ip")),
     )
+
+
+def _firewall_mark(text: str) -> tuple[int, int] | None:
+    """`MARK` or `MARK/MASK`, each as the kernel's tools write it: 1, 0x1, 0o1."""
+    if not text:
+        return None
+    mark, has_mask, mask = text.partition("/")
+    numbers = []
+    for what, number in (("mark", mark), ("mask", mask if has_mask else "0xffffffff")):
+        try:
+            numbers.append(int(number, 0))
+        except ValueError:
+            raise ValueError(f'invalid firewall {what} "{number}"') from None
+        if not 0 <= numbers[-1] <= 0xFFFFFFFF:
+            raise ValueError(f'invalid firewall {what} "{number}": it has 32 bits')
+    return numbers[0], numbers[1]
 
 
 def _host_gateways(addresses: tuple[str, ...]) -> tuple[str, ...]:

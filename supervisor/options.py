@@ -110,9 +110,7 @@ def _option(
 
 
 _IPV6 = "IPv6 on the default bridge is not supported yet"
-_DIRECT = "direct routing to containers is not supported yet"
-_HOST_ADDRESS = "a default host address of published ports is not supported yet; name it with -p"
-_PROXY = "there is no userland proxy: published ports go through the kernel alone"
+_PROXY = "the userland proxy is a part of the engine and not a program of its own"
 _SWARM = "swarm mode is not supported yet"
 _CPU_RT = "real-time scheduling of the parent cgroup is not supported"
 
@@ -122,7 +120,6 @@ OPTIONS: Final = _table(
         "allow-direct-routing",
         Kind.BOOL,
         "Let other machines reach published ports on the containers' own addresses",
-        refused=_DIRECT,
     ),
     _option(
         "authorization-plugin",
@@ -138,7 +135,6 @@ OPTIONS: Final = _table(
         "bridge-accept-fwmark",
         Kind.STRING,
         "Accept packets with this firewall mark in bridge networks",
-        refused="firewall marks on bridge networks are not supported yet",
     ),
     _option(
         "cdi-spec-dir",
@@ -258,7 +254,7 @@ OPTIONS: Final = _table(
         "Registries to speak to without TLS",
         key="insecure-registries",
     ),
-    _option("ip", Kind.IP, "Host address of published ports", refused=_HOST_ADDRESS),
+    _option("ip", Kind.IP, "Host address of published ports"),
     _option("ip-forward", Kind.BOOL, "Switch IP forwarding on", default=True),
     _option("ip-forward-no-drop", Kind.BOOL, "Leave the policy of the FORWARD chain alone"),
     _option("ip-masq", Kind.BOOL, "Masquerade the default bridge", default=True),

@@ -36,7 +36,16 @@ from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
-from services.networks import BridgeConfig, Firewall, Networks
+from services.networks import (
+    BridgeConfig,
+    Firewall,
+    FirewallPolicy,
+    Networks,
+    PortMeans,
+    Publishing,
+    UserlandProxy,
+    listens_on_ipv6,
+)
 from services.networks.dns import Dns, NameBook
 from services.registry import Registry
 from services.store import Store
@@ -83,6 +92,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     firewall: Firewall | None
+    proxy: UserlandProxy | None
     networks: Networks
     dns: Dns
     registry: Registry
@@ -147,10 +157,28 @@ def build_parts(
     )
     bridge = _bridge(settings)
     has_firewall = bridge is not None and bridge.firewall
-    firewall = Firewall(table=f"wharfinger-{bridge.name}") if bridge and has_firewall else None
+    policy = FirewallPolicy(
+        allow_direct_routing=settings.network.allow_direct_routing,
+        accept_mark=settings.network.accept_mark,
+    )
+    firewall = (
+        Firewall(table=f"wharfinger-{bridge.name}", policy=policy)
+        if bridge and has_firewall
+        else None
+    )
+    proxy = UserlandProxy() if settings.network.userland_proxy else None
     networks = Networks(
         bridge=bridge,
         firewall=firewall,
+        publishing=Publishing(
+            firewall=firewall,
+            proxy=proxy,
+            means=PortMeans(
+                has_firewall=firewall is not None,
+                has_proxy=proxy is not None,
+                has_ipv6=listens_on_ipv6(),
+            ),
+        ),
         netns_directory=settings.exec_root / "netns",
         engine_id=engine_id,
     )
@@ -263,6 +291,7 @@ def build_parts(
         ),
         images=images,
         firewall=firewall,
+        proxy=proxy,
         networks=networks,
         dns=dns,
         registry=registry,
@@ -300,6 +329,7 @@ def _bridge(settings: Settings) -> BridgeConfig | None:
         masquerade=network.ip_masquerade,
         ip_forward=network.ip_forward,
         firewall=network.firewall,
+        host_address=network.host_address,
     )
 
 

@@ -102,6 +102,9 @@ class NetworkDefaults:
     firewall: bool  # --iptables
     firewall6: bool  # --ip6tables
     userland_proxy: bool
+    host_address: str  # --ip: of ports that name none, on the default bridge; 0.0.0.0 is all
+    allow_direct_routing: bool
+    accept_mark: tuple[int, int] | None  # --bridge-accept-fwmark: mark and mask
     host_gateways: tuple[str, ...]  # --host-gateway-ip, IPv4 first; empty: the bridge's address
 
 

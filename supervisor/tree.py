@@ -122,13 +122,14 @@ def _engine_tree(parts: Parts) -> Supervisor:
         strategy=Strategy.REST_FOR_ONE,
         intensity=OFTEN,
     )
-    firewall = parts.firewall
+    firewall, proxy = parts.firewall, parts.proxy
     return Supervisor(
         [
             ChildSpec(id="images", start=parts.images.run, backoff=PATIENT),
             ChildSpec(id="registry", start=parts.registry.run, type=ChildType.SUPERVISOR),
             ChildSpec(id="volumes", start=parts.volumes.run, backoff=PATIENT),
             *([ChildSpec(id="firewall", start=firewall.run, backoff=PATIENT)] if firewall else []),
+            *([ChildSpec(id="proxy", start=proxy.run, backoff=PATIENT)] if proxy else []),
             ChildSpec(id="networks", start=parts.networks.run, backoff=PATIENT),
             ChildSpec(id="dns", start=parts.dns.run, backoff=PATIENT),
             # Before containers are started again; it ends when the profile is loaded.

@@ -50,6 +50,8 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "https-proxy": "For registries. Without it `$HTTPS_PROXY` or `$https_proxy`.",
         "insecure-registry": "`HOST[:PORT]`, or a network; `127.0.0.0/8` and `::1/128` always are.",
         "ip-forward-no-drop": "Without effect: the policy of the FORWARD chain is never changed.",
+        "bridge-accept-fwmark": "`MARK` or `MARK/MASK`.",
+        "ip": "Of the default bridge. `0.0.0.0`, the default, is all addresses of both families.",
         "ip6tables": "Without effect so far: containers have no IPv6.",
         "log-driver": "`json-file`, `local`, `none`, `fluentd`, `gelf`, `journald` or `syslog`.",
         "log-level": "Also `panic` and `trace`. `--debug` means at least `debug`.",
@@ -63,7 +65,8 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "tlscacert": "Default: `ca.pem` in `$DOCKER_CERT_PATH`, `$DOCKER_CONFIG` or `~/.docker`.",
         "tlscert": "Default: `cert.pem` there.",
         "tlskey": "Default: `key.pem` there.",
-        "userland-proxy": "Without effect: there is none, ports are published by the kernel.",
+        "userland-proxy": "It carries what the kernel cannot lead: from IPv6 to containers without "
+        "it, and from `[::1]`.",
     }
 )
 

@@ -88,7 +88,7 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: mounts of type image, ports on IPv6 addresses of the host, several networks, "
+            "not yet: mounts of type image, several networks, "
             "log drivers of clouds (awslogs, gcplogs, splunk)"
         ),
         ("GET", "/images/json"): "without `identity`",

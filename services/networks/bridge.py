@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from services.networks.ipam import first_free_pool
+from services.networks.ports import ANY_ADDRESS
 from services.networks.rtnetlink import Batch, NetlinkError, open_netlink
 
 LOOPBACK_INDEX: Final = 1
@@ -47,6 +48,7 @@ class BridgeConfig:
     masquerade: bool = True
     ip_forward: bool = True
     firewall: bool = True
+    host_address: str = ANY_ADDRESS  # of published ports that name none (`--ip`)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,6 @@ from services.networks.bridge import (
     ensure_bridge,
     mac_of,
 )
-from services.networks.conntrack import forget_udp_flows
 from services.networks.firewall import Firewall
 from services.networks.ipam import AddressPool
 from services.networks.netns import (
@@ -45,8 +44,8 @@ from services.networks.netns import (
     make_namespace,
 )
 from services.networks.network_rules import FamilyRules, NetworkRules, PortTargets, Target
-from services.networks.ports import PortRequest, PublishedPort
-from services.networks.reservations import Reservations
+from services.networks.ports import ANY_ADDRESS, PortRequest, PublishedPort
+from services.networks.publishing import Publishing
 
 _T = TypeVar("_T")
 
@@ -95,14 +94,13 @@ class Networks:
         *,
         bridge: BridgeConfig | None,
         firewall: Firewall | None,
+        publishing: Publishing,
         netns_directory: Path,
         engine_id: str,
     ) -> None:
         self._config = bridge
         self._firewall = firewall
-        self._reservations = Reservations()
-        self._reserving = trio.Lock()
-        self._ports: dict[str, tuple[PublishedPort, ...]] = {}
+        self._publishing = publishing
         self._directory = netns_directory
         self._engine_id = engine_id
         self._bridge: Bridge | None = None
@@ -202,7 +200,12 @@ class Networks:
             mac_address=mac or mac_of(address).hex(":"),
         )
         try:
-            published = await self._reserve_ports(container_id, ports)
+            published = await self._publishing.reserve(
+                container_id,
+                self._targets(str(address)),
+                ports,
+                default_address=self._config.host_address if self._config else ANY_ADDRESS,
+            )
         except BaseException as error:
             pool.give_back(address)
             if isinstance(error, EngineError):
@@ -242,11 +245,7 @@ class Networks:
         with inside:
             has_namespace()
             await self._in_thread(partial(attach, bridge, inside, attachment))
-        if sandbox.ports and self._firewall is not None:
-            await self._firewall.publish(
-                sandbox.container_id, self._targets(endpoint.address), sandbox.ports
-            )
-            await self._forget_flows(sandbox.ports)
+        await self._publishing.publish(sandbox.container_id)
 
     async def release(
         self, container_id: str, address: str, *, held_by_others: bool = False
@@ -265,61 +264,25 @@ class Networks:
             self._pool.give_back(IPv4Address(address))
 
     async def release_ports(self, container_id: str) -> None:
-        """Let others have a container's ports, if it has any.
-
-        The rules go before the reservation: the next one's must not be taken for ours.
-        """
-        ports = self._ports.pop(container_id, ())
-        if not ports:
-            return
-        if self._firewall is not None:
-            await self._firewall.withdraw(container_id)
-        async with self._reserving:
-            self._reservations.release(container_id)
-        await self._forget_flows(ports)
+        """Let others have a container's ports, if it has any."""
+        await self._publishing.release(container_id)
 
     def adopt(self, container_id: str, address: str, ports: Sequence[PublishedPort] = ()) -> None:
         """A container found running has this address and these ports; `settle` is to follow."""
         if not address:
             return
-        if ports and self._firewall is not None:
-            self._ports[container_id] = tuple(ports)
-            self._firewall.adopt(container_id, self._targets(address), ports)
-            for problem in self._reservations.adopt(container_id, ports):
-                log.warning("port not reserved again", container=container_id, error=problem)
+        self._publishing.adopt(container_id, self._targets(address), ports)
         self._adopted.add(IPv4Address(address))
         if self._pool is not None:
             self._pool.take_if_free(IPv4Address(address))
 
     def settle(self) -> None:
         """All that run were adopted: what else the firewall has of an earlier life is dropped."""
-        if self._firewall is not None:
-            self._firewall.settle()
+        self._publishing.settle()
 
     async def held(self) -> list[str]:
         """The ids of the containers that have a namespace here, alive or not."""
         return await self._in_thread(partial(held_namespaces, self._directory))
-
-    async def _reserve_ports(
-        self, container_id: str, requests: Sequence[PortRequest]
-    ) -> tuple[PublishedPort, ...]:
-        if not requests:
-            return ()
-        if self._firewall is None:
-            raise NotSupported("ports cannot be published without a firewall (--iptables=false)")
-        reserve = partial(self._reservations.reserve, container_id, requests)
-        async with self._reserving:
-            ports = await self._in_thread(reserve)
-        self._ports[container_id] = ports
-        return ports
-
-    async def _forget_flows(self, ports: Sequence[PublishedPort]) -> None:
-        numbers = frozenset(port.host_port for port in ports if port.protocol == "udp")
-        if numbers:
-            try:
-                await self._in_thread(partial(forget_udp_flows, numbers))
-            except OSError as error:  # a client that goes on sending reaches nobody for a while
-                log.warning("UDP flows not forgotten", ports=sorted(numbers), error=str(error))
 
     def _targets(self, address: str) -> PortTargets:
         assert self._config is not None

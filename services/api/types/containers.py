@@ -23,6 +23,7 @@ from services.containers.config import (
 from services.containers.published import shown_ports
 from services.containers.sizes import Size
 from services.containers.spec.security import parse_security_options
+from services.networks import PublishedPort
 
 _OMITTED_IF_EMPTY: Final = (
     "Annotations", "Mounts", "StorageOpt", "Sysctls", "Tmpfs",
@@ -247,16 +248,22 @@ def summary_ports(container: Container) -> list[dict[str, Any]]:
     wire: list[dict[str, Any]] = []
     for key, published in sorted(shown_ports(container).items(), key=_port_order):
         number, _, protocol = key.partition("/")
-        ends = [{"IP": p.host_address, "PublicPort": p.host_port} for p in published] or [{}]
+        ends = [_host_end(port) for port in published] or [{}]
         wire += [{"PrivatePort": int(number), "Type": protocol, **end} for end in ends]
     return wire
+
+
+def _host_end(port: PublishedPort) -> dict[str, object]:
+    """One that is open at the container's own address alone has no number on the host."""
+    number = {"PublicPort": port.host_port} if port.host_port else {}
+    return {"IP": port.host_address, **number}
 
 
 def port_map(container: Container) -> dict[str, list[dict[str, str]] | None]:
     """Schema PortMap, of an inspect: null for what is exposed and not published."""
     return {
-        key: [{"HostIp": p.host_address, "HostPort": str(p.host_port)} for p in published] or None
-        for key, published in shown_ports(container).items()
+        key: [{"HostIp": p.host_address, "HostPort": str(p.host_port or "")} for p in ports] or None
+        for key, ports in shown_ports(container).items()
     }
 
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from services.errors import InvalidParameter, NotFound, NotSupported, Unavailable
-from services.networks import BridgeConfig, Networks
+from services.networks import BridgeConfig, Networks, PortMeans, Publishing
 
 pytestmark = pytest.mark.engine
 
@@ -35,8 +35,13 @@ def bridge() -> Iterator[BridgeConfig]:
 
 
 def build(bridge: BridgeConfig | None, directory: Path) -> Networks:
+    publishing = Publishing(firewall=None, proxy=None, means=PortMeans(has_firewall=False))
     return Networks(
-        bridge=bridge, firewall=None, netns_directory=directory / "netns", engine_id="e"
+        bridge=bridge,
+        firewall=None,
+        publishing=publishing,
+        netns_directory=directory / "netns",
+        engine_id="e",
     )
 
 
