@@ -93,7 +93,6 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "containers.cdi_directories": _live(_STARTED),
         "network": _daemon(_BRIDGE),
         "network.firewall6": _live(),
-        "network.userland_proxy": _live(),
         "network.host_gateways": _live(_STARTED),
         "registry": _live("for pulls and pushes that begin from then on"),
     }
@@ -103,8 +102,10 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "add-runtime": ("containers.runtimes",),
+        "allow-direct-routing": ("network.allow_direct_routing",),
         "bip": ("network.bridge_address",),
         "bridge": ("network.bridge",),
+        "bridge-accept-fwmark": ("network.accept_mark",),
         "cdi-spec-dir": ("containers.cdi_directories",),
         "cgroup-parent": ("containers.cgroup_parent",),
         "config-file": ("config_file", "registry.certs_dirs"),
@@ -135,6 +136,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "init": ("containers.init",),
         "init-path": ("containers.init_path",),
         "insecure-registry": ("registry.insecure_networks", "registry.insecure_hosts"),
+        "ip": ("network.host_address",),
         "ip-forward": ("network.ip_forward",),
         "ip-masq": ("network.ip_masquerade",),
         "ip6tables": ("network.firewall6",),

@@ -35,11 +35,8 @@ class Machine:
 
     def run(self, script: str, *arguments: str) -> None:
         """Run a script for this folder; fail if it does."""
-        done = run(
-            *(ROOT / "scripts" / script, "--destdir", str(self.root), *arguments),
-            PYTHON=str(self._python),
-            LOG=str(self.log),
-        )
+        command: list[str | Path] = [ROOT / "scripts" / script, "--destdir", self.root, *arguments]
+        done = run(*command, PYTHON=str(self._python), LOG=str(self.log))
         assert done.returncode == 0, done.stderr
 
     def files(self) -> set[str]:
