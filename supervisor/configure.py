@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
 from services.api.hosts import parse_host
 from services.containers.logs.options import NONE, check_log_config, parse_file_options
@@ -25,6 +25,7 @@ from services.registry.settings import (
 from .configfile import read_config_file
 from .options import OPTIONS, Kind, Option, Value
 from .settings import (
+    AccessSettings,
     ApiSettings,
     ConfigError,
     ContainerDefaults,
@@ -35,6 +36,9 @@ from .settings import (
     TlsSettings,
 )
 from .values import Runtime, Ulimit, quoted
+
+if TYPE_CHECKING:
+    from services.api.scopes import ScopedSocket
 
 LOG_LEVELS: Final = ("panic", "fatal", "error", "warn", "info", "debug", "trace")
 
@@ -177,6 +181,7 @@ def build(
         metrics_address=_metrics_address(values.text("metrics-addr")),
         log=_log(values),
         api=_api(values, environment),
+        access=_access(values),
         containerd=_containerd(values),
         containers=_containers(values, runtimes),
         network=_network(values),
@@ -268,6 +273,33 @@ def _api(values: _Merged, environment: Mapping[str, str]) -> ApiSettings:
         group_given=values.is_given("group"),
         tls=tls,
     )
+
+
+def _access(values: _Merged) -> AccessSettings:
+    from services.plugins.authorization import check_plugins
+
+    plugins = tuple(dict.fromkeys(values.texts("authorization-plugin")))
+    check_plugins(plugins)
+    audit_log = values.text("audit-log")
+    return AccessSettings(
+        authorization_plugins=plugins,
+        scoped_sockets=_scoped_sockets(values.texts("scoped-socket")),
+        audit_log=Path(audit_log).absolute() if audit_log else None,
+    )
+
+
+def _scoped_sockets(texts: tuple[str, ...]) -> tuple[ScopedSocket, ...]:
+    if not texts:
+        return ()
+    # Imported when asked for: a table of all operations, and patterns made from it.
+    from services.api.scopes import parse_scoped_socket
+
+    found = tuple(map(parse_scoped_socket, texts))
+    paths = [one.path for one in found]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ValueError(f"scoped-sockets: {path} is there twice")
+    return found
 
 
 def _tls(values: _Merged, environment: Mapping[str, str]) -> TlsSettings | None:

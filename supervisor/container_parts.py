@@ -69,6 +69,7 @@ class ContainerParts:
     restorer: Restorer
     reconciler: Reconciler
     oom_kills: OomKills
+    runs: Runs
 
 
 def build_containers(
@@ -282,6 +283,7 @@ def build_containers(
         restorer=restorer,
         reconciler=reconciler,
         oom_kills=oom_kills,
+        runs=runs,
     )
 
 

@@ -47,6 +47,7 @@ class Kind(Enum):
     RUNTIMES = "runtime"
     POOLS = "pool-options"
     NRI = "nri-opts"
+    SCOPES = "json"
 
     @property
     def word(self) -> str:
@@ -70,6 +71,7 @@ class Option:
     key: str = ""  # in daemon.json; empty: a flag only
     default: Value = None
     refused: str = ""  # why it cannot take effect yet; empty: it works
+    is_ours: bool = False  # dockerd has no such option
 
 
 def _table(*rows: Option) -> Mapping[str, Option]:
@@ -85,6 +87,7 @@ def _option(
     short: str = "",
     key: str | None = None,
     refused: str = "",
+    is_ours: bool = False,
 ) -> Option:
     if default is None:
         match kind:
@@ -106,6 +109,7 @@ def _option(
         key=flag if key is None else key,
         default=default,
         refused=refused,
+        is_ours=is_ours,
     )
 
 
@@ -122,11 +126,16 @@ OPTIONS: Final = _table(
         "Let other machines reach published ports on the containers' own addresses",
     ),
     _option(
+        "audit-log",
+        Kind.STRING,
+        "File for a record of each request that changes something",
+        is_ours=True,
+    ),
+    _option(
         "authorization-plugin",
         Kind.LIST,
-        "Authorization plugins to ask",
+        "Authorization plugins to ask, in this order",
         key="authorization-plugins",
-        refused="authorization plugins are not supported yet",
     ),
     _option("bip", Kind.STRING, "IPv4 address of the default bridge"),
     _option("bip6", Kind.STRING, "IPv6 address of the default bridge", refused=_IPV6),
@@ -319,6 +328,13 @@ OPTIONS: Final = _table(
         Kind.STRING,
         'Default seccomp profile: a path, "builtin" or "unconfined"',
         default="builtin",
+    ),
+    _option(
+        "scoped-socket",
+        Kind.SCOPES,
+        "Further unix socket with lesser rights, as JSON",
+        key="scoped-sockets",
+        is_ours=True,
     ),
     _option("selinux-enabled", Kind.BOOL, "SELinux", refused="SELinux is not supported yet"),
     _option("shutdown-timeout", Kind.INT, "Seconds that all containers get to stop", default=15),

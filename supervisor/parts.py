@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from services.api.asgi import ASGIApp
+from services.api.authorization import AuthorizationGate
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
+from services.api.hosts import UnixHost
 from services.api.identity import AppConfig, Identity
 from services.api.listeners import Listeners
 from services.api.server import ApiServer, ServerConfig
@@ -47,13 +49,16 @@ from services.networks import (
     listens_on_ipv6,
 )
 from services.networks.dns import Dns, NameBook
+from services.plugins import Authorizer
 from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
 from services.volumes import MIGRATION as VOLUMES_MIGRATION
 from services.volumes import Volumes
 
+from .access_parts import AccessGates
 from .api_servers import ApiServers
+from .audit_parts import build_audit
 from .container_parts import build_containers
 from .in_force import Current
 from .logs import LogSink
@@ -220,12 +225,20 @@ def build_parts(
     identity = Identity(AppConfig(engine_version=VERSION, experimental=settings.experimental))
     fast = FastRoutes(identity)
     routes = DeferredApp(lambda: _build_routes(sources, fast))
-    front = Front(routes, fast)
+    judged = AuthorizationGate(
+        Front(routes, fast),
+        Authorizer(lambda: current.settings().access.authorization_plugins),
+        identity,
+    )
+    gates = AccessGates(settings.access, judged, listeners.scoped, containers, identity)
     api = ApiServers(
         lambda listener: ApiServer(
-            front, listener, config=ServerConfig(drain_s=API_DRAIN_S), stop_request=stop_request
+            gates.app_for(listener),
+            listener,
+            config=ServerConfig(drain_s=API_DRAIN_S),
+            stop_request=stop_request,
         ),
-        listeners.listeners,
+        (*listeners.listeners, *listeners.scoped),
     )
     metrics = MetricsFace(
         partial(
@@ -272,6 +285,15 @@ def build_parts(
         in_use=lambda image_id: _users_of(table, image_id),
         identity=identity,
         reload=reloader.reload,
+        audit=build_audit(
+            settings,
+            engine_id=engine_id,
+            containerd=containerd,
+            store=store,
+            images=images,
+            volumes=volumes,
+            containers=ours,
+        ),
         reload_warnings=lambda: reloader.warnings,
     )
     return Parts(
@@ -334,13 +356,15 @@ def _bridge(settings: Settings) -> BridgeConfig | None:
 
 
 def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:
-    api = current.settings().api
+    settings = current.settings()
+    api = settings.api
     return Listeners(
         api.hosts,
         group=api.group,
         tls=current.in_force.tls,
         tls_verify=api.tls.verify if api.tls else False,
         activated=ActivatedSockets.from_environ(environment, pid=os.getpid()),
+        scoped=[(UnixHost(path=one.path), one.group) for one in settings.access.scoped_sockets],
     )
 
 

@@ -15,6 +15,7 @@ from services.api.container_list import ContainerList
 from services.api.fast import FastRoutes
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
+from services.api.routes.audit import AuditRoutes
 from services.api.routes.build import BuildRoutes
 from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
@@ -127,7 +128,10 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
 
 def own_blueprints(sources: RouteSources) -> list[Blueprint]:
     """The routes of the engine's own API, beside Docker's."""
-    return [ReloadRoutes(sources.reload).blueprint()]
+    return [
+        ReloadRoutes(sources.reload).blueprint(),
+        AuditRoutes(sources.audit.run).blueprint(),
+    ]
 
 
 async def _prune_steps(

@@ -8,12 +8,15 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from services.api.hosts import Host
 from services.registry.settings import RegistrySettings
 
 from .values import Runtime, Ulimit
+
+if TYPE_CHECKING:
+    from services.api.scopes import ScopedSocket
 
 
 class ConfigError(Exception):
@@ -53,6 +56,15 @@ class ApiSettings:
     group: str = "docker"  # of the unix sockets; empty: none
     group_given: bool = False  # asked for by name: then it must exist
     tls: TlsSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSettings:
+    """Who may do what through the API, and where that is written down."""
+
+    authorization_plugins: tuple[str, ...] = ()  # asked in this order
+    scoped_sockets: tuple[ScopedSocket, ...] = ()
+    audit_log: Path | None = None  # None: nothing is written down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +136,7 @@ class Settings:
     metrics_address: str  # host:port; empty: no metrics server
     log: LogSettings
     api: ApiSettings
+    access: AccessSettings
     containerd: ContainerdSettings
     containers: ContainerDefaults
     network: NetworkDefaults

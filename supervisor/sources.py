@@ -23,6 +23,7 @@ from .in_force import Current
 
 if TYPE_CHECKING:
     from services.api.routes.reload import Reload
+    from services.audit import Audit
 
 SNAPSHOTTER: Final = "overlayfs"
 
@@ -50,4 +51,5 @@ class RouteSources:
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     identity: Identity
     reload: Reload
+    audit: Audit
     reload_warnings: Callable[[], tuple[str, ...]]

@@ -34,12 +34,15 @@ IN_FILE: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.RUNTIMES: "object, see below",
         Kind.POOLS: "list",
         Kind.NRI: "object",
+        Kind.SCOPES: "list of objects, see below",
     }
 )
 
 # What the short help text leaves open.
 REMARKS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "audit-log": "JSON lines, mode 0600; [what is in it](security.md#the-audit-log).",
+        "authorization-plugin": "Names; [how they are asked](security.md#authorization-plugins).",
         "data-root": "A relative path is made absolute.",
         "default-runtime": "`runc`, or the name of one that `--add-runtime` registered.",
         "exec-opt": "`native.cgroupdriver=cgroupfs` or `=systemd`; nothing else is taken.",
@@ -60,6 +63,7 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "Without it `$NO_PROXY` or `$no_proxy`. Loopback is never proxied.",
         "registry-mirror": "URLs, asked before Docker Hub and for its images only.",
         "metrics-addr": "`host:port`. Empty: no metrics server.",
+        "scoped-socket": "[What a policy may say](security.md#scoped-sockets).",
         "shutdown-timeout": "-1: as long as it takes.",
         "storage-driver": "`overlayfs` or empty; others are refused.",
         "tlscacert": "Default: `ca.pem` in `$DOCKER_CERT_PATH`, `$DOCKER_CONFIG` or `~/.docker`.",
@@ -108,6 +112,24 @@ A file:
       "log-opts": {"max-size": "10m", "max-file": "3"},
       "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 4096}},
       "runtimes": {"crun": {"path": "/usr/bin/crun"}}
+    }
+
+A socket for a monitoring agent and one for a CI job:
+
+    {
+      "scoped-sockets": [
+        {"path": "/run/wharfinger/read.sock", "group": "monitoring", "policy": {"read-only": true}},
+        {
+          "path": "/run/wharfinger/ci.sock",
+          "group": "ci",
+          "policy": {
+            "operations": ["ContainerCreate", "ContainerStart", "ContainerAttach", "ContainerWait",
+                           "ContainerList", "ContainerInspect", "ContainerLogs", "ContainerDelete"],
+            "labels": {"team": "blue"},
+            "allow": ["volumes"]
+          }
+        }
+      ]
     }
 
 A runtime has either a `path`, with `runtimeArgs` if need be, or a `runtimeType`, which is

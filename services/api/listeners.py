@@ -98,6 +98,7 @@ class _Planned:
 
     listener: Listener
     source: Host | int
+    group: str | None = None  # of its own; None: that of all
     opened: ExitStack = field(default_factory=ExitStack)
 
 
@@ -115,8 +116,11 @@ class Listeners:
         tls: ssl.SSLContext | None = None,
         tls_verify: bool = False,
         activated: ActivatedSockets | None = None,
+        scoped: Sequence[tuple[UnixHost, str]] = (),
     ) -> None:
         """`group` owns unix sockets, by name or gid; "" leaves them to the daemon's own.
+
+        `scoped` are further sockets with groups of their own, which no reload changes.
 
         Raises:
             InvalidHostError: an fd:// host for which systemd passed nothing.
@@ -127,6 +131,9 @@ class Listeners:
         self._activated = activated or ActivatedSockets()
         self._is_open = False
         self._plan = [planned for host in hosts for planned in self._planned(host)]
+        scopes = [_Planned(Listener(host), host, owner) for host, owner in scoped]
+        self._scoped = tuple(planned.listener for planned in scopes)
+        self._plan += scopes
         # Kept past a restart: nobody can open them again.
         self._adopted: dict[int, socket.socket] = {}
 
@@ -138,8 +145,13 @@ class Listeners:
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """One for each socket, in the order of the hosts."""
-        return tuple(planned.listener for planned in self._plan)
+        """One for each socket of the hosts, in their order."""
+        return tuple(planned.listener for planned in self._plan if planned.group is None)
+
+    @property
+    def scoped(self) -> tuple[Listener, ...]:
+        """One for each scoped socket."""
+        return self._scoped
 
     async def run(
         self, *, task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED
@@ -206,7 +218,7 @@ class Listeners:
         """
         gid = group_id(group)
         for planned in self._plan:
-            if isinstance(planned.source, UnixHost) and self._is_open:
+            if planned.group is None and isinstance(planned.source, UnixHost) and self._is_open:
                 try:
                     os.chown(planned.source.path, -1, gid)
                 except OSError as error:
@@ -220,14 +232,16 @@ class Listeners:
 
     async def _open(self, planned: _Planned) -> None:
         listener, stack = planned.listener, planned.opened
-        listener.attach(await self._open_socket(planned.source, stack))
+        listener.attach(await self._open_socket(planned, stack))
         stack.callback(listener.detach)
         self._warn(listener)
 
-    async def _open_socket(self, source: Host | int, stack: ExitStack) -> socket.socket:
+    async def _open_socket(self, planned: _Planned, stack: ExitStack) -> socket.socket:
+        source = planned.source
         match source:
             case UnixHost(path=path):
-                sock = await open_unix(path, group_id(self._group))
+                group = self._group if planned.group is None else planned.group
+                sock = await open_unix(path, group_id(group))
                 stack.callback(_unlink_if_same, path, _identity(path))
                 stack.callback(sock.close)
             case TcpHost():

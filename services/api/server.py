@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -21,6 +22,7 @@ from services.api.asgi import ASGIApp, Scope
 from services.api.drain import Drain
 from services.api.http1 import End, Http1Connection
 from services.api.passthrough import ReplayedStream, ReplayedTLSStream
+from services.api.peer import PEER_KEY, Peer, with_peer
 from services.api.transport import LINGER_S, PlainTransport, TLSTransport, Transport, linger
 from services.api.watch import HangUpWatch
 
@@ -171,15 +173,15 @@ class _Serving:
             stream.socket.close()
             self.open.discard(connection)
 
-    async def hand_over(self, stream: ReplayedStream, *, once: bool) -> None:
+    async def hand_over(self, stream: ReplayedStream, peer: Peer, *, once: bool) -> None:
         """As `Handover.serve`."""
         from services.api.handover import Handover  # see there
 
         if self._handover is None:
-            self._handover = Handover(self.app)
+            self._handover = Handover()
             if self.drain.is_begun:
                 await self._handover.begin_drain()
-        await self._handover.serve(stream, once=once)
+        await self._handover.serve(with_peer(self.app, peer), stream, once=once)
 
     async def begin_drain(self) -> None:
         """Tell every connection, and hypercorn's, that the server ends."""
@@ -198,6 +200,7 @@ class Connection:
         self._plain = stream
         self._tls = serving.tls
         self._http1: Http1Connection | None = None
+        self._peer: Peer | None = None
 
     def begin_drain(self) -> None:
         """Close if idle; before the first byte was read the connection counts as fresh."""
@@ -213,6 +216,8 @@ class Connection:
             if shaken is None:
                 return
             transport, alpn = TLSTransport(shaken), shaken.selected_alpn_protocol()
+        sock = self._plain.socket
+        self._peer = Peer(transport, _host_and_port(sock.family, sock.getpeername()))
         if alpn == "h2":
             await self._pass_through(ReplayedTLSStream(transport, b"", alpn), End.HTTP2)
             return
@@ -246,8 +251,17 @@ class Connection:
             return None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             await self._explain(error.__cause__)
+            await self._send_alert(stream)
             return None
         return stream
+
+    async def _send_alert(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        """What OpenSSL has to say about it: trio leaves that unsent, and clients see a mere end."""
+        alert = stream._outgoing.read()
+        if alert:
+            with trio.move_on_after(LINGER_S), suppress(trio.BrokenResourceError):
+                await self._plain.send_all(alert)
+                await linger(PlainTransport(self._plain))
 
     async def _explain(self, cause: BaseException | None) -> None:
         """Log why there is no TLS session; tell a client that spoke plain HTTP in its own words."""
@@ -266,10 +280,12 @@ class Connection:
             "root_path": "",
             "client": _host_and_port(sock.family, sock.getpeername()),
             "server": _host_and_port(sock.family, sock.getsockname()),
+            PEER_KEY: self._peer,
         }
 
     async def _pass_through(self, stream: ReplayedStream, end: End) -> None:
-        await self._serving.hand_over(stream, once=end is End.WEBSOCKET)
+        assert self._peer is not None
+        await self._serving.hand_over(stream, self._peer, once=end is End.WEBSOCKET)
 
 
 def _host_and_port(family: int, address: Any) -> tuple[str, int] | None:

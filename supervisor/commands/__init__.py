@@ -12,6 +12,7 @@ from typing import Final
 
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "audit": "Compare what the engine means there to be with what the machine has",
         "reload": "Read the configuration file again, as one transaction",
     }
 )
