@@ -193,7 +193,10 @@ class Restorer:
             async with trio.open_nursery() as nursery:
                 for container in self._table:
                     record = records.get(container.id)
-                    nursery.start_soon(self._settle_one, container, record, limit, due)
+                    if record is None and self._rests(container):
+                        self._note_rest(container, due)
+                    else:
+                        nursery.start_soon(self._settle_one, container, record, limit, due)
             compared()
             await self._reclaimer.reclaim(set(records))
         await self._start_all(due)
@@ -209,6 +212,26 @@ class Restorer:
     def _adopt_addresses(self, container: Container) -> None:
         for endpoint in container.status.networks.values():
             self._networks.adopt(container.id, endpoint.ip_address, container.status.ports)
+
+    def _rests(self, container: Container) -> bool:
+        """Whether one that containerd does not have is as it should be: most are, and cost a look.
+
+        A task and a turn for each of thousands would be half of the time to the API's first answer.
+        """
+        return (
+            container.state in (State.CREATED, State.EXITED)
+            and container.status.updating is None
+            and not container.definition.host_config.auto_remove
+            and self._runs.get(container) is None
+        )
+
+    def _note_rest(self, container: Container, due: list[Container]) -> None:
+        """As `_settle_one`, for one that rests."""
+        self._terminals.send_rest(container)
+        at_start = container.id in self._unsettled
+        self._unsettled.discard(container.id)
+        if at_start and self._is_due(container, at_start=True):
+            due.append(container)
 
     async def _settle_one(
         self,

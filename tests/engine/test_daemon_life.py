@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,24 @@ def test_who_needs_others_stops_before_them(fresh_daemon: Daemon) -> None:
     ended = {name: str(state(daemon, name)["FinishedAt"]) for name in ("base", "user", "guest")}
     assert sorted(ended, key=lambda name: ended[name]) == ["guest", "user", "base"]
     assert state(daemon, "user")["ExitCode"] == 3
+
+
+def test_the_end_leaves_no_answer_in_its_midst(fresh_daemon: Daemon) -> None:
+    """A followed log ends with its last chunk, a request that runs is answered."""
+    daemon = fresh_daemon
+    run(daemon, "web", "trap 'exit 0' TERM; while :; do echo line; sleep 0.05; done")
+    with ThreadPoolExecutor(2) as pool:
+        # An answer without its last chunk raises IncompleteRead.
+        log = pool.submit(daemon.http, "GET", "/containers/web/logs?follow=1&stdout=1")
+        restarted = pool.submit(daemon.http, "POST", "/containers/web/restart?t=5")
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 10
+        assert b"line" in log.result(10).body
+        assert restarted.result(10).status == 204
+    assert "cut off" not in daemon.log_text()
+    daemon.start()
 
 
 def test_the_shutdown_timeout_leaves_what_will_not_end(fresh_daemon: Daemon) -> None:
