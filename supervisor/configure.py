@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, cast
 
+from services.api.hosts import TcpHost
 from services.networks.ports import ANY_ADDRESS
 
 from .configfile import read_config_file
@@ -95,6 +96,7 @@ def build(
         experimental=values.switch("experimental"),
         features=_features(values.pairs("feature")),
         metrics_address=_metrics_address(values.text("metrics-addr")),
+        observer=_observer_host(values.text("observer-addr")),
         log=_log(values),
         api=api_settings(values, environment),
         access=access_settings(values),
@@ -144,6 +146,26 @@ def _metrics_address(text: str) -> str:
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise ValueError(f"invalid metrics address {quoted(text)}: too many colons in address")
     return text
+
+
+def _observer_host(text: str) -> TcpHost | None:
+    """Ours. There is no password, so only this machine may reach it."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ValueError(f"invalid observer address {quoted(text)}: must be host:port")
+    name = host.removeprefix("[").removesuffix("]")
+    try:
+        is_loopback = name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ValueError(
+            f"invalid observer address {quoted(text)}: must be a loopback address; "
+            "to reach it from elsewhere forward a port with ssh -L"
+        )
+    return TcpHost(host=name, port=int(port))
 
 
 def _log(values: Merged) -> LogSettings:

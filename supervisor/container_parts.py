@@ -170,6 +170,9 @@ def build_containers(
         disk=disk,
     )
     sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
+    health = HealthWatcher(
+        containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
+    )
     lives = Lives(
         containerd=containerd,
         journal=journal,
@@ -197,9 +200,7 @@ def build_containers(
         ),
         stopper=stopper,
         runs=runs,
-        health=HealthWatcher(
-            containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
-        ),
+        health=health,
         terminals=terminals,
         auto_remove=remover.remove_stopped,
         outlives=outlives,
@@ -244,6 +245,7 @@ def build_containers(
         ),
         images=images,
         volumes=volumes,
+        probes=health.probes,
     )
     restorer = Restorer(
         containerd=containerd,

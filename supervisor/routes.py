@@ -26,6 +26,7 @@ from services.api.routes.exec import ExecRoutes
 from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
+from services.api.routes.observer import ObserverRoutes
 from services.api.routes.registry import RegistryRoutes
 from services.api.routes.reload import ReloadRoutes
 from services.api.routes.system import SystemRoutes
@@ -37,6 +38,7 @@ from services.build import BuildPruneFilters, PrunedSteps, prune_steps
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
 from services.networks import Networks
+from services.observer.page import Page
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
 
@@ -131,6 +133,9 @@ def own_blueprints(sources: RouteSources) -> list[Blueprint]:
     return [
         ReloadRoutes(sources.reload).blueprint(),
         AuditRoutes(sources.audit.run).blueprint(),
+        ObserverRoutes(
+            sources.observer, sources.containers, metrics=sources.metrics, page=Page()
+        ).blueprint(),
     ]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from services.api.hosts import Host
+from services.api.hosts import Host, TcpHost
 from services.registry.settings import RegistrySettings
 
 from .values import Runtime, Ulimit
@@ -134,6 +134,7 @@ class Settings:
     experimental: bool
     features: tuple[tuple[str, str], ...]
     metrics_address: str  # host:port; empty: no metrics server
+    observer: TcpHost | None  # where the observer's page is served; None: on unix sockets only
     log: LogSettings
     api: ApiSettings
     access: AccessSettings

@@ -61,6 +61,8 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "max-download-attempts": "Of a blob, down or up.",
         "no-proxy": "Names (with all below them), addresses, networks, `*`; commas between. "
         "Without it `$NO_PROXY` or `$no_proxy`. Loopback is never proxied.",
+        "observer-addr": "`host:port`, see [the observer](observer.md). Empty: its page is on "
+        "unix sockets only. dockerd has no such option.",
         "registry-mirror": "URLs, asked before Docker Hub and for its images only.",
         "metrics-addr": "`host:port`. Empty: no metrics server.",
         "scoped-socket": "[What a policy may say](security.md#scoped-sockets).",

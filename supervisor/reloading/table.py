@@ -15,6 +15,7 @@ from typing import Final
 from supervisor.options import OPTIONS
 
 METRICS: Final = "root/faces/metrics"
+OBSERVER: Final = "root/faces/observer"
 API: Final = "root/faces/api"
 
 
@@ -67,6 +68,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "experimental": _live(),
         "features": _live(),
         "metrics_address": _part(METRICS, "the counts go on"),
+        "observer": _part(OBSERVER, "its page is read again"),
         "log": _live(),
         "api.hosts": _part(API, "servers are added and taken away; the others keep their clients"),
         "api.group": _live("sockets that are there change hands"),
@@ -155,6 +157,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "max-concurrent-uploads": ("registry.max_uploads",),
         "max-download-attempts": ("registry.max_attempts",),
         "metrics-addr": ("metrics_address",),
+        "observer-addr": ("observer",),
         "mtu": ("network.mtu",),
         "no-new-privileges": ("containers.no_new_privileges",),
         "no-proxy": ("registry.proxies.no_proxy",),
