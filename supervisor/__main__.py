@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .commands import COMMANDS
+from .quick_dataclasses import install
 
 if TYPE_CHECKING:
     from .options import Value
@@ -16,18 +17,17 @@ if TYPE_CHECKING:
 
 
 def _run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
-    # Imported here: `--help`, `--version` and a wrong flag are answered without it. What is
-    # imported stays; a collector that looks through it again and again is a tenth of our start.
-    gc.disable()
-    from .daemon import run_daemon
+    from .start import run_daemon
 
-    gc.freeze()
-    gc.enable()
     return run_daemon(settings, given)
 
 
 def main() -> None:
     """Act on the command line and exit with the daemon's status, or the command's."""
+    # What is imported stays; a collector that looks through it again and again would be a tenth of
+    # our start. It is on again before the engine runs.
+    gc.disable()
+    install()
     argv = sys.argv[1:]
     if argv and argv[0] in COMMANDS:
         from .commands.frame import run_command

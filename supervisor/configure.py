@@ -8,44 +8,30 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
+from typing import Final, Literal, cast
 
-from services.api.hosts import TcpHost, parse_host
-from services.containers.logs.options import NONE, check_log_config, parse_file_options
-from services.errors import EngineError
+from services.api.hosts import TcpHost
 from services.networks.ports import ANY_ADDRESS
-from services.registry.proxies import ProxySettings
-from services.registry.settings import (
-    CERTS_DIR,
-    RegistrySettings,
-    parse_insecure,
-    parse_mirror,
-)
 
 from .configfile import read_config_file
-from .options import OPTIONS, Kind, Option, Value
+from .configure_api import access_settings, api_settings
+from .configure_containers import container_defaults
+from .configure_registry import registry_settings
+from .merged import Merged, refuse_conflicts
+from .options import OPTIONS, Value
 from .settings import (
-    AccessSettings,
-    ApiSettings,
     ConfigError,
-    ContainerDefaults,
     ContainerdSettings,
     LogSettings,
     NetworkDefaults,
     Settings,
-    TlsSettings,
 )
-from .values import AddressPool, Runtime, Ulimit, quoted
-
-if TYPE_CHECKING:
-    from services.api.scopes import ScopedSocket
+from .values import AddressPool, Runtime, quoted
 
 LOG_LEVELS: Final = ("panic", "fatal", "error", "warn", "info", "debug", "trace")
 
-CDI_DIRECTORIES: Final = ("/etc/cdi", "/var/run/cdi")  # what CDI's specification names
 _ON: Final = ("true", "1")
 _OFF: Final = ("false", "0")
-_Checked = TypeVar("_Checked")
 
 
 def load(given: Mapping[str, Value], environment: Mapping[str, str]) -> Settings:
@@ -60,7 +46,7 @@ def load(given: Mapping[str, Value], environment: Mapping[str, str]) -> Settings
     path = Path(str(given.get("config-file", OPTIONS["config-file"].default)))
     try:
         from_file = read_config_file(path)
-        _refuse_conflicts(given, from_file)
+        refuse_conflicts(given, from_file)
     except FileNotFoundError as error:
         if "config-file" in given:
             raise _unusable(path, f"open {path}: no such file or directory") from error
@@ -79,75 +65,6 @@ def _unusable(path: Path, reason: str) -> ConfigError:
     return ConfigError(f"unable to configure the Docker daemon with file {path}: {reason}")
 
 
-def _refuse_conflicts(given: Mapping[str, Value], from_file: Mapping[str, Value]) -> None:
-    """An option stands in one place only, or nobody could say which holds after a reload."""
-    both = [
-        f"{option.key}: (from flag: {_show(option, given[flag])}, "
-        f"from file: {_show(option, from_file[flag])})"
-        for flag, option in OPTIONS.items()
-        if flag in given and flag in from_file and option.kind is not Kind.RUNTIMES
-    ]
-    if both:
-        raise ValueError(
-            "the following directives are specified both as a flag and in the configuration file: "
-            + ", ".join(both)
-        )
-
-
-def _show(option: Option, value: Value) -> str:
-    """A value as Go prints it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if not isinstance(value, tuple):
-        return str(value)
-    if option.kind is Kind.MAP:
-        pairs = cast("tuple[tuple[str, str], ...]", value)
-        return "map[" + " ".join(f"{key}:{item}" for key, item in sorted(pairs)) + "]"
-    return "[" + " ".join(_show_item(item) for item in value) + "]"
-
-
-def _show_item(item: object) -> str:
-    return f"{item.name}={item.soft}:{item.hard}" if isinstance(item, Ulimit) else str(item)
-
-
-class _Merged:
-    """The value of every option: from a flag, else from the file, else its default."""
-
-    def __init__(self, given: Mapping[str, Value], from_file: Mapping[str, Value]) -> None:
-        self._values: dict[str, Value] = {
-            flag: given.get(flag, from_file.get(flag, option.default))
-            for flag, option in OPTIONS.items()
-        }
-        self._given = given.keys() | from_file.keys()
-
-    def is_given(self, flag: str) -> bool:
-        return flag in self._given
-
-    def raw(self, flag: str) -> Value:
-        return self._values[flag]
-
-    def text(self, flag: str) -> str:
-        return self._checked(flag, str)
-
-    def number(self, flag: str) -> int:
-        return self._checked(flag, int)
-
-    def switch(self, flag: str) -> bool:
-        return self._checked(flag, bool)
-
-    def texts(self, flag: str) -> tuple[str, ...]:
-        return cast("tuple[str, ...]", self._checked(flag, tuple))
-
-    def pairs(self, flag: str) -> tuple[tuple[str, str], ...]:
-        # The last one of a name counts.
-        return tuple(dict(cast("tuple[tuple[str, str], ...]", self._values[flag])).items())
-
-    def _checked(self, flag: str, kind: type[_Checked]) -> _Checked:
-        value = self._values[flag]
-        assert isinstance(value, kind), flag
-        return value
-
-
 def build(
     given: Mapping[str, Value],
     from_file: Mapping[str, Value],
@@ -160,7 +77,7 @@ def build(
     Raises:
         ValueError: a value is not allowed, cannot take effect yet, or contradicts another.
     """
-    values = _Merged(given, from_file)
+    values = Merged(given, from_file)
     _refuse_unsupported(values)
     runtimes = tuple(
         runtime
@@ -181,22 +98,22 @@ def build(
         metrics_address=_metrics_address(values.text("metrics-addr")),
         observer=_observer_host(values.text("observer-addr")),
         log=_log(values),
-        api=_api(values, environment),
-        access=_access(values),
+        api=api_settings(values, environment),
+        access=access_settings(values),
         containerd=_containerd(values),
-        containers=_containers(values, runtimes),
+        containers=container_defaults(values, runtimes),
         network=_network(values),
-        registry=_registry(values, environment, config_file),
+        registry=registry_settings(values, environment, config_file),
     )
 
 
-def _refuse_unsupported(values: _Merged) -> None:
+def _refuse_unsupported(values: Merged) -> None:
     for flag, option in OPTIONS.items():
         if option.refused and values.raw(flag) != option.default:
             raise ValueError(f"--{flag}: {option.refused}")
 
 
-def _absolute(values: _Merged, flag: str) -> Path:
+def _absolute(values: Merged, flag: str) -> Path:
     if not values.text(flag):
         raise ValueError(f"--{flag}: an empty path is not allowed")
     return Path(values.text(flag)).absolute()
@@ -209,17 +126,6 @@ def _features(features: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], .
         if value.lower() not in known:
             raise ValueError(f"feature {name}={value} is not supported")
     return features
-
-
-def _cdi_directories(values: _Merged) -> tuple[str, ...]:
-    """Where CDI's files are; none for --cdi-spec-dir="" and for --feature cdi=false.
-
-    Source: moby, daemon/command (initializing the CDI driver).
-    """
-    if any(name == "cdi" and value.lower() in _OFF for name, value in values.pairs("feature")):
-        return ()
-    directories = values.texts("cdi-spec-dir") or CDI_DIRECTORIES
-    return () if directories == ("",) else directories
 
 
 def _labels(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -262,16 +168,7 @@ def _observer_host(text: str) -> TcpHost | None:
     return TcpHost(host=name, port=int(port))
 
 
-def _check_log(driver: str, options: dict[str, str]) -> None:
-    try:
-        check_log_config(driver, options)
-        if driver != NONE:
-            parse_file_options(driver, options)
-    except EngineError as error:
-        raise ValueError(f"failed to set log opts: {error}") from error
-
-
-def _log(values: _Merged) -> LogSettings:
+def _log(values: Merged) -> LogSettings:
     level, form = values.text("log-level").lower(), values.text("log-format")
     if level not in LOG_LEVELS:
         raise ValueError(f"invalid logging level: {values.text('log-level')}")
@@ -285,66 +182,7 @@ def _log(values: _Merged) -> LogSettings:
     )
 
 
-def _api(values: _Merged, environment: Mapping[str, str]) -> ApiSettings:
-    tls = _tls(values, environment)
-    hosts = [parse_host(text, tls=tls is not None) for text in values.texts("host") or ("",)]
-    return ApiSettings(
-        hosts=tuple(dict.fromkeys(hosts)),  # the same one twice could not be bound twice
-        group=values.text("group"),
-        group_given=values.is_given("group"),
-        tls=tls,
-    )
-
-
-def _access(values: _Merged) -> AccessSettings:
-    from services.plugins.authorization import check_plugins
-
-    plugins = tuple(dict.fromkeys(values.texts("authorization-plugin")))
-    check_plugins(plugins)
-    audit_log = values.text("audit-log")
-    return AccessSettings(
-        authorization_plugins=plugins,
-        scoped_sockets=_scoped_sockets(values.texts("scoped-socket")),
-        audit_log=Path(audit_log).absolute() if audit_log else None,
-    )
-
-
-def _scoped_sockets(texts: tuple[str, ...]) -> tuple[ScopedSocket, ...]:
-    if not texts:
-        return ()
-    # Imported when asked for: a table of all operations, and patterns made from it.
-    from services.api.scopes import parse_scoped_socket
-
-    found = tuple(map(parse_scoped_socket, texts))
-    paths = [one.path for one in found]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise ValueError(f"scoped-sockets: {path} is there twice")
-    return found
-
-
-def _tls(values: _Merged, environment: Mapping[str, str]) -> TlsSettings | None:
-    """TLS is on when asked for or when --tlsverify was said at all, be it with false.
-
-    Verification is on with it unless --tlsverify=false says otherwise.
-    """
-    verify_asked = bool(environment.get("DOCKER_TLS_VERIFY"))
-    verify_said = values.is_given("tlsverify")
-    if not (values.switch("tls") or verify_said or verify_asked):
-        return None
-    home = Path(environment.get("HOME", "/root"))
-    certificates = Path(
-        environment.get("DOCKER_CERT_PATH") or environment.get("DOCKER_CONFIG") or home / ".docker"
-    )
-    return TlsSettings(
-        verify=values.switch("tlsverify") if verify_said else True,
-        ca_file=Path(values.text("tlscacert") or certificates / "ca.pem"),
-        cert_file=Path(values.text("tlscert") or certificates / "cert.pem"),
-        key_file=Path(values.text("tlskey") or certificates / "key.pem"),
-    )
-
-
-def _containerd(values: _Merged) -> ContainerdSettings:
+def _containerd(values: Merged) -> ContainerdSettings:
     address = values.text("containerd").removeprefix("unix://")
     namespace = values.text("containerd-namespace")
     if not namespace:
@@ -354,99 +192,7 @@ def _containerd(values: _Merged) -> ContainerdSettings:
     )
 
 
-def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefaults:
-    names = [runtime.name for runtime in runtimes]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"runtime '{name}' was already defined")
-    default_runtime = values.text("default-runtime")
-    if default_runtime not in (*names, "runc", "io.containerd.runc.v2"):
-        raise ValueError(f"specified default runtime '{default_runtime}' does not exist")
-    if values.text("storage-driver") not in ("", "overlayfs"):
-        raise ValueError(
-            f"--storage-driver={values.text('storage-driver')}: "
-            "the only storage driver supported yet is overlayfs"
-        )
-    _check_log(values.text("log-driver"), dict(values.pairs("log-opt")))
-    driver, parent = _cgroup_driver(values.texts("exec-opt")), values.text("cgroup-parent")
-    if driver == "systemd" and parent and not _is_slice(parent):
-        raise ValueError(
-            'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'
-        )
-    rt_period, rt_runtime = values.number("cpu-rt-period"), values.number("cpu-rt-runtime")
-    _check_realtime(rt_period, rt_runtime)
-    ulimits = {item.name: item for item in cast("tuple[Ulimit, ...]", values.raw("default-ulimit"))}
-    return ContainerDefaults(
-        shm_size_bytes=cast("int", values.raw("default-shm-size")),
-        ulimits=tuple(ulimits.values()),
-        cgroupns_mode=_cgroupns_mode(values.text("default-cgroupns-mode")),
-        ipc_mode=_ipc_mode(values.text("default-ipc-mode")),
-        stop_timeout_s=values.number("default-stop-timeout"),
-        cgroup_parent=parent,
-        cgroup_driver=driver,
-        cpu_rt_period_us=rt_period,
-        cpu_rt_runtime_us=rt_runtime,
-        init=values.switch("init"),
-        init_path=values.text("init-path"),
-        no_new_privileges=values.switch("no-new-privileges"),
-        seccomp_profile=values.text("seccomp-profile") or "builtin",
-        log_driver=values.text("log-driver"),
-        log_opts=values.pairs("log-opt"),
-        default_runtime=default_runtime,
-        runtimes=runtimes,
-        dns=values.texts("dns"),
-        dns_options=values.texts("dns-opt"),
-        dns_search=values.texts("dns-search"),
-        cdi_directories=_cdi_directories(values),
-    )
-
-
-def _is_slice(name: str) -> bool:
-    return name.endswith(".slice") and len(name) > len(".slice") and "/" not in name
-
-
-def _check_realtime(period_us: int, runtime_us: int) -> None:
-    for name, value in (("cpu-rt-period", period_us), ("cpu-rt-runtime", runtime_us)):
-        if value < 0:
-            raise ValueError(f"invalid {name}: {value}: it must not be negative")
-    if period_us and runtime_us > period_us:
-        raise ValueError("cpu-rt-runtime cannot be higher than cpu-rt-period")
-
-
-def _cgroup_driver(options: tuple[str, ...]) -> Literal["", "cgroupfs", "systemd"]:
-    driver = ""
-    for option in options:
-        name, _, value = (part.strip() for part in option.partition("="))
-        if not name or not value:
-            raise ValueError(f"invalid exec-opt ({option}): must be formatted 'opt=value'")
-        if name.lower() == "isolation":
-            raise ValueError(
-                f"invalid exec-opt ({option}): option 'isolation' is only supported on windows"
-            )
-        if name.lower() != "native.cgroupdriver":
-            raise ValueError(f"invalid exec-opt ({option}): unknown option: '{name.lower()}'")
-        driver = value
-    if driver not in ("", "cgroupfs", "systemd"):
-        raise ValueError(f"native.cgroupdriver option {driver} not supported")
-    return cast("Literal['', 'cgroupfs', 'systemd']", driver)
-
-
-def _cgroupns_mode(mode: str) -> Literal["", "host", "private"]:
-    if mode not in ("", "host", "private"):
-        raise ValueError(f'invalid default cgroup namespace ({mode}): use "host" or "private"')
-    return cast("Literal['', 'host', 'private']", mode)
-
-
-def _ipc_mode(mode: str) -> Literal["private", "shareable"]:
-    hint = 'use "shareable" or "private"'
-    if mode in ("host", "none") or mode.startswith("container:"):
-        raise ValueError(f'IPC mode "{mode}" is not supported as default value; {hint}')
-    if mode not in ("", "private", "shareable"):
-        raise ValueError(f"default IPC mode setting ({mode}) is invalid; {hint}")
-    return cast("Literal['private', 'shareable']", mode or "private")
-
-
-def _network(values: _Merged) -> NetworkDefaults:
+def _network(values: Merged) -> NetworkDefaults:
     bridge, bip = values.text("bridge"), values.text("bip")
     if bridge and bip:
         raise ValueError(
@@ -503,7 +249,7 @@ def _network(values: _Merged) -> NetworkDefaults:
     )
 
 
-def _driver_options(values: _Merged) -> Mapping[str, Mapping[str, str]]:
+def _driver_options(values: Merged) -> Mapping[str, Mapping[str, str]]:
     """The default options of new networks, by driver; the last one of a name counts."""
     found: dict[str, dict[str, str]] = {}
     triples = cast("tuple[tuple[str, str, str], ...]", values.raw("default-network-opt"))
@@ -537,43 +283,6 @@ def _host_gateways(addresses: tuple[str, ...]) -> tuple[str, ...]:
             raise ValueError(f"only one IPv{version} host gateway IP address can be specified")
         by_version[version] = address
     return tuple(by_version[version] for version in sorted(by_version))
-
-
-def _registry(
-    values: _Merged, environment: Mapping[str, str], config_file: Path
-) -> RegistrySettings:
-    networks, hosts = parse_insecure(values.texts("insecure-registry"))
-    downloads, uploads = (
-        values.number(f"max-concurrent-{what}") for what in ("downloads", "uploads")
-    )
-    attempts = values.number("max-download-attempts")
-    if downloads < 0:
-        raise ValueError(f"invalid max concurrent downloads: {downloads}")
-    if uploads < 0:
-        raise ValueError(f"invalid max concurrent uploads: {uploads}")
-    if attempts <= 0:
-        raise ValueError(f"invalid max download attempts: {attempts}")
-    return RegistrySettings(
-        mirrors=tuple(map(parse_mirror, values.texts("registry-mirror"))),
-        insecure_networks=networks,
-        insecure_hosts=hosts,
-        max_downloads=downloads or cast("int", OPTIONS["max-concurrent-downloads"].default),
-        max_uploads=uploads or cast("int", OPTIONS["max-concurrent-uploads"].default),
-        max_attempts=attempts,
-        proxies=ProxySettings(
-            http_proxy=_proxy(values, environment, "http-proxy"),
-            https_proxy=_proxy(values, environment, "https-proxy"),
-            no_proxy=_proxy(values, environment, "no-proxy"),
-        ),
-        # dockerd's folder, and before it one of our own beside the configuration.
-        certs_dirs=(config_file.parent / "certs.d", CERTS_DIR),
-    )
-
-
-def _proxy(values: _Merged, environment: Mapping[str, str], flag: str) -> str:
-    """What the configuration says, else the environment, in either case of letters."""
-    name = flag.replace("-", "_")
-    return values.text(flag) or environment.get(name.upper()) or environment.get(name) or ""
 
 
 def _cidr6(flag: str, text: str) -> ipaddress.IPv6Interface | None:

@@ -48,6 +48,7 @@ from services.containers.sizes import Sizes
 from services.containers.spec_source import SpecSource
 from services.containers.stats import KernelFiles, Statistics
 from services.containers.stop import Stopper
+from services.containers.stop_order import StopOrder
 from services.containers.terminals import Terminals
 from services.containers.update import Updater
 from services.events import EventBus
@@ -138,16 +139,24 @@ def build_containers(
         realtime=RealtimeShare(cgroup=facts.cgroup, wanted=partial(_realtime, current)),
         disk=disk,
     )
+    order = StopOrder(table)
+
+    def outlives() -> bool:
+        return current.settings().live_restore or not is_ending()
+
     stopper = Stopper(
         containerd=containerd,
         journal=journal,
         runs=runs,
+        order=order,
         default_grace_s=lambda: current.settings().containers.stop_timeout_s,
     )
     running = Running(
         supervisor=supervisor,
         table=table,
         stopper=stopper,
+        order=order,
+        outlives=outlives,
         shutdown_timeout_s=lambda: current.settings().shutdown_timeout_s,
     )
     execs = Execs(
@@ -217,7 +226,7 @@ def build_containers(
         health=health,
         terminals=terminals,
         auto_remove=remover.remove_stopped,
-        outlives=lambda: current.settings().live_restore or not is_ending(),
+        outlives=outlives,
     )
     creator = Creator(
         table=table,

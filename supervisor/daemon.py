@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from typing import Final
 
 import trio
 from loguru import logger
 
+from services.containerd.ahead import Ahead
 from services.errors import EngineError
 from services.system import read_host_facts
 
@@ -29,21 +29,28 @@ from .otp import (
     Supervisor,
 )
 from .parts import Parts, build_parts
-from .pidfile import PidFile, PidFileError
 from .reports import TreeReports
-from .settings import ConfigError, Settings
+from .settings import Settings
 from .signals import SignalTrap
 from .tree import root_tree as root_tree
 
 log = logger.bind(service="daemon")
 
+FAILED: Final = 1
+CONTAINERS_LEFT: Final = 3  # stopped in order, but for containers that could not be stopped
+REST_OF_END_S: Final = 40.0  # of the API's drain, and of containerd's end
+
 
 class Daemon:
     """One run of the engine: from its settings to its exit status."""
 
-    def __init__(self, settings: Settings, given: Mapping[str, Value]) -> None:
+    def __init__(
+        self, settings: Settings, given: Mapping[str, Value], ahead: Ahead | None = None
+    ) -> None:
+        """`ahead`: a containerd that was started while we were imported."""
         self._settings = settings  # of the start; those in force are `Current`'s
         self._given = given
+        self._ahead = ahead
         self._sink = LogSink(
             level=settings.log.effective_level, format=settings.log.format, raw=settings.log.raw
         )
@@ -58,7 +65,8 @@ class Daemon:
         serve_api_wait: Outcome[None] = Outcome()
         root = root_tree(parts, reports, serve_api_wait=serve_api_wait)
         trap = SignalTrap(
-            drain=partial(self._drain, root),
+            drain=partial(self._drain, root, parts),
+            leave=partial(self._leave, root, parts),
             reload=partial(self._reload, parts),
             ended=stopc,
             stacks_folder=self._settings.exec_root,
@@ -67,10 +75,10 @@ class Daemon:
             await nursery.start(trap.run)
             ready = _Ready(partial(self._tell_ready, nursery))
             nursery.start_soon(self._supervise, root, ready, serve_api_wait)
-            status = await _status_of(serve_api_wait)
+            status = await _status_of(serve_api_wait, parts)
             stopc.set()
             nursery.cancel_scope.cancel()
-        log.info("daemon ended", status=status)
+        _tell_end(status, parts)
         return status
 
     async def _supervise(
@@ -107,6 +115,7 @@ class Daemon:
             facts=facts,
             engine_id=engine_id,
             read_settings=partial(load, self._given, os.environ),
+            ahead=self._ahead,
             sink=self._sink,
             notifier=self._notifier,
             reports=reports,
@@ -114,10 +123,16 @@ class Daemon:
             is_ending=lambda: self._is_ending,
         )
 
-    def _drain(self, root: Supervisor) -> None:
+    def _leave(self, root: Supervisor, parts: Parts) -> None:
+        """As with live-restore, whatever the settings say: the next engine takes over at once."""
+        parts.current.leave_containers()
+        self._drain(root, parts)
+
+    def _drain(self, root: Supervisor, parts: Parts) -> None:
         self._is_ending = True
-        self._notifier.stopping("draining")
-        log.info("draining")
+        limit_s = parts.running.end_limit_s()
+        self._notifier.stopping("draining", takes_s=limit_s + REST_OF_END_S)
+        log.info("draining", containers_limit_s=limit_s)
         root.stop()
 
     async def _reload(self, parts: Parts) -> None:
@@ -136,12 +151,24 @@ class _Ready(trio.TaskStatus[object]):
         self._tell()
 
 
-async def _status_of(serve_api_wait: Outcome[None]) -> int:
+async def _status_of(serve_api_wait: Outcome[None], parts: Parts) -> int:
     try:
         await serve_api_wait.wait()
     except Exception:  # logged where it was raised
-        return 1
-    return 0
+        return FAILED
+    return CONTAINERS_LEFT if parts.running.left else 0
+
+
+def _tell_end(status: int, parts: Parts) -> None:
+    """The last line of the log: how it went."""
+    if parts.running.left:
+        log.warning(
+            "daemon ended, containers that could not be stopped run on",
+            status=status,
+            containers=list(parts.running.left),
+        )
+    else:
+        log.info("daemon ended", status=status)
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -150,23 +177,10 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
-    """Run the engine until it has ended; its exit status. Wrong settings are one line and 1."""
-    os.umask(0o022)  # dockerd's; containerd's snapshots inherit it
-    try:
-        with ExitStack() as held:
-            _make_roots(settings)
-            if settings.pidfile is not None:
-                held.enter_context(PidFile(settings.pidfile))
-            return trio.run(Daemon(settings, given).run)
-    except (PidFileError, ConfigError, OSError) as error:
-        print(f"failed to start daemon: {error}", file=sys.stderr)
-        return 1
+def run(settings: Settings, given: Mapping[str, Value], ahead: Ahead | None) -> int:
+    """Run the engine in this thread until it has ended; its exit status.
 
-
-def _make_roots(settings: Settings) -> None:
-    """dockerd's modes: containers' users may pass through the data-root, not list it."""
-    for path, mode in ((settings.data_root, 0o711), (settings.exec_root, 0o711)):
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
-        Path(path).chmod(mode)
-    (settings.data_root / "containers").mkdir(mode=0o710, exist_ok=True)
+    Raises:
+        ConfigError, OSError: it cannot be started.
+    """
+    return trio.run(Daemon(settings, given, ahead).run)

@@ -6,7 +6,7 @@ A reload prepares another one aside and puts it in the place of the old, in one 
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.api.tls import TLSConfig, TLSError, server_context
 from services.containers.spec import SpecDefaults
@@ -31,6 +31,11 @@ class Current:
 
     def __init__(self, in_force: InForce) -> None:
         self.in_force = in_force
+
+    def leave_containers(self) -> None:
+        """Let live-restore be on, for the end that follows."""
+        settings = replace(self.in_force.settings, live_restore=True)
+        self.in_force = replace(self.in_force, settings=settings)
 
     def settings(self) -> Settings:
         """The settings in force."""

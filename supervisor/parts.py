@@ -23,7 +23,8 @@ from services.api.measures import ApiMeasures
 from services.api.server import ApiServer, ServerConfig
 from services.api.systemd import ActivatedSockets
 from services.build import BuildContexts, Builder
-from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
+from services.containerd import Containerd, EventEnvelope, Process
+from services.containerd.ahead import Ahead
 from services.containers import ContainerTable
 from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
@@ -61,6 +62,7 @@ from .network_parts import build_networks
 from .notify import Notifier
 from .observer_face import ObserverFace
 from .otp import stop_request
+from .own_containerd import containerd_config
 from .part_restarts import PartRestarts
 from .reload_parts import build_reloader
 from .reloading.reloader import Reloader
@@ -80,6 +82,7 @@ class Parts:
     """Every part that is somebody's child, or that a face of the engine speaks to."""
 
     engine_id: str
+    current: Current
     listeners: Listeners
     containerd_process: Process | None
     containerd: Containerd
@@ -116,6 +119,7 @@ def build_parts(
     facts: HostFacts,
     engine_id: str,
     read_settings: Callable[[], Settings],
+    ahead: Ahead | None,
     sink: LogSink,
     notifier: Notifier,
     reports: TreeReports,
@@ -124,14 +128,15 @@ def build_parts(
 ) -> Parts:
     """Make the parts; starts nothing.
 
-    `read_settings` blocks and reads the configuration anew, for reloads. `is_ending`: whether the
-    daemon as a whole is asked to end, and not a part to restart.
+    `ahead`: a containerd that was started already. `read_settings` blocks and reads the
+    configuration anew, for reloads. `is_ending`: whether the daemon as a whole is asked to end, and
+    not a part to restart.
 
     Raises:
         InvalidHostError: systemd passed no socket for an fd:// host.
     """
     settings = current.settings()
-    process = _containerd_process(settings)
+    process = _containerd_process(settings, ahead)
     address = process.address if process else settings.containerd.address
     assert address is not None
     containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
@@ -286,6 +291,7 @@ def build_parts(
     )
     return Parts(
         engine_id=engine_id,
+        current=current,
         listeners=listeners,
         containerd_process=process,
         containerd=containerd,
@@ -323,15 +329,9 @@ def build_parts(
     )
 
 
-def _containerd_process(settings: Settings) -> Process | None:
-    """Our own containerd, unless the address of another one is given."""
-    if settings.containerd.address is not None:
-        return None
-    # It tells of every plugin and every shim at `info`.
-    level = "debug" if settings.log.debug else "warn"
-    return Process(
-        ProcessConfig(data_root=settings.data_root, exec_root=settings.exec_root, log_level=level)
-    )
+def _containerd_process(settings: Settings, ahead: Ahead | None) -> Process | None:
+    config = containerd_config(settings)
+    return Process(config, ahead=ahead) if config is not None else None
 
 
 def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:

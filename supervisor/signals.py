@@ -30,6 +30,8 @@ class SignalTrap:
 
     SIGTERM, SIGINT: the first calls `drain`, which starts the orderly end and returns; the second
         is only counted; the third ends the process at once with status 128 + its number.
+    SIGUSR2: calls `leave`, as the first SIGTERM does `drain`: an orderly end that leaves containers
+        running, for an engine that is about to be replaced.
     SIGHUP: calls `reload`, once more for all that come while one is running. Its ConfigError is
         logged: the settings stay as they were.
     SIGQUIT, SIGUSR1 (dockerd's): writes what every task and thread does to a file in
@@ -41,12 +43,14 @@ class SignalTrap:
         self,
         *,
         drain: Callable[[], object],
+        leave: Callable[[], object],
         reload: Callable[[], Awaitable[object]],
         ended: Latch,
         stacks_folder: Path,
         end_now: Callable[[int], NoReturn] = os._exit,
     ) -> None:
         self._drain = drain
+        self._leave = leave
         self._reload = reload
         self._ended = ended
         self._stacks_folder = stacks_folder
@@ -56,7 +60,8 @@ class SignalTrap:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ready once the signals are caught. In the main thread only: Python catches them there."""
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        ending, dumping = (signal.SIGTERM, signal.SIGINT), (signal.SIGQUIT, signal.SIGUSR1)
+        ending = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+        dumping = (signal.SIGQUIT, signal.SIGUSR1)
         # One slot each: whoever is busy is asked once more, however often the signal came.
         ask_reload, reloads = trio.open_memory_channel[None](1)
         ask_dump, dumps = trio.open_memory_channel[None](1)
@@ -81,7 +86,7 @@ class SignalTrap:
         self._strikes += 1
         log.info("asked to end", signal=number.name, times=self._strikes)
         if self._strikes == 1:
-            self._drain()
+            (self._leave if number is signal.SIGUSR2 else self._drain)()
         elif self._strikes >= STRIKES:
             log.warning("ending at once, without cleaning up", signal=number.name)
             self._end_now(128 + number)

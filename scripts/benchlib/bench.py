@@ -31,6 +31,7 @@ class Scale:
     heavy_rounds: int  # of lines that take seconds a round
     few: int  # containers
     many: int
+    stopped: int  # of a start over many
     starts: int  # at once
     stream_bytes: int
     image_bytes: int
@@ -42,6 +43,7 @@ FULL: Final = Scale(
     heavy_rounds=5,
     few=100,
     many=1000,
+    stopped=2000,
     starts=300,
     stream_bytes=200_000_000,
     image_bytes=300_000_000,
@@ -52,6 +54,7 @@ QUICK: Final = Scale(
     heavy_rounds=1,
     few=10,
     many=50,
+    stopped=100,
     starts=20,
     stream_bytes=20_000_000,
     image_bytes=30_000_000,

@@ -15,6 +15,7 @@ from . import dns, image_lines, traffic
 from .bench import IMAGE, Bench
 from .crowd import start_at_once
 from .engines import Engine, EngineFailed
+from .fleet import Start, fleet, start_over
 from .http import request
 from .results import OURS, Result
 
@@ -39,6 +40,32 @@ def start(bench: Bench) -> Result:
         restart,
         rounds=max(bench.scale.rounds // 2, 1),
         aims={OURS: 0.6, "dockerd": 0.7},
+    )
+
+
+def start_fleet(bench: Bench) -> Result:
+    """The same until a list is answered, over containers that have ended and some that run."""
+    return _start_over(bench, "start-fleet", "list", lambda start: start.answers_s, 1.0)
+
+
+def restore_fleet(bench: Bench) -> Result:
+    """The same until every container was compared with containerd."""
+    return _start_over(bench, "restore-fleet", "all restored", lambda start: start.restored_s, 5.0)
+
+
+def _start_over(
+    bench: Bench, name: str, what: str, figure: Callable[[Start], float], aim: float
+) -> Result:
+    """Ours alone: dockerd's state cannot be written for it, and takes minutes to make."""
+    scale = bench.scale
+    title = f"start to {what}, {scale.stopped} stopped, {scale.few} running"
+    engine = bench.engines[OURS]
+    with fleet(engine, running=scale.few, stopped=scale.stopped):
+        figures = [figure(start_over(engine)) for _ in range(max(scale.rounds // 3, 1))]
+    engine.stop()
+    engine.start_timed()
+    return Result(
+        name=name, title=title, unit="s", figures={OURS: tuple(figures)}, aims={OURS: aim}
     )
 
 
@@ -368,6 +395,8 @@ def names(bench: Bench) -> Result:
 LINES: Final[Mapping[str, Line]] = MappingProxyType(
     {
         "start": start,
+        "start-fleet": start_fleet,
+        "restore-fleet": restore_fleet,
         "memory-idle": memory_idle,
         "ping": ping,
         "run-none": run_none,

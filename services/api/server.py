@@ -129,6 +129,8 @@ class ApiServer:
                 log.info("API drains", address=self._listener.address, open=len(serving.open))
                 connections.cancel_scope.deadline = trio.current_time() + self._config.drain_s
                 await serving.begin_drain()
+            if connections.cancel_scope.cancelled_caught:
+                log.warning("API cut off what did not end in time", address=self._listener.address)
             watchers.cancel_scope.cancel()
 
 

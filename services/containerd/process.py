@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing, suppress
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import Final
 
 import trio
@@ -14,6 +12,8 @@ from loguru import logger
 from services.errors import Unavailable
 
 from ._running import Running, find_running
+from ._spawn import make_folders, spawn
+from .ahead import Ahead
 from .connection import probe
 from .process_config import ProcessConfig
 from .process_log import LogFollower
@@ -34,8 +34,10 @@ class Process:
     in them live on in any case.
     """
 
-    def __init__(self, config: ProcessConfig) -> None:
+    def __init__(self, config: ProcessConfig, *, ahead: Ahead | None = None) -> None:
+        """`ahead` may have started one, which the first `run` takes over."""
         self._config = config
+        self._ahead = ahead
 
     @property
     def address(self) -> Path:
@@ -52,9 +54,9 @@ class Process:
             Unavailable: containerd ended, or did not answer within `start_limit_s`.
         """
         config = self._config
-        await trio.to_thread.run_sync(_make_folders, config)
+        await trio.to_thread.run_sync(make_folders, config)
         with closing(LogFollower(config.log_file)) as follower:
-            running = await self._adopt() or await self._start()
+            running = await self._take_ahead() or await self._adopt() or await self._start()
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(follower.run)
@@ -84,26 +86,21 @@ class Process:
         log.bind(pid=running.pid).info("containerd adopted")
         return running
 
+    async def _take_ahead(self) -> Running | None:
+        """The one that was started ahead of us, if it is alive."""
+        process = self._ahead.take() if self._ahead is not None else None
+        if process is None:
+            return None
+        _set_oom_score(process.pid, self._config.oom_score_adj)
+        log.bind(pid=process.pid).info("containerd started ahead")
+        return Running.of_child(process)
+
     async def _start(self) -> Running:
         config = self._config
-        # One that is left by a dead containerd would refuse every connection.
-        config.address.unlink(missing_ok=True)
-        log_fd = os.open(config.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            process = await trio.lowlevel.open_process(
-                [config.binary, "--config", str(config.config_file)],
-                stdin=DEVNULL,
-                stdout=log_fd,
-                stderr=log_fd,
-                cwd="/",
-                env=_environment(),
-                start_new_session=True,
-            )
+            process = await trio.to_thread.run_sync(spawn, config)
         except OSError as error:
             raise Unavailable(f"containerd cannot be started: {error}") from error
-        finally:
-            os.close(log_fd)
-        config.pid_file.write_text(f"{process.pid}\n")
         _set_oom_score(process.pid, config.oom_score_adj)
         log.bind(pid=process.pid).info("containerd started")
         return Running.of_child(process)
@@ -137,22 +134,6 @@ async def _answered(address: Path) -> None:
     while not await probe(address):
         await trio.sleep(delay_s)
         delay_s = min(delay_s * 2.0, PROBE_MAX_S)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, without what systemd means for us alone: containerd would say that we are ready."""
-    ours_alone = ("NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours_alone)}
-
-
-def _make_folders(config: ProcessConfig) -> None:
-    config.folder.mkdir(parents=True, exist_ok=True, mode=0o711)
-    config.root.mkdir(parents=True, exist_ok=True, mode=0o711)
-    # Not written in place: a containerd that starts by itself reads it at any moment.
-    temporary = config.config_file.with_name(f".{config.config_file.name}.tmp")
-    temporary.write_text(config.toml())
-    temporary.replace(config.config_file)
-    config.log_file.touch(mode=0o600)
 
 
 def _set_oom_score(pid: int, score: int) -> None:

@@ -1,17 +1,39 @@
 """Containers: their life cycle, and every operation on them."""
 
-from services.containers.container import Container as Container
-from services.containers.container import ExitWaiter as ExitWaiter
-from services.containers.containers import Attached as Attached
-from services.containers.containers import Containers as Containers
-from services.containers.create import Created as Created
-from services.containers.create import CreateRequest as CreateRequest
-from services.containers.exec import Exec as Exec
-from services.containers.exec import ExecConfig as ExecConfig
-from services.containers.health_rules import Health as Health
-from services.containers.model import ContainerId as ContainerId
-from services.containers.model import ExitStatus as ExitStatus
-from services.containers.model import State as State
-from services.containers.spec import MountPoint as MountPoint
-from services.containers.table import ContainerTable as ContainerTable
-from services.containers.top import list_processes as list_processes
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services import lazily
+
+if TYPE_CHECKING:
+    from services.containers.container import Container as Container
+    from services.containers.container import ExitWaiter as ExitWaiter
+    from services.containers.containers import Attached as Attached
+    from services.containers.containers import Containers as Containers
+    from services.containers.create import Created as Created
+    from services.containers.create import CreateRequest as CreateRequest
+    from services.containers.exec import Exec as Exec
+    from services.containers.exec import ExecConfig as ExecConfig
+    from services.containers.health_rules import Health as Health
+    from services.containers.model import ContainerId as ContainerId
+    from services.containers.model import ExitStatus as ExitStatus
+    from services.containers.model import State as State
+    from services.containers.spec import MountPoint as MountPoint
+    from services.containers.table import ContainerTable as ContainerTable
+    from services.containers.top import list_processes as list_processes
+
+__getattr__ = lazily.exports(
+    __name__,
+    {
+        "container": "Container ExitWaiter",
+        "containers": "Attached Containers",
+        "create": "Created CreateRequest",
+        "exec": "Exec ExecConfig",
+        "health_rules": "Health",
+        "model": "ContainerId ExitStatus State",
+        "spec": "MountPoint",
+        "table": "ContainerTable",
+        "top": "list_processes",
+    },
+)

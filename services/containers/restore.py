@@ -207,7 +207,10 @@ class Restorer:
             async with trio.open_nursery() as nursery:
                 for container in self._table:
                     record = records.get(container.id)
-                    nursery.start_soon(self._settle_one, container, record, limit, due)
+                    if record is None and self._rests(container):
+                        self._note_rest(container, due)
+                    else:
+                        nursery.start_soon(self._settle_one, container, record, limit, due)
             await self._reclaimer.adopt_execs()
             compared()
             await self._reclaimer.reclaim(set(records))
@@ -226,6 +229,26 @@ class Restorer:
         endpoints = endpoints_of(status.networks, status.places)
         self._sandboxes.adopt(container.id, endpoints, status.ports)
         self._naming.note(container)
+
+    def _rests(self, container: Container) -> bool:
+        """Whether one that containerd does not have is as it should be: most are, and cost a look.
+
+        A task and a turn for each of thousands would be half of the time to the API's first answer.
+        """
+        return (
+            container.state in (State.CREATED, State.EXITED)
+            and container.status.updating is None
+            and not container.definition.host_config.auto_remove
+            and self._runs.get(container) is None
+        )
+
+    def _note_rest(self, container: Container, due: list[Container]) -> None:
+        """As `_settle_one`, for one that rests."""
+        self._terminals.send_rest(container)
+        at_start = container.id in self._unsettled
+        self._unsettled.discard(container.id)
+        if at_start and self._is_due(container, at_start=True):
+            due.append(container)
 
     async def _settle_one(
         self,

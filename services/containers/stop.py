@@ -20,6 +20,7 @@ from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import State
 from services.containers.run import Run, Runs
 from services.containers.spec import parse_signal
+from services.containers.stop_order import StopOrder
 from services.errors import (
     Conflict,
     DeadlineExceeded,
@@ -52,12 +53,14 @@ class Stopper:
         containerd: Containerd,
         journal: Journal,
         runs: Runs,
+        order: StopOrder,
         default_grace_s: Callable[[], float] = lambda: DEFAULT_STOP_GRACE_S,
     ) -> None:
         """`default_grace_s` is asked at each stop: a reload changes it."""
         self._containerd = containerd
         self._journal = journal
         self._runs = runs
+        self._order = order
         self._default_grace_s = default_grace_s
 
     async def stop(
@@ -83,10 +86,11 @@ class Stopper:
         await self._journal.tell(container_event(container, "stop"))
 
     async def stop_for_shutdown(self, run: Run) -> None:
-        """As `stop`, but the restart policy is to act at the next start of the daemon."""
+        """As `stop`, in its turn; the restart policy is to act at the next start of the daemon."""
         run.stop_wanted.set()
         container = run.container
         try:
+            await self._order.turn(container, self.grace_s(container))
             await self._end(container, stop_signal(container), self.grace_s(container))
         except EngineError as error:
             log.error("container not stopped", container=container.id, error=str(error))

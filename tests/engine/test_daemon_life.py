@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,44 @@ def test_sigterm_stops_all_containers_at_once(fresh_daemon: Daemon) -> None:
     assert {state(daemon, f"s{n}")["ExitCode"] for n in range(6)} == {137}
 
 
+def test_who_needs_others_stops_before_them(fresh_daemon: Daemon) -> None:
+    """The user of a link and of a network namespace first, though it takes its time."""
+    daemon = fresh_daemon
+    slow = "trap 'sleep 0.7; exit 3' TERM; while :; do sleep 0.05; done"
+    quick = slow.replace("sleep 0.7; ", "")
+    for name, more, script in (
+        ("base", (), quick),
+        ("user", ("--link", "base"), slow),
+        ("guest", ("--network=container:user",), slow),
+    ):
+        daemon.docker("run", "-d", "--name", name, *more, "busybox", "sh", "-c", script)
+    assert daemon.stop() == 0
+    daemon.start()
+    ended = {name: str(state(daemon, name)["FinishedAt"]) for name in ("base", "user", "guest")}
+    assert sorted(ended, key=lambda name: ended[name]) == ["guest", "user", "base"]
+    assert state(daemon, "user")["ExitCode"] == 3
+
+
+def test_endless_answers_end_with_their_last_chunk(fresh_daemon: Daemon) -> None:
+    """A followed log and the events: whoever reads them is not told of a broken connection."""
+    daemon = fresh_daemon
+    run(daemon, "web", "trap 'exit 0' TERM; while :; do echo line; sleep 0.05; done")
+    with ThreadPoolExecutor(2) as pool:
+        # An answer without its last chunk raises IncompleteRead.
+        log = pool.submit(daemon.http, "GET", "/containers/web/logs?follow=1&stdout=1")
+        events = pool.submit(daemon.http, "GET", "/events")
+        wait_until(lambda: daemon.http("GET", "/info").json()["NEventsListener"], "they listen")
+        assert daemon.stop() == 0
+        assert b"line" in log.result(10).body
+        assert events.result(10).status == 200
+    daemon.start()
+
+
 def test_the_shutdown_timeout_leaves_what_will_not_end(fresh_daemon: Daemon) -> None:
-    """A container whose shim is stuck does not keep the daemon; the next one adopts it."""
+    """A container whose shim is stuck does not keep the daemon; the next one adopts it.
+
+    The exit status says so, and the last line of the log names it.
+    """
     daemon = fresh_daemon
     run(daemon, "stuck", STUBBORN)
     run(daemon, "free", "sleep 1000")
@@ -73,8 +110,12 @@ def test_the_shutdown_timeout_leaves_what_will_not_end(fresh_daemon: Daemon) -> 
     try:
         began = time.monotonic()
         daemon.http("POST", "/containers/stuck/kill?signal=WINCH")
-        assert daemon.stop() == 0
+        mark = len(daemon.log_text())
+        assert daemon.stop() == 3
         assert time.monotonic() - began < 30.0
+        last = daemon.log_text(since=mark).splitlines()[-1]
+        assert "containers that could not be stopped run on" in last
+        assert "['stuck']" in last
     finally:
         os.kill(shim_pid(pid), signal.SIGCONT)
     daemon.start()
@@ -115,6 +156,18 @@ def test_live_restore_leaves_them_running(fresh_daemon: Daemon) -> None:
         assert is_counted(log_lines(daemon, name)), name
     configure(daemon)
     hang_up(daemon, "configuration reloaded")
+
+
+def test_an_update_leaves_containers_running(fresh_daemon: Daemon) -> None:
+    """SIGUSR2 ends the engine in order, without live-restore; the next one adopts them."""
+    daemon = fresh_daemon
+    run(daemon, "web", COUNTER)
+    before = all_facts(daemon, ["web"])
+    assert daemon.signal_and_wait(signal.SIGUSR2) == 0
+    daemon.start()
+    assert all_facts(daemon, ["web"]) == before
+    daemon.docker("kill", "web")
+    assert is_counted(log_lines(daemon, "web"))
 
 
 def test_sighup_takes_over_what_can_be_changed(fresh_daemon: Daemon) -> None:

@@ -44,7 +44,9 @@ def test_every_script_is_careful(script: Path) -> None:
     assert run("bash", "-n", script).stderr == ""
 
 
-@pytest.mark.parametrize("name", ["setup", "test", "test-image", "lock", "gen-docs"])
+@pytest.mark.parametrize(
+    "name", ["setup", "test", "test-image", "lock", "gen-docs", "install", "uninstall"]
+)
 def test_every_script_has_help(name: str, tmp_path: Path) -> None:
     """From any folder, without doing anything."""
     answer = run(ROOT / "scripts" / name, "--help", cwd=tmp_path)
@@ -53,7 +55,9 @@ def test_every_script_has_help(name: str, tmp_path: Path) -> None:
     assert answer.stderr == ""
 
 
-@pytest.mark.parametrize("name", ["setup", "test-image", "lock", "gen-docs"])
+@pytest.mark.parametrize(
+    "name", ["setup", "test-image", "lock", "gen-docs", "install", "uninstall"]
+)
 def test_unknown_arguments_are_refused(name: str) -> None:
     """Before anything is done."""
     answer = run(ROOT / "scripts" / name, "--nosuch")

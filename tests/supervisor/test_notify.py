@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -88,29 +90,46 @@ def test_who_is_watched(usec: str, pid: str, watchdog_s: float | None) -> None:
     assert Notifier.from_environment(environment).watchdog_s == watchdog_s
 
 
-async def test_signs_of_life_while_healthy(
-    autojump_clock: trio.testing.MockClock, tmp_path: Path
-) -> None:
-    """One each half of the time allowed; none while the engine says that it is not well."""
-    systemd = Systemd(str(tmp_path / "notify"))
-    healthy = True
-
-    async def is_healthy() -> bool:
-        return healthy
-
+@asynccontextmanager
+async def watched(folder: Path) -> AsyncIterator[Systemd]:
+    """A notifier that systemd gives up after 10 s without a sign."""
+    systemd = Systemd(str(folder / "notify"))
     async with trio.open_nursery() as nursery:
-        await nursery.start(
-            lambda task_status: Notifier(systemd.address, watchdog_s=10.0).run(
-                is_healthy=is_healthy, task_status=task_status
-            )
-        )
-        await trio.sleep(11)
-        assert systemd.heard() == ["WATCHDOG=1"] * 3
-        healthy = False
-        await trio.sleep(60)
-        assert systemd.heard() == []
+        await nursery.start(Notifier(systemd.address, watchdog_s=10.0).run)
+        yield systemd
         nursery.cancel_scope.cancel()
     systemd.close()
+
+
+async def test_signs_of_life(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    """One each quarter of the time allowed, the first at once."""
+    async with watched(tmp_path) as systemd:
+        await trio.sleep(11)
+        assert systemd.heard() == ["WATCHDOG=1"] * 5
+
+
+@pytest.mark.parametrize(("lag_s", "is_alive"), [(0.0, True), (4.0, True), (6.0, False)])
+async def test_a_loop_that_lags_gives_no_sign(
+    lag_s: float, is_alive: bool, mock_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """By more than half of the time allowed: it is alive, and serves nobody."""
+    async with watched(tmp_path) as systemd:
+        await trio.testing.wait_all_tasks_blocked()
+        assert systemd.heard() == ["WATCHDOG=1"]
+        mock_clock.jump(2.5 + lag_s)
+        await trio.testing.wait_all_tasks_blocked()
+        assert systemd.heard() == ["WATCHDOG=1"] * is_alive
+
+
+def test_the_end_says_how_long_it_may_take(systemd: Systemd) -> None:
+    """Whatever the unit allows; without a limit of ours the unit's counts."""
+    notifier = Notifier(systemd.address)
+    notifier.stopping("draining", takes_s=12.5)
+    notifier.stopping(takes_s=math.inf)
+    assert systemd.heard() == [
+        "STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=12500000",
+        "STOPPING=1",
+    ]
 
 
 async def test_unwatched_it_has_nothing_to_do() -> None:

@@ -54,7 +54,8 @@ async def main():
     logger.remove()
     logger.add(written)
     trap = SignalTrap(
-        drain=lambda: say("drain"), reload=reload, ended=ended, stacks_folder=Path(sys.argv[1])
+        drain=lambda: say("drain"), leave=lambda: say("leave"), reload=reload, ended=ended,
+        stacks_folder=Path(sys.argv[1]),
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait_for_input)
@@ -110,6 +111,14 @@ def test_the_first_request_drains_and_the_end_is_orderly(
     """The process ends when its root has, with status 0."""
     child.process.send_signal(number)
     child.expect("drain")
+    assert child.finish() == 0
+
+
+def test_one_may_end_and_leave_its_containers(child: Child) -> None:
+    """SIGUSR2: for the engine that comes next; a SIGTERM after it is the second request."""
+    child.process.send_signal(signal.SIGUSR2)
+    child.expect("leave")
+    child.process.send_signal(signal.SIGTERM)
     assert child.finish() == 0
 
 

@@ -12,6 +12,7 @@ import trio.testing
 from services.containers.container import Container
 from services.containers.model import State
 from services.containers.stop import Stopper
+from services.containers.stop_order import StopOrder
 from services.errors import Conflict, DeadlineExceeded, InvalidParameter, NotModified
 from tests.services.containers.support import (
     FakeContainerd,
@@ -40,6 +41,7 @@ def build(
         containerd=cast(Any, FakeContainerd(tasks=fake)),
         journal=cast(Any, journal),
         runs=cast(Any, NoRuns()),
+        order=StopOrder([subject]),
     )
     return stopper, fake, journal
 

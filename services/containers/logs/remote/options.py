@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from services.containers.logs.flags import parse_flag
-from services.containers.logs.info import LogInfo
-from services.containers.logs.remote import fluentd, gelf, journald, syslog
-from services.containers.logs.remote.driver import Driver
-from services.containers.logs.remote.fluentd import FluentdDriver, parse_fluentd
-from services.containers.logs.remote.gelf import GelfDriver, parse_gelf
-from services.containers.logs.remote.journald import JournaldDriver
-from services.containers.logs.remote.syslog import SyslogDriver, parse_syslog
 from services.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from services.containers.logs.info import LogInfo
+    from services.containers.logs.remote.driver import Driver
 
 FLUENTD: Final = "fluentd"
 BLOCKING_BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -32,15 +28,31 @@ class _Kind:
     make: Callable[[LogInfo], Driver]
 
 
-_KINDS: Final = MappingProxyType(
-    {
-        FLUENTD: _Kind(fluentd.KEYS, fluentd.UNKNOWN_KEY, parse_fluentd, FluentdDriver),
-        "gelf": _Kind(gelf.KEYS, gelf.UNKNOWN_KEY, parse_gelf, GelfDriver),
-        "journald": _Kind(frozenset(), journald.UNKNOWN_KEY, dict, JournaldDriver),
-        "syslog": _Kind(syslog.KEYS, syslog.UNKNOWN_KEY, parse_syslog, SyslogDriver),
-    }
-)
-REMOTE_DRIVERS: Final = tuple(_KINDS)
+REMOTE_DRIVERS: Final = (FLUENTD, "gelf", "journald", "syslog")
+
+
+def _kind_of(driver: str) -> _Kind:
+    """Imported when it is asked for: the engine's settings are read before all that is heavy."""
+    match driver:
+        case "fluentd":
+            from services.containers.logs.remote import fluentd
+
+            return _Kind(
+                fluentd.KEYS, fluentd.UNKNOWN_KEY, fluentd.parse_fluentd, fluentd.FluentdDriver
+            )
+        case "gelf":
+            from services.containers.logs.remote import gelf
+
+            return _Kind(gelf.KEYS, gelf.UNKNOWN_KEY, gelf.parse_gelf, gelf.GelfDriver)
+        case "journald":
+            from services.containers.logs.remote import journald
+
+            return _Kind(frozenset(), journald.UNKNOWN_KEY, dict, journald.JournaldDriver)
+        case "syslog":
+            from services.containers.logs.remote import syslog
+
+            return _Kind(syslog.KEYS, syslog.UNKNOWN_KEY, syslog.parse_syslog, syslog.SyslogDriver)
+    raise KeyError(driver)
 
 
 def check_remote(driver: str, config: Mapping[str, str]) -> None:
@@ -49,7 +61,7 @@ def check_remote(driver: str, config: Mapping[str, str]) -> None:
     Raises:
         InvalidParameter: in dockerd's words.
     """
-    kind = _KINDS[driver]
+    kind = _kind_of(driver)
     for key in config:
         if key not in kind.keys | _ATTRIBUTES:
             raise InvalidParameter(kind.unknown_key.format(key))
@@ -78,6 +90,8 @@ def waiting_bytes(driver: str, config: Mapping[str, str], buffer_bytes: int | No
     if buffer_bytes is not None:
         return buffer_bytes
     if driver == FLUENTD and config.get("fluentd-buffer-limit"):
+        from services.containers.logs.remote.fluentd import parse_fluentd
+
         return parse_fluentd(config).buffer_bytes
     return BLOCKING_BUFFER_BYTES
 
@@ -89,4 +103,4 @@ def make_driver(driver: str, info: LogInfo) -> Driver:
         ValueError, InvalidParameter: it cannot be made; creation has refused that, but the world
             may have changed (a socket file that is gone).
     """
-    return _KINDS[driver].make(info)
+    return _kind_of(driver).make(info)
