@@ -158,7 +158,9 @@ def build_containers(
         directory=directory,
         disk=disk,
     )
-    sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
+    sources = MountSources(
+        volumes=volumes, images=images, directory=settings.exec_root / "mounts", disk=disk
+    )
     lives = Lives(
         containerd=containerd,
         journal=journal,

@@ -80,7 +80,7 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: mounts of type image, ports on IPv6 addresses of the host, "
+            "not yet: ports on IPv6 addresses of the host, "
             "log drivers other than json-file and none"
         ),
         ("GET", "/images/json"): "without `identity`",

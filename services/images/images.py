@@ -7,7 +7,7 @@ catalog is still so when it is done; what only moves data runs side by side.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -48,6 +48,9 @@ MAX_LOADS: Final = 4  # a load past this many waits; each holds a thread and a f
 _ALL: Final = ImageFilters()
 
 _log = logger.bind(service="images")
+
+
+_MakeSnapshot = Callable[[str, str, Mapping[str, str]], Awaitable[Sequence[Mount]]]
 
 
 def _nobody(_image_id: ImageId, /) -> Sequence[ImageUse]:
@@ -367,10 +370,20 @@ class Images:
             Conflict: `key` exists.
             NotFound: content of the image is missing.
         """
+        return await self._on_top(image, self._containerd.snapshots.prepare, key, labels)
+
+    async def prepare_view(
+        self, image: Image, key: str, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Mount]:
+        """As `prepare_rootfs`, to be read only."""
+        return await self._on_top(image, self._containerd.snapshots.view, key, labels)
+
+    async def _on_top(
+        self, image: Image, make: _MakeSnapshot, key: str, labels: Mapping[str, str] | None
+    ) -> Sequence[Mount]:
         labels = {**(labels or {}), LABEL_ROOT: datetime.now(UTC).isoformat(timespec="seconds")}
-        snapshots = self._containerd.snapshots
         try:
-            return await snapshots.prepare(key, image.chain_id, labels)
+            return await make(key, image.chain_id, labels)
         except NotFound:  # of the parent: another tool loaded it, or the collector was there
             if not image.chain_id or image.config_descriptor is None:
                 raise
@@ -378,7 +391,7 @@ class Images:
             await self._unpacker.unpack(
                 image.config_descriptor, image.layers, image.diff_ids, lease_id=lease_id
             )
-            return await snapshots.prepare(key, image.chain_id, labels)
+            return await make(key, image.chain_id, labels)
 
     async def rootfs_mounts(self, key: str) -> Sequence[Mount]:
         """How to mount a root file system made before. NotFound as it says."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from services.containerd import find_shims
 from services.containerd.process_config import ProcessConfig
+from services.containers.image_points import snapshot_key
 from tests.support.crashable import FaultableDaemon
 from tests.support.daemon import Daemon
 
@@ -52,7 +53,7 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
     seen = {
         "tasks": (set(census["tasks"]), alive),
         "records": (set(census["records"]), alive),
-        "snapshots": (set(census["snapshots"]), known),
+        "snapshots": (set(census["snapshots"]), known | _image_mounts(shown)),
         "leases": (set(census["leases"]), set()),
         "runs": (set(census["runs"]), alive),
         "shims": (set(find_shims(config.address, "moby")), alive),
@@ -60,6 +61,7 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
         "shared memory": (_names(daemon.exec_root / "shm"), shared),
         "pipes": (_names(daemon.exec_root / "io"), alive),
         "folders": (_names(daemon.data_root / "containers"), known),
+        "places of mounts": (_names(daemon.exec_root / "mounts"), set()),
     }
     complaints = [
         f"{what}: too many {sorted(have - want)}, missing {sorted(want - have)}"
@@ -74,6 +76,16 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
     }
     complaints += [f"{w}: {have} for {want}" for w, (have, want) in counts.items() if have != want]
     return complaints + [c for one in shown for c in _untrue_state(one, census)]
+
+
+def _image_mounts(shown: Sequence[dict[str, Any]]) -> set[str]:
+    """The snapshots of images that are mounted into containers."""
+    return {
+        snapshot_key(container["Id"], number)
+        for container in shown
+        for number, mount in enumerate(container["Mounts"])
+        if mount["Type"] == "image"
+    }
 
 
 def _published(shown: Sequence[dict[str, Any]]) -> int:

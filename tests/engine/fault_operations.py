@@ -367,6 +367,7 @@ def run_paused(scene: Scene) -> None:
 
 BRIDGE = {"NetworkMode": "bridge"}
 HEALTH = {"Healthcheck": {"Test": ["CMD", "true"], "Interval": 10**12, "StartInterval": 10**12}}
+IMAGE = {"Mounts": [{"Type": "image", "Source": "busybox", "Target": "/image"}]}
 AGAIN = {"RestartPolicy": {"Name": "unless-stopped"}}
 
 OPERATIONS = {
@@ -375,7 +376,7 @@ OPERATIONS = {
         Operation(name="create", prepare=nothing, act=Scene.create, again=create_again),
         Operation(
             name="create-bridge-rm-tty-health",
-            host={**BRIDGE, "AutoRemove": True},
+            host={**BRIDGE, **IMAGE, "AutoRemove": True},
             config={"Tty": True, "OpenStdin": True, **HEALTH},
             prepare=nothing,
             act=Scene.create,
@@ -384,7 +385,7 @@ OPERATIONS = {
         Operation(name="start", prepare=Scene.create, act=Scene.start, again=start_again),
         Operation(
             name="start-bridge-tty-health",
-            host={**BRIDGE, "IpcMode": "shareable"},
+            host={**BRIDGE, **IMAGE, "IpcMode": "shareable"},
             config={"Tty": True, "OpenStdin": True, **HEALTH},
             prepare=Scene.create,
             act=Scene.start,
@@ -433,7 +434,7 @@ OPERATIONS = {
         ),
         Operation(
             name="remove-by-force",
-            host=BRIDGE,
+            host={**BRIDGE, **IMAGE},
             prepare=Scene.run,
             act=remove_by_force,
             again=remove_by_force_again,
