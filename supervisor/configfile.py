@@ -127,6 +127,8 @@ def _convert(key: str, kind: Kind, value: object) -> Value:
             return _list(key, value, parse_domain)
         case Kind.LIST | Kind.HOSTS:
             return _list(key, value, str)
+        case Kind.SCOPES:
+            return tuple(json.dumps(item) for item in _array(key, value))
         case Kind.MAP:
             return _map(key, value)
         case Kind.ULIMITS:
@@ -164,6 +166,12 @@ def _str(key: str, value: object) -> str:
 def _object(key: str, value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise _wrong(key, value, "map[string]string")
+    return value
+
+
+def _array(key: str, value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise _wrong(key, value, "[]object")
     return value
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
 from services.api.hosts import parse_host
 from services.containers.logs.options import NONE, check_log_config, parse_file_options
 from services.errors import EngineError
+from services.networks.ports import ANY_ADDRESS
 from services.registry.proxies import ProxySettings
 from services.registry.settings import (
     CERTS_DIR,
@@ -25,6 +25,7 @@ from services.registry.settings import (
 from .configfile import read_config_file
 from .options import OPTIONS, Kind, Option, Value
 from .settings import (
+    AccessSettings,
     ApiSettings,
     ConfigError,
     ContainerDefaults,
@@ -32,11 +33,12 @@ from .settings import (
     LogSettings,
     NetworkDefaults,
     Settings,
-    SettingsDiff,
     TlsSettings,
-    diff,
 )
 from .values import AddressPool, Runtime, Ulimit, quoted
+
+if TYPE_CHECKING:
+    from services.api.scopes import ScopedSocket
 
 LOG_LEVELS: Final = ("panic", "fatal", "error", "warn", "info", "debug", "trace")
 
@@ -71,33 +73,6 @@ def load(given: Mapping[str, Value], environment: Mapping[str, str]) -> Settings
         return build(given, from_file, environment, config_file=path)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-def reload(
-    current: Settings, given: Mapping[str, Value], environment: Mapping[str, str]
-) -> tuple[Settings, SettingsDiff]:
-    """Read the file again: `current` with what may change now changed, and all that differs.
-
-    What needs a restart stays in the answer as it is. A key that was taken out of the file goes
-    back to its default.
-
-    Raises:
-        ConfigError: as `load`; nothing has changed, `current` stays in force.
-    """
-    fresh = load(given, environment)
-    settings = replace(
-        current,
-        labels=fresh.labels,
-        live_restore=fresh.live_restore,
-        shutdown_timeout_s=fresh.shutdown_timeout_s,
-        log=replace(current.log, debug=fresh.log.debug, level=fresh.log.level),
-        registry=replace(
-            fresh.registry,
-            proxies=current.registry.proxies,
-            certs_dirs=current.registry.certs_dirs,
-        ),
-    )
-    return settings, diff(current, fresh)
 
 
 def _unusable(path: Path, reason: str) -> ConfigError:
@@ -206,6 +181,7 @@ def build(
         metrics_address=_metrics_address(values.text("metrics-addr")),
         log=_log(values),
         api=_api(values, environment),
+        access=_access(values),
         containerd=_containerd(values),
         containers=_containers(values, runtimes),
         network=_network(values),
@@ -297,6 +273,33 @@ def _api(values: _Merged, environment: Mapping[str, str]) -> ApiSettings:
         group_given=values.is_given("group"),
         tls=tls,
     )
+
+
+def _access(values: _Merged) -> AccessSettings:
+    from services.plugins.authorization import check_plugins
+
+    plugins = tuple(dict.fromkeys(values.texts("authorization-plugin")))
+    check_plugins(plugins)
+    audit_log = values.text("audit-log")
+    return AccessSettings(
+        authorization_plugins=plugins,
+        scoped_sockets=_scoped_sockets(values.texts("scoped-socket")),
+        audit_log=Path(audit_log).absolute() if audit_log else None,
+    )
+
+
+def _scoped_sockets(texts: tuple[str, ...]) -> tuple[ScopedSocket, ...]:
+    if not texts:
+        return ()
+    # Imported when asked for: a table of all operations, and patterns made from it.
+    from services.api.scopes import parse_scoped_socket
+
+    found = tuple(map(parse_scoped_socket, texts))
+    paths = [one.path for one in found]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ValueError(f"scoped-sockets: {path} is there twice")
+    return found
 
 
 def _tls(values: _Merged, environment: Mapping[str, str]) -> TlsSettings | None:
@@ -452,7 +455,6 @@ def _network(values: _Merged) -> NetworkDefaults:
         else None,
         gateway6=gateway6,
         icc=icc,
-        host_address=str(values.raw("ip") or ""),
         pools=cast("tuple[AddressPool, ...]", values.raw("default-address-pool")),
         default_options=_driver_options(values),
         mtu=values.number("mtu") or 1500,
@@ -461,6 +463,9 @@ def _network(values: _Merged) -> NetworkDefaults:
         firewall=values.switch("iptables"),
         firewall6=values.switch("ip6tables"),
         userland_proxy=values.switch("userland-proxy"),
+        host_address=str(values.raw("ip") or ANY_ADDRESS),
+        allow_direct_routing=values.switch("allow-direct-routing"),
+        accept_mark=_firewall_mark(values.text("bridge-accept-fwmark")),
         host_gateways=_host_gateways(values.texts("host-gateway-ip")),
     )
 
@@ -472,6 +477,22 @@ def _driver_options(values: _Merged) -> Mapping[str, Mapping[str, str]]:
     for driver, option, value in triples:
         found.setdefault(driver, {})[option] = value
     return found
+
+
+def _firewall_mark(text: str) -> tuple[int, int] | None:
+    """`MARK` or `MARK/MASK`, each as the kernel's tools write it: 1, 0x1, 0o1."""
+    if not text:
+        return None
+    mark, has_mask, mask = text.partition("/")
+    numbers = []
+    for what, number in (("mark", mark), ("mask", mask if has_mask else "0xffffffff")):
+        try:
+            numbers.append(int(number, 0))
+        except ValueError:
+            raise ValueError(f'invalid firewall {what} "{number}"') from None
+        if not 0 <= numbers[-1] <= 0xFFFFFFFF:
+            raise ValueError(f'invalid firewall {what} "{number}": it has 32 bits')
+    return numbers[0], numbers[1]
 
 
 def _host_gateways(addresses: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import trio
 
@@ -15,7 +14,6 @@ from services.containers import Container, ContainerTable
 from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
-from services.containers.config import Ulimit
 from services.containers.connections import Connector
 from services.containers.containers import Containers
 from services.containers.create import Creator
@@ -34,6 +32,7 @@ from services.containers.oom import OomKills
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
 from services.containers.reclaim import Reclaimer
+from services.containers.reconcile import Reconciler
 from services.containers.remove import Remover
 from services.containers.resolv_conf import Wishes
 from services.containers.restore import Restorer
@@ -42,7 +41,6 @@ from services.containers.running import Running
 from services.containers.runtimes import Runtimes
 from services.containers.shm import SharedMemory
 from services.containers.sizes import Sizes
-from services.containers.spec import SpecDefaults
 from services.containers.spec_source import SpecSource
 from services.containers.stats import KernelFiles, Statistics
 from services.containers.stop import Stopper
@@ -56,6 +54,7 @@ from services.store import Store
 from services.system import HostFacts
 from services.volumes import Volumes
 
+from .in_force import Current
 from .otp import DynamicSupervisor, Intensity
 from .settings import Settings
 from .sources import SNAPSHOTTER
@@ -63,13 +62,24 @@ from .sources import SNAPSHOTTER
 DISK_THREADS: Final = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerParts:
+    """What of the containers is somebody's child, or spoken to by others."""
+
+    containers: Containers
+    running: Running
+    restorer: Restorer
+    reconciler: Reconciler
+    oom_kills: OomKills
+    runs: Runs
+
+
 def build_containers(
     settings: Settings,
     *,
-    defaults: SpecDefaults,
     facts: HostFacts,
     engine_id: str,
-    current_settings: Callable[[], Settings],
+    current: Current,
     containerd: Containerd,
     store: Store,
     bus: EventBus,
@@ -82,14 +92,15 @@ def build_containers(
     apparmor: AppArmor,
     cdi: CdiDevices,
     is_ending: Callable[[], bool],
-) -> tuple[Containers, Running, Restorer, OomKills]:
+) -> ContainerParts:
     """The operations on containers, their supervisor, and what brings them back at the start.
 
     `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
     """
-    wanted = settings.containers
     directory = settings.data_root / "containers"
     disk = trio.CapacityLimiter(DISK_THREADS)
+    # What it looks at, no reload changes: it is where running containers' cgroups lie.
+    defaults = current.defaults()
     cgroups = CgroupFiles(facts=facts, defaults=defaults)
     oom_kills = OomKills(cgroups)
     journal = Journal(store=store, events=bus)
@@ -103,9 +114,7 @@ def build_containers(
     )
     hosts = HostsFiles(directory=directory, disk=disk)
     links = Links(table, hosts=hosts)
-    resolv_confs = ResolvConfs(
-        Wishes(servers=wanted.dns, searches=wanted.dns_search, options=wanted.dns_options)
-    )
+    resolv_confs = ResolvConfs(partial(_dns, current))
     naming = Naming(dns=dns, hosts=hosts, resolv_confs=resolv_confs, directory=directory, disk=disk)
     shm = SharedMemory(settings.exec_root / "shm")
 
@@ -114,10 +123,10 @@ def build_containers(
 
     specs = SpecSource(
         facts=facts,
-        defaults=defaults,
+        defaults=current.defaults,
         directory=directory,
         resolv_confs=resolv_confs,
-        host_gateways=partial(_host_gateways, settings, networks),
+        host_gateways=partial(_host_gateways, current, networks),
         links=links,
         apparmor=apparmor,
         cdi=cdi,
@@ -127,13 +136,13 @@ def build_containers(
         containerd=containerd,
         journal=journal,
         runs=runs,
-        default_grace_s=wanted.stop_timeout_s,
+        default_grace_s=lambda: current.settings().containers.stop_timeout_s,
     )
     running = Running(
         supervisor=supervisor,
         table=table,
         stopper=stopper,
-        shutdown_timeout_s=lambda: current_settings().shutdown_timeout_s,
+        shutdown_timeout_s=lambda: current.settings().shutdown_timeout_s,
     )
     execs = Execs(
         containerd=containerd,
@@ -154,6 +163,7 @@ def build_containers(
         stopper=stopper,
         root_filesystems=images,
         volumes=volumes,
+        say_farewell=terminals.say_farewell,
         forget=forget,
         directory=directory,
         disk=disk,
@@ -174,7 +184,7 @@ def build_containers(
             specs=specs,
             sources=sources,
             runtimes=Runtimes(
-                wanted.runtimes,
+                lambda: current.settings().containers.runtimes,
                 state_directory=settings.exec_root / "runc",
                 scripts=settings.exec_root / "runtimes",
                 systemd_cgroup=defaults.cgroup_driver == "systemd",
@@ -195,7 +205,7 @@ def build_containers(
         ),
         terminals=terminals,
         auto_remove=remover.remove_stopped,
-        outlives=lambda: current_settings().live_restore or not is_ending(),
+        outlives=lambda: current.settings().live_restore or not is_ending(),
     )
     creator = Creator(
         table=table,
@@ -204,9 +214,8 @@ def build_containers(
         networks=networks,
         volumes=volumes,
         facts=facts,
-        defaults=defaults,
-        log_driver=wanted.log_driver,
-        log_options=dict(wanted.log_opts),
+        defaults=current.defaults,
+        log_defaults=partial(_log_defaults, current),
         snapshotter=SNAPSHOTTER,
         directory=directory,
         disk=disk,
@@ -274,49 +283,29 @@ def build_containers(
         finish_update=updater.finish,
         finish_connects=connections.finish,
     )
-    return containers, running, restorer, oom_kills
-
-
-def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
-    """What containers get when nobody says otherwise.
-
-    Raises:
-        OSError: the seccomp profile cannot be read.
-    """
-    wanted = settings.containers
-    profile = wanted.seccomp_profile
-    if profile not in ("builtin", "unconfined"):
-        profile = Path(profile).read_text()
-    names = {"runc", "io.containerd.runc.v2", *(runtime.name for runtime in wanted.runtimes)}
-    return SpecDefaults(
-        runtimes=frozenset(names),
-        default_runtime=wanted.default_runtime,
-        init=wanted.init,
-        init_path=wanted.init_path or _init_path(),
-        seccomp_profile=profile,
-        no_new_privileges=wanted.no_new_privileges,
-        ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in wanted.ulimits),
-        cgroup_driver=wanted.cgroup_driver or _cgroup_driver(facts),
-        cgroup_parent=wanted.cgroup_parent,
-        shm_size_bytes=wanted.shm_size_bytes,
-        ipc_mode=wanted.ipc_mode,
-        cgroupns_mode=wanted.cgroupns_mode,
-        data_root=str(settings.data_root),
-        cdi=bool(wanted.cdi_directories),
+    reconciler = Reconciler(
+        containerd=containerd, table=table, runs=runs, mender=restorer, engine_id=engine_id
+    )
+    return ContainerParts(
+        containers=containers,
+        running=running,
+        restorer=restorer,
+        reconciler=reconciler,
+        oom_kills=oom_kills,
+        runs=runs,
     )
 
 
-def _host_gateways(settings: Settings, networks: Networks) -> tuple[str, ...]:
+def _dns(current: Current) -> Wishes:
+    wanted = current.settings().containers
+    return Wishes(servers=wanted.dns, searches=wanted.dns_search, options=wanted.dns_options)
+
+
+def _log_defaults(current: Current) -> tuple[str, Mapping[str, str]]:
+    wanted = current.settings().containers
+    return wanted.log_driver, dict(wanted.log_opts)
+
+
+def _host_gateways(current: Current, networks: Networks) -> tuple[str, ...]:
     """What host-gateway means in --add-host: the default bridge's address if nobody says."""
-    return settings.network.host_gateways or tuple(networks.bridge_addresses)
-
-
-def _cgroup_driver(facts: HostFacts) -> Literal["cgroupfs", "systemd"]:
-    """dockerd's choice: systemd where it manages a unified hierarchy."""
-    return "systemd" if facts.systemd and facts.cgroup.version == "2" else "cgroupfs"
-
-
-def _init_path() -> str:
-    """docker-init where Docker is installed, else Debian's static tini."""
-    found = (shutil.which(name) for name in ("docker-init", "tini-static", "tini"))
-    return next((path for path in found if path), "/usr/bin/tini-static")
+    return current.settings().network.host_gateways or tuple(networks.bridge_addresses)

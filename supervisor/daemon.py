@@ -1,229 +1,54 @@
-"""The root tree: which part stands where, and the story of a daemon's life around it.
-
-    root                    rest_for_one
-    ├─ reports              the tree's reports, in the log and counted
-    ├─ listeners            sockets opened once and kept
-    ├─ containerd           one_for_one: process (without --containerd), connection
-    ├─ store                one_for_one: database
-    ├─ events               one_for_one: bus, stream
-    ├─ engine               one_for_one: images, registry, volumes, networks, dns, apparmor, keeper
-    │  │                    (of pipes), packer (of logs), oom, containers, builder
-    │  └─ containers        rest_for_one: running (one supervisor a container), restore
-    └─ faces                one_for_one: metrics, routes, api (one server a listener)
-
-Stopping takes the reverse of this order: the API drains, containers stop, then what they stood on.
-"""
+"""The story of a daemon's life: from its settings to its exit status. The tree is `tree.py`'s."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import socket
 import sys
-import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 import trio
 from loguru import logger
 
-from services.events import Event
+from services.errors import EngineError
 from services.system import read_host_facts
 
-from .configure import reload
+from .configure import load
 from .identity import load_or_create_engine_id
+from .in_force import Current, prepare
 from .logs import LogSink
 from .notify import Notifier
 from .options import Value
 from .otp import (
-    INFINITY,
-    Backoff,
-    ChildSpec,
-    ChildType,
-    Intensity,
     Latch,
     Outcome,
-    Restart,
     StartFailed,
-    Strategy,
     Supervisor,
 )
 from .parts import Parts, build_parts
 from .pidfile import PidFile, PidFileError
-from .reports import ReportLog, TreeReports
+from .reports import TreeReports
 from .settings import ConfigError, Settings
 from .signals import SignalTrap
+from .tree import root_tree as root_tree
 
 log = logger.bind(service="daemon")
-
-# A part that something outside keeps from working is tried again and again, more slowly each time.
-PATIENT = Backoff(first_s=0.1, cap_s=5.0)
-OFTEN = Intensity(max_restarts=20, window_s=30.0)
-
-
-def root_tree(parts: Parts, reports: TreeReports, *, serve_api_wait: Outcome[None]) -> Supervisor:
-    """The supervision tree of the whole daemon."""
-    root = Supervisor(
-        [
-            _supervisor(_reports_tree(parts, reports)),
-            ChildSpec(id="listeners", start=parts.listeners.run),
-            _supervisor(_containerd_tree(parts)),
-            _supervisor(_store_tree(parts)),
-            _supervisor(_events_tree(parts)),
-            _supervisor(_engine_tree(parts)),
-            _supervisor(_faces_tree(parts, serve_api_wait)),
-        ],
-        name="root",
-        strategy=Strategy.REST_FOR_ONE,
-        intensity=Intensity(max_restarts=3, window_s=60.0),
-    )
-    reports.bind(root)
-    return root
-
-
-def _reports_tree(parts: Parts, reports: TreeReports) -> Supervisor:
-    children = [ChildSpec(id="log", start=ReportLog(reports).run)]
-    if parts.metrics is not None:
-        children.append(ChildSpec(id="counts", start=parts.metrics.supervision.run))
-    return Supervisor(children, name="reports", intensity=OFTEN)
-
-
-def _containerd_tree(parts: Parts) -> Supervisor:
-    children = [ChildSpec(id="connection", start=parts.containerd.connection.run)]
-    if parts.containerd_process is not None:
-        # Our own end must not be the end of its shims, so it gets its time.
-        process = ChildSpec(
-            id="process", start=parts.containerd_process.run, shutdown_s=25.0, backoff=PATIENT
-        )
-        children.insert(0, process)
-    return Supervisor(children, name="containerd", intensity=OFTEN)
-
-
-def _store_tree(parts: Parts) -> Supervisor:
-    """Those who stand on it wait at its gate while it is opened again."""
-    return Supervisor(
-        [ChildSpec(id="database", start=parts.store.run, shutdown_s=15.0, backoff=PATIENT)],
-        name="store",
-        intensity=OFTEN,
-    )
-
-
-def _events_tree(parts: Parts) -> Supervisor:
-    return Supervisor(
-        [
-            ChildSpec(id="bus", start=parts.bus.run),
-            ChildSpec(id="stream", start=parts.event_stream.run, backoff=PATIENT),
-        ],
-        name="events",
-        intensity=OFTEN,
-    )
-
-
-def _engine_tree(parts: Parts) -> Supervisor:
-    containers = Supervisor(
-        [
-            ChildSpec(
-                id="running",
-                start=parts.running.run,
-                type=ChildType.SUPERVISOR,
-                shutdown_s=INFINITY,  # it limits its end by itself
-            ),
-            ChildSpec(id="restore", start=parts.restorer.run, backoff=PATIENT),
-        ],
-        name="containers",
-        strategy=Strategy.REST_FOR_ONE,
-        intensity=OFTEN,
-    )
-    firewall = parts.firewall
-    return Supervisor(
-        [
-            ChildSpec(id="images", start=parts.images.run, backoff=PATIENT),
-            ChildSpec(id="registry", start=parts.registry.run, type=ChildType.SUPERVISOR),
-            ChildSpec(id="volumes", start=parts.volumes.run, backoff=PATIENT),
-            *([ChildSpec(id="firewall", start=firewall.run, backoff=PATIENT)] if firewall else []),
-            ChildSpec(id="networks", start=parts.networks.run, backoff=PATIENT),
-            ChildSpec(id="dns", start=parts.dns.run, backoff=PATIENT),
-            # Before containers are started again; it ends when the profile is loaded.
-            ChildSpec(id="apparmor", start=parts.apparmor.run, restart=Restart.TRANSIENT),
-            ChildSpec(id="keeper", start=parts.containers.terminals.keeper.run, backoff=PATIENT),
-            ChildSpec(id="packer", start=parts.containers.terminals.packer.run, backoff=PATIENT),
-            ChildSpec(id="oom", start=parts.oom_kills.run),
-            _supervisor(containers),
-            ChildSpec(id="builder", start=parts.builder.run, backoff=PATIENT),
-        ],
-        name="engine",
-        intensity=OFTEN,
-    )
-
-
-def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:
-    servers = [
-        ChildSpec(id=f"server-{number}", start=server.run, shutdown_s=15.0)
-        for number, server in enumerate(parts.api_servers)
-    ]
-    api = Supervisor(servers, name="api", intensity=OFTEN)
-    children = [
-        # It ends when the routes are there; servers accept meanwhile.
-        ChildSpec(id="routes", start=parts.routes.run, restart=Restart.TRANSIENT),
-        ChildSpec(
-            id="api",
-            start=partial(_serve_api, api, serve_api_wait),
-            type=ChildType.SUPERVISOR,
-            shutdown_s=INFINITY,
-        ),
-    ]
-    if parts.metrics is not None:
-        children.insert(0, ChildSpec(id="metrics", start=parts.metrics.server.run))
-    return Supervisor(
-        children,
-        name="faces",
-        intensity=Intensity(max_restarts=3, window_s=60.0),
-    )
-
-
-async def _serve_api(
-    api: Supervisor,
-    serve_api_wait: Outcome[None],
-    *,
-    task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """The API's supervisor; that it gave up is what the daemon's exit status tells."""
-    try:
-        await api.run(task_status=task_status)
-    except Exception as error:
-        serve_api_wait.set_error(error)
-        raise
-
-
-def _supervisor(supervisor: Supervisor) -> ChildSpec:
-    return ChildSpec(
-        id=supervisor.name,
-        start=supervisor.run,
-        restart=Restart.PERMANENT,
-        type=ChildType.SUPERVISOR,
-        shutdown_s=INFINITY,
-    )
 
 
 class Daemon:
     """One run of the engine: from its settings to its exit status."""
 
     def __init__(self, settings: Settings, given: Mapping[str, Value]) -> None:
-        self._settings = settings
+        self._settings = settings  # of the start; those in force are `Current`'s
         self._given = given
         self._sink = LogSink(
             level=settings.log.effective_level, format=settings.log.format, raw=settings.log.raw
         )
         self._notifier = Notifier.from_environment(os.environ)
         self._is_ending = False
-
-    @property
-    def settings(self) -> Settings:
-        """The settings in force."""
-        return self._settings
 
     async def run(self) -> int:
         """Start, serve, drain; the answer is the exit status."""
@@ -276,11 +101,14 @@ class Daemon:
         engine_id = load_or_create_engine_id(
             settings.data_root, legacy_key=settings.config_file.parent / "key.json"
         )
+        current = Current(await trio.to_thread.run_sync(prepare, settings, facts))
         return build_parts(
-            settings,
+            current,
             facts=facts,
             engine_id=engine_id,
-            current_settings=lambda: self._settings,
+            read_settings=partial(load, self._given, os.environ),
+            sink=self._sink,
+            notifier=self._notifier,
             reports=reports,
             environment=os.environ,
             is_ending=lambda: self._is_ending,
@@ -293,42 +121,8 @@ class Daemon:
         root.stop()
 
     async def _reload(self, parts: Parts) -> None:
-        self._notifier.reloading()
-        try:
-            read = partial(reload, self._settings, self._given, os.environ)
-            settings, changes = await trio.to_thread.run_sync(read)
-            self._settings = settings
-            self._sink.set_level(settings.log.effective_level)
-            for name in sorted(changes.needs_restart):
-                log.warning("setting needs a restart of the daemon", setting=name)
-            log.info("configuration reloaded", changed=sorted(changes.reloadable))
-            await parts.bus.commit(self._reload_event(parts))
-        finally:
-            self._notifier.ready("serving")
-
-    def _reload_event(self, parts: Parts) -> Event:
-        """dockerd's `reload` event, with the settings that a reload may change."""
-        settings, registry = self._settings, self._settings.registry
-        return Event(
-            type="daemon",
-            action="reload",
-            actor_id=parts.engine_id,
-            attributes={
-                "debug": str(settings.log.debug).lower(),
-                "labels": json.dumps(list(settings.labels)),
-                "insecure-registries": json.dumps(
-                    [*map(str, registry.insecure_networks), *sorted(registry.insecure_hosts)]
-                ),
-                "live-restore": str(settings.live_restore).lower(),
-                "max-concurrent-downloads": str(registry.max_downloads),
-                "max-concurrent-uploads": str(registry.max_uploads),
-                "max-download-attempts": str(registry.max_attempts),
-                "name": socket.gethostname(),
-                "registry-mirrors": json.dumps(list(registry.mirrors)),
-                "shutdown-timeout": str(settings.shutdown_timeout_s),
-            },
-            time_ns=time.time_ns(),
-        )
+        with suppress(EngineError):  # the reloader has told of it wherever that helps
+            await parts.reloader.reload()
 
 
 class _Ready(trio.TaskStatus[object]):

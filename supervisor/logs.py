@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import UTC
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TextIO
@@ -44,7 +45,7 @@ _COLOURS: Final = MappingProxyType(
 
 
 class LogSink:
-    """The one sink of the process: made by the entry point, its level changed by a reload.
+    """The one sink of the process: made by the entry point, changed by a reload.
 
     Replaces whatever sinks loguru had, and takes in what libraries log through `logging`.
     """
@@ -59,19 +60,25 @@ class LogSink:
     ) -> None:
         """`level` is one of dockerd's. `raw` is full time stamps and never colour."""
         self._stream = stream if stream is not None else sys.stderr
-        is_coloured = not raw and self._stream.isatty()
-        self._format = _json_line if format == "json" else _Text(raw=raw, coloured=is_coloured)
+        self._format = self._format_of(format, raw=raw)
         logger.remove()
         self._handler = self._add(level)
         self.level = level
         logging.basicConfig(handlers=[_FromLogging()], level=logging.WARNING, force=True)
 
-    def set_level(self, level: str) -> None:
-        """Let through `level` and what is graver, from now on."""
+    def change(self, *, level: str, format: Literal["text", "json"], raw: bool) -> None:
+        """Write like this, `level` and what is graver, from now on."""
+        self._format = self._format_of(format, raw=raw)
+        if level == self.level:
+            return
         # The new one first: a line too many is better than one lost.
         previous, self._handler = self._handler, self._add(level)
         logger.remove(previous)
         self.level = level
+
+    def _format_of(self, format: Literal["text", "json"], *, raw: bool) -> Callable[[Record], str]:
+        is_coloured = not raw and self._stream.isatty()
+        return _json_line if format == "json" else _Text(raw=raw, coloured=is_coloured)
 
     def _add(self, level: str) -> int:
         return logger.add(

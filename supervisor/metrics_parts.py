@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -12,21 +13,19 @@ from services.metrics import EngineFacts, EngineMetrics, MetricsServer, Supervis
 from services.system import HostFacts
 
 from .reports import TreeReports
-from .settings import Settings
 from .sources import SNAPSHOTTER
 from .version import VERSION, build_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsParts:
-    """The server, and who counts what the tree goes through."""
+    """What makes a server for an address, and who counts what the tree goes through."""
 
-    server: MetricsServer
+    server: Callable[[str], MetricsServer]
     supervision: SupervisionMetrics
 
 
 def build_metrics(
-    settings: Settings,
     *,
     facts: HostFacts,
     engine_id: str,
@@ -34,7 +33,7 @@ def build_metrics(
     events: EventBus,
     reports: TreeReports,
 ) -> MetricsParts:
-    """Make them; `settings.metrics_address` must not be empty."""
+    """Make them."""
     registry = CollectorRegistry()
     engine = EngineFacts(
         version=VERSION,
@@ -61,5 +60,5 @@ def build_metrics(
     registry.register(supervision)
     ProcessCollector(registry=registry)
     return MetricsParts(
-        server=MetricsServer(settings.metrics_address, registry), supervision=supervision
+        server=lambda address: MetricsServer(address, registry), supervision=supervision
     )

@@ -49,6 +49,7 @@ class Kind(Enum):
     RUNTIMES = "runtime"
     POOLS = "pool-options"
     NRI = "nri-opts"
+    SCOPES = "json"
 
     @property
     def word(self) -> str:
@@ -72,6 +73,7 @@ class Option:
     key: str = ""  # in daemon.json; empty: a flag only
     default: Value = None
     refused: str = ""  # why it cannot take effect yet; empty: it works
+    is_ours: bool = False  # dockerd has no such option
 
 
 def _table(*rows: Option) -> Mapping[str, Option]:
@@ -87,6 +89,7 @@ def _option(
     short: str = "",
     key: str | None = None,
     refused: str = "",
+    is_ours: bool = False,
 ) -> Option:
     if default is None:
         match kind:
@@ -108,11 +111,11 @@ def _option(
         key=flag if key is None else key,
         default=default,
         refused=refused,
+        is_ours=is_ours,
     )
 
 
-_DIRECT = "direct routing to containers is not supported yet"
-_PROXY = "there is no userland proxy: published ports go through the kernel alone"
+_PROXY = "the userland proxy is a part of the engine and not a program of its own"
 _SWARM = "swarm mode is not supported yet"
 _CPU_RT = "real-time scheduling of the parent cgroup is not supported"
 
@@ -122,14 +125,18 @@ OPTIONS: Final = _table(
         "allow-direct-routing",
         Kind.BOOL,
         "Let other machines reach published ports on the containers' own addresses",
-        refused=_DIRECT,
+    ),
+    _option(
+        "audit-log",
+        Kind.STRING,
+        "File for a record of each request that changes something",
+        is_ours=True,
     ),
     _option(
         "authorization-plugin",
         Kind.LIST,
-        "Authorization plugins to ask",
+        "Authorization plugins to ask, in this order",
         key="authorization-plugins",
-        refused="authorization plugins are not supported yet",
     ),
     _option("bip", Kind.STRING, "IPv4 address of the default bridge"),
     _option("bip6", Kind.STRING, "IPv6 address of the default bridge"),
@@ -138,7 +145,6 @@ OPTIONS: Final = _table(
         "bridge-accept-fwmark",
         Kind.STRING,
         "Accept packets with this firewall mark in bridge networks",
-        refused="firewall marks on bridge networks are not supported yet",
     ),
     _option(
         "cdi-spec-dir",
@@ -253,7 +259,7 @@ OPTIONS: Final = _table(
         "Registries to speak to without TLS",
         key="insecure-registries",
     ),
-    _option("ip", Kind.IP, "Host address of the default bridge's published ports"),
+    _option("ip", Kind.IP, "Host address of published ports"),
     _option("ip-forward", Kind.BOOL, "Switch IP forwarding on", default=True),
     _option("ip-forward-no-drop", Kind.BOOL, "Leave the policy of the FORWARD chain alone"),
     _option("ip-masq", Kind.BOOL, "Masquerade the default bridge", default=True),
@@ -318,6 +324,13 @@ OPTIONS: Final = _table(
         Kind.STRING,
         'Default seccomp profile: a path, "builtin" or "unconfined"',
         default="builtin",
+    ),
+    _option(
+        "scoped-socket",
+        Kind.SCOPES,
+        "Further unix socket with lesser rights, as JSON",
+        key="scoped-sockets",
+        is_ours=True,
     ),
     _option("selinux-enabled", Kind.BOOL, "SELinux", refused="SELinux is not supported yet"),
     _option("shutdown-timeout", Kind.INT, "Seconds that all containers get to stop", default=15),

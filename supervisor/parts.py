@@ -6,7 +6,6 @@ No part looks another one up. What must survive a restart of a part is its objec
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from services.api.asgi import ASGIApp
+from services.api.authorization import AuthorizationGate
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front
-from services.api.identity import AppConfig
+from services.api.hosts import UnixHost
+from services.api.identity import AppConfig, Identity
 from services.api.listeners import Listeners
 from services.api.server import ApiServer, ServerConfig
 from services.api.systemd import ActivatedSockets
-from services.api.tls import TLSConfig, server_context
 from services.build import BuildContexts, Builder
 from services.containerd import Containerd, EventEnvelope, Process, ProcessConfig
 from services.containers import ContainerTable
@@ -30,6 +30,7 @@ from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.journal import MIGRATIONS
 from services.containers.oom import OomKills
+from services.containers.reconcile import Reconciler
 from services.containers.restore import TASK_TOPICS, Restorer
 from services.containers.running import Running
 from services.containers.volume_points import uses_of
@@ -37,16 +38,29 @@ from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
 from services.networks import MIGRATION as NETWORKS_MIGRATION
-from services.networks import BridgeConfig, Firewall, HostSwitches, Networks, Pool, Sandboxes
+from services.networks import Firewall, Networks, UserlandProxy
 from services.networks.dns import Dns, NameBook
+from services.plugins import Authorizer
 from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
 from services.volumes import MIGRATION as VOLUMES_MIGRATION
 from services.volumes import Volumes
 
-from .container_parts import build_containers, spec_defaults
+from .access_parts import AccessGates
+from .api_servers import ApiServers
+from .audit_parts import build_audit
+from .container_parts import build_containers
+from .in_force import Current
+from .logs import LogSink
+from .metrics_face import MetricsFace
+from .network_parts import build_networks
+from .notify import Notifier
 from .otp import stop_request
+from .part_restarts import PartRestarts
+from .reload_parts import build_reloader
+from .reloading.reloader import Reloader
+from .reloading.steps import Changer
 from .reports import TreeReports
 from .settings import Settings
 from .sources import SNAPSHOTTER, RouteSources
@@ -73,6 +87,7 @@ class Parts:
     event_stream: EventStream[EventEnvelope]
     images: Images
     firewall: Firewall | None
+    proxy: UserlandProxy | None
     networks: Networks
     dns: Dns
     registry: Registry
@@ -81,30 +96,37 @@ class Parts:
     apparmor: AppArmor
     running: Running
     restorer: Restorer
+    reconciler: Reconciler
     oom_kills: OomKills
     containers: Containers
     routes: DeferredApp
-    api_servers: tuple[ApiServer, ...]
-    metrics: MetricsParts | None
+    api: ApiServers
+    metrics: MetricsFace
+    restarts: PartRestarts
+    reloader: Reloader
 
 
 def build_parts(
-    settings: Settings,
+    current: Current,
     *,
     facts: HostFacts,
     engine_id: str,
-    current_settings: Callable[[], Settings],
+    read_settings: Callable[[], Settings],
+    sink: LogSink,
+    notifier: Notifier,
     reports: TreeReports,
     environment: Mapping[str, str],
     is_ending: Callable[[], bool],
 ) -> Parts:
-    """Make the parts. Reads certificates and seccomp profiles; starts nothing.
+    """Make the parts; starts nothing.
 
-    `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
+    `read_settings` blocks and reads the configuration anew, for reloads. `is_ending`: whether the
+    daemon as a whole is asked to end, and not a part to restart.
 
     Raises:
-        ConfigError, OSError: a file that the settings name cannot be used.
+        InvalidHostError: systemd passed no socket for an fd:// host.
     """
+    settings = current.settings()
     process = _containerd_process(settings)
     address = process.address if process else settings.containerd.address
     assert address is not None
@@ -122,27 +144,13 @@ def build_parts(
     registry = Registry(
         containerd=containerd,
         images=images,
-        settings=lambda: current_settings().registry,
+        settings=lambda: current.settings().registry,
         user_agent=f"Wharfinger/{VERSION}",
         is_ending=is_ending,
     )
-    bridge = _bridge(settings)
-    firewall = _firewall(settings, engine_id)
-    networks = Networks(
-        store=store,
-        events=bus,
-        bridge=bridge,
-        firewall=firewall,
-        engine_id=engine_id,
-        pools=tuple(Pool(pool.base, pool.size) for pool in settings.network.pools),
-        default_options=settings.network.default_options,
-        switches=HostSwitches(
-            forwards=settings.network.ip_forward, local_routes=firewall is not None
-        ),
-        container_name=partial(_container_name, table),
-    )
+    net = build_networks(settings, store=store, bus=bus, table=table, engine_id=engine_id)
+    networks = net.networks
     dns = Dns(NameBook())
-    sandboxes = Sandboxes(networks, netns_directory=settings.exec_root / "netns")
     volumes = Volumes(
         store=store,
         events=bus,
@@ -151,27 +159,26 @@ def build_parts(
         disk=trio.CapacityLimiter(VOLUME_THREADS),
     )
     apparmor = AppArmor(is_enabled=facts.apparmor)
-    cdi = CdiDevices(settings.containers.cdi_directories)
-    defaults = spec_defaults(settings, facts)
-    containers, running, restorer, oom_kills = build_containers(
+    cdi = CdiDevices(lambda: current.settings().containers.cdi_directories)
+    ours = build_containers(
         settings,
-        defaults=defaults,
         facts=facts,
         engine_id=engine_id,
-        current_settings=current_settings,
+        current=current,
         containerd=containerd,
         store=store,
         bus=bus,
         table=table,
         images=images,
         networks=networks,
-        sandboxes=sandboxes,
+        sandboxes=net.sandboxes,
         dns=dns,
         volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,
         is_ending=is_ending,
     )
+    containers, restorer = ours.containers, ours.restorer
     build_disk = trio.CapacityLimiter(BUILD_THREADS)
     builder = Builder(
         containers=containers,
@@ -179,13 +186,57 @@ def build_parts(
         contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
         disk=build_disk,
     )
-    listeners = _listeners(settings, environment)
-    app_config = AppConfig(engine_version=VERSION, experimental=settings.experimental)
-    sources = RouteSources(
-        settings=current_settings,
+    listeners = _listeners(current, environment)
+    identity = Identity(AppConfig(engine_version=VERSION, experimental=settings.experimental))
+    fast = FastRoutes(identity)
+    routes = DeferredApp(lambda: _build_routes(sources, fast))
+    judged = AuthorizationGate(
+        Front(routes, fast),
+        Authorizer(lambda: current.settings().access.authorization_plugins),
+        identity,
+    )
+    gates = AccessGates(settings.access, judged, listeners.scoped, containers, identity)
+    api = ApiServers(
+        lambda listener: ApiServer(
+            gates.app_for(listener),
+            listener,
+            config=ServerConfig(drain_s=API_DRAIN_S),
+            stop_request=stop_request,
+        ),
+        (*listeners.listeners, *listeners.scoped),
+    )
+    metrics = MetricsFace(
+        partial(
+            _build_metrics,
+            facts=facts,
+            engine_id=engine_id,
+            containers=containers,
+            events=bus,
+            reports=reports,
+        ),
+        settings.metrics_address,
+    )
+    restarts = PartRestarts()
+    reloader = build_reloader(
+        changer=Changer(
+            current=current,
+            listeners=listeners,
+            api=api,
+            metrics=metrics,
+            restarts=restarts,
+            identity=identity,
+            sink=sink,
+        ),
         facts=facts,
         engine_id=engine_id,
-        defaults=defaults,
+        bus=bus,
+        notifier=notifier,
+        read=read_settings,
+    )
+    sources = RouteSources(
+        current=current,
+        facts=facts,
+        engine_id=engine_id,
         containerd=containerd,
         bus=bus,
         images=images,
@@ -197,12 +248,19 @@ def build_parts(
         apparmor=apparmor,
         cdi=cdi,
         in_use=lambda image_id: _users_of(table, image_id),
-        hosts=settings.api.hosts,
-        app_config=app_config,
+        identity=identity,
+        reload=reloader.reload,
+        audit=build_audit(
+            settings,
+            engine_id=engine_id,
+            containerd=containerd,
+            store=store,
+            images=images,
+            volumes=volumes,
+            containers=ours,
+        ),
+        reload_warnings=lambda: reloader.warnings,
     )
-    fast = FastRoutes(app_config)
-    routes = DeferredApp(partial(_build_routes, sources, fast))
-    front = Front(routes, fast)
     return Parts(
         engine_id=engine_id,
         listeners=listeners,
@@ -218,32 +276,24 @@ def build_parts(
             topics=TASK_TOPICS,
         ),
         images=images,
-        firewall=firewall,
+        firewall=net.firewall,
+        proxy=net.proxy,
         networks=networks,
         dns=dns,
         registry=registry,
         builder=builder,
         volumes=volumes,
         apparmor=apparmor,
-        running=running,
+        running=ours.running,
         restorer=restorer,
-        oom_kills=oom_kills,
+        reconciler=ours.reconciler,
+        oom_kills=ours.oom_kills,
         containers=containers,
         routes=routes,
-        metrics=_metrics(
-            settings,
-            facts=facts,
-            engine_id=engine_id,
-            containers=containers,
-            events=bus,
-            reports=reports,
-        ),
-        api_servers=tuple(
-            ApiServer(
-                front, listener, config=ServerConfig(drain_s=API_DRAIN_S), stop_request=stop_request
-            )
-            for listener in listeners.listeners
-        ),
+        metrics=metrics,
+        api=api,
+        restarts=restarts,
+        reloader=reloader,
     )
 
 
@@ -258,57 +308,16 @@ def _containerd_process(settings: Settings) -> Process | None:
     )
 
 
-def _bridge(settings: Settings) -> BridgeConfig | None:
-    network = settings.network
-    if network.bridge == "none":
-        return None
-    return BridgeConfig(
-        name=network.bridge or "docker0",
-        address=network.bridge_address,
-        allowed=network.fixed_cidr,
-        gateway=network.gateway,
-        ipv6=network.ipv6,
-        address6=network.bridge_address6,
-        allowed6=network.fixed_cidr6,
-        gateway6=network.gateway6,
-        mtu=network.mtu,
-        masquerade=network.ip_masquerade,
-        icc=network.icc,
-        host_binding=network.host_address,
-    )
-
-
-def _firewall(settings: Settings, engine_id: str) -> Firewall | None:
-    """Named after the default bridge; without one, after the engine."""
-    network = settings.network
-    if not network.firewall:
-        return None
-    name = engine_id[:8] if network.bridge == "none" else network.bridge or "docker0"
-    return Firewall(table=f"wharfinger-{name}")
-
-
-def _container_name(table: ContainerTable, container_id: str) -> str:
-    container = table.get(container_id)
-    return container.name if container is not None else container_id[:12]
-
-
-def _listeners(settings: Settings, environment: Mapping[str, str]) -> Listeners:
+def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:
+    settings = current.settings()
     api = settings.api
     return Listeners(
         api.hosts,
         group=api.group,
-        tls=_tls(settings),
+        tls=current.in_force.tls,
         tls_verify=api.tls.verify if api.tls else False,
         activated=ActivatedSockets.from_environ(environment, pid=os.getpid()),
-    )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    tls = settings.api.tls
-    if tls is None:
-        return None
-    return server_context(
-        TLSConfig(cert=tls.cert_file, key=tls.key_file, ca_cert=tls.ca_file, verify=tls.verify)
+        scoped=[(UnixHost(path=one.path), one.group) for one in settings.access.scoped_sockets],
     )
 
 
@@ -327,22 +336,18 @@ def _build_routes(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
     return build_routes_app(sources, fast)
 
 
-def _metrics(
-    settings: Settings,
+def _build_metrics(
     *,
     facts: HostFacts,
     engine_id: str,
     containers: Containers,
     events: EventBus,
     reports: TreeReports,
-) -> MetricsParts | None:
-    if not settings.metrics_address:
-        return None
+) -> MetricsParts:
     # Imported when asked for: the Prometheus client brings an HTTP server and a mail library.
     from .metrics_parts import build_metrics
 
     return build_metrics(
-        settings,
         facts=facts,
         engine_id=engine_id,
         containers=containers,

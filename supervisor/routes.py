@@ -15,6 +15,7 @@ from services.api.container_list import ContainerList
 from services.api.fast import FastRoutes
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
+from services.api.routes.audit import AuditRoutes
 from services.api.routes.build import BuildRoutes
 from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
@@ -26,6 +27,7 @@ from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
 from services.api.routes.registry import RegistryRoutes
+from services.api.routes.reload import ReloadRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
@@ -46,7 +48,8 @@ def build_routes_app(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
     What is answered without waiting goes into `fast` as well.
     """
     return build_routes(
-        [*served_blueprints(sources, fast), unsupported_blueprint()], config=sources.app_config
+        [*served_blueprints(sources, fast), *own_blueprints(sources), unsupported_blueprint()],
+        identity=sources.identity,
     )
 
 
@@ -61,12 +64,12 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         components=Components(
             containerd=sources.containerd.version,
             runc="runc",
-            init=sources.defaults.init_path,
+            init=lambda: sources.current.defaults().init_path,
         ),
         containers=containers,
         images=sources.images,
         events=sources.bus,
-        warnings=lambda: sources.apparmor.warnings,
+        warnings=lambda: (*sources.apparmor.warnings, *sources.reload_warnings()),
         devices=sources.cdi.list,
     )
     registry = RegistryRoutes(sources.registry)
@@ -119,6 +122,14 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
     ]
 
 
+def own_blueprints(sources: RouteSources) -> list[Blueprint]:
+    """The routes of the engine's own API, beside Docker's."""
+    return [
+        ReloadRoutes(sources.reload).blueprint(),
+        AuditRoutes(sources.audit.run).blueprint(),
+    ]
+
+
 async def _prune_steps(
     sources: RouteSources, layers: LayerSizes, filters: BuildPruneFilters
 ) -> PrunedSteps:
@@ -149,7 +160,7 @@ def _registries(settings: RegistrySettings) -> KnownRegistries:
 
 def engine_info(sources: RouteSources) -> EngineInfo:
     """What the engine says about itself now."""
-    settings, defaults = sources.settings(), sources.defaults
+    settings, defaults = sources.current.settings(), sources.current.defaults()
     runtimes = {"runc": "runc", "io.containerd.runc.v2": ""}
     runtimes |= {runtime.name: runtime.path for runtime in settings.containers.runtimes}
     tls = settings.api.tls
@@ -182,7 +193,7 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         firewall="nftables" if settings.network.firewall else "",
         open_hosts=tuple(
             OpenHost(address=f"{host.host}:{host.port}", is_encrypted=tls is not None)
-            for host in sources.hosts
+            for host in settings.api.hosts
             if isinstance(host, TcpHost) and not (tls and tls.verify)
         ),
     )

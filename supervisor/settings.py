@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from services.api.hosts import Host
 from services.registry.settings import RegistrySettings
 
 from .values import AddressPool, Runtime, Ulimit
+
+if TYPE_CHECKING:
+    from services.api.scopes import ScopedSocket
 
 
 class ConfigError(Exception):
@@ -54,6 +57,15 @@ class ApiSettings:
     group: str = "docker"  # of the unix sockets; empty: none
     group_given: bool = False  # asked for by name: then it must exist
     tls: TlsSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSettings:
+    """Who may do what through the API, and where that is written down."""
+
+    authorization_plugins: tuple[str, ...] = ()  # asked in this order
+    scoped_sockets: tuple[ScopedSocket, ...] = ()
+    audit_log: Path | None = None  # None: nothing is written down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +115,6 @@ class NetworkDefaults:
     gateway6: ipaddress.IPv6Address | None
     mtu: int
     icc: bool
-    host_address: str  # --ip; empty: any
     pools: tuple[AddressPool, ...]  # empty: dockerd's
     default_options: Mapping[str, Mapping[str, str]]  # of new networks, by driver
     ip_forward: bool
@@ -111,6 +122,9 @@ class NetworkDefaults:
     firewall: bool  # --iptables
     firewall6: bool  # --ip6tables
     userland_proxy: bool
+    host_address: str  # --ip: of ports that name none, on the default bridge; 0.0.0.0 is all
+    allow_direct_routing: bool
+    accept_mark: tuple[int, int] | None  # --bridge-accept-fwmark: mark and mask
     host_gateways: tuple[str, ...]  # --host-gateway-ip, IPv4 first; empty: the bridge's address
 
 
@@ -130,44 +144,8 @@ class Settings:
     metrics_address: str  # host:port; empty: no metrics server
     log: LogSettings
     api: ApiSettings
+    access: AccessSettings
     containerd: ContainerdSettings
     containers: ContainerDefaults
     network: NetworkDefaults
     registry: RegistrySettings
-
-
-# What SIGHUP may change while the engine runs, as paths of fields.
-RELOADABLE: Final = frozenset(
-    {
-        *("log.debug", "log.level", "labels", "live_restore", "shutdown_timeout_s"),
-        *("registry.mirrors", "registry.insecure_networks", "registry.insecure_hosts"),
-        *("registry.max_downloads", "registry.max_uploads", "registry.max_attempts"),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingsDiff:
-    """What differs between two settings, as paths of fields, e.g. `log.level`."""
-
-    reloadable: frozenset[str]
-    needs_restart: frozenset[str]
-
-
-def diff(old: Settings, new: Settings) -> SettingsDiff:
-    """Which fields differ, and which of those may change while the engine runs."""
-    changed = frozenset(_changed(old, new, ""))
-    return SettingsDiff(reloadable=changed & RELOADABLE, needs_restart=changed - RELOADABLE)
-
-
-def _changed(old: object, new: object, prefix: str) -> list[str]:
-    """Paths of the fields that differ; sections are gone into, values are not."""
-    paths: list[str] = []
-    for field in fields(old):  # type: ignore[arg-type]  # dataclasses, by the caller's checks
-        before, after = getattr(old, field.name), getattr(new, field.name)
-        if before == after:
-            continue
-        path = prefix + field.name
-        is_section = is_dataclass(before) and type(before) is type(after)
-        paths += _changed(before, after, path + ".") if is_section else [path]
-    return paths

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from services.api.hosts import Host
-from services.api.identity import AppConfig
+from services.api.identity import Identity
 from services.build import Builder
 from services.containerd import Containerd
 from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
-from services.containers.spec import SpecDefaults
 from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
 from services.networks import Networks
@@ -21,7 +19,11 @@ from services.registry import Registry
 from services.system import HostFacts
 from services.volumes import Volumes
 
-from .settings import Settings
+from .in_force import Current
+
+if TYPE_CHECKING:
+    from services.api.routes.reload import Reload
+    from services.audit import Audit
 
 SNAPSHOTTER: Final = "overlayfs"
 
@@ -30,13 +32,12 @@ SNAPSHOTTER: Final = "overlayfs"
 class RouteSources:
     """The services that routes speak to.
 
-    `settings` is called for each answer: a reload changes it.
+    `current` is asked for each answer: a reload changes it.
     """
 
-    settings: Callable[[], Settings]
+    current: Current
     facts: HostFacts
     engine_id: str
-    defaults: SpecDefaults
     containerd: Containerd
     bus: EventBus
     images: Images
@@ -48,5 +49,7 @@ class RouteSources:
     cdi: CdiDevices
     containers: Containers
     in_use: Callable[[ImageId], Sequence[ImageUse]]
-    hosts: tuple[Host, ...]
-    app_config: AppConfig
+    identity: Identity
+    reload: Reload
+    audit: Audit
+    reload_warnings: Callable[[], tuple[str, ...]]

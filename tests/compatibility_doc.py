@@ -141,10 +141,13 @@ def _flags() -> Iterator[str]:
     yield "## Flags of dockerd"
     yield ""
     yield "`python -m supervisor` takes them all. One that is refused may be given its default."
+    own = ", ".join(f"`--{option.flag}`" for option in OPTIONS.values() if option.is_ours)
+    yield f"Flags of our own: {own}."
     yield ""
     yield "| Flag | State | |"
     yield "| --- | --- | --- |"
-    for option in sorted(OPTIONS.values(), key=lambda option: option.flag):
+    theirs = [option for option in OPTIONS.values() if not option.is_ours]
+    for option in sorted(theirs, key=lambda option: option.flag):
         state, remark = ("refused", option.refused) if option.refused else ("yes", option.help)
         yield f"| `{flag_text(option)}` | {state} | {remark} |"
 

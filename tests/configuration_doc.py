@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from supervisor.options import IGNORED_KEYS, OPTIONS, REFUSED_KEYS, Kind, Option
+from supervisor.reloading.table import FIELDS, How, Rule, rule_of
 from tests.compatibility_doc import flag_text
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "configuration.md"
@@ -33,28 +34,15 @@ IN_FILE: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.RUNTIMES: "object, see below",
         Kind.POOLS: "list",
         Kind.NRI: "object",
-    }
-)
-
-# Where a reload finds what a flag decides, as `settings.RELOADABLE` names it.
-FIELD_OF_RELOADABLE: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "debug": "log.debug",
-        "insecure-registry": "registry.insecure_hosts",
-        "label": "labels",
-        "live-restore": "live_restore",
-        "log-level": "log.level",
-        "max-concurrent-downloads": "registry.max_downloads",
-        "max-concurrent-uploads": "registry.max_uploads",
-        "max-download-attempts": "registry.max_attempts",
-        "registry-mirror": "registry.mirrors",
-        "shutdown-timeout": "shutdown_timeout_s",
+        Kind.SCOPES: "list of objects, see below",
     }
 )
 
 # What the short help text leaves open.
 REMARKS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "audit-log": "JSON lines, mode 0600; [what is in it](security.md#the-audit-log).",
+        "authorization-plugin": "Names; [how they are asked](security.md#authorization-plugins).",
         "data-root": "A relative path is made absolute.",
         "default-runtime": "`runc`, or the name of one that `--add-runtime` registered.",
         "exec-opt": "`native.cgroupdriver=cgroupfs` or `=systemd`; nothing else is taken.",
@@ -65,20 +53,24 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "https-proxy": "For registries. Without it `$HTTPS_PROXY` or `$https_proxy`.",
         "insecure-registry": "`HOST[:PORT]`, or a network; `127.0.0.0/8` and `::1/128` always are.",
         "ip-forward-no-drop": "Without effect: the policy of the FORWARD chain is never changed.",
-        "ip6tables": "Without effect so far: containers have no IPv6.",
-        "log-driver": "`json-file`, `local` or `none`; others are refused.",
+        "bridge-accept-fwmark": "`MARK` or `MARK/MASK`.",
+        "ip": "Of the default bridge. `0.0.0.0`, the default, is all addresses of both families.",
+        "ip6tables": "Without effect so far: IPv6 has rules where IPv4 has.",
+        "log-driver": "`json-file`, `local`, `none`, `fluentd`, `gelf`, `journald` or `syslog`.",
         "log-level": "Also `panic` and `trace`. `--debug` means at least `debug`.",
         "max-download-attempts": "Of a blob, down or up.",
         "no-proxy": "Names (with all below them), addresses, networks, `*`; commas between. "
         "Without it `$NO_PROXY` or `$no_proxy`. Loopback is never proxied.",
         "registry-mirror": "URLs, asked before Docker Hub and for its images only.",
         "metrics-addr": "`host:port`. Empty: no metrics server.",
+        "scoped-socket": "[What a policy may say](security.md#scoped-sockets).",
         "shutdown-timeout": "-1: as long as it takes.",
         "storage-driver": "`overlayfs` or empty; others are refused.",
         "tlscacert": "Default: `ca.pem` in `$DOCKER_CERT_PATH`, `$DOCKER_CONFIG` or `~/.docker`.",
         "tlscert": "Default: `cert.pem` there.",
         "tlskey": "Default: `key.pem` there.",
-        "userland-proxy": "Without effect: there is none, ports are published by the kernel.",
+        "userland-proxy": "It carries what the kernel cannot lead: from IPv6 to containers without "
+        "it, and from `[::1]`.",
     }
 )
 
@@ -122,6 +114,24 @@ A file:
       "runtimes": {"crun": {"path": "/usr/bin/crun"}}
     }
 
+A socket for a monitoring agent and one for a CI job:
+
+    {
+      "scoped-sockets": [
+        {"path": "/run/wharfinger/read.sock", "group": "monitoring", "policy": {"read-only": true}},
+        {
+          "path": "/run/wharfinger/ci.sock",
+          "group": "ci",
+          "policy": {
+            "operations": ["ContainerCreate", "ContainerStart", "ContainerAttach", "ContainerWait",
+                           "ContainerList", "ContainerInspect", "ContainerLogs", "ContainerDelete"],
+            "labels": {"team": "blue"},
+            "allow": ["volumes"]
+          }
+        }
+      ]
+    }
+
 A runtime has either a `path`, with `runtimeArgs` if need be, or a `runtimeType`, which is
 containerd's name of a shim. The name `runc` is taken.
 
@@ -147,9 +157,21 @@ stores none.
 
 ## Reloading
 
-SIGHUP reads the file again. The settings marked below change at once. Any other that differs is
-named in the log and waits for a restart of the daemon. A key that was taken out of the file goes
-back to its default. A file that cannot be used changes nothing: the log says why.
+SIGHUP, `systemctl reload`, `python -m supervisor reload` and `POST /wharfinger/v1/reload` read the
+file again, as one transaction: all that has changed takes effect, or nothing does. With `--dry-run`
+or `?dry-run=1` they only say what would happen. [Operations](operations.md#reload) says how it
+goes.
+
+The column *Reload* below says what becomes of a changed setting:
+
+| Reload | |
+| --- | --- |
+| live | it takes effect at once, for all that is done from then on; nothing is restarted |
+| a path | this part of the tree begins anew, and no other |
+| daemon | it waits for a restart of the daemon, and is named in the answer, the log and `/info` |
+| none | the setting has no effect |
+
+A key that was taken out of the file goes back to its default. Flags hold as long as the process.
 """
 
 
@@ -161,14 +183,13 @@ def page() -> str:
 def _working() -> Iterator[str]:
     yield "## Options that work"
     yield ""
-    yield "*Reload* marks what SIGHUP changes."
-    yield ""
-    yield "| Flag | Key | In the file | Default | |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield "| Flag | Key | In the file | Default | Reload | |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for option in _sorted(is_refused=False):
         key = f"`{option.key}`" if option.key else "flag only"
         kind = _kind(option) if option.key else ""
-        yield f"| `{flag_text(option)}` | {key} | {kind} | {_default(option)} | {_remark(option)} |"
+        cells = (f"`{flag_text(option)}`", key, kind, _default(option), _reload(option))
+        yield f"| {' | '.join(cells)} | {_remark(option)} |"
     yield ""
 
 
@@ -222,11 +243,30 @@ def _default(option: Option) -> str:
     return f"`{option.default}`"
 
 
+def _rules(option: Option) -> list[Rule]:
+    return [rule_of(field) for field in FIELDS.get(option.flag, ())]
+
+
+def _reload(option: Option) -> str:
+    """How it is changed. Of an option with several fields the first one tells."""
+    if not option.key:
+        return ""
+    rules = _rules(option)
+    if not rules:
+        return "none"
+    return f"`{rules[0].part}`" if rules[0].how is How.PART else rules[0].how.value
+
+
+def _notes(option: Option) -> list[str]:
+    notes = [rule.note for rule in _rules(option)[:1] if rule.note and option.key]
+    return [f"on reload: {note}" for note in notes]
+
+
 def _remark(option: Option) -> str:
     sentences = [
         f"{option.help}.",
         REMARKS.get(option.flag, ""),
-        "*Reload.*" if option.flag in FIELD_OF_RELOADABLE else "",
+        *(f"{note[0].upper()}{note[1:]}." for note in _notes(option)),
     ]
     return " ".join(filter(None, sentences)).replace("|", "\\|")  # a bar would end the cell
 

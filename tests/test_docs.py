@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.options import OPTIONS
-from supervisor.settings import RELOADABLE
 from tests import configuration_doc
-from tests.configuration_doc import FIELD_OF_RELOADABLE, IN_FILE, REMARKS
+from tests.configuration_doc import IN_FILE, REMARKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -26,14 +25,6 @@ page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative
 def test_the_configuration_page_is_up_to_date() -> None:
     """What it says is what the table says; `scripts/gen-docs` writes it anew."""
     assert configuration_doc.PAGE.read_text() == configuration_doc.page()
-
-
-def test_the_configuration_page_marks_what_a_reload_changes() -> None:
-    """All of it, and nothing that it does not."""
-    # --insecure-registry fills two fields; one of them stands for it.
-    fields = {*FIELD_OF_RELOADABLE.values(), "registry.insecure_networks"}
-    assert fields == RELOADABLE
-    assert OPTIONS.keys() >= FIELD_OF_RELOADABLE.keys()
 
 
 def test_remarks_are_about_options_that_work() -> None:

@@ -24,7 +24,7 @@ from services.api.asgi import ASGIApp, ConnectionExtension, Receive, Send
 from services.api.errors import answer_for, error_body
 from services.api.fast import FastRoutes
 from services.api.front import Front
-from services.api.identity import AppConfig, identity_headers
+from services.api.identity import Identity
 from services.api.request import EngineRequest, RequestBody
 from services.api.responses import (
     JSON,
@@ -126,9 +126,9 @@ class EngineApp(QuartTrio):
     response_class = EngineResponse
     asgi_http_class = _Connection
 
-    def __init__(self, config: AppConfig) -> None:
+    def __init__(self, identity: Identity) -> None:
         super().__init__(__name__, static_folder=None, template_folder=None)
-        self._identity = identity_headers(config)
+        self._identity = identity
         self.url_map.redirect_defaults = False
         self.url_map.merge_slashes = False  # `Front` has cleaned the path, as dockerd's router does
         # Answered by `FastRoutes`; known here for the sake of its answer to a bad version.
@@ -185,7 +185,7 @@ class EngineApp(QuartTrio):
         return cast("Callable[..., Awaitable[object]]", self.ensure_async(view))
 
     def _identified(self, response: EngineResponse) -> EngineResponse:
-        for name, value in self._identity:
+        for name, value in self._identity.headers:
             response.headers.setdefault(name, value)
         return response
 
@@ -203,16 +203,16 @@ async def _ping_of_bad_version() -> bytes:
     raise AssertionError("`/_ping` is answered before quart is asked")
 
 
-def build_routes(blueprints: Iterable[Blueprint], *, config: AppConfig) -> ASGIApp:
+def build_routes(blueprints: Iterable[Blueprint], *, identity: Identity) -> ASGIApp:
     """The blueprints' routes, without version prefix, as an app to stand behind a `Front`."""
-    app = EngineApp(config)
+    app = EngineApp(identity)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     return cast(ASGIApp, app)  # the same calls, spelled by hypercorn as typed dicts
 
 
 def build_app(
-    blueprints: Iterable[Blueprint], *, config: AppConfig, fast: FastRoutes | None = None
+    blueprints: Iterable[Blueprint], *, identity: Identity, fast: FastRoutes | None = None
 ) -> ASGIApp:
     """The whole app for an `ApiServer`: `/_ping`, the fast routes, the blueprints' routes."""
-    return Front(build_routes(blueprints, config=config), fast or FastRoutes(config))
+    return Front(build_routes(blueprints, identity=identity), fast or FastRoutes(identity))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -42,17 +42,19 @@ class ContainerdVersion(Protocol):
 class Components:
     """Looks the parts up. What a program said is kept for as long as its file stays the same."""
 
-    def __init__(self, *, containerd: ContainerdVersion, runc: str, init: str) -> None:
-        """`runc` and `init` are paths, or names to be found on PATH."""
+    def __init__(
+        self, *, containerd: ContainerdVersion, runc: str, init: Callable[[], str]
+    ) -> None:
+        """`runc` and `init` are paths, or names to be found on PATH; a reload changes `init`."""
         self._containerd = containerd
-        self._programs = (("runc", runc), ("docker-init", init))
+        self._runc, self._init = runc, init
         self._said: dict[tuple[str, int], Component] = {}
         self._asking = trio.CapacityLimiter(1)
 
     async def look_up(self) -> Sequence[Component]:
         """Those of the parts that answer, containerd first."""
         found = [await self._ask_containerd()]
-        for name, program in self._programs:
+        for name, program in (("runc", self._runc), ("docker-init", self._init())):
             found.append(
                 await trio.to_thread.run_sync(self._ask, name, program, limiter=self._asking)
             )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.api.asgi import Message, Scope
-from services.api.identity import AppConfig, identity_headers
+from services.api.identity import AppConfig, Identity, identity_headers
 from services.api.version import VERSION_KEY, ApiVersion, negotiate
 from services.errors import InvalidParameter
 
@@ -32,11 +32,17 @@ class FastAnswer:
 class FastRoutes:
     """The table; filled by whoever builds the app, before the server starts."""
 
-    def __init__(self, config: AppConfig) -> None:
-        identity = [(n.encode("ascii"), v.encode("ascii")) for n, v in identity_headers(config)]
-        self._json_start = _start([(b"Content-Type", b"application/json"), *identity])
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._encode(identity.config)
         self._exact: dict[tuple[str, str], FastHandler] = {}
         self._items: dict[tuple[str, str, str], FastItemHandler] = {}
+
+    def _encode(self, config: AppConfig) -> None:
+        """Make ready what each answer begins with."""
+        identity = [(n.encode("ascii"), v.encode("ascii")) for n, v in identity_headers(config)]
+        self._config = config
+        self._json_start = _start([(b"Content-Type", b"application/json"), *identity])
         self._ping = _ping_answers(config)
 
     def add(self, method: str, path: str, handler: FastHandler) -> None:
@@ -61,6 +67,8 @@ class FastRoutes:
 
     def answer(self, scope: Scope) -> FastAnswer | None:
         """The answer if the table has one; the scope's path is already without version prefix."""
+        if self._config is not self._identity.config:
+            self._encode(self._identity.config)
         method: str = scope["method"]
         path: str = scope["path"]
         try:

@@ -23,16 +23,15 @@ from services.api.passthrough import ReplayedStream
 class Handover:
     """What all connections in hypercorn's hands share, within one run of a server."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = ASGIWrapper(app)  # type: ignore[arg-type]  # hypercorn's typed dicts
+    def __init__(self) -> None:
         self._context = WorkerContext(None)
         self._config = hypercorn_config()
 
-    async def serve(self, stream: ReplayedStream, *, once: bool) -> None:
+    async def serve(self, app: ASGIApp, stream: ReplayedStream, *, once: bool) -> None:
         """Serve a connection to its end; `once`: a single HTTP/1.1 request, and no other."""
         config = _one_request(self._config) if once else self._config
         await TCPServer(
-            self._app,
+            ASGIWrapper(app),  # type: ignore[arg-type]  # hypercorn's typed dicts
             config,
             self._context,
             LifespanState(),

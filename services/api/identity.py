@@ -19,6 +19,28 @@ class AppConfig:
     ping_headers: tuple[tuple[str, str], ...] = (("Builder-Version", "1"), ("Swarm", "inactive"))
 
 
+class Identity:
+    """The daemon's present `AppConfig`, which a reload replaces."""
+
+    def __init__(self, config: AppConfig) -> None:
+        self._config = config
+        self._headers = identity_headers(config)
+
+    @property
+    def config(self) -> AppConfig:
+        """What is said now; another object after each change."""
+        return self._config
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """As `identity_headers`."""
+        return self._headers
+
+    def change(self, config: AppConfig) -> None:
+        """Say this from the next answer on."""
+        self._config, self._headers = config, identity_headers(config)
+
+
 def identity_headers(config: AppConfig) -> tuple[tuple[str, str], ...]:
     """The headers by which clients know the daemon: dockerd's, with our name as the server's."""
     return (

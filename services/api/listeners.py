@@ -14,6 +14,7 @@ import ssl
 import stat
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,15 @@ class Listener:
         return self._address
 
     @property
+    def host(self) -> Host:
+        """What it was asked to listen on."""
+        return self._host
+
+    def set_tls(self, tls: ssl.SSLContext | None) -> None:
+        """What connections get that are accepted from now on; those that are open keep theirs."""
+        self._tls = tls
+
+    @property
     def tls(self) -> ssl.SSLContext | None:
         """Of TCP listeners only, as in dockerd."""
         if self._socket is not None and self._socket.family == socket.AF_UNIX:
@@ -79,8 +89,24 @@ class Listener:
         self._socket = None
 
 
+@dataclass(slots=True, eq=False)
+class _Planned:
+    """One listener and where its socket comes from: an address, or a descriptor of systemd's.
+
+    `opened` holds what closing takes; empty while it is not open.
+    """
+
+    listener: Listener
+    source: Host | int
+    group: str | None = None  # of its own; None: that of all
+    opened: ExitStack = field(default_factory=ExitStack)
+
+
 class Listeners:
-    """All listeners of the daemon. `run` is a supervised child, started before any server."""
+    """All listeners of the daemon. `run` is a supervised child, started before any server.
+
+    Which there are may be changed while it runs; what is changed holds after a restart too.
+    """
 
     def __init__(
         self,
@@ -90,29 +116,42 @@ class Listeners:
         tls: ssl.SSLContext | None = None,
         tls_verify: bool = False,
         activated: ActivatedSockets | None = None,
+        scoped: Sequence[tuple[UnixHost, str]] = (),
     ) -> None:
         """`group` owns unix sockets, by name or gid; "" leaves them to the daemon's own.
+
+        `scoped` are further sockets with groups of their own, which no reload changes.
 
         Raises:
             InvalidHostError: an fd:// host for which systemd passed nothing.
         """
         self._group = group
+        self._tls = tls
         self._tls_verify = tls_verify
-        self._plan: list[tuple[Listener, Host | int]] = []
-        for host in hosts:
-            if isinstance(host, FdHost):
-                sources: tuple[Host | int, ...] = (activated or ActivatedSockets()).select(host)
-            else:
-                sources = (host,)
-            self._plan += [(Listener(host, tls=tls), source) for source in sources]
-        self._adopted: dict[
-            int, socket.socket
-        ] = {}  # kept past a restart: nobody can open them again
+        self._activated = activated or ActivatedSockets()
+        self._is_open = False
+        self._plan = [planned for host in hosts for planned in self._planned(host)]
+        scopes = [_Planned(Listener(host), host, owner) for host, owner in scoped]
+        self._scoped = tuple(planned.listener for planned in scopes)
+        self._plan += scopes
+        # Kept past a restart: nobody can open them again.
+        self._adopted: dict[int, socket.socket] = {}
+
+    def _planned(self, host: Host) -> list[_Planned]:
+        sources: tuple[Host | int, ...] = (
+            self._activated.select(host) if isinstance(host, FdHost) else (host,)
+        )
+        return [_Planned(Listener(host, tls=self._tls), source) for source in sources]
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """One for each socket, in the order of the hosts."""
-        return tuple(listener for listener, _ in self._plan)
+        """One for each socket of the hosts, in their order."""
+        return tuple(planned.listener for planned in self._plan if planned.group is None)
+
+    @property
+    def scoped(self) -> tuple[Listener, ...]:
+        """One for each scoped socket."""
+        return self._scoped
 
     async def run(
         self, *, task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED
@@ -122,18 +161,87 @@ class Listeners:
         Raises:
             ListenError: one cannot be opened; those that were opened are closed again.
         """
-        with ExitStack() as stack:
-            for listener, source in self._plan:
-                listener.attach(await self._open(source, stack))
-                stack.callback(listener.detach)
-                self._warn(listener)
+        try:
+            for planned in self._plan:
+                await self._open(planned)
+            self._is_open = True
             task_status.started(self.listeners)
             await trio.sleep_forever()
+        finally:
+            self._is_open = False
+            for planned in reversed(self._plan):
+                planned.opened.close()
 
-    async def _open(self, source: Host | int, stack: ExitStack) -> socket.socket:
+    # ── changes while it runs
+
+    async def add(self, host: Host, *, tls: ssl.SSLContext | None) -> tuple[Listener, ...]:
+        """Listen on one host more, with this TLS if it is TCP.
+
+        Raises:
+            ListenError, InvalidHostError: it cannot be; nothing has changed.
+            Unavailable: the listeners are not open (now).
+        """
+        self._require_open()
+        added = self._planned(host)
+        try:
+            for planned in added:
+                planned.listener.set_tls(tls)
+                await self._open(planned)
+                self._require_open()  # they may have been closed while we waited
+        except BaseException:
+            for planned in added:
+                planned.opened.close()
+            raise
+        self._plan += added
+        return tuple(planned.listener for planned in added)
+
+    def remove(self, listener: Listener) -> None:
+        """Close one. Clients that are connected are its server's to see to."""
+        for planned in tuple(self._plan):
+            if planned.listener is listener:
+                self._plan.remove(planned)
+                planned.opened.close()
+
+    def set_tls(self, tls: ssl.SSLContext | None, *, verify: bool) -> None:
+        """Of all, for connections that are accepted from now on."""
+        self._tls, self._tls_verify = tls, verify
+        for listener in self.listeners:
+            if listener.tls is not tls:
+                listener.set_tls(tls)
+                self._warn(listener)
+
+    def set_group(self, group: str) -> None:
+        """Give the unix sockets to another group.
+
+        Raises:
+            ListenError: there is no such group, or the system refuses; nothing has changed.
+        """
+        gid = group_id(group)
+        for planned in self._plan:
+            if planned.group is None and isinstance(planned.source, UnixHost) and self._is_open:
+                try:
+                    os.chown(planned.source.path, -1, gid)
+                except OSError as error:
+                    reason = error.strerror or error
+                    raise ListenError(f"chown {planned.source.path}: {reason}") from error
+        self._group = group
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise Unavailable("the listeners are not open")
+
+    async def _open(self, planned: _Planned) -> None:
+        listener, stack = planned.listener, planned.opened
+        listener.attach(await self._open_socket(planned, stack))
+        stack.callback(listener.detach)
+        self._warn(listener)
+
+    async def _open_socket(self, planned: _Planned, stack: ExitStack) -> socket.socket:
+        source = planned.source
         match source:
             case UnixHost(path=path):
-                sock = await open_unix(path, group_id(self._group))
+                group = self._group if planned.group is None else planned.group
+                sock = await open_unix(path, group_id(group))
                 stack.callback(_unlink_if_same, path, _identity(path))
                 stack.callback(sock.close)
             case TcpHost():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -21,6 +22,7 @@ from services.api.asgi import ASGIApp, Scope
 from services.api.drain import Drain
 from services.api.http1 import End, Http1Connection
 from services.api.passthrough import ReplayedStream, ReplayedTLSStream
+from services.api.peer import PEER_KEY, Peer, with_peer
 from services.api.transport import LINGER_S, PlainTransport, TLSTransport, Transport, linger
 from services.api.watch import HangUpWatch
 
@@ -79,13 +81,29 @@ class ApiServer:
         self._listener = listener
         self._config = config or ServerConfig()
         self._stop_request = stop_request
+        self._retired = trio.Event()
+        self._is_deaf = trio.Event()  # set once a retired server has closed its listening socket
+
+    @property
+    def listener(self) -> ListenerLike:
+        """Where it serves."""
+        return self._listener
+
+    async def retire(self) -> None:
+        """Accept nothing more; `run` returns once what is open has ended as in any other stop.
+
+        Returns when it has closed its own descriptor of the listening socket: the address is free
+        when the listener's is closed too. `run` must be running.
+        """
+        self._retired.set()
+        await self._is_deaf.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until a stop is asked for, then drain. Ready, with the address, once it accepts."""
         stop = self._stop_request()
         drain = Drain()
         active = HangUpWatch()
-        serving = _Serving(self._app, self._listener.tls, drain, active)
+        serving = _Serving(self._app, self._listener, drain, active)
         accepting = trio.SocketListener(trio.socket.from_stdlib_socket(self._listener.dup()))
         log = logger.bind(service="api")
         async with trio.open_nursery() as watchers:
@@ -101,26 +119,41 @@ class ApiServer:
                     await acceptors.start(accept)
                     log.info("API listens", address=self._listener.address)
                     task_status.started(self._listener.address)
-                    await stop.wait()
+                    ending = trio.Event()
+                    acceptors.start_soon(_set_after, stop, ending)
+                    acceptors.start_soon(_set_after, self._retired, ending)
+                    await ending.wait()
                     acceptors.cancel_scope.cancel()
+                if self._retired.is_set():
+                    self._is_deaf.set()
                 log.info("API drains", address=self._listener.address, open=len(serving.open))
                 connections.cancel_scope.deadline = trio.current_time() + self._config.drain_s
                 await serving.begin_drain()
             watchers.cancel_scope.cancel()
 
 
+async def _set_after(first: StopSignal, then: trio.Event) -> None:
+    await first.wait()
+    then.set()
+
+
 class _Serving:
     """What all connections of one run share."""
 
     def __init__(
-        self, app: ASGIApp, tls: ssl.SSLContext | None, drain: Drain, active: HangUpWatch
+        self, app: ASGIApp, listener: ListenerLike, drain: Drain, active: HangUpWatch
     ) -> None:
         self.app = app
-        self.tls = tls
+        self._listener = listener
         self.drain = drain
         self.active = active
         self.open: set[Connection] = set()
         self._handover: Handover | None = None
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """For the next connection: a reload may bring another certificate."""
+        return self._listener.tls
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """One accepted connection, to its end. Whatever goes wrong in it stays in it."""
@@ -140,15 +173,15 @@ class _Serving:
             stream.socket.close()
             self.open.discard(connection)
 
-    async def hand_over(self, stream: ReplayedStream, *, once: bool) -> None:
+    async def hand_over(self, stream: ReplayedStream, peer: Peer, *, once: bool) -> None:
         """As `Handover.serve`."""
         from services.api.handover import Handover  # see there
 
         if self._handover is None:
-            self._handover = Handover(self.app)
+            self._handover = Handover()
             if self.drain.is_begun:
                 await self._handover.begin_drain()
-        await self._handover.serve(stream, once=once)
+        await self._handover.serve(with_peer(self.app, peer), stream, once=once)
 
     async def begin_drain(self) -> None:
         """Tell every connection, and hypercorn's, that the server ends."""
@@ -165,7 +198,9 @@ class Connection:
     def __init__(self, serving: _Serving, stream: trio.SocketStream) -> None:
         self._serving = serving
         self._plain = stream
+        self._tls = serving.tls
         self._http1: Http1Connection | None = None
+        self._peer: Peer | None = None
 
     def begin_drain(self) -> None:
         """Close if idle; before the first byte was read the connection counts as fresh."""
@@ -176,11 +211,13 @@ class Connection:
         """Serve the connection to its end, by HTTP/1.1 or in hypercorn's hands."""
         transport: Transport = PlainTransport(self._plain)
         alpn: str | None = None
-        if self._serving.tls is not None:
-            shaken = await self._shake_hands(self._serving.tls)
+        if self._tls is not None:
+            shaken = await self._shake_hands(self._tls)
             if shaken is None:
                 return
             transport, alpn = TLSTransport(shaken), shaken.selected_alpn_protocol()
+        sock = self._plain.socket
+        self._peer = Peer(transport, _host_and_port(sock.family, sock.getpeername()))
         if alpn == "h2":
             await self._pass_through(ReplayedTLSStream(transport, b"", alpn), End.HTTP2)
             return
@@ -197,7 +234,7 @@ class Connection:
         if end is End.CLOSED:
             return
         data = bytes(self._http1.buffer)
-        if self._serving.tls is None:
+        if self._tls is None:
             # hypercorn finds HTTP/2 with prior knowledge by itself, from the preface.
             await self._pass_through(ReplayedStream(transport, data), end)
         else:
@@ -214,8 +251,17 @@ class Connection:
             return None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             await self._explain(error.__cause__)
+            await self._send_alert(stream)
             return None
         return stream
+
+    async def _send_alert(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        """What OpenSSL has to say about it: trio leaves that unsent, and clients see a mere end."""
+        alert = stream._outgoing.read()
+        if alert:
+            with trio.move_on_after(LINGER_S), suppress(trio.BrokenResourceError):
+                await self._plain.send_all(alert)
+                await linger(PlainTransport(self._plain))
 
     async def _explain(self, cause: BaseException | None) -> None:
         """Log why there is no TLS session; tell a client that spoke plain HTTP in its own words."""
@@ -230,14 +276,16 @@ class Connection:
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "scheme": "http" if self._serving.tls is None else "https",
+            "scheme": "http" if self._tls is None else "https",
             "root_path": "",
             "client": _host_and_port(sock.family, sock.getpeername()),
             "server": _host_and_port(sock.family, sock.getsockname()),
+            PEER_KEY: self._peer,
         }
 
     async def _pass_through(self, stream: ReplayedStream, end: End) -> None:
-        await self._serving.hand_over(stream, once=end is End.WEBSOCKET)
+        assert self._peer is not None
+        await self._serving.hand_over(stream, self._peer, once=end is End.WEBSOCKET)
 
 
 def _host_and_port(family: int, address: Any) -> tuple[str, int] | None:

@@ -51,6 +51,9 @@ class Transport(Protocol):
     def peer_certificate(self) -> dict[str, Any] | None:
         """The peer's verified certificate as ssl.SSLSocket.getpeercert has it; None without one."""
 
+    def peer_certificate_der(self) -> bytes | None:
+        """The same, as it was sent."""
+
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         """What has come, at most `max_bytes`; b"" at the peer's end of stream."""
 
@@ -88,6 +91,10 @@ class PlainTransport:
         return self._socket
 
     def peer_certificate(self) -> dict[str, Any] | None:
+        """See `Transport`."""
+        return None
+
+    def peer_certificate_der(self) -> bytes | None:
         """See `Transport`."""
         return None
 
@@ -154,6 +161,11 @@ class TLSTransport:
         """See `Transport`."""
         certificate: dict[str, Any] | None = self._stream.getpeercert()
         return certificate or None
+
+    def peer_certificate_der(self) -> bytes | None:
+        """See `Transport`."""
+        certificate: bytes | None = self._stream.getpeercert(binary_form=True)
+        return certificate if self.peer_certificate() is not None else None
 
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         """See `Transport`."""

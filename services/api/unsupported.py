@@ -80,8 +80,7 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: ports on IPv6 addresses of the host, "
-            "log drivers other than json-file and none"
+            "not yet: log drivers of clouds (awslogs, gcplogs, splunk)"
         ),
         ("GET", "/images/json"): "without `identity`",
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",

@@ -46,6 +46,8 @@ class Container:
         definition, status: what is also on disk. Replaced only by the journal, after the write.
         health: None without a health check and before the first start. In memory only: another
             engine begins anew, as dockerd does with what it finds running.
+        unreadable_since_ns: since when its shim does not answer, so that its state is what was last
+            known; None while it does. In memory only.
         revision: grows with every change, so that an encoded answer can be kept until then.
         writing: the journal's, for the time of one write.
     """
@@ -54,6 +56,7 @@ class Container:
         self.definition = definition
         self.status = status
         self.health = _unseen_health(definition, status)
+        self.unreadable_since_ns: int | None = None
         self.revision = 0
         self.writing = trio.Lock()
         self._changed = trio.Event()
@@ -82,6 +85,11 @@ class Container:
     def is_running(self) -> bool:
         """Docker's `Running`: paused and restarting count too."""
         return self.state in (State.RUNNING, State.PAUSED, State.RESTARTING)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an operation has its turn."""
+        return self._turn.locked()
 
     def refuse_restarting(self) -> None:
         """Raises Conflict, in dockerd's words, while it waits for its restart."""
@@ -151,11 +159,18 @@ class Container:
         """Take over values that are on disk."""
         self.definition = definition or self.definition
         self.status = status or self.status
+        if not self.status.state.has_task:
+            self.unreadable_since_ns = None
         self._tell_changed()
 
     def set_health(self, health: Health) -> None:
         """Take over what the probes say."""
         self.health = health
+        self._tell_changed()
+
+    def set_unreadable(self, since_ns: int | None) -> None:
+        """Take over whether its shim answers."""
+        self.unreadable_since_ns = since_ns
         self._tell_changed()
 
     async def wait_changed(self) -> None:

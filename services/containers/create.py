@@ -11,7 +11,7 @@ import shutil
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +35,7 @@ from services.containers.journal import Journal, container_event
 from services.containers.labels import check_labels
 from services.containers.links import resolve_links
 from services.containers.log_choice import check_log
+from services.containers.logs.options import CACHE_KEYS
 from services.containers.merge import command_of, merge_image_config
 from services.containers.model import (
     SHORT_ID,
@@ -133,13 +134,13 @@ class Creator:
         networks: Networks,
         volumes: Volumes,
         facts: HostFacts,
-        defaults: SpecDefaults,
-        log_driver: str,
-        log_options: dict[str, str],
+        defaults: Callable[[], SpecDefaults],
+        log_defaults: Callable[[], tuple[str, Mapping[str, str]]],
         snapshotter: str,
         directory: Path,
         disk: trio.CapacityLimiter,
     ) -> None:
+        """`defaults` and `log_defaults`, a driver with its options, are asked at each create."""
         self._table = table
         self._journal = journal
         self._images = images
@@ -147,8 +148,7 @@ class Creator:
         self._volumes = volumes
         self._facts = facts
         self._defaults = defaults
-        self._log_driver = log_driver
-        self._log_options = log_options
+        self._log_defaults = log_defaults
         self._snapshotter = snapshotter
         self._directory = directory
         self._disk = disk
@@ -195,14 +195,15 @@ class Creator:
     async def _define(
         self, request: CreateRequest, image: Image, container_id: ContainerId
     ) -> tuple[Definition, list[str]]:
+        defaults = self._defaults()  # once: a reload may change them while we wait below
         config = merge_image_config(request.config, image.config.config)
         check_labels(config.labels)
         host = by_id(request.host_config, self._table)
-        host = adapt_host_config(host, self._facts, self._defaults)
+        host = adapt_host_config(host, self._facts, defaults)
         mode = host.network_mode
         mode = self._networks.default_mode if mode in ("", "default") else mode
         host = msgspec.structs.replace(host, network_mode=mode)
-        host, warnings = validate(config, host, self._facts, self._defaults)
+        host, warnings = validate(config, host, self._facts, defaults)
         requested_ports(host, config.exposed_ports or {})  # what cannot be is said now
         # Elsewhere links are a network's own affair.
         links = resolve_links(host, self._table) if mode == "bridge" else []
@@ -212,7 +213,7 @@ class Creator:
         if not command:
             raise InvalidParameter("no command specified")
         driver, options = self._log_settings(host)
-        mounts = self._mounts(config, host)
+        mounts = self._mounts(config, host, defaults)
         if not request.read_only_below:
             mounts = [_read_only_alone(mount) for mount in mounts]
         await trio.to_thread.run_sync(partial(check_bind_sources, mounts), limiter=self._disk)
@@ -228,7 +229,7 @@ class Creator:
             image_manifest=_manifest(image),
             os=image.platform.os or "linux",
             snapshotter=self._snapshotter,
-            runtime=host.runtime or self._defaults.default_runtime,
+            runtime=host.runtime or defaults.default_runtime,
             mounts=mounts,
             networks=(
                 {}
@@ -253,14 +254,19 @@ class Creator:
 
     def _log_settings(self, host: HostConfig) -> tuple[str, dict[str, str]]:
         """The driver and its options; the daemon's options go with the daemon's driver only."""
-        driver = host.log_config.type or self._log_driver
-        inherited = self._log_options if driver == self._log_driver else {}
+        usual, options = self._log_defaults()
+        driver = host.log_config.type or usual
+        inherited = {
+            key: value for key, value in options.items() if driver == usual or key in CACHE_KEYS
+        }
         return driver, {**inherited, **host.log_config.config}
 
-    def _mounts(self, config: ContainerConfig, host: HostConfig) -> list[MountPoint]:
+    def _mounts(
+        self, config: ContainerConfig, host: HostConfig, defaults: SpecDefaults
+    ) -> list[MountPoint]:
         tmpfs = () if host.tmpfs is msgspec.UNSET else host.tmpfs or ()
         mounts = all_points(
-            parse_mounts(host, data_root=self._defaults.data_root),
+            parse_mounts(host, data_root=defaults.data_root),
             points_from_others(host.volumes_from or (), self._table.find),
             config,
             volume_driver=host.volume_driver,

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import trio
 from loguru import logger
 
-from services.containerd import Containerd, ShimGone
+from services.containerd import Containerd, ShimGone, TaskExit
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.labels import backoff_of
@@ -172,16 +172,18 @@ class Lives:
         except EngineError as error:
             log.error("container not removed", container=container.id, error=str(error))
 
-    async def _wait_exit(self, container: Container) -> ExitStatus:
+    async def _wait_exit(self, run: Run) -> ExitStatus:
         """Block until the task has exited; an absent containerd is waited for, however long.
 
         A shim that died takes containerd a moment to bury: until then calls on it fail, from then
         on the task is unknown.
         """
-        is_shim_lost = False
+        container, is_shim_lost = run.container, False
         while True:
+            exit_: TaskExit | None = None
             try:
-                exit_ = await self._containerd.tasks.wait(container.id)
+                with trio.CancelScope() as run.asking:
+                    exit_ = await self._containerd.tasks.wait(container.id)
             except Unavailable:
                 await self._containerd.connection.wait_ready()
             except EngineError as error:
@@ -193,7 +195,7 @@ class Lives:
                         continue
                 code = LOST_SHIM_EXIT_CODE if is_shim_lost else UNKNOWN_EXIT_CODE
                 return ExitStatus(code=code, exited_at_ns=time.time_ns())
-            else:
+            if exit_ is not None:
                 return ExitStatus(code=exit_.code, exited_at_ns=exit_.exited_at_ns)
 
     async def _has_task(self, container: Container) -> bool:
@@ -207,7 +209,7 @@ class Lives:
     async def _see_exit(self, run: Run) -> None:
         """Wait for the exit and record it, even when the daemon is stopping."""
         container = run.container
-        exit_ = await self._wait_exit(container)
+        exit_ = await self._wait_exit(run)
         run.stdio.process_exited()
         with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
             await run.stdio.wait_drained()

@@ -14,6 +14,8 @@ from services.containers.logs import (
 )
 from services.containers.logs.encode import rfc3339_nano
 from services.containers.logs.options import JSON_FILE, LOCAL, NONE
+from services.containers.logs.remote.driver import Driver
+from services.containers.logs.remote.options import REMOTE_DRIVERS, make_driver
 from services.containers.model import Definition
 
 DAEMON_NAME: Final = "docker"
@@ -31,7 +33,7 @@ def check_log(definition: Definition) -> None:
     check_log_config(driver, options)
     if driver != NONE:
         parse_file_options(driver, options)
-    if driver == JSON_FILE:
+    if driver == JSON_FILE or driver in REMOTE_DRIVERS:
         read_attributes(log_info(definition, ""))
 
 
@@ -39,7 +41,18 @@ def log_path(directory: Path, definition: Definition) -> Path:
     """The newest file of the log of a container whose folder is `directory`."""
     if definition.log_driver == LOCAL:
         return directory / "local-logs" / "container.log"
+    if definition.log_driver in REMOTE_DRIVERS:
+        return directory / "container-cached.log"
     return directory / f"{definition.id}-json.log"
+
+
+def remote_driver(definition: Definition) -> Driver:
+    """Who sends the container's log, for a driver that sends it elsewhere.
+
+    Raises:
+        ValueError: in dockerd's words: not (any more) as its options want it.
+    """
+    return make_driver(definition.log_driver, log_info(definition, ""))
 
 
 def log_info(definition: Definition, path: str) -> LogInfo:

@@ -8,7 +8,7 @@ Source: moby, daemon/libnetwork/sandbox_dns_unix.go, endpoint.go (sbJoin), resol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -76,19 +76,20 @@ class Dns(Protocol):
 
 
 class ResolvConfs:
-    """What containers' resolv.conf says. `daemon` is for those that wish nothing themselves."""
+    """What containers' resolv.conf says. `daemon`'s wishes now are for those that have none."""
 
-    def __init__(self, daemon: Wishes) -> None:
+    def __init__(self, daemon: Callable[[], Wishes]) -> None:
         self._daemon = daemon
 
     def of(self, host: HostConfig, endpoints: Iterable[Endpoint]) -> ResolvConf:
         """The file of a container that is in these networks. Blocks."""
         endpoints = tuple(endpoints)
         place = _place(endpoints)
+        usual = self._daemon()
         wishes = Wishes(
-            servers=host.dns or self._daemon.servers,
-            searches=host.dns_search or self._daemon.searches,
-            options=host.dns_options or self._daemon.options,
+            servers=host.dns or usual.servers,
+            searches=host.dns_search or usual.searches,
+            options=host.dns_options or usual.options,
         )
         ipv6 = any(endpoint.address6 for endpoint in endpoints)
         return resolv_conf(read_host_file(for_host=place is Place.HOST), wishes, place, ipv6=ipv6)

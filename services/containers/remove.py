@@ -51,11 +51,14 @@ class Remover:
         stopper: Stopper,
         root_filesystems: RootFilesystems,
         volumes: Volumes,
+        say_farewell: Callable[[Container], Awaitable[None]],
         forget: Callable[[Container], Awaitable[None]],
         directory: Path,
         disk: trio.CapacityLimiter,
     ) -> None:
+        """`say_farewell` is awaited before a container's files go, `forget` after; both bounded."""
         self._table = table
+        self._say_farewell = say_farewell
         self._journal = journal
         self._runs = runs
         self._stopper = stopper
@@ -127,6 +130,7 @@ class Remover:
             removes_volumes=takes_volumes or container.status.removes_volumes,
         )
         try:
+            await self._say_farewell(container)
             for key in snapshot_keys(container.definition):
                 await self._root_filesystems.remove_rootfs(key)
             await trio.to_thread.run_sync(

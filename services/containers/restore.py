@@ -165,9 +165,10 @@ class Restorer:
         async with trio.open_nursery() as nursery:
             task_status.started()
             async for container in containers:
-                nursery.start_soon(self._check_freeze, container)
+                nursery.start_soon(self.check_freeze, container)
 
-    async def _check_freeze(self, container: Container) -> None:
+    async def check_freeze(self, container: Container) -> None:
+        """Take over from containerd whether a container is paused. Never fails."""
         try:
             async with container.turn("a look at its state"):
                 task = await self._task_of(container) if container.state.has_task else None
@@ -252,6 +253,8 @@ class Restorer:
                 return False
             is_lost = await self._compare(container, record)
             await self._finish_update(container)
+        if self._runs.get(container) is None and not container.is_running:
+            self._terminals.send_rest(container)
         # One that is being made by `docker run --rm` at this moment has not run yet.
         has_ended = container.state is State.EXITED or (at_start and not container.is_running)
         if has_ended and container.definition.host_config.auto_remove:

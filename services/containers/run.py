@@ -57,6 +57,7 @@ class Run:
         was_launched: its task was started or adopted; a part that begins anew launches no second.
         holds: an ended task still holds its networks, its mounts and the like.
         is_cleaned_up: nothing is left of the last launch.
+        asking: around the question for the exit that is open now.
         exec_turns: who may ask the shim to start an exec now.
     """
 
@@ -71,8 +72,13 @@ class Run:
         self.is_cleaned_up = False
         # containerd 1.6's shim may lock up, for good, when it starts many execs at once.
         self.exec_turns = trio.CapacityLimiter(1)
+        self.asking = trio.CancelScope()
         self._execs = DynamicSupervisor(name="execs")
         self._cut = trio.Event()
+
+    def ask_again(self) -> None:
+        """The exit is asked for once more: the answer seems to have been lost."""
+        self.asking.cancel()
 
     def cut_streams(self) -> None:
         """The next start does not wait for a client that will not read the last run's output."""

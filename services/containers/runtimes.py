@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote
@@ -55,16 +55,19 @@ class Runtimes:
 
     def __init__(
         self,
-        added: Iterable[Runtime],
+        added: Callable[[], Iterable[Runtime]],
         *,
         state_directory: Path,
         scripts: Path,
         systemd_cgroup: bool,
     ) -> None:
-        """`scripts` is where those go that add a runtime's arguments; made when needed."""
-        self._added = {runtime.name: runtime for runtime in added}
+        """`added` is asked at each start: a reload changes it.
+
+        `scripts` is where those go that add a runtime's arguments; made when needed.
+        """
+        self._added = added
         self._scripts = scripts
-        self._written: dict[str, str] = {}
+        self._written: dict[str, tuple[str, tuple[str, ...]]] = {}  # what each calls
         # runc's own records. Its default is shared by all engines of the machine.
         self._defaults = RuncOptions(root=str(state_directory), systemd_cgroup=systemd_cgroup)
 
@@ -77,7 +80,7 @@ class Runtimes:
         """
         if name in RUNC_NAMES:
             return RUNC_V2, self._defaults
-        runtime = self._added.get(name)
+        runtime = next((one for one in self._added() if one.name == name), None)
         if runtime is None:
             if is_shim_name(name):
                 return name, None
@@ -93,13 +96,14 @@ class Runtimes:
         """The binary, or a script that gives it its arguments: the shim knows of a path only."""
         if not runtime.arguments:
             return runtime.path
-        if runtime.name not in self._written:
+        script = self._scripts / quote(runtime.name, safe="")
+        called = (runtime.path, runtime.arguments)
+        if self._written.get(runtime.name) != called:
             self._scripts.mkdir(mode=0o700, parents=True, exist_ok=True)
-            script = self._scripts / quote(runtime.name, safe="")
             new = script.with_suffix(".new")
             command = shlex.join([runtime.path, *runtime.arguments])
             new.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
             new.chmod(0o700)
             os.replace(new, script)
-            self._written[runtime.name] = str(script)
-        return self._written[runtime.name]
+            self._written[runtime.name] = called
+        return str(script)

@@ -70,7 +70,7 @@ class SpecSource:
         self,
         *,
         facts: HostFacts,
-        defaults: SpecDefaults,
+        defaults: Callable[[], SpecDefaults],
         directory: Path,
         resolv_confs: ResolvConfs,
         host_gateways: Callable[[], Sequence[str]],
@@ -79,6 +79,7 @@ class SpecSource:
         cdi: CdiDevices,
         disk: trio.CapacityLimiter,
     ) -> None:
+        """`defaults` and `dns` are asked for each document: a reload changes them."""
         self._facts = facts
         self._defaults = defaults
         self._directory = directory
@@ -135,7 +136,7 @@ class SpecSource:
             shm_path=around.joined.shm_path,
             link_env=around.linked.env,
             devices=read_host_devices(host),
-            defaults=self._defaults,
+            defaults=self._defaults(),
         )
         spec = build_spec(inputs)
         self._cdi.inject(spec, host.device_requests or ())
@@ -157,7 +158,7 @@ class SpecSource:
             config=definition.config,
             host_config=definition.host_config,
             facts=self._facts,
-            defaults=self._defaults,
+            defaults=self._defaults(),
             user=user,
             env=config.env or (),
             cwd=config.working_dir,

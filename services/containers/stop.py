@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal as signals
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -51,8 +52,9 @@ class Stopper:
         containerd: Containerd,
         journal: Journal,
         runs: Runs,
-        default_grace_s: float = DEFAULT_STOP_GRACE_S,
+        default_grace_s: Callable[[], float] = lambda: DEFAULT_STOP_GRACE_S,
     ) -> None:
+        """`default_grace_s` is asked at each stop: a reload changes it."""
         self._containerd = containerd
         self._journal = journal
         self._runs = runs
@@ -123,7 +125,7 @@ class Stopper:
         """The container's own stop time-out; infinite for Docker's -1."""
         configured = container.definition.config.stop_timeout
         if not isinstance(configured, int):
-            return self._default_grace_s
+            return self._default_grace_s()
         return math.inf if configured < 0 else float(configured)
 
     async def _end(self, container: Container, number: int, grace_s: float) -> None:

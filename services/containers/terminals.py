@@ -15,7 +15,7 @@ from services.containerd import Containerd
 from services.containers.container import Container
 from services.containers.files import files_in, remove_tree
 from services.containers.launch import container_directory
-from services.containers.log_choice import log_info, log_path
+from services.containers.log_choice import log_info, log_path, remote_driver
 from services.containers.logs import (
     FileLog,
     Format,
@@ -30,7 +30,11 @@ from services.containers.logs import (
     refuse_reading,
 )
 from services.containers.logs.options import JSON_FILE, NONE
+from services.containers.logs.remote.log import RemoteLog
+from services.containers.logs.remote.options import REMOTE_DRIVERS, is_cached, waiting_bytes
+from services.containers.logs.remote.shipping import Shipping
 from services.containers.stdio import Keeper, Lanes, LogBuffer, Stdio
+from supervisor.otp import stop_request
 
 
 class Terminals:
@@ -41,6 +45,7 @@ class Terminals:
         log_counts: what all logs together have and lack.
         packer: compresses rotated files; to be supervised.
         keeper: holds pipes open while no daemon is there; to be supervised.
+        shipping: sends logs elsewhere, where that is their driver; to be supervised.
     """
 
     def __init__(self, *, containerd: Containerd, data_root: Path, exec_root: Path) -> None:
@@ -52,6 +57,7 @@ class Terminals:
         self.log_counts = LogCounts()
         self.packer = Packer()
         self.keeper = Keeper(exec_root / "keeper.sock")
+        self.shipping = Shipping(stop_request=stop_request)
         self._lanes = Lanes()
         self._reader_threads = trio.CapacityLimiter(2)
 
@@ -69,7 +75,7 @@ class Terminals:
             NotSupported: its log driver cannot be read.
         """
         log = self.log(container)
-        if log is None:
+        if log is None or (isinstance(log, RemoteLog) and not _is_readable(container)):
             raise refuse_reading()
         return LogReader(
             files=log.files, feed=log.feed, format=log.format, threads=self._reader_threads
@@ -82,14 +88,19 @@ class Terminals:
             return None
         found = self._logs.get(container.id)
         if found is None:
-            found = self._logs[container.id] = FileLog(
-                self._log_path(container),
-                parse_file_options(definition.log_driver, definition.log_options),
-                self._format(container),
-                counts=self.log_counts,
-                packing=self.packer.add,
-            )
+            found = self._logs[container.id] = self._new_log(container)
         return found
+
+    def send_rest(self, container: Container) -> None:
+        """The container does not run, and no earlier run of it has anything left to log.
+
+        What its server lacks of its log is sent.
+        """
+        if container.definition.log_driver in REMOTE_DRIVERS:
+            log = self.log(container)
+            assert isinstance(log, RemoteLog)
+            log.shipper.settle()
+            self.shipping.add(log)
 
     def places(self, container: Container, *, files_of: str) -> dict[str, str]:
         """Where the container's files lie on the host, by Docker's names.
@@ -116,6 +127,12 @@ class Terminals:
         self.retire_streams(container, streams)
         await streams.close()
 
+    async def say_farewell(self, container: Container) -> None:
+        """The container's files are about to go: its log's server gets a moment for the rest."""
+        log = self._logs.get(container.id)
+        if isinstance(log, RemoteLog):
+            await self.shipping.let_go(log)
+
     async def forget(self, container: Container) -> None:
         """The container is gone."""
         streams = self._streams.get(container.id)
@@ -135,11 +152,37 @@ class Terminals:
         info = log_info(container.definition, str(self._log_path(container)))
         return JsonLines(read_attributes(info))
 
+    def _new_log(self, container: Container) -> FileLog:
+        definition = container.definition
+        driver, config = definition.log_driver, definition.log_options
+        path, options = self._log_path(container), parse_file_options(driver, config)
+        if driver not in REMOTE_DRIVERS:
+            return FileLog(
+                path,
+                options,
+                self._format(container),
+                counts=self.log_counts,
+                packing=self.packer.add,
+            )
+        buffer = buffer_bytes(config)
+        return RemoteLog(
+            path,
+            options,
+            container_id=container.id,
+            make_driver=lambda: remote_driver(container.definition),
+            waiting_bytes=waiting_bytes(driver, config, buffer),
+            blocks=buffer is None,
+            counts=self.log_counts,
+            packing=self.packer.add,
+        )
+
     def _new_streams(self, container: Container) -> Stdio:
         config = container.definition.config
         log = self.log(container)
         if log is not None:
             log.format = self._format(container)  # its name may be another than in the last run
+        if isinstance(log, RemoteLog):
+            self.shipping.add(log)
 
         async def close_stdin() -> None:
             await self._containerd.tasks.close_io(container.id)
@@ -153,9 +196,15 @@ class Terminals:
             on_stdin_closed=close_stdin,
             lanes=self._lanes,
             keeper=self.keeper,
-            buffer=self._buffer(container),
+            # A log that is sent elsewhere has its own way of not waiting: only sending is slow.
+            buffer=None if isinstance(log, RemoteLog) else self._buffer(container),
+            wait_room=log.shipper.wait_room if isinstance(log, RemoteLog) else None,
         )
 
     def _buffer(self, container: Container) -> LogBuffer | None:
         size = buffer_bytes(container.definition.log_options)
         return LogBuffer(size_bytes=size, counts=self.log_counts) if size is not None else None
+
+
+def _is_readable(container: Container) -> bool:
+    return is_cached(container.definition.log_options)

@@ -131,6 +131,16 @@ class Images:
                 await self._index.current()  # so that the first question need not wait for it
             await trio.sleep(TIDY_EVERY_S)
 
+    @property
+    def held_leases(self) -> frozenset[str]:
+        """Leases that something is being made under now."""
+        return self._leases.held
+
+    async def clear_leftovers(self) -> None:
+        """Take away unfinished work that nobody goes on with. Raises EngineError."""
+        self._leases.doubt()
+        await self._leases.remove_leftovers()
+
     async def load(self, body: Body, report: LoadSink, platform: Platform | None = None) -> None:
         """Load the images of an archive as it arrives (`docker load`), telling `report` of it.
 

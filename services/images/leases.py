@@ -35,6 +35,15 @@ class WorkingLeases:
         self._held: set[str] = set()
         self._is_clean = False  # nothing of ours is in containerd but what is held
 
+    @property
+    def held(self) -> frozenset[str]:
+        """The leases that are in use now."""
+        return frozenset(self._held)
+
+    def doubt(self) -> None:
+        """The next `remove_leftovers` looks whether there are any."""
+        self._is_clean = False
+
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[str]:
         """Put what the block makes in containerd under a new lease, whose ID the block gets.

@@ -8,11 +8,16 @@ from services.networks.filters import NetworkFilters as NetworkFilters
 from services.networks.firewall import Firewall as Firewall
 from services.networks.ipam_request import SubnetRequest as SubnetRequest
 from services.networks.model import Network as Network
+from services.networks.network_rules import FirewallPolicy as FirewallPolicy
 from services.networks.networks import Networks as Networks
 from services.networks.plan import NetworkRequest as NetworkRequest
 from services.networks.pools import Pool as Pool
+from services.networks.port_plan import PortMeans as PortMeans
 from services.networks.ports import PortRequest as PortRequest
 from services.networks.ports import PublishedPort as PublishedPort
+from services.networks.proxy import UserlandProxy as UserlandProxy
+from services.networks.publishing import Publishing as Publishing
 from services.networks.records import MIGRATION as MIGRATION
+from services.networks.reservations import listens_on_ipv6 as listens_on_ipv6
 from services.networks.sandboxes import Sandbox as Sandbox
 from services.networks.sandboxes import Sandboxes as Sandboxes

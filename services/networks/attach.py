@@ -7,25 +7,21 @@ block for about a millisecond and are called in a thread.
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from services.networks.endpoints import Endpoint, Gateways, mac_bytes
 from services.networks.macvlan_options import MODES, parse_macvlan_options
 from services.networks.model import Network
+from services.networks.netns import here, namespace_of
 from services.networks.rtnetlink import Batch, NetlinkError, link_index, open_netlink
 
 LOOPBACK_INDEX: Final = 1
 FIRST_INDEX: Final = 10
 """Chosen by us, so that address and route can be set without asking for it. A new namespace has
 only a few low numbers of its own."""
-
-SIOCGSKNS: Final = 0x894C  # linux/sockios.h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +45,7 @@ def attach_all(
     with the namespace.
     """
     indexes = {a.endpoint.endpoint_id: FIRST_INDEX + n for n, a in enumerate(attachments)}
-    with open_netlink() as outside, _host_namespace() as host:
+    with open_netlink() as outside, here() as host:
         batch = Batch()
         batch.set_up(LOOPBACK_INDEX, "lo")
         for attachment in attachments:
@@ -77,7 +73,7 @@ def attach_one(
     `prepare` is called when the link is there and has no address yet. A failure leaves nothing.
     """
     endpoint = attachment.endpoint
-    with open_netlink() as outside, _host_namespace() as host:
+    with open_netlink() as outside, here() as host:
         try:
             batch = Batch()
             _make(batch, outside, inside, attachment, host=host, index=0)
@@ -144,7 +140,7 @@ def _make(
         )
         return
     made = Batch()
-    with _namespace_of(inside) as namespace:
+    with namespace_of(inside) as namespace:
         mode = parse_macvlan_options(attachment.network.options).mode
         made.add_macvlan(
             endpoint.interface,
@@ -197,23 +193,3 @@ def _send_unless(batch: Batch, netlink: socket.socket, *fine: int) -> None:
     except NetlinkError as error:
         if error.errno not in fine:
             raise
-
-
-@contextmanager
-def _host_namespace() -> Iterator[int]:
-    """A descriptor of the calling thread's namespace."""
-    descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _namespace_of(netlink: socket.socket) -> Iterator[int]:
-    """A descriptor of the namespace that a socket lives in."""
-    descriptor = fcntl.ioctl(netlink, SIOCGSKNS)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

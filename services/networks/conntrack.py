@@ -23,25 +23,29 @@ _TUPLE_ORIGINAL: Final = 1
 _TUPLE_PROTOCOL: Final = 2
 _PROTOCOL_NUMBER, _PROTOCOL_DESTINATION = 1, 3
 _HEADER: Final = struct.Struct("=IHHII")
-_NFGEN: Final = struct.pack("=BBH", socket.AF_INET, 0, 0)
+_NFGEN_BYTES: Final = 4
 
 
 def forget_udp_flows(ports: Set[int]) -> int:
-    """Forget the IPv4 flows that were sent to one of these ports; how many there were."""
+    """Forget the flows that were sent to one of these ports; how many there were."""
+    return sum(_forget(ports, family) for family in (socket.AF_INET, socket.AF_INET6))
+
+
+def _forget(ports: Set[int], family: int) -> int:
     with socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
     ) as netlink:
         netlink.bind((0, 0))
         netlink.settimeout(5.0)
-        flows = [flow for flow in _flows(netlink) if _udp_port(flow) in ports]
+        flows = [flow for flow in _flows(netlink, family) if _udp_port(flow) in ports]
         for flow in flows:
-            netlink.send(_message(_DELETE, _REQUEST, _packed(_TUPLE_ORIGINAL, flow)))
+            netlink.send(_message(_DELETE, _REQUEST, family, _packed(_TUPLE_ORIGINAL, flow)))
     return len(flows)
 
 
-def _flows(netlink: socket.socket) -> Iterator[bytes]:
+def _flows(netlink: socket.socket, family: int) -> Iterator[bytes]:
     """The original direction of each flow, as the kernel wrote it."""
-    netlink.send(_message(_GET, _REQUEST | _DUMP, b""))
+    netlink.send(_message(_GET, _REQUEST | _DUMP, family, b""))
     while True:
         data = netlink.recv(65536)
         offset = 0
@@ -49,7 +53,7 @@ def _flows(netlink: socket.socket) -> Iterator[bytes]:
             length, kind, *_ = _HEADER.unpack_from(data, offset)
             if kind in (_DONE, _ERROR) or length < _HEADER.size:
                 return
-            body = data[offset + _HEADER.size + len(_NFGEN) : offset + length]
+            body = data[offset + _HEADER.size + _NFGEN_BYTES : offset + length]
             original = _attributes(body).get(_TUPLE_ORIGINAL)
             if original is not None:
                 yield original
@@ -80,6 +84,7 @@ def _packed(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", len(value) + 4, kind | nested) + value
 
 
-def _message(kind: int, flags: int, body: bytes) -> bytes:
-    length = _HEADER.size + len(_NFGEN) + len(body)
-    return _HEADER.pack(length, kind, flags, 1, 0) + _NFGEN + body
+def _message(kind: int, flags: int, family: int, body: bytes) -> bytes:
+    length = _HEADER.size + _NFGEN_BYTES + len(body)
+    family_and_version = struct.pack("=BBH", family, 0, 0)
+    return _HEADER.pack(length, kind, flags, 1, 0) + family_and_version + body

@@ -21,6 +21,7 @@ from services.errors import InvalidParameter
 from services.networks import model
 from services.networks.model import Address, Network, Prefix, Subnet
 from services.networks.pools import Pool, free_subnet
+from services.networks.ports import ANY_ADDRESS
 
 GATEWAY4: Final = "DefaultGatewayIPv4"
 GATEWAY6: Final = "DefaultGatewayIPv6"
@@ -51,7 +52,6 @@ class BridgeConfig:
 
 def bridge_network(config: BridgeConfig, network_id: str) -> Network:
     """The network as it is before it has its addresses."""
-    binding = config.host_binding or "0.0.0.0"  # noqa: S104 - dockerd's default
     return Network(
         id=network_id,
         name=model.BRIDGE,
@@ -63,7 +63,7 @@ def bridge_network(config: BridgeConfig, network_id: str) -> Network:
             model.DEFAULT_BRIDGE: "true",
             model.ENABLE_ICC: str(config.icc).lower(),
             model.ENABLE_MASQUERADE: str(config.masquerade).lower(),
-            model.HOST_BINDING: binding,
+            model.HOST_BINDING: config.host_binding or ANY_ADDRESS,
             model.BRIDGE_NAME: config.name,
             model.MTU: str(config.mtu),
         },

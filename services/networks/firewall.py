@@ -84,14 +84,9 @@ class Firewall:
             Unavailable: there is no helper.
             EngineError: nft refused the rules.
         """
-        before = self._networks.get(network.bridge)
-        concerned = self._published_in(network.bridge) if before != network else []
-        script = "".join(map(self._removal, concerned)) if before is not None else ""
         self._networks[network.bridge] = network
-        script += network_added(self._table, network, self._policy)
-        script += "".join(map(self._addition, concerned))
         try:
-            await self._change(script)
+            await self._change(network_added(self._table, network, self._policy))
         except EngineError:
             self._networks.pop(network.bridge, None)
             self._is_stale.set()
@@ -137,18 +132,11 @@ class Firewall:
         if publication is not None:
             await self._change_some_time(self._removal(publication), container=owner)
 
-    def _published_in(self, bridge: str) -> list[Publication]:
-        return [
-            publication
-            for publication in self._published.values()
-            if bridge in publication.targets.bridges
-        ]
-
     def _addition(self, publication: Publication) -> str:
-        return ruleset.ports_added(self._table, publication, self._networks)
+        return ruleset.ports_added(self._table, publication)
 
     def _removal(self, publication: Publication) -> str:
-        return ruleset.ports_removed(self._table, publication, self._networks)
+        return ruleset.ports_removed(self._table, publication)
 
     async def _change_some_time(self, script: str, **whose: str) -> None:
         try:

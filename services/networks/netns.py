@@ -7,11 +7,12 @@ there are. Every function blocks for about a millisecond and is called in a thre
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,8 +23,29 @@ T = TypeVar("T")
 CLONE_NEWNET: Final = 0x40000000
 MS_BIND: Final = 4096
 MNT_DETACH: Final = 2
+SIOCGSKNS: Final = 0x894C  # linux/sockios.h
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+@contextmanager
+def here() -> Iterator[int]:
+    """A descriptor of the calling thread's namespace."""
+    descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def namespace_of(netlink: socket.socket) -> Iterator[int]:
+    """A descriptor of the namespace that a socket lives in."""
+    descriptor = fcntl.ioctl(netlink, SIOCGSKNS)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def make_namespace(path: Path) -> socket.socket:

@@ -83,10 +83,11 @@ class FirewallPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A container's address on a bridge, in one family."""
+    """A container's address on a bridge, in one family; `is_routed` as the network's mode is."""
 
     bridge: str
     address: IPv4Address | IPv6Address
+    is_routed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +96,3 @@ class PortTargets:
 
     ipv4: Target | None = None
     ipv6: Target | None = None
-
-    @property
-    def bridges(self) -> frozenset[str]:
-        """The networks that they lead into."""
-        return frozenset(target.bridge for target in (self.ipv4, self.ipv6) if target)

@@ -358,8 +358,10 @@ class Networks:
         members = self._members.get(network.id, {})
         if members:
             shown = ", ".join(
-                f'name:"{self._container_name(container)}" id:"{endpoint[:12]}"'
-                for endpoint, container in sorted(members.items())
+                sorted(
+                    f'name:"{self._container_name(container)}" id:"{endpoint[:12]}"'
+                    for endpoint, container in members.items()
+                )
             )
             raise Forbidden(
                 f"error while removing network: network {network.name} has active endpoints "

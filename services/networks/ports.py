@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from services.errors import InvalidParameter, NotSupported
+from services.errors import InvalidParameter
 
 ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - dockerd's default, and what clients show
 ANY_ADDRESS_6: Final = "::"
@@ -20,18 +20,35 @@ _RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?\Z", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortRequest:
-    """One port to publish, at the first free host port from `first` to `last`; 0 is any."""
+    """One port to publish, at the first free host port from `first` to `last`; 0 is any.
+
+    Without an address it is left to the network, and to the engine's settings.
+    """
 
     protocol: str
     container_port: int
-    host_address: str = ANY_ADDRESS
+    host_address: str = ""
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortGroup:
+    """One port that is to be had at each of these addresses of the host, by one number."""
+
+    protocol: str
+    container_port: int
+    host_addresses: tuple[str, ...]
     first: int = 0
     last: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedPort:
-    """A host port that leads to a container's."""
+    """A host port that leads to a container's.
+
+    Without a host port (0) nothing is led: the container's own is open to those who reach it.
+    """
 
     protocol: str
     container_port: int
@@ -50,9 +67,15 @@ class PublishedPort:
 
     def overlaps(self, other: PublishedPort) -> bool:
         """Whether both want the same traffic."""
-        return (self.protocol, self.host_port) == (other.protocol, other.host_port) and (
-            self.host_address == other.host_address
-            or ANY_ADDRESS in (self.host_address, other.host_address)
+        return (
+            self.host_port != 0
+            and (self.protocol, self.host_port) == (other.protocol, other.host_port)
+            and self.is_ipv6 == other.is_ipv6
+            and (
+                self.host_address == other.host_address
+                or self.host_address in ANY_ADDRESSES
+                or other.host_address in ANY_ADDRESSES
+            )
         )
 
 
@@ -99,7 +122,6 @@ def port_requests(
 
     Raises:
         InvalidParameter: no ports, or no address.
-        NotSupported: an IPv6 address of the host.
     """
     wanted: dict[str, list[tuple[str, str]]] = {}
     for text, asked in bindings.items():
@@ -134,13 +156,13 @@ def _freedom(request: PortRequest) -> tuple[int, str, int]:
 
 def _host_address(text: str) -> str:
     if not text:
-        return ANY_ADDRESS
-    if ":" in text:
-        raise NotSupported(f"publishing ports on IPv6 addresses is not supported yet: {text}")
+        return ""
     try:
-        return str(IPv4Address(text))
+        address = ip_address(text)
     except ValueError:
         raise InvalidParameter(f'invalid IP address in port binding: "{text}"') from None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def by_container_port(

@@ -2,7 +2,8 @@
 
 The kernel's rules take the traffic away before it reaches the socket: it is there so that no
 program gets the port, and so that one which has it is noticed. A filter drops whatever reaches it
-all the same, while the rules are not there: a client tries again instead of being refused.
+all the same, while the rules are not there: a client tries again instead of being refused. What the
+userland proxy is to carry has no filter: see `opened`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import resource
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from services.errors import EngineError
-from services.networks.ports import PortRequest, PublishedPort
+from services.networks.ports import PortGroup, PublishedPort
 
 EPHEMERAL: Final = (32768, 60999)
 """dockerd's range for ports that it chooses, unless the kernel has another one."""
@@ -25,8 +27,12 @@ EPHEMERAL: Final = (32768, 60999)
 _RANGE_FILE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _SO_ATTACH_FILTER: Final = 26
 _DROP_ALL: Final = struct.pack("HBBI", 6, 0, 0, 0)  # BPF: return 0 bytes of each packet
+_SO_DETACH_FILTER: Final = 27
+_BACKLOG: Final = 1024
 _TYPES: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
 _NUMBERS: Final = {"tcp": 0, "udp": 0, "sctp": socket.IPPROTO_SCTP}
+
+_Held = tuple[PublishedPort, "socket.socket | None"]
 
 
 class Reservations:
@@ -35,17 +41,17 @@ class Reservations:
     def __init__(self, *, ephemeral: tuple[int, int] | None = None) -> None:
         self._first, self._last = ephemeral or _ephemeral_range()
         self._next = self._first
-        self._held: dict[str, list[tuple[PublishedPort, socket.socket | None]]] = {}
+        self._held: dict[str, list[_Held]] = {}
         self._by_number: dict[tuple[str, int], list[PublishedPort]] = {}
 
-    def reserve(self, owner: str, requests: Sequence[PortRequest]) -> tuple[PublishedPort, ...]:
-        """Reserve a port for each request, or none at all.
+    def reserve(self, owner: str, groups: Sequence[PortGroup]) -> tuple[PublishedPort, ...]:
+        """Reserve a number for each group, at all of its addresses, or none at all.
 
         Raises:
             EngineError: a port is taken, or its address is none of the host's; in dockerd's words.
         """
         try:
-            return tuple([self._reserve(owner, request) for request in requests])
+            return tuple([port for group in groups for port in self._reserve(owner, group)])
         except BaseException:
             self.release(owner)
             raise
@@ -55,16 +61,33 @@ class Reservations:
         held = {port for port, _ in self._held.get(owner, ())}
         problems = []
         for port in ports:
-            if port not in held:
+            if port not in held and port.host_port:
                 try:
                     self._hold(owner, port)
                 except EngineError as error:
                     problems.append(str(error))
         return problems
 
+    def opened(self, owner: str, port: PublishedPort) -> socket.socket | None:
+        """The socket of a port, for the proxy to take in what comes; it stays ours.
+
+        None if the port is not held: what the kernel does not know, or somebody else has.
+        """
+        for held, bound in self._held.get(owner, ()):
+            if held == port and bound is not None:
+                with suppress(OSError):  # it has none any more
+                    bound.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+                if port.protocol == "tcp":
+                    bound.listen(_BACKLOG)
+                return bound
+        return None
+
     def release(self, owner: str) -> None:
         """Let others have a container's ports."""
-        for port, bound in self._held.pop(owner, ()):
+        self._let_go(self._held.pop(owner, ()))
+
+    def _let_go(self, some: Sequence[_Held]) -> None:
+        for port, bound in some:
             if bound is not None:
                 bound.close()
             key = (port.protocol, port.host_port)
@@ -79,30 +102,46 @@ class Reservations:
         for owner in tuple(self._held):
             self.release(owner)
 
-    def _reserve(self, owner: str, request: PortRequest) -> PublishedPort:
+    def _reserve(self, owner: str, group: PortGroup) -> list[PublishedPort]:
         refusal: EngineError | None = None
-        for number in self._candidates(request):
-            port = PublishedPort(
-                protocol=request.protocol,
-                container_port=request.container_port,
-                host_address=request.host_address,
-                host_port=number,
-            )
+        for number in self._candidates(group):
+            ports = [
+                PublishedPort(
+                    protocol=group.protocol,
+                    container_port=group.container_port,
+                    host_address=address,
+                    host_port=number,
+                )
+                for address in group.host_addresses
+            ]
             try:
-                self._hold(owner, port)
+                self._hold_all(owner, ports)
             except PortTaken as error:
                 refusal = error
                 continue
-            if not request.last:
+            if not group.last:
                 self._next = number + 1 if number < self._last else self._first
-            return port
-        if refusal is None or request.first == request.last != 0:
+            return ports
+        if refusal is None or group.first == group.last != 0:
             raise refusal or EngineError("no port was asked for")
         raise PortTaken("all ports are allocated")
 
-    def _candidates(self, request: PortRequest) -> Iterator[int]:
-        if request.last:
-            yield from range(request.first, request.last + 1)
+    def _hold_all(self, owner: str, ports: Sequence[PublishedPort]) -> None:
+        """All of them or none."""
+        before = len(self._held.get(owner, ()))
+        try:
+            for port in ports:
+                self._hold(owner, port)
+        except BaseException:
+            held = self._held.pop(owner, [])
+            if before:
+                self._held[owner] = held[:before]
+            self._let_go(held[before:])
+            raise
+
+    def _candidates(self, group: PortGroup) -> Iterator[int]:
+        if group.last:
+            yield from range(group.first, group.last + 1)
             return
         size = self._last - self._first + 1
         offset = self._next - self._first
@@ -124,6 +163,16 @@ class Reservations:
         return limit // 2 - len(self._by_number)
 
 
+def listens_on_ipv6() -> bool:
+    """Whether the host has IPv6 at all: without it, nothing can be bound to `::`."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
 class PortTaken(EngineError):
     """Somebody has the port."""
 
@@ -133,7 +182,8 @@ def _bound(port: PublishedPort, *, limit: int) -> socket.socket | None:
     if limit <= 0:
         raise EngineError("too many ports are published: raise the daemon's limit of open files")
     try:
-        bound = socket.socket(socket.AF_INET, _TYPES[port.protocol], _NUMBERS[port.protocol])
+        family = socket.AF_INET6 if port.is_ipv6 else socket.AF_INET
+        bound = socket.socket(family, _TYPES[port.protocol], _NUMBERS[port.protocol])
     except OSError as error:
         if port.protocol == "sctp" and error.errno in (
             errno.EPROTONOSUPPORT,
@@ -145,6 +195,8 @@ def _bound(port: PublishedPort, *, limit: int) -> socket.socket | None:
         _drop_all(bound)
         if port.protocol == "tcp":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past TIME_WAIT
+        if port.is_ipv6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((port.host_address, port.host_port))
         if port.protocol == "tcp":
             bound.listen(1)
@@ -156,10 +208,15 @@ def _bound(port: PublishedPort, *, limit: int) -> socket.socket | None:
 
 def _refusal(port: PublishedPort, error: OSError) -> EngineError:
     text = (
-        f"listen {port.protocol}4 {port.host_address}:{port.host_port}: "
+        f"listen {port.protocol}{6 if port.is_ipv6 else 4} {_shown(port)}: "
         f"bind: {(error.strerror or str(error)).lower()}"
     )
     return PortTaken(text) if error.errno == errno.EADDRINUSE else EngineError(text)
+
+
+def _shown(port: PublishedPort) -> str:
+    address = f"[{port.host_address}]" if port.is_ipv6 else port.host_address
+    return f"{address}:{port.host_port}"
 
 
 def _drop_all(bound: socket.socket) -> None:

@@ -51,6 +51,7 @@ def take_endpoint(
             driver=network.driver,
         )
     interface = _interface(network, request.interface, interfaces)
+    extra = tuple(_link_local(text) for text in request.link_local)
     wanted4 = parse_address(request.address, 4)
     wanted6 = parse_address(request.address6, 6)
     _check_versions(network, wanted4, wanted6)
@@ -83,7 +84,7 @@ def take_endpoint(
             mac_address=mac,
             interface=interface,
             gateway_priority=request.gateway_priority,
-            extra=tuple(_link_local(text) for text in request.link_local),
+            extra=extra,
             sysctls=request.sysctls,
             **values,  # type: ignore[arg-type]
         )

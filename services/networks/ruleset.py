@@ -103,7 +103,7 @@ def additions(
     text = [network_added(table, network, policy) for network in networks.values()]
     all_elements: Elements = {}
     for publication in published.values():
-        for name, elements in elements_of(publication, networks).items():
+        for name, elements in elements_of(publication).items():
             all_elements.setdefault(name, []).extend(elements)
     return "".join(text) + _with_elements("add", table, all_elements)
 
@@ -113,21 +113,19 @@ def former_table_removed(table: str) -> str:
     return f"add table ip {table}\ndelete table ip {table}\n"
 
 
-def ports_added(table: str, publication: Publication, networks: Mapping[str, NetworkRules]) -> str:
+def ports_added(table: str, publication: Publication) -> str:
     """Lead a container's ports to it."""
-    return _with_elements("add", table, elements_of(publication, networks))
+    return _with_elements("add", table, elements_of(publication))
 
 
-def ports_removed(
-    table: str, publication: Publication, networks: Mapping[str, NetworkRules]
-) -> str:
+def ports_removed(table: str, publication: Publication) -> str:
     """Lead these ports nowhere any more."""
-    elements = elements_of(publication, networks)
+    elements = elements_of(publication)
     keys = {name: [text.partition(" : ")[0] for text in texts] for name, texts in elements.items()}
     return _with_elements("delete", table, keys)
 
 
-def elements_of(publication: Publication, networks: Mapping[str, NetworkRules]) -> Elements:
+def elements_of(publication: Publication) -> Elements:
     """What a container has in the maps and sets.
 
     A port whose address on the host is of a family that the container does not have is in none of
@@ -142,9 +140,7 @@ def elements_of(publication: Publication, networks: Mapping[str, NetworkRules]) 
         number = 6 if is_ipv6 else 4
         direct = f"{target.address} . {port.protocol} . {port.container_port}"
         found.setdefault(f"direct{number}", {})[direct] = None
-        network = networks.get(target.bridge)
-        family = network.family(is_ipv6=is_ipv6) if network else None
-        if family is None or family.is_translated:
+        if port.host_port and not target.is_routed:
             is_any = port.host_address in ANY_ADDRESSES
             key = f"{port.protocol} . {port.host_port}"
             key = key if is_any else f"{port.host_address} . {key}"

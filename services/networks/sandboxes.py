@@ -18,10 +18,9 @@ from typing import TypeVar
 import trio
 from loguru import logger
 
-from services.errors import EngineError, Forbidden, NotSupported
+from services.errors import EngineError, Forbidden
 from services.networks.attach import Attachment, attach_all, attach_one, detach, set_routes
 from services.networks.bridge_options import parse_bridge_options
-from services.networks.conntrack import forget_udp_flows
 from services.networks.endpoints import Endpoint, EndpointRequest, Gateways, gateways, without
 from services.networks.host_links import link_mtu
 from services.networks.model import Network
@@ -35,7 +34,7 @@ from services.networks.netns import (
 from services.networks.network_rules import PortTargets
 from services.networks.networks import Networks
 from services.networks.ports import ANY_ADDRESS, PortRequest, PublishedPort
-from services.networks.reservations import Reservations
+from services.networks.publishing import Publishing
 from services.networks.reserve import WITHOUT_LINKS, give_back, link_mtu_of, take_endpoint
 from services.networks.rules import targets_of
 
@@ -63,12 +62,12 @@ class Sandboxes:
     Operations on one container come one after the other: the caller sees to that.
     """
 
-    def __init__(self, networks: Networks, *, netns_directory: Path) -> None:
+    def __init__(
+        self, networks: Networks, *, publishing: Publishing, netns_directory: Path
+    ) -> None:
         self._networks = networks
-        self._firewall = networks.firewall
+        self._publishing = publishing
         self._directory = netns_directory
-        self._reservations = Reservations()
-        self._reserving = trio.Lock()
         self._ports: dict[str, tuple[PublishedPort, ...]] = {}
         self._led_to: dict[str, PortTargets] = {}
         self._places: dict[str, list[Endpoint]] = {}
@@ -140,8 +139,7 @@ class Sandboxes:
         with inside:
             has_namespace()
             await self._in_thread(partial(attach_all, inside, attachments, ways, prepare))
-        if sandbox.ports and self._firewall is not None:
-            await self._publish(sandbox.container_id, self._targets(ways), sandbox.ports)
+        await self._publishing.publish(sandbox.container_id)
 
     async def release(self, container_id: str, *, held_by_others: bool = False) -> None:
         """Drop a container's namespace, if it has one, and let others have its addresses.
@@ -157,19 +155,10 @@ class Sandboxes:
         self._leave_all(container_id)
 
     async def release_ports(self, container_id: str) -> None:
-        """Let others have a container's ports, if it has any.
-
-        The rules go before the reservation: the next one's must not be taken for ours.
-        """
-        ports = self._ports.pop(container_id, ())
+        """Let others have a container's ports, if it has any."""
+        self._ports.pop(container_id, None)
         self._led_to.pop(container_id, None)
-        if not ports:
-            return
-        if self._firewall is not None:
-            await self._firewall.withdraw(container_id)
-        async with self._reserving:
-            self._reservations.release(container_id)
-        await self._forget_flows(ports)
+        await self._publishing.release(container_id)
 
     # -- while it runs --------------------------------------------------------------------------
 
@@ -242,8 +231,10 @@ class Sandboxes:
             return ()
         if not present:
             present = await self._reserve_ports(container_id, endpoints, ports, name=name)
-        if present and self._led_to.get(container_id) != targets:
-            await self._publish(container_id, targets, present)
+            await self._publishing.publish(container_id)
+        elif self._led_to.get(container_id) != targets:
+            await self._publishing.publish(container_id, targets)
+            self._led_to[container_id] = targets
         return present
 
     # -- after a restart of the engine ----------------------------------------------------------
@@ -265,17 +256,14 @@ class Sandboxes:
             for text in (endpoint.address, endpoint.address6):
                 if text:
                     self._networks.addresses(network).take_if_free(ip_address(text))
-        if ports and self._firewall is not None and container_id not in self._ports:
+        if ports and container_id not in self._ports:
             self._ports[container_id] = tuple(ports)
             self._led_to[container_id] = targets = self._targets(gateways(endpoints))
-            self._firewall.adopt(container_id, targets, ports)
-            for problem in self._reservations.adopt(container_id, ports):
-                log.warning("port not reserved again", container=container_id, error=problem)
+            self._publishing.adopt(container_id, targets, ports)
 
     def settle(self) -> None:
         """All that run were adopted: what else the firewall has of an earlier life is dropped."""
-        if self._firewall is not None:
-            self._firewall.settle()
+        self._publishing.settle()
 
     async def held(self) -> list[str]:
         """The ids of the containers that have a namespace here, alive or not."""
@@ -359,53 +347,29 @@ class Sandboxes:
         name: str,
     ) -> tuple[PublishedPort, ...]:
         ways = gateways(endpoints)
-        if not requests or not _leads_anywhere(self._targets(ways)):
+        targets = self._targets(ways)
+        if not requests or not _leads_anywhere(targets):
             return ()
-        if self._firewall is None:
-            raise NotSupported("ports cannot be published without a firewall (--iptables=false)")
-        requests = [self._bound(request, ways) for request in requests]
-        reserve = partial(self._reservations.reserve, container_id, requests)
         try:
-            async with self._reserving:
-                ports = await self._in_thread(reserve)
+            ports = await self._publishing.reserve(
+                container_id, targets, requests, default_address=self._binding(ways)
+            )
         except EngineError as error:
             way = ways.ipv4 or ways.ipv6
             raise type(error)(
                 "failed to set up container networking: driver failed programming external "
                 f"connectivity on endpoint {name} ({way.endpoint_id if way else ''}): {error}"
             ) from error
-        self._ports[container_id] = ports
+        self._ports[container_id], self._led_to[container_id] = ports, targets
         return ports
 
-    def _bound(self, request: PortRequest, ways: Gateways) -> PortRequest:
-        """At the address that the network has for ports of which nobody says where."""
-        network = self._networks.by_id(ways.ipv4.network_id) if ways.ipv4 else None
-        binding = parse_bridge_options(network.options).host_binding if network else ""
-        if not binding or request.host_address != ANY_ADDRESS:
-            return request
-        return PortRequest(
-            protocol=request.protocol,
-            container_port=request.container_port,
-            host_address=binding,
-            first=request.first,
-            last=request.last,
-        )
-
-    async def _publish(
-        self, container_id: str, targets: PortTargets, ports: Sequence[PublishedPort]
-    ) -> None:
-        assert self._firewall is not None
-        await self._firewall.publish(container_id, targets, ports)
-        self._led_to[container_id] = targets
-        await self._forget_flows(ports)
-
-    async def _forget_flows(self, ports: Sequence[PublishedPort]) -> None:
-        numbers = frozenset(port.host_port for port in ports if port.protocol == "udp")
-        if numbers:
-            try:
-                await self._in_thread(partial(forget_udp_flows, numbers))
-            except OSError as error:  # a client that goes on sending reaches nobody for a while
-                log.warning("UDP flows not forgotten", ports=sorted(numbers), error=str(error))
+    def _binding(self, ways: Gateways) -> str:
+        """The host's address for ports of which nobody says where: the network's."""
+        way = ways.ipv4 or ways.ipv6
+        network = self._networks.by_id(way.network_id) if way else None
+        if network is None or network.driver != "bridge":
+            return ANY_ADDRESS
+        return parse_bridge_options(network.options).host_binding or ANY_ADDRESS
 
     def namespace(self, container_id: str, pid: int) -> Path:
         """Where a container that runs is: ours, or the runtime's if it began without networks."""

@@ -54,12 +54,21 @@ class VolumeCatalog:
         """Read the rows, and mend what a kill has left. Once is enough."""
         if not self._loaded.is_set():
             self._by_name = {v.name: v for v in await self._store.read(records.load)}
-            for name in await self._in_thread(self._directories.names):
-                if name not in self._by_name:
-                    await self._take_up(name)
-            for volume in tuple(self._by_name.values()):
-                await self._restore(volume)
+            await self._mend_all()
             self._loaded.set()
+
+    async def mend(self) -> None:
+        """Bring records and directories together once more: what has the one gets the other."""
+        await self.wait_loaded()
+        async with self.changing:
+            await self._mend_all()
+
+    async def _mend_all(self) -> None:
+        for name in await self._in_thread(self._directories.names):
+            if name not in self._by_name:
+                await self._take_up(name)
+        for volume in tuple(self._by_name.values()):
+            await self._restore(volume)
 
     async def delete_leftovers(self) -> None:
         """Delete the data that removals cut short have set aside; that may take its time."""

@@ -271,6 +271,22 @@ class Volumes:
             elif volume.needs_mount:
                 await self._mounted.unmount_unheld(volume)
 
+    def recorded(self) -> dict[str, bool]:
+        """The names of the volumes, but those being removed: whether the data lies here."""
+        return {volume.name: not volume.needs_mount for volume in self._catalog.present()}
+
+    def names_on_disk(self) -> list[str]:
+        """Those that have a directory for data. Blocks."""
+        return self._directories.names()
+
+    async def mend(self) -> None:
+        """Bring records and directories together, as at the start: what has the one gets the other.
+
+        Raises:
+            Unavailable: the records are not loaded.
+        """
+        await self._catalog.mend()
+
     # -- inside ---------------------------------------------------------------------------------
 
     def _find_or_make(self, requests: Sequence[VolumeRequest], container_id: str) -> Provided:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, wait_until
+from tests.support.daemon import Daemon, running_daemon, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
@@ -126,6 +126,11 @@ def ports_of(daemon: Daemon, name: str) -> dict[str, Any]:
     return ports
 
 
+def on_all(number: int) -> list[dict[str, str]]:
+    """A port of all addresses, as an inspect shows it."""
+    return [{"HostIp": address, "HostPort": str(number)} for address in ("0.0.0.0", "::")]
+
+
 @contextmanager
 def inside(pid: int, program: str, *arguments: str) -> Iterator[None]:
     """A Python program in the network of a container; busybox has no UDP server."""
@@ -165,15 +170,16 @@ def test_a_port_is_reached_from_everywhere(daemon: Daemon) -> None:
     number = free_port()
     serve(daemon, "web", "-p", f"{number}:80")
     daemon.docker("run", "-d", "--name", "near", *SLEEP)
-    for address in ("127.0.0.1", "127.0.0.2", host_address(daemon), daemon.bridge.address):
+    for address in ("127.0.0.1", "127.0.0.2", "::1", host_address(daemon), daemon.bridge.address):
         wait_fetched(address, number)
     for name in ("near", "web"):
         for address in (daemon.bridge.address, host_address(daemon)):
             assert fetched_inside(daemon, name, address, number) == "hello", (name, address)
-    assert daemon.docker("port", "web").text == f"80/tcp -> 0.0.0.0:{number}"
-    assert daemon.docker("port", "web", "80").text == f"0.0.0.0:{number}"
+    text = daemon.docker("port", "web").text
+    assert text == f"80/tcp -> 0.0.0.0:{number}\n80/tcp -> [::]:{number}"
+    assert daemon.docker("port", "web", "80").text == f"0.0.0.0:{number}\n[::]:{number}"
     shown = daemon.docker("ps", "--filter", "name=web", "--format", "{{.Ports}}").text
-    assert shown == f"0.0.0.0:{number}->80/tcp"
+    assert shown == f"0.0.0.0:{number}->80/tcp, [::]:{number}->80/tcp"
     daemon.docker("rm", "-f", "web")
     assert daemon.bridge.published() == []
     assert is_free(number)
@@ -220,8 +226,8 @@ def test_ranges_and_free_choices(daemon: Daemon) -> None:
     both = f"{first}-{first + 1}"
     serve(daemon, "web", "-p", f"{both}:80-81", "--expose", "443", "--expose", "90-91/udp")
     assert ports_of(daemon, "web") == {
-        "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(first)}],
-        "81/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(first + 1)}],
+        "80/tcp": on_all(first),
+        "81/tcp": on_all(first + 1),
         "443/tcp": None,
         "90/udp": None,
         "91/udp": None,
@@ -281,6 +287,48 @@ def test_ports_follow_a_restart(daemon: Daemon) -> None:
     assert len(daemon.bridge.published()) == 1
 
 
+def test_ipv6_addresses_of_the_host(daemon: Daemon) -> None:
+    """They lead to containers without IPv6, which see the bridge's own address."""
+    number = free_port()
+    serve(daemon, "web", "-p", f"[::1]:{number}:80", "-p", "[::1]::81/udp")
+    wait_fetched("::1", number)
+    assert fetched("127.0.0.1", number) == ""
+    found = ports_of(daemon, "web")
+    assert found["80/tcp"] == [{"HostIp": "::1", "HostPort": str(number)}]
+    assert daemon.bridge.published() == []
+    pid = inspect(daemon, "web")["State"]["Pid"]
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        client.settimeout(0.5)
+        client.connect(("::1", int(found["81/udp"][0]["HostPort"])))
+        with inside(pid, ANSWERS.replace("53", "81"), "udp"):
+            wait_until(partial(answered, client, "udp"), "it answers", limit_s=LIMIT_S)
+    text = refusal(daemon, "--rm", "-p", f"[::]:{number}:80")
+    assert f"Bind for :::{number} failed: port is already allocated" in text
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        taken = other.getsockname()[1]
+        text = refusal(daemon, "--rm", "-p", f"{taken}:80")
+    assert f"listen tcp6 [::]:{taken}: bind: address already in use" in text
+    assert is_free(taken)
+    daemon.docker("rm", "-f", "web")
+    with socket.create_server(("::1", number), family=socket.AF_INET6):
+        pass
+
+
+def test_settings_of_published_ports() -> None:
+    """Without the proxy a container without IPv6 has no such ports; --ip is for those unnamed."""
+    with running_daemon("--userland-proxy=false", "--ip=127.0.0.1") as daemon:
+        one, other, third = free_port(), free_port(), free_port()
+        ports = ("-p", f"{one}:80", "-p", f"0.0.0.0:{other}:80", "-p", f"[::1]:{third}:80")
+        serve(daemon, "web", *ports)
+        wait_fetched("127.0.0.1", one)
+        assert fetched(daemon.bridge.address, one) == ""
+        wait_fetched(daemon.bridge.address, other)
+        assert sorted(map(str, ports_of(daemon, "web")["80/tcp"])) == sorted(
+            str({"HostIp": address, "HostPort": str(number)})
+            for address, number in (("127.0.0.1", one), ("0.0.0.0", other))
+        )
+
+
 def test_a_udp_client_finds_the_next_container(daemon: Daemon) -> None:
     """Its flow does not stick to the one that is gone."""
     number = free_port(socket.SOCK_DGRAM)
@@ -332,8 +380,29 @@ def test_networks_without_ports(daemon: Daemon) -> None:
     assert is_free(number)
     text = refusal(daemon, "--network", "container:none", "-p", "80")
     assert "port publishing and the container type network mode" in text
-    text = refusal(daemon, "-p", "[::1]:80:80")
-    assert "publishing ports on IPv6 addresses is not supported yet" in text
+
+
+@contextmanager
+def proxied_connection(daemon: Daemon) -> Iterator[socket.socket]:
+    """One by [::1], which the userland proxy carries."""
+    number = free_port()
+    script = "nc -l -p 80 -e cat"
+    daemon.docker("run", "-d", "--rm", "-p", f"{number}:80", "busybox", "sh", "-c", script)
+    made: list[socket.socket] = []
+
+    def answers() -> bool:
+        connection = socket.create_connection(("::1", number), timeout=LIMIT_S)
+        with suppress(ConnectionResetError):  # nobody listens yet
+            connection.sendall(b"x")
+            if connection.recv(1) == b"x":
+                made.append(connection)
+                return True
+        connection.close()
+        return False
+
+    wait_until(answers, "it echoes", limit_s=LIMIT_S)
+    with made[0]:
+        yield made[0]
 
 
 def test_a_killed_daemon_loses_no_port(fresh_daemon: Daemon) -> None:
@@ -348,11 +417,14 @@ def test_a_killed_daemon_loses_no_port(fresh_daemon: Daemon) -> None:
 
     with open_connection(ending) as connection:
         connection.settimeout(LIMIT_S)
-        daemon.kill()
-        wait_fetched("127.0.0.1", lasting)
-        daemon.start()
-        connection.sendall(b"still here")
-        assert connection.recv(100) == b"still here"
+        with proxied_connection(daemon) as proxied:
+            daemon.kill()
+            wait_fetched("127.0.0.1", lasting)
+            daemon.start()
+            for each in (connection, proxied):
+                each.sendall(b"still here")
+                assert each.recv(100) == b"still here"
+        wait_fetched("::1", lasting)
         assert ports_of(daemon, "web") == before
         assert not is_free(lasting)
         assert not is_free(ending)

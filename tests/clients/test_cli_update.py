@@ -153,7 +153,9 @@ def test_an_impossible_update_changes_nothing(
 
 
 def test_what_the_kernel_refuses_is_not_recorded(daemon: Daemon) -> None:
-    """A limit below what is in use, where the kernel cannot take it back."""
+    """A limit below what is in use, which version 1 of cgroups refuses; version 2 kills for it."""
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        pytest.skip("needs cgroup v1")
     script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=30 2>/dev/null; echo full; sleep 60"
     container = run_detached(
         daemon, *NONE, "-m", "64m", "--memory-swap", "64m", "--shm-size", "40m",

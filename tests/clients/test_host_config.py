@@ -173,7 +173,9 @@ def test_limits_stand_in_the_cgroup(host: Host) -> None:
     options = [word for _, words, *_ in limits for word in words]
     by_systemd = info["CgroupDriver"] == "systemd"
     parent = "hostconfig.slice" if by_systemd else "/hostconfig"
-    reads = "; ".join(f"cat /sys/fs/cgroup/{file}" for file in files)
+    # Version 2 shows the whole hierarchy there, version 1 the container's own folder.
+    own = "/sys/fs/cgroup" if IS_V1 else "/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)"
+    reads = "; ".join(f"cat {own}/{file}" for file in files)
     lines = host.run(
         *NONE, *options, "--cgroup-parent", parent, "--cgroupns", "host", "busybox", "sh", "-c",
         f"{reads}; echo; cat /proc/self/cgroup",

@@ -129,7 +129,7 @@ def test_logs_that_cannot_be(daemon: Daemon) -> None:
     """dockerd's words at the create; nothing is made."""
     for options, told in (
         (("--log-driver", "foo"), 'error looking up logging plugin foo: plugin "foo" not found'),
-        (("--log-driver", "syslog"), "logging driver syslog is not supported"),
+        (("--log-driver", "splunk"), "logging driver splunk is not supported"),
         (("--log-opt", "x=y"), "unknown log opt 'x' for json-file log driver"),
         (("--log-opt", "mode=x"), "logger: logging mode not supported: x"),
         (("--log-opt", "labels-regex=("), "error parsing regexp: missing closing ): `(`"),

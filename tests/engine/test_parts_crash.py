@@ -24,6 +24,7 @@ PARTS = [
     "root/events/stream",
     "root/engine/images",
     "root/engine/firewall",
+    "root/engine/proxy",
     "root/engine/networks",
     "root/engine/dns",
     "root/engine/keeper",

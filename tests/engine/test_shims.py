@@ -52,6 +52,7 @@ def test_a_stuck_one_delays_only_its_own_container(fresh_daemon: Daemon) -> None
                 assert process.returncode != 0
                 assert b"stuck" in out + err or before[0].id.encode() in out + err, out + err
             assert time.monotonic() - began < DEADLINE_S
+        _says_since_when(daemon, "stuck")
         daemon.kill()
         daemon.start()
         wait_until(lambda: state(daemon, "stuck")["Running"], "it is shown")
@@ -60,8 +61,23 @@ def test_a_stuck_one_delays_only_its_own_container(fresh_daemon: Daemon) -> None
         daemon.docker("unpause", "stuck")
     wait_until(lambda: _answers(daemon, "stuck"), "it answers again")
     assert [facts(daemon, name) for name in ("stuck", "free")] == before
+    assert "not answering" not in daemon.docker("ps").text
     assert daemon.docker("stop", "-t", "0", "stuck").code == 0
     assert is_counted(log_lines(daemon, "stuck"))
+
+
+def _says_since_when(daemon: Daemon, name: str) -> None:
+    """Its state is shown as it was last known, in the usual time, and since when that is."""
+
+    def told() -> bool:
+        began = time.monotonic()
+        text = daemon.docker("ps", "--filter", f"name={name}", "--format", "{{.Status}}").text
+        assert time.monotonic() - began < USUAL_S
+        return text.startswith("Up ") and "(not answering for " in text
+
+    wait_until(told, "it is said that it does not answer", limit_s=DEADLINE_S)
+    assert state(daemon, name)["UnreadableSince"]
+    assert "not answering" not in daemon.docker("ps", "--filter", "name=free").text
 
 
 def test_a_stuck_one_can_be_killed_past_its_shim(fresh_daemon: Daemon) -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from hypothesis import strategies as st
 
 from supervisor.cli import parse_flags
 from supervisor.configfile import parse_config
-from supervisor.configure import load, reload
+from supervisor.configure import load
 from supervisor.options import OPTIONS
-from supervisor.settings import RELOADABLE, ConfigError, Settings, diff
+from supervisor.reloading.plan import changed_fields
+from supervisor.settings import ConfigError, Settings
 from supervisor.values import Runtime, Ulimit
 
 
@@ -112,8 +112,7 @@ def test_the_file_sets_what_flags_would(config: Config) -> None:
         "--exec-opt=native.cgroupdriver=systemd",
         "--userland-proxy=false",
     )
-    assert diff(from_file, from_flags).needs_restart == {"containers.runtimes"}
-    assert not diff(from_file, from_flags).reloadable
+    assert changed_fields(from_file, from_flags) == ["containers.runtimes"]
     assert from_file.containers.ulimits == (Ulimit(name="nofile", soft=1, hard=2),)
     crun = Runtime(name="crun", path="/usr/bin/crun", arguments=("--debug",))
     assert from_file.containers.runtimes == (crun,)
@@ -227,8 +226,11 @@ def test_any_json_under_any_key_is_values_or_a_sentence(document: dict[str, Any]
         (["--bip=10.0.0.1"], "--bip: invalid CIDR address: 10.0.0.1"),
         (["--fixed-cidr=x/8"], "--fixed-cidr: invalid CIDR address: x/8"),
         (["--exec-opt=native.cgroupdriver=systemd", "--cgroup-parent=/x"], 'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'),
+        (["--bridge-accept-fwmark=x"], 'invalid firewall mark "x"'),
+        (["--bridge-accept-fwmark=1/"], 'invalid firewall mask ""'),
+        (["--bridge-accept-fwmark=0x100000000"], 'invalid firewall mark "0x100000000": it has 32 bits'),
         (["--firewall-backend=x"], 'invalid firewall-backend: allowed values are "iptables" and "nftables"'),
-        (["--log-driver=syslog"], "failed to set log opts: logging driver syslog is not supported; use one of json-file, local, none"),
+        (["--log-driver=gelf"], "failed to set log opts: gelf-address is a required parameter"),
         (["--log-opt=foo=1"], "failed to set log opts: unknown log opt 'foo' for json-file log driver"),
         (["--log-opt=max-size=x"], "failed to set log opts: failed to initialize logging driver: invalid size: 'x'"),
         (["--storage-driver=btrfs"], "--storage-driver=btrfs: the only storage driver supported yet is overlayfs"),
@@ -271,50 +273,6 @@ def test_tls(config: Config) -> None:
         Path("/k"),
     )
     assert [str(host) for host in settings.api.hosts] == ["tcp://localhost:2376"]
-
-
-def test_a_reload_changes_what_may_change_and_names_the_rest(config: Config) -> None:
-    """What needs a restart is told and stays as it was; flags stay in force."""
-    given_flags = config.flags("--live-restore")
-    before = load(given_flags, {})
-    config.write({"debug": True, "labels": ["a=b"], "shutdown-timeout": 3, "data-root": "/new"})
-    after, changes = reload(before, given_flags, {})
-    assert changes.reloadable == {"log.debug", "labels", "shutdown_timeout_s"}
-    assert changes.needs_restart == {"data_root"}
-    assert (after.log.effective_level, after.labels, after.shutdown_timeout_s) == (
-        "debug",
-        ("a=b",),
-        3,
-    )
-    assert after.live_restore
-    assert diff(before, after).needs_restart == frozenset()
-
-
-def test_a_key_taken_out_goes_back_to_its_default(config: Config) -> None:
-    """A reload answers as a start with the same file would."""
-    config.write({"debug": True, "labels": ["a=b"]})
-    before = config.load()
-    config.write({})
-    after, _ = reload(before, config.flags(), {})
-    assert after == config.load()
-
-
-@pytest.mark.parametrize("content", ["{", '{"zork": 1}', '{"log-level": "loud"}', '{"debug": 1}'])
-def test_a_reload_of_a_broken_file_changes_nothing(config: Config, content: str) -> None:
-    """It raises, and there is nothing to take back."""
-    before = config.load()
-    config.write(content)
-    with pytest.raises(ConfigError, match=r"."):
-        reload(before, config.flags(), {})
-
-
-def test_every_reloadable_field_exists(config: Config) -> None:
-    """A field that is renamed does not silently stop being reloadable."""
-    for path in RELOADABLE:
-        value: Any = config.load()
-        for name in path.split("."):
-            value = getattr(value, name)
-    assert all(re.fullmatch(r"[a-z_.]+", path) for path in RELOADABLE)
 
 
 @pytest.mark.parametrize(

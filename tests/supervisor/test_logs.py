@@ -107,13 +107,25 @@ def test_the_level_changes_while_running() -> None:
     stream = io.StringIO()
     sink = LogSink(level="warn", format="json", stream=stream)
     logger.info("1")
-    sink.set_level("debug")
+    sink.change(level="debug", format="json", raw=False)
     logger.debug("2")
-    sink.set_level("error")
+    sink.change(level="error", format="json", raw=False)
     logger.warning("3")
     logger.error("4")
     assert [line["msg"] for line in json_lines(stream)] == ["2", "4"]
     assert sink.level == "error"
+
+
+def test_the_format_changes_while_running() -> None:
+    """Whole lines of the one, then whole lines of the other."""
+    stream = io.StringIO()
+    sink = LogSink(level="info", format="json", stream=stream)
+    logger.info("1")
+    sink.change(level="info", format="text", raw=True)
+    logger.info("2")
+    first, second = stream.getvalue().splitlines()
+    assert json.loads(first)["msg"] == "1"
+    assert second.endswith("INFO    2")
 
 
 @pytest.mark.parametrize("level", ["panic", "fatal", "error", "warn", "info", "debug", "trace"])

@@ -38,6 +38,7 @@ class CrashableDaemon(Daemon):
             *(sys.executable, "-m", self.module, str(self.door), "-H", self.host),
             *("--data-root", str(self.data_root), "--exec-root", str(self.exec_root)),
             *("--pidfile", str(self.folder / "pid"), "--bridge", self.bridge.name),
+            *("--default-address-pool", f"base={self.bridge.pool},size=28"),
             *("--config-file", str(self.folder / "daemon.json"), *self.flags, *more_flags),
         ]
         with self.log_file.open("ab") as log:

@@ -6,6 +6,7 @@ all of it away again and fails when the daemon had left something of its own beh
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -83,6 +84,7 @@ class Daemon:
     folder: Path  # short: sockets lie in it
     bridge: Bridge
     flags: Sequence[str] = ()
+    hosts_in_file: bool = False  # then daemon.json says where it listens, `socket` among that
     process: subprocess.Popen[bytes] | None = None
     _clients: list[DockerClient] = field(default_factory=list)
 
@@ -139,9 +141,11 @@ class Daemon:
         """Start the daemon and return once it answers a ping."""
         assert not self.is_running
         command = [
-            *(sys.executable, "-m", "supervisor", "-H", self.host),
+            *(sys.executable, "-m", "supervisor"),
+            *(() if self.hosts_in_file else ("-H", self.host)),
             *("--data-root", str(self.data_root), "--exec-root", str(self.exec_root)),
             *("--pidfile", str(self.folder / "pid"), "--bridge", self.bridge.name),
+            *("--default-address-pool", f"base={self.bridge.pool},size=28"),
             *("--config-file", str(self.folder / "daemon.json"), *self.flags, *more_flags),
         ]
         with self.log_file.open("ab") as log:
@@ -304,6 +308,13 @@ class Daemon:
             assert answer.status in (204, 404, 409), answer
         wait_until(lambda: not self.container_ids(), "all containers are removed")
 
+    def remove_networks(self) -> None:
+        """Remove all networks but the predefined ones. No container may be in one."""
+        for network in self.http("GET", "/networks").json():
+            if network["Name"] not in ("bridge", "host", "none"):
+                answer = self.http("DELETE", f"/networks/{network['Id']}")
+                assert answer.status in (204, 404), answer
+
     def image_names(self) -> list[str]:
         """The tags of all images."""
         images = self.http("GET", "/images/json").json()
@@ -365,13 +376,16 @@ def wait_until(
 
 
 @contextmanager
-def running_daemon(*flags: str, image: bool = True) -> Iterator[Daemon]:
+def running_daemon(
+    *flags: str, image: bool = True, hosts_in_file: bool = False
+) -> Iterator[Daemon]:
     """A daemon, answering, with busybox:latest unless `image` is false; closed after the block."""
     require_engine()
     folder = Path(tempfile.mkdtemp(prefix="wf", dir="/tmp"))
     (folder / "config").mkdir()
-    (folder / "daemon.json").write_text("{}")
-    daemon = Daemon(folder=folder, bridge=Bridge.make(), flags=flags)
+    daemon = Daemon(folder=folder, bridge=Bridge.make(), flags=flags, hosts_in_file=hosts_in_file)
+    configuration = {"hosts": [daemon.host]} if hosts_in_file else {}
+    (folder / "daemon.json").write_text(json.dumps(configuration))
     try:
         daemon.start()
         if image:

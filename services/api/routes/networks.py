@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
 
 import msgspec
 from quart import Blueprint
@@ -21,14 +22,39 @@ from services.api.types.networks import (
 )
 from services.api.version import ApiVersion
 from services.api.wire import encode, read_json
+from services.containers import Container
 from services.containers.config import EndpointSettings
-from services.containers.containers import Containers
 from services.errors import InvalidParameter, NotFound
 from services.networks import Network, Networks
 
 MEMBERS_IN_LIST_BELOW: Final = ApiVersion(1, 28)
 IPV4_CAN_BE_OFF_SINCE: Final = ApiVersion(1, 48)
 STATUS_SINCE: Final = ApiVersion(1, 52)
+
+
+class Connections(Protocol):
+    """What changes which networks a container is in."""
+
+    async def connect(self, container: Container, ref: str, asked: EndpointSettings) -> None:
+        """Have a container in one more network."""
+
+    async def disconnect(self, container: Container, ref: str, *, force: bool) -> None:
+        """Have a container in a network no more."""
+
+
+class Containers(Protocol):
+    """What is needed of the containers service."""
+
+    @property
+    def table(self) -> Iterable[Container]:
+        """All of them."""
+
+    @property
+    def connections(self) -> Connections:
+        """Who changes their networks."""
+
+    def find(self, ref: str) -> Container:
+        """By id, name or a beginning of its id. Raises NotFound."""
 
 
 class NetworkRoutes:

@@ -24,6 +24,7 @@ from services.containers.networking import PREDEFINED, dns_names
 from services.containers.published import shown_ports
 from services.containers.sizes import Size
 from services.containers.spec.security import parse_security_options
+from services.networks import PublishedPort
 
 _OMITTED_IF_EMPTY: Final = (
     "Annotations", "Mounts", "StorageOpt", "Sysctls", "Tmpfs",
@@ -52,13 +53,14 @@ class CreateBody(ContainerConfig, frozen=True, kw_only=True):
 def status_text(container: Container, now_ns: int) -> str:
     """`Status` of a summary: the state with how long it has lasted, for people."""
     status = container.status
+    silence = _silence(container, now_ns)
     since_exit = human_duration((now_ns - status.finished_at_ns) / 1e9)
     match status.state:
         case State.RUNNING:
             since_start = human_duration((now_ns - status.started_at_ns) / 1e9)
-            return f"Up {since_start}{_HEALTH_TEXTS[health_status(container)]}"
+            return f"Up {since_start}{_HEALTH_TEXTS[health_status(container)]}{silence}"
         case State.PAUSED:
-            return f"Up {human_duration((now_ns - status.started_at_ns) / 1e9)} (Paused)"
+            return f"Up {human_duration((now_ns - status.started_at_ns) / 1e9)} (Paused){silence}"
         case State.RESTARTING:
             return f"Restarting ({status.exit_code}) {since_exit} ago"
         case State.REMOVING:
@@ -69,6 +71,14 @@ def status_text(container: Container, now_ns: int) -> str:
             return f"Exited ({status.exit_code}) {since_exit} ago"
         case State.CREATED:
             return "Created"
+
+
+def _silence(container: Container, now_ns: int) -> str:
+    """Our own words behind dockerd's, of a container whose state is what was last known."""
+    since_ns = container.unreadable_since_ns
+    if since_ns is None:
+        return ""
+    return f" (not answering for {human_duration((now_ns - since_ns) / 1e9).lower()})"
 
 
 def health_status(container: Container) -> str:
@@ -198,7 +208,7 @@ def host_config_to_wire(container: Container) -> dict[str, Any]:
 
 def state_to_wire(container: Container) -> dict[str, Any]:
     """Schema ContainerState; Docker's booleans are derived here and stored nowhere."""
-    status = container.status
+    status, silent = container.status, container.unreadable_since_ns
     return {
         "Status": status.state.value,
         "Running": container.is_running,
@@ -212,6 +222,8 @@ def state_to_wire(container: Container) -> dict[str, Any]:
         "StartedAt": rfc3339_nano(status.started_at_ns),
         "FinishedAt": rfc3339_nano(status.finished_at_ns),
         **({"Health": health_to_wire(container.health)} if container.health else {}),
+        # Our own: the rest is what was last known.
+        **({"UnreadableSince": rfc3339_nano(silent)} if silent is not None else {}),
     }
 
 
@@ -237,16 +249,22 @@ def summary_ports(container: Container) -> list[dict[str, Any]]:
     wire: list[dict[str, Any]] = []
     for key, published in sorted(shown_ports(container).items(), key=_port_order):
         number, _, protocol = key.partition("/")
-        ends = [{"IP": p.host_address, "PublicPort": p.host_port} for p in published] or [{}]
+        ends = [_host_end(port) for port in published] or [{}]
         wire += [{"PrivatePort": int(number), "Type": protocol, **end} for end in ends]
     return wire
+
+
+def _host_end(port: PublishedPort) -> dict[str, object]:
+    """One that is open at the container's own address alone has no number on the host."""
+    number = {"PublicPort": port.host_port} if port.host_port else {}
+    return {"IP": port.host_address, **number}
 
 
 def port_map(container: Container) -> dict[str, list[dict[str, str]] | None]:
     """Schema PortMap, of an inspect: null for what is exposed and not published."""
     return {
-        key: [{"HostIp": p.host_address, "HostPort": str(p.host_port)} for p in published] or None
-        for key, published in shown_ports(container).items()
+        key: [{"HostIp": p.host_address, "HostPort": str(p.host_port or "")} for p in ports] or None
+        for key, ports in shown_ports(container).items()
     }
 
 

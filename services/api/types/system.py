@@ -65,8 +65,16 @@ class EngineInfo:
     live_restore: bool = False
     labels: tuple[str, ...] = ()
     log_driver: str = "json-file"
-    log_drivers: tuple[str, ...] = ("json-file", "none")
-    network_drivers: tuple[str, ...] = ("bridge", "host", "null")
+    log_drivers: tuple[str, ...] = (
+        "fluentd",
+        "gelf",
+        "journald",
+        "json-file",
+        "local",
+        "none",
+        "syslog",
+    )
+    network_drivers: tuple[str, ...] = ("bridge", "host", "macvlan", "null")
     snapshotter: str = "overlayfs"
     cgroup_driver: str = "cgroupfs"
     runtimes: Mapping[str, str] = field(default_factory=lambda: RUNC_ALONE)  # name to path

@@ -6,7 +6,7 @@ Source: CDI, pkg/cdi/cache.go; moby, daemon/cdi.go.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -66,15 +66,15 @@ class CdiDevices:
     Every method blocks, and may be called from several threads.
     """
 
-    def __init__(self, directories: Sequence[str]) -> None:
-        """None switch CDI off."""
-        self._directories = tuple(directories)
+    def __init__(self, directories: Callable[[], Sequence[str]]) -> None:
+        """None switch CDI off. Asked at each use: a reload changes them."""
+        self._directories = directories
         self._read: dict[str, _Read] = {}  # replaced as a whole by each scan
 
     @property
     def directories(self) -> tuple[str, ...]:
         """The folders, the least important first."""
-        return self._directories
+        return tuple(self._directories())
 
     def list(self) -> Listing:
         """All devices. Blocks."""
@@ -135,7 +135,7 @@ class CdiDevices:
     def _files(self) -> Iterator[tuple[str, int]]:
         """The files of each folder by name, not those of folders in it."""
         left = MAX_FILES
-        for priority, directory in enumerate(self._directories):
+        for priority, directory in enumerate(self.directories):
             try:
                 names = sorted(os.listdir(directory))
             except OSError:  # usually there is none

@@ -38,12 +38,9 @@ def read_attributes(info: LogInfo) -> dict[str, str]:
     Raises:
         InvalidParameter: a pattern or a tag that is none, in dockerd's words; or they are too long.
     """
-    config = info.config
-    found = _selected(info.labels, config.get("labels", ""), config.get("labels-regex", ""))
-    variables = dict(entry.split("=", 1) for entry in info.env if "=" in entry)
-    found |= _selected(variables, config.get("env", ""), config.get("env-regex", ""))
+    found = selected_attributes(info)
     try:
-        tag = render_tag(config.get("tag", ""), info)
+        tag = render_tag(info.config.get("tag", ""), info)
     except TagError as error:
         raise InvalidParameter(f"failed to initialize logging driver: {error}") from error
     if tag:
@@ -54,6 +51,18 @@ def read_attributes(info: LogInfo) -> dict[str, str]:
             "variables and tag to write with each line"
         )
     return found
+
+
+def selected_attributes(info: LogInfo) -> dict[str, str]:
+    """The labels and variables that `info.config` selects, without a tag.
+
+    Raises:
+        InvalidParameter: a pattern that is none, in dockerd's words.
+    """
+    config = info.config
+    found = _selected(info.labels, config.get("labels", ""), config.get("labels-regex", ""))
+    variables = dict(entry.split("=", 1) for entry in info.env if "=" in entry)
+    return found | _selected(variables, config.get("env", ""), config.get("env-regex", ""))
 
 
 def _selected(values: Mapping[str, str], names: str, pattern: str) -> dict[str, str]:

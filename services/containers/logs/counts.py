@@ -11,7 +11,8 @@ class LogCounts:
     Attributes:
         written_lines: records of a line, or of a piece of one that is too long.
         written_bytes: of output, as the process wrote it.
-        dropped_lines: which the disk refused, or for which a non-blocking log had no room.
+        dropped_lines: which the disk refused, for which a non-blocking log had no room, or which
+            a log's server did not get (a local cache may have them).
         dropped_bytes: of these.
     """
 

@@ -9,26 +9,30 @@ Source: moby, daemon/logger: ValidateLogOpts, jsonfilelog and local; texts tried
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeVar
 
+from services.containers.logs.flags import parse_flag
+from services.containers.logs.remote.options import (
+    REMOTE_DRIVERS,
+    check_cache,
+    check_remote,
+    is_cached,
+)
+from services.containers.logs.sizes import size_bytes
 from services.errors import InvalidParameter, NotSupported
 
 JSON_FILE: Final = "json-file"
 LOCAL: Final = "local"
 NONE: Final = "none"
-DRIVERS: Final = (JSON_FILE, LOCAL, NONE)
+DRIVERS: Final = (JSON_FILE, LOCAL, NONE, *REMOTE_DRIVERS)
 DEFAULT_MAX_BYTES: Final = 20 * 1000 * 1000
 DEFAULT_LOCAL_MAX_BYTES: Final = 20 * 1024 * 1024
 DEFAULT_MAX_FILES: Final = 5
 DEFAULT_BUFFER_BYTES: Final = 1_000_000
-_ELSEWHERE: Final = frozenset(
-    {"awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "journald", "logentries", "splunk",
-     "syslog"}
-)  # fmt: skip
+_NOT_OURS: Final = frozenset({"awslogs", "etwlogs", "gcplogs", "logentries", "splunk"})
 _FILE_KEYS: Final = frozenset({"max-file", "max-size", "compress"})
 _KEYS: Final = MappingProxyType(
     {
@@ -36,17 +40,17 @@ _KEYS: Final = MappingProxyType(
         LOCAL: _FILE_KEYS,
     }
 )
-_DELIVERY_KEYS: Final = frozenset({"mode", "max-buffer-size"})  # of every driver
+# Of every driver; those of the cache mean something to drivers that send elsewhere.
+CACHE_KEYS: Final = frozenset(
+    {"cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"}
+)
+_DELIVERY_KEYS: Final = CACHE_KEYS | {"mode", "max-buffer-size"}
 _UNKNOWN_KEY: Final = MappingProxyType(
     {
         JSON_FILE: "unknown log opt '{}' for json-file log driver",
         LOCAL: "unknown log opt '{}' for log driver local",
     }
 )
-_SIZE: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?) ?(?P<unit>[kmgtp]?)(?:i?b)?", re.IGNORECASE)
-_UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 _T = TypeVar("_T")
 
@@ -60,6 +64,10 @@ class FileOptions:
     compress: bool = False
 
 
+OUTBOX: Final = FileOptions(max_bytes=4 * 1024 * 1024, max_files=2)
+"""What waits to be sent when nothing is kept for `docker logs`."""
+
+
 def check_log_config(driver: str, config: Mapping[str, str]) -> None:
     """What dockerd refuses when a container is created: driver, mode and keys.
 
@@ -67,7 +75,7 @@ def check_log_config(driver: str, config: Mapping[str, str]) -> None:
         InvalidParameter: in dockerd's words.
         NotSupported: a driver that dockerd has and we do not.
     """
-    if driver in _ELSEWHERE:
+    if driver in _NOT_OURS:
         raise NotSupported(
             f"logging driver {driver} is not supported; use one of {', '.join(DRIVERS)}"
         )
@@ -78,8 +86,13 @@ def check_log_config(driver: str, config: Mapping[str, str]) -> None:
     if driver == NONE:
         return
     buffer_bytes(config)
-    for key in config:
-        if key not in _KEYS[driver] | _DELIVERY_KEYS:
+    check_cache(config)
+    own = {key: value for key, value in config.items() if key not in _DELIVERY_KEYS}
+    if driver in REMOTE_DRIVERS:
+        check_remote(driver, own)
+        return
+    for key in own:
+        if key not in _KEYS[driver]:
             raise InvalidParameter(_UNKNOWN_KEY[driver].format(key))
 
 
@@ -105,27 +118,19 @@ def buffer_bytes(config: Mapping[str, str]) -> int | None:
 
 
 def parse_file_options(driver: str, config: Mapping[str, str]) -> FileOptions:
-    """Options of json-file and local, which dockerd reads when a container starts.
+    """Options of the files that a driver writes, which dockerd reads when a container starts.
+
+    Of one that sends elsewhere: those of its local cache, or of what waits to be sent without one.
 
     Raises:
         InvalidParameter: an impossible value, in dockerd's words.
     """
     try:
+        if driver in REMOTE_DRIVERS:
+            return _cache(config)
         return _json_file(config) if driver == JSON_FILE else _local(config)
     except ValueError as error:
         raise InvalidParameter(f"failed to initialize logging driver: {error}") from error
-
-
-def size_bytes(text: str, *, base: int = 1000) -> int:
-    """Bytes of a size such as 10m or 1.5k. Source: docker/go-units, FromHumanSize, RAMInBytes.
-
-    Raises:
-        ValueError: not a size.
-    """
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"invalid size: '{text}'")
-    return int(float(match["number"]) * base ** _UNITS[match["unit"].lower()])
 
 
 def _json_file(config: Mapping[str, str]) -> FileOptions:
@@ -135,7 +140,7 @@ def _json_file(config: Mapping[str, str]) -> FileOptions:
     max_files = _max_files(config.get("max-file"))
     if max_files < 1:
         raise ValueError("max-file cannot be less than 1")
-    compress = _flag(config.get("compress", "false"))
+    compress = parse_flag(config.get("compress", "false"))
     if compress and (max_files == 1 or max_bytes is None):
         raise ValueError(
             "compress cannot be true when max-file is less than 2 or max-size is not set"
@@ -157,13 +162,26 @@ def _local(config: Mapping[str, str]) -> FileOptions:
         "error reading compress log option",
         config,
         "compress",
-        lambda text: True if text is None else _flag(text),
+        lambda text: True if text is None else parse_flag(text),
     )
     if max_files < 0:
         raise ValueError("max file count cannot be less than 0")
     if compress and max_files <= 1:
         raise ValueError("compression cannot be enabled when max file count is 1")
     return FileOptions(max_bytes=max_bytes, max_files=max(1, max_files), compress=compress)
+
+
+def _cache(config: Mapping[str, str]) -> FileOptions:
+    if not is_cached(config):
+        return OUTBOX
+    prefix = "cache-"
+    of_cache = {
+        key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)
+    }
+    try:
+        return _local(of_cache)
+    except ValueError as error:
+        raise ValueError(f"error initializing local log cache driver: {error}") from error
 
 
 def _named(what: str, config: Mapping[str, str], key: str, parse: Callable[[str | None], _T]) -> _T:
@@ -187,9 +205,3 @@ def _max_files(text: str | None) -> int:
         return int(text)
     except ValueError as error:
         raise ValueError(f'strconv.Atoi: parsing "{text}": invalid syntax') from error
-
-
-def _flag(text: str) -> bool:
-    if text not in _TRUE | _FALSE:
-        raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
-    return text in _TRUE

@@ -17,6 +17,9 @@ from typing import Any, Final
 
 from services.containers.logs.info import LogInfo
 
+DEFAULT_TAG: Final = "{{.ID}}"
+"""Of drivers that send elsewhere; json-file has none."""
+
 _SHORT_ID: Final = 12
 _TAG_LIMIT_CHARS: Final = 16 * 1024
 _TOKEN: Final = re.compile(

@@ -62,6 +62,7 @@ class _Source:
         self.fd = -1
         self.ended = False
         self.waiting = trio.CancelScope()
+        self.held = trio.CancelScope()  # while the log has no room
         self.held_s = 0.0  # since the process's exit: held up by the attached
         self.prompt = 0  # steps in a row for which nobody had to wait
         self.late_bytes = 0  # taken when the time for it was over
@@ -91,7 +92,9 @@ class Stdio:
         lanes: Lanes | None = None,
         keeper: PipeKeeper | None = None,
         buffer: LogBuffer | None = None,
+        wait_room: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        """`wait_room` holds the process up while its log has no room for more."""
         self._directory = directory
         self._sources = [
             _Source(stream)
@@ -100,6 +103,7 @@ class Stdio:
         self._stdin = Stdin(once=stdin_once, on_closed=on_stdin_closed) if stdin else None
         self._log = log
         self._spool = None if log is None else self._make_spool(log, buffer)
+        self._wait_log_room = wait_room
         self._hub = Hub()
         self._lanes = lanes or Lanes()
         self._keeper = keeper if self._spool is not None else None
@@ -156,6 +160,7 @@ class Stdio:
         self._exited_at = min(self._exited_at, trio.current_time())
         for source in self._sources:
             source.waiting.deadline = self._exited_at + LINGER_S
+            source.held.cancel()
             self._notice_absent_writer(source)
 
     @property
@@ -261,6 +266,7 @@ class Stdio:
     async def _move(self, source: _Source) -> None:
         while not source.ended:
             await self._wait_room(source)
+            await self._wait_log(source)
             in_time = await self._wait_data(source)
             async with self._turn:
                 taken = await self._take(source)
@@ -284,6 +290,12 @@ class Stdio:
         before = trio.current_time()
         await self._hub.wait_room(source.stream)
         source.held_s += max(0.0, trio.current_time() - max(before, self._exited_at))
+
+    async def _wait_log(self, source: _Source) -> None:
+        """What a process that has exited leaves is little, and is not waited for."""
+        if self._wait_log_room is not None and self._exited_at == math.inf:
+            with trio.CancelScope() as source.held:
+                await self._wait_log_room()
 
     async def _wait_data(self, source: _Source) -> bool:
         """Wait for something to read, or the end. False: the time for that is over."""

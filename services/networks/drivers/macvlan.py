@@ -8,12 +8,16 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
+from typing import Final
 
 from services.errors import EngineError
 from services.networks.host_links import link_names
 from services.networks.macvlan_options import DUMMY_PREFIX, vlan_of
 from services.networks.model import Network
+from services.networks.netns import here
 from services.networks.rtnetlink import Batch, NetlinkError, open_netlink
+
+OTHER_END: Final = "dx-"
 
 
 def make_parent(network: Network) -> None:
@@ -47,7 +51,7 @@ def _make_vlan(name: str) -> None:
 
 
 def _make_dummy(name: str) -> None:
-    """A bridge without ports leads nowhere too, where the kernel has no dummies."""
+    """A pair of links that nobody listens to leads nowhere too, where the kernel has no dummies."""
     with open_netlink() as netlink:
         batch = Batch()
         batch.add_dummy(name)
@@ -56,11 +60,18 @@ def _make_dummy(name: str) -> None:
         except NetlinkError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
-            batch = Batch()
-            batch.add_bridge(name, mac=b"\x02\x42" + secrets.token_bytes(4))
-            batch.send(netlink)
-            batch = Batch()
-            index = socket.if_nametoindex(name)
-            batch.without_own_address(index, name)
-            batch.set_up(index, name)
-            batch.send(netlink)
+            _make_pair(netlink, name, f"{OTHER_END}{name.removeprefix(DUMMY_PREFIX)}")
+
+
+def _make_pair(netlink: socket.socket, name: str, other: str) -> None:
+    mac = b"\x02\x42" + secrets.token_bytes(4)
+    batch = Batch()
+    with here() as namespace:
+        batch.add_veth(name, index=0, mac=mac, peer=other, peer_netns=namespace, mtu=1500)
+        batch.send(netlink)
+    batch = Batch()
+    for end in (name, other):
+        index = socket.if_nametoindex(end)
+        batch.without_own_address(index, end)
+        batch.set_up(index, end)
+    batch.send(netlink)

@@ -14,7 +14,7 @@ import trio
 from quart import Blueprint
 
 from services.api.app import build_app
-from tests.services.api.support import CONFIG, Served, serving
+from tests.services.api.support import ENGINE, Served, serving
 
 LIMIT_S: Final = 10.0
 
@@ -111,5 +111,5 @@ class Api:
 @asynccontextmanager
 async def api_of(tmp_path: Path, *blueprints: Blueprint) -> AsyncIterator[Api]:
     """An API with these routes, served inside the block."""
-    async with serving(build_app(blueprints, config=CONFIG), tmp_path) as served:
+    async with serving(build_app(blueprints, identity=ENGINE), tmp_path) as served:
         yield Api(served)

@@ -14,10 +14,10 @@ from quart import Blueprint
 
 from services.api.app import build_app
 from services.api.asgi import ASGIApp, Message, Receive, Scope, Send
-from services.api.identity import AppConfig
+from services.api.identity import AppConfig, Identity
 from services.api.server import ApiServer, ServerConfig
 
-CONFIG = AppConfig(engine_version="0.1.0")
+ENGINE = Identity(AppConfig(engine_version="0.1.0"))
 
 
 class Stop:
@@ -167,7 +167,7 @@ def routes(*views: tuple[str, str, Callable[..., Awaitable[object]]]) -> ASGIApp
     blueprint = Blueprint("test", __name__)
     for method, rule, view in views:
         blueprint.add_url_rule(rule, f"{method}{rule}".replace(".", "_"), view, methods=[method])  # type: ignore[arg-type]
-    return build_app([blueprint], config=CONFIG)
+    return build_app([blueprint], identity=ENGINE)
 
 
 async def echo_app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,7 +19,7 @@ from services.api.front import DeferredApp, Front, clean_path
 from services.api.request import current_request
 from services.api.version import ApiVersion, negotiate, split_version
 from services.api.wire import read_json
-from tests.services.api.support import CONFIG, get, routes, serving
+from tests.services.api.support import ENGINE, get, routes, serving
 
 IDENTITY = (
     b"Api-Version: 1.56\r\n",
@@ -260,7 +260,7 @@ async def test_fast_routes(tmp_path: Path) -> None:
     async def slow(reference: str = "") -> dict[str, str]:
         return {"slow": reference}
 
-    fast = FastRoutes(CONFIG)
+    fast = FastRoutes(ENGINE)
     fast.add("GET", "/things", listed)
     fast.add_item("GET", "things", "json", inspected)
     with pytest.raises(ValueError, match="already"):
@@ -289,13 +289,13 @@ async def test_a_deferred_app_answers_pings_meanwhile(tmp_path: Path) -> None:
 
     def build() -> ASGIApp:
         trio.from_thread.run(go.wait)
-        return build_routes([], config=CONFIG)
+        return build_routes([], identity=ENGINE)
 
     go = trio.Event()
     deferred = DeferredApp(build)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(deferred.run)
-        async with serving(Front(deferred, FastRoutes(CONFIG)), tmp_path) as served:
+        async with serving(Front(deferred, FastRoutes(ENGINE)), tmp_path) as served:
             waiting = await served.connect()
             await waiting.send(get("/nope"))
             assert (await served.ask(get("/_ping", close=True))).endswith(b"OK")

@@ -52,6 +52,8 @@ def ours(data: bytes, cuts: list[int]) -> list[Seen] | None:
                 (n, v.lower() if n == b"transfer-encoding" else v) for n, v in head.headers
             )
             seen.append(Seen(head.method.encode(), target, headers, body))
+            if not head.keep_alive:  # the server closes, and reads nothing after it
+                return seen
     except ProtocolError:
         return None
 

@@ -8,13 +8,15 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 from loguru import logger
 
-from services.api.hosts import FdHost, InvalidHostError, TcpHost, UnixHost
+from services.api.hosts import FdHost, Host, InvalidHostError, TcpHost, UnixHost
 from services.api.listeners import ListenError, Listeners, group_id
 from services.api.systemd import ActivatedSockets
 from services.errors import Unavailable
@@ -121,6 +123,60 @@ async def test_listeners_can_run_again(tmp_path: Path) -> None:
             await nursery.start(listeners.run)
             listeners.listeners[0].dup().close()
             nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def opened(*hosts: Host) -> AsyncIterator[Listeners]:
+    listeners = Listeners(hosts, group=OWN_GROUP)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listeners.run)
+        yield listeners
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_is_added_and_taken_away_beside_the_others(tmp_path: Path) -> None:
+    """The others keep their sockets; after a restart there are those of the last change."""
+    first, second = UnixHost(path=tmp_path / "a"), UnixHost(path=tmp_path / "b")
+    listeners = Listeners([first], group=OWN_GROUP)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listeners.run)
+        inode = first.path.stat().st_ino
+        (added,) = await listeners.add(second, tls=None)
+        added.dup().close()
+        assert first.path.stat().st_ino == inode
+        listeners.remove(listeners.listeners[0])
+        assert not first.path.exists()
+        nursery.cancel_scope.cancel()
+    assert not second.path.exists()
+    async with trio.open_nursery() as nursery:
+        assert await nursery.start(listeners.run) == (added,)
+        added.dup().close()
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_that_cannot_be_added_changes_nothing(tmp_path: Path) -> None:
+    """It is not remembered either."""
+    host = UnixHost(path=tmp_path / "a")
+    async with opened(host) as listeners:
+        with pytest.raises(ListenError):
+            await listeners.add(UnixHost(path=tmp_path / "none" / "b"), tls=None)
+        with pytest.raises(InvalidHostError):
+            await listeners.add(FdHost(), tls=None)
+        assert [listener.host for listener in listeners.listeners] == [host]
+    with pytest.raises(Unavailable):
+        await listeners.add(UnixHost(path=tmp_path / "b"), tls=None)
+
+
+async def test_sockets_change_hands(tmp_path: Path) -> None:
+    """To a group that is there; one that is not changes nothing."""
+    async with opened(UnixHost(path=tmp_path / "a")) as listeners:
+        if os.geteuid() == 0:
+            listeners.set_group("12345")
+            assert (tmp_path / "a").stat().st_gid == 12345
+        before = (tmp_path / "a").stat().st_gid
+        with pytest.raises(ListenError, match="group nosuchgroup not found"):
+            listeners.set_group("nosuchgroup")
+        assert (tmp_path / "a").stat().st_gid == before
 
 
 def test_groups() -> None:

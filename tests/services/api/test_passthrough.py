@@ -15,7 +15,7 @@ from quart import Blueprint, websocket
 from services.api.app import build_app
 from services.api.asgi import ASGIApp
 from services.api.responses import HijackResponse
-from tests.services.api.support import CONFIG, TcpListener, get, running, serving
+from tests.services.api.support import ENGINE, TcpListener, get, running, serving
 from tests.services.api.test_hijack import echo
 from tests.services.api.test_tls import certificates, client_side, server_side
 
@@ -38,7 +38,7 @@ def app() -> ASGIApp:
     async def _attach() -> HijackResponse:
         return HijackResponse(echo)
 
-    return build_app([blueprint], config=CONFIG)
+    return build_app([blueprint], identity=ENGINE)
 
 
 async def h2_get(stream: trio.abc.Stream, path: str, method: str = "GET") -> tuple[str, bytes]:

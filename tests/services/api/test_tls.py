@@ -133,3 +133,27 @@ def test_unusable_files_are_named(certificates: Path, tmp_path: Path) -> None:
         server_context(TLSConfig(**good, ca_cert=tmp_path / "no", verify=True))
     with pytest.raises(TLSError, match="tlscacert"):
         server_context(TLSConfig(**good, verify=True))
+
+
+async def test_a_renewed_certificate_is_for_new_connections(
+    certificates: Path, tmp_path: Path
+) -> None:
+    """Who is connected goes on with what it has; nobody is refused meanwhile."""
+    make_certificates(tmp_path)
+    listener = TcpListener(server_side(certificates, verify=False))
+    async with running(echo_app, listener):
+        before = Client(await dial(listener, client_side(certificates)))  # type: ignore[arg-type]
+        await before.send(get("/a"))
+        assert (await before.answer())[0] == 200
+        listener.tls = server_side(tmp_path, verify=False)
+        with pytest.raises(trio.BrokenResourceError):
+            await dial(listener, client_side(certificates))
+        after = Client(await dial(listener, client_side(tmp_path)))  # type: ignore[arg-type]
+        for client in (before, after):
+            await client.send(get("/b"))
+            assert (await client.answer())[0] == 200
+        listener.tls = None
+        plain = await trio.open_tcp_stream("127.0.0.1", listener.port)
+        await plain.send_all(get("/c", close=True))
+        assert b"200 OK" in await plain.receive_some(65536)
+    listener.close()

@@ -132,6 +132,31 @@ async def test_an_exit_is_recorded_told_and_cleaned_up(
     assert scene.journal.actions == ["die", "disconnect"]
 
 
+async def test_an_exit_that_was_not_heard_is_asked_for_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Whoever knows better has the question put once more; the answer then is the exit."""
+    subject = container(State.RUNNING)
+    scene = Scene(subject, exits(4))
+    tasks, first = scene.containerd.tasks, trio.Event()
+    ask = tasks.wait
+
+    async def wait(container_id: str) -> TaskExit:
+        if not first.is_set():
+            first.set()
+            await trio.sleep_forever()
+        return await ask(container_id)
+
+    cast(Any, tasks).wait = wait
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.live)
+        await first.wait()
+        await trio.sleep(100)
+        assert subject.state is State.RUNNING
+        scene.run.ask_again()
+    assert (subject.state, subject.status.exit_code) == (State.EXITED, 4)
+
+
 async def test_what_runs_is_adopted_what_does_not_is_launched(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

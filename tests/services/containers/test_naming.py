@@ -81,7 +81,7 @@ class Scene:
         self.naming = Naming(
             dns=self.dns,
             hosts=HostsFiles(directory=folder, disk=disk),
-            resolv_confs=ResolvConfs(Wishes(servers=["9.9.9.9"])),
+            resolv_confs=ResolvConfs(lambda: Wishes(servers=["9.9.9.9"])),
             directory=folder,
             disk=disk,
         )

@@ -54,6 +54,9 @@ class World:
     async def remove_anonymous(self, names: Iterable[str], *, container_id: str) -> None:
         """The volumes'."""
 
+    async def say_farewell(self, container: Container) -> None:
+        """The log's."""
+
     async def forget(self, container: Container) -> None:
         """Everybody's."""
         self.done.append("forgotten")
@@ -70,6 +73,7 @@ def remover(world: World, table: ContainerTable, directory: Path) -> Remover:
         stopper=cast("Stopper", None),
         root_filesystems=world,
         volumes=world,
+        say_farewell=world.say_farewell,
         forget=world.forget,
         directory=directory,
         disk=trio.CapacityLimiter(1),

@@ -27,7 +27,10 @@ class Added:
 def runtimes(folder: Path, *added: Added) -> Runtimes:
     """Those of a daemon with the systemd driver."""
     return Runtimes(
-        added, state_directory=Path("/state"), scripts=folder / "scripts", systemd_cgroup=True
+        lambda: added,
+        state_directory=Path("/state"),
+        scripts=folder / "scripts",
+        systemd_cgroup=True,
     )
 
 

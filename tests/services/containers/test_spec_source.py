@@ -48,13 +48,13 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
     disk = trio.CapacityLimiter(1)
     source = SpecSource(
         facts=FACTS,
-        defaults=SpecDefaults(),
+        defaults=SpecDefaults,
         directory=tmp_path,
-        resolv_confs=ResolvConfs(Wishes()),
+        resolv_confs=ResolvConfs(Wishes),
         host_gateways=tuple,
         links=Links(ContainerTable(), hosts=HostsFiles(directory=tmp_path, disk=disk)),
         apparmor=kernel,
-        cdi=CdiDevices(()),
+        cdi=CdiDevices(tuple),
         disk=disk,
     )
 

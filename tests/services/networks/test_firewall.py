@@ -20,7 +20,6 @@ from services.errors import EngineError, InvalidParameter
 from services.networks.firewall import Firewall
 from services.networks.network_rules import (
     FamilyRules,
-    GatewayMode,
     NetworkRules,
     PortTargets,
     Target,
@@ -263,9 +262,8 @@ async def test_ports_of_both_families(rules: Rules) -> None:
         assert published(rules) == {1, 2, 3, 4}
         await firewall.publish("a", replace(targets, ipv6=None), ports)
         assert published(rules) == {1, 4}
-        routed = FamilyRules(subnet=IPv4Network("10.99.0.0/24"), mode=GatewayMode.ROUTED)
-        await firewall.set_network(replace(both, ipv4=routed))
-        await firewall.publish("a", targets, ports)
+        routed = Target(bridge=bridge, address=IPv4Address("10.99.0.2"), is_routed=True)
+        await firewall.publish("a", replace(targets, ipv4=routed), ports)
         assert published(rules) == {2, 3}  # a routed family has none at the host
         await firewall.withdraw("a")
         assert "elements" not in nft("list", "set", "inet", rules.table, "direct4")

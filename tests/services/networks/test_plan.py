@@ -74,7 +74,7 @@ def test_ipv6_comes_from_the_engines_own_pool() -> None:
 
 def test_a_named_subnet() -> None:
     """Range, gateway and auxiliary addresses as they were given."""
-    one = {
+    one: dict[str, Any] = {
         "subnet": "10.1.0.0/16",
         "ip_range": "10.1.2.0/24",
         "gateway": "10.1.0.9",
@@ -210,9 +210,7 @@ def test_refusals(fields: dict[str, Any], error: type[EngineError], text: str) -
 def test_the_daemons_default_options() -> None:
     """For the driver that they are for, where the request does not say otherwise."""
     defaults = {"bridge": {model.MTU: "1400", model.ENABLE_ICC: "false"}, "macvlan": {"x": "y"}}
-    options = plan(
-        around={"default_options": defaults}, options={model.ENABLE_ICC: "true"}
-    ).options
+    options = plan(around={"default_options": defaults}, options={model.ENABLE_ICC: "true"}).options
     assert options == {model.MTU: "1400", model.ENABLE_ICC: "true"}
 
 
@@ -245,7 +243,11 @@ def test_an_isolated_network_has_no_gateway() -> None:
 def test_a_configuration_is_taken_over() -> None:
     """Subnets, options, labels; the networks that use it have their own addresses."""
     source = plan(
-        "c", config_only=True, subnets=["10.1.0.0/24"], options={model.MTU: "1400"}, labels={"a": "b"}
+        "c",
+        config_only=True,
+        subnets=["10.1.0.0/24"],
+        options={model.MTU: "1400"},
+        labels={"a": "b"},
     )
     assert (source.driver, source.config_only, source.link) == ("null", True, "")
     network = plan(config_from="c", internal=True, around={"present": [DEFAULT, source]})

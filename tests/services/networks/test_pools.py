@@ -74,15 +74,13 @@ prefixes = st.builds(
 
 
 @given(taken=st.lists(prefixes, max_size=30), size=st.integers(12, 24))
-def test_the_first_free_subnet_is_found(
-    taken: list[IPv4Network | IPv6Network], size: int
-) -> None:
+def test_the_first_free_subnet_is_found(taken: list[IPv4Network | IPv6Network], size: int) -> None:
     """As by trying each one in turn."""
     base = IPv4Network("10.0.0.0/10")
     tried = (
         subnet
         for subnet in base.subnets(new_prefix=size)
-        if not any(subnet.overlaps(other) for other in taken)  # type: ignore[arg-type]
+        if not any(subnet.overlaps(other) for other in taken)
     )
     expected = next(tried, None)
     if expected is None:

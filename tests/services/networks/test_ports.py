@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.errors import InvalidParameter, NotSupported
+from services.errors import InvalidParameter
 from services.networks.ports import (
     PortRequest,
     PublishedPort,
@@ -74,13 +74,14 @@ def test_bindings_and_exposed_ports() -> None:
 
 def test_the_same_binding_twice_is_one() -> None:
     """Clients send what the user wrote twice."""
-    assert len(port_requests({"80/tcp": [("", "80"), ("0.0.0.0", "80")]})) == 1
+    assert len(port_requests({"80/tcp": [("", "80"), ("", "80")]})) == 1
+    asked = port_requests({"80": [("::ffff:127.0.0.1", ""), ("127.0.0.1", ""), ("0:0::1", "")]})
+    assert [request.host_address for request in asked] == ["127.0.0.1", "::1"]
 
 
 @pytest.mark.parametrize(
     ("binding", "error"),
     [
-        (("::1", "80"), NotSupported),
         (("nowhere", "80"), InvalidParameter),
         (("", "99999"), InvalidParameter),
     ],
@@ -109,6 +110,9 @@ def test_overlaps() -> None:
             protocol=protocol, container_port=1, host_address=address, host_port=number
         )
 
+    assert not port("::").overlaps(port("0.0.0.0"))
+    assert port("::").overlaps(port("::1"))
+    assert not port("0.0.0.0", 0).overlaps(port("0.0.0.0", 0))
     everywhere, here = port("0.0.0.0"), port("127.0.0.1")
     assert everywhere.overlaps(here)
     assert here.overlaps(everywhere)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.errors import EngineError
-from services.networks.ports import PortRequest, PublishedPort
+from services.networks.ports import PortGroup, PublishedPort
 from services.networks.reservations import Reservations
 
 PROTOCOLS = ("tcp", "udp")
@@ -36,11 +37,11 @@ def own_address() -> str:
     return f"127.{1 + secrets.randbelow(250)}.{secrets.randbelow(250)}.{1 + secrets.randbelow(250)}"
 
 
-def wanted(address: str, first: int = 0, last: int = 0, protocol: str = "tcp") -> PortRequest:
-    return PortRequest(
+def wanted(address: str, first: int = 0, last: int = 0, protocol: str = "tcp") -> PortGroup:
+    return PortGroup(
         protocol=protocol,
         container_port=80,
-        host_address=address,
+        host_addresses=(address,),
         first=first,
         last=last or first,
     )
@@ -154,3 +155,53 @@ def test_an_adopted_port_is_reserved_again(reservations: Reservations, address: 
     assert not is_free(ports[0])
     reservations.release("a")
     assert is_free(ports[0])
+
+
+def test_both_families_have_one_number(reservations: Reservations, address: str) -> None:
+    """A number that is taken in one of them is not used in the other, and is free again there."""
+    group = PortGroup(protocol="tcp", container_port=80, host_addresses=(address, "::1"))
+    with socket.create_server(("::1", 20000), family=socket.AF_INET6):
+        ports = reservations.reserve("a", [group])
+        assert {port.host_port for port in ports} == {20001}
+        assert is_free(replace(ports[0], host_port=20000))
+        taken = replace(group, first=20000, last=20000)
+        with pytest.raises(EngineError, match=r"listen tcp6 \[::1\]:20000: bind: address already"):
+            reservations.reserve("b", [taken])
+        assert is_free(replace(ports[0], host_port=20000))
+        with pytest.raises(EngineError, match="Bind for ::1:20001 failed: port is already"):
+            reservations.reserve(
+                "b", [replace(group, host_addresses=("::1",), first=20001, last=20001)]
+            )
+    reservations.release("a")
+    assert is_free(ports[0])
+    assert len(reservations.reserve("b", [taken])) == 2
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_opened_port_takes_in_what_comes(
+    reservations: Reservations, address: str, protocol: str
+) -> None:
+    """Before, it is as if nobody heard it; there is none for what is not held."""
+    (port,) = reservations.reserve("a", [wanted(address, protocol=protocol)])
+    assert reservations.opened("a", replace(port, host_port=1)) is None
+    assert reservations.opened("b", port) is None
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as client:
+        client.settimeout(0.1)
+        if protocol == "tcp":
+            with pytest.raises(TimeoutError):
+                client.connect((address, port.host_port))
+    bound = reservations.opened("a", port)
+    assert bound is not None
+    assert reservations.opened("a", port) is bound
+    bound.settimeout(10)
+    with socket.socket(socket.AF_INET, kind) as client:
+        client.settimeout(10)
+        client.connect((address, port.host_port))
+        client.send(b"x")
+        if protocol == "tcp":
+            accepted, _ = bound.accept()
+            with accepted:
+                assert accepted.recv(1) == b"x"
+        else:
+            assert bound.recv(1) == b"x"

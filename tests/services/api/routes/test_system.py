@@ -75,7 +75,7 @@ async def serving(
         components=Components(
             containerd=FixedVersion(is_up=is_up),
             runc=program(tmp_path, "runc", "runc version 1.1.5+ds1\ncommit: 1.1.5-1\nspec: 1.0.2"),
-            init=program(tmp_path, "tini", "tini version 0.19.0 - git.de40ad0"),
+            init=lambda: program(tmp_path, "tini", "tini version 0.19.0 - git.de40ad0"),
         ),
         containers=Counts(),
         images=MemoryImages([bare_image()]) if is_up else AwayImages(),
@@ -310,7 +310,7 @@ async def test_a_gap_is_an_event_that_any_client_can_read(tmp_path: Path) -> Non
     bus = EventBus(store, history_limit=10, recent_limit=2)
     routes = SystemRoutes(
         engine=lambda: ENGINE,
-        components=Components(containerd=FixedVersion(), runc="/nowhere", init="/nowhere"),
+        components=Components(containerd=FixedVersion(), runc="/nowhere", init=lambda: "/nowhere"),
         containers=Counts(),
         images=MemoryImages([]),
         events=bus,

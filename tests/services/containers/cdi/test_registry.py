@@ -40,7 +40,7 @@ def test_devices_come_from_json_and_yaml(tmp_path: Path) -> None:
     write(tmp_path, "d.json.bak", document("d"))
     write(tmp_path / "below", "e.json", document("e"))
     (tmp_path / "f.json").mkdir()
-    devices = CdiDevices([str(tmp_path), str(tmp_path / "missing")])
+    devices = CdiDevices(lambda: [str(tmp_path), str(tmp_path / "missing")])
     assert devices.list().devices == (f"{KIND}=a", f"{KIND}=dev0")
     assert devices.list().warnings == ()
 
@@ -48,7 +48,7 @@ def test_devices_come_from_json_and_yaml(tmp_path: Path) -> None:
 def test_what_a_file_says_of_all_comes_once_and_first(tmp_path: Path) -> None:
     """Then the devices', in the order in which they were asked for."""
     write(tmp_path, "a.json", document("a", "b", containerEdits={"env": ["ALL=1", "A=0"]}))
-    devices = CdiDevices([str(tmp_path)])
+    devices = CdiDevices(lambda: [str(tmp_path)])
     assert env_with(devices, f"{KIND}=b", f"{KIND}=a") == ["PATH=/bin", "ALL=1", "A=1", "B=1"]
 
 
@@ -57,15 +57,15 @@ def test_the_later_folder_counts(tmp_path: Path) -> None:
     write(tmp_path / "1", "z.json", document("dev0", containerEdits={"env": ["FROM=1"]}))
     write(tmp_path / "2", "a.json", document("dev0", containerEdits={"env": ["FROM=2"]}))
     first, second = str(tmp_path / "1"), str(tmp_path / "2")
-    assert "FROM=2" in env_with(CdiDevices([first, second]), f"{KIND}=dev0")
-    assert "FROM=1" in env_with(CdiDevices([second, first]), f"{KIND}=dev0")
+    assert "FROM=2" in env_with(CdiDevices(lambda: [first, second]), f"{KIND}=dev0")
+    assert "FROM=1" in env_with(CdiDevices(lambda: [second, first]), f"{KIND}=dev0")
 
 
 def test_one_name_twice_in_a_folder_is_nobodys(tmp_path: Path) -> None:
     """Neither is taken, and both files are named; other devices in them work."""
     one = write(tmp_path, "a.json", document("x", "a"))
     two = write(tmp_path, "b.json", document("x", "b"))
-    devices = CdiDevices([str(tmp_path)])
+    devices = CdiDevices(lambda: [str(tmp_path)])
     listing = devices.list()
     assert listing.devices == (f"{KIND}=a", f"{KIND}=b")
     text = f'conflicting device "{KIND}=x" (specs "{two}", "{one}")'
@@ -94,7 +94,7 @@ def test_a_broken_file_hides_no_other(tmp_path: Path, content: str, why: str, su
     """It is told of in /info, and the others' devices work."""
     broken = write(tmp_path, f"broken.{suffix}", content)
     write(tmp_path, "good.json", document("a"))
-    listing = CdiDevices([str(tmp_path)]).list()
+    listing = CdiDevices(lambda: [str(tmp_path)]).list()
     assert listing.devices == (f"{KIND}=a",)
     (warning,) = listing.warnings
     assert warning.startswith(
@@ -105,14 +105,14 @@ def test_a_broken_file_hides_no_other(tmp_path: Path, content: str, why: str, su
 def test_a_file_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
     """A link to nowhere, say."""
     (tmp_path / "a.json").symlink_to(tmp_path / "missing")
-    (warning,) = CdiDevices([str(tmp_path)]).list().warnings
+    (warning,) = CdiDevices(lambda: [str(tmp_path)]).list().warnings
     assert "No such file or directory" in warning
 
 
 def test_files_that_change_are_read_again(tmp_path: Path) -> None:
     """Drivers write them while the engine runs; a file that stays as it is, is read once."""
     path = write(tmp_path, "a.json", document("a"))
-    devices = CdiDevices([str(tmp_path)])
+    devices = CdiDevices(lambda: [str(tmp_path)])
     assert env_with(devices, f"{KIND}=a")
     new = write(tmp_path, "a.json.new", document("b"))
     new.rename(path)
@@ -128,7 +128,7 @@ def test_files_that_change_are_read_again(tmp_path: Path) -> None:
 def test_other_drivers_requests_are_left_alone(tmp_path: Path) -> None:
     """And a request that names no device changes nothing."""
     spec = oci_spec()
-    CdiDevices([str(tmp_path)]).inject(
+    CdiDevices(lambda: [str(tmp_path)]).inject(
         spec, [DeviceRequest(driver="nvidia", device_ids=["0"]), DeviceRequest(driver="cdi")]
     )
     assert spec == oci_spec()

@@ -1,0 +1,115 @@
+"""An answer that waits for a verdict before its first byte leaves, or its connection is taken over.
+
+A whole answer is shown to the judge with its body. Of a stream, and of a connection that leaves
+HTTP, only the head is there to be shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from services.api.asgi import EXTENSION, ConnectionExtension, Message, Scope, Send
+from services.api.drain import Drain
+from services.api.hijack import HijackedStream
+from services.api.refusal import Header, Refused, refuse
+from services.api.transport import PeerCredentials
+from services.errors import EngineError
+
+Judge = Callable[[int, Sequence[Header], bytes | None], Awaitable[bytes | None]]
+"""Given status, headers and the body of a whole answer (None for what goes on). Returns the body
+to send instead, or None for the same; raises an EngineError, which is told in its place."""
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
+
+
+class JudgedAnswer:
+    """Stands before a `send`. Raises Refused once something else was answered."""
+
+    def __init__(self, send: Send, judge: Judge, identity: Sequence[tuple[str, str]]) -> None:
+        self._send = send
+        self._judge = judge
+        self._identity = identity
+        self._start: Message | None = None
+        self._is_passed = False
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`."""
+        if self._is_passed:
+            await self._send(message)
+        elif message["type"] == "http.response.start":
+            self._start = message
+        elif self._start is None:  # the server says what is wrong with that
+            await self._send(message)
+        else:
+            await self._pass(self._start, message)
+
+    async def _pass(self, start: Message, message: Message) -> None:
+        is_whole = not message.get("more_body", False)
+        body = message.get("body", b"") if is_whole else None
+        changed = await self._ask(start["status"], tuple(start.get("headers", ())), body)
+        self._is_passed = True
+        if changed is not None:
+            start = {**start, "headers": _without_length(start.get("headers", ()))}
+            message = {**message, "body": changed}
+        await self._send(start)
+        await self._send(message)
+
+    async def _ask(
+        self, status: int, headers: Sequence[Header], body: bytes | None
+    ) -> bytes | None:
+        try:
+            return await self._judge(status, headers, body)
+        except EngineError as error:
+            self._is_passed = True
+            await refuse(self._send, error, self._identity)
+            raise Refused from error
+
+    async def judge_hijack(self, head: bytes) -> None:
+        """The connection is about to leave HTTP, with this head."""
+        found = _STATUS_LINE.match(head)
+        await self._ask(int(found[1]) if found else 0, _fields(head), None)
+
+    def scope(self, scope: Scope) -> Scope:
+        """A request's scope, in which taking the connection over is judged too."""
+        extensions = scope.get("extensions") or {}
+        connection: ConnectionExtension | None = extensions.get(EXTENSION)
+        if connection is None:
+            return scope
+        judged = _JudgedConnection(connection, self)
+        return {**scope, "extensions": {**extensions, EXTENSION: judged}}
+
+
+class _JudgedConnection:
+    """A `ConnectionExtension` in front of another."""
+
+    def __init__(self, connection: ConnectionExtension, answer: JudgedAnswer) -> None:
+        self._connection = connection
+        self._answer = answer
+
+    @property
+    def drain(self) -> Drain:
+        return self._connection.drain
+
+    async def hijack(self, head: bytes) -> HijackedStream:
+        await self._answer.judge_hijack(head)
+        return await self._connection.hijack(head)
+
+    def ignore_hang_up(self) -> None:
+        self._connection.ignore_hang_up()
+
+    def peercred(self) -> PeerCredentials | None:
+        return self._connection.peercred()
+
+    def peercert(self) -> dict[str, Any] | None:
+        return self._connection.peercert()
+
+
+def _without_length(headers: Sequence[Header]) -> list[Header]:
+    return [field for field in headers if field[0].lower() != b"content-length"]
+
+
+def _fields(head: bytes) -> tuple[Header, ...]:
+    pairs = [line.partition(b":") for line in head.split(b"\r\n")[1:] if b":" in line]
+    return tuple((name.strip(), value.strip()) for name, _, value in pairs)

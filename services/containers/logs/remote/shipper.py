@@ -1,0 +1,327 @@
+"""Sends one container's lines to its server, and decides what happens while that is away.
+
+At least once: a line counts as sent when its protocol can tell no more about it, and the mark that
+says so is on disk after that; a kill in between sends it again. Of what waits at most `limit_bytes`
+are kept. In blocking mode the process is held up when that much waits and the server is there;
+when it is away, and in non-blocking mode always, the oldest lines go: counted, and told of by a
+line where they would be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
+
+import trio
+from loguru import logger
+
+from services.containers.logs.counts import LogCounts
+from services.containers.logs.feed import Extent, Feed
+from services.containers.logs.remote.driver import DeliveryFailed, Driver, Session
+from services.containers.logs.remote.lines import Line, Mark
+from services.containers.logs.remote.outbox import Outbox
+from services.containers.stdio.streams import Stream
+from services.errors import EngineError
+
+log = logger.bind(service="logs")
+
+_T = TypeVar("_T")
+
+LONGEST_RETRY_S: Final = 10.0
+READ_RETRY_S: Final = 5.0
+_LOOK_S: Final = 0.5  # while the server is away: how often what waits is measured
+_LINES_AT_ONCE: Final = 500  # some milliseconds of the loop's time to spell
+_BYTES_AT_ONCE: Final = 256 * 1024
+
+
+class Shipper:
+    """One log's sender. `run` is one task; `announced` and `wait_room` are called on the loop.
+
+    Attributes:
+        is_away: the last attempt to send failed, and none has succeeded since.
+    """
+
+    def __init__(
+        self,
+        *,
+        container_id: str,
+        outbox: Outbox,
+        feed: Feed,
+        make_driver: Callable[[], Driver],
+        limit_bytes: int,
+        blocks: bool,
+        counts: LogCounts,
+    ) -> None:
+        self.is_away = False
+        self._container_id = container_id
+        self._outbox = outbox
+        self._feed = feed
+        self._make_driver = make_driver
+        self._limit_bytes = limit_bytes
+        self._blocks = blocks
+        self._counts = counts
+        self._batch: deque[Line] = deque()
+        self._waiting_bytes = 0
+        self._logged_bytes = 0  # as last announced
+        self._dropped_lines = self._dropped_bytes = 0  # not told of yet
+        self._changed = trio.Event()
+        self._room = trio.lowlevel.ParkingLot()
+        self._caught_up = trio.lowlevel.ParkingLot()
+        self._is_settled = False  # the files are not going to be cut back any more
+        self._is_behind = True
+        self._run_extent: Extent | None = None
+        self._is_new_run = False
+        self._session: Session | None = None
+        self._session_ends = 0.0
+        self._threads = trio.CapacityLimiter(1)
+
+    # ── called from beside ───────────────────────────────────────────────────────────────────
+
+    def announced(self, logged_bytes: int) -> None:
+        """So many bytes of output are in the log by now, and may be read."""
+        if self._feed.extent is not None and self._run_extent is None:
+            self._is_new_run = True
+        self._run_extent = self._feed.extent
+        self._waiting_bytes += logged_bytes - self._logged_bytes
+        self._logged_bytes = logged_bytes
+        self._is_settled = self._is_behind = True
+        self._changed.set()
+
+    def settle(self) -> None:
+        """No run is under way: what is in the files is what there is."""
+        self._is_settled = True
+        self._changed.set()
+
+    async def wait_room(self) -> None:
+        """Block while more waits than may, and the server is there to take it."""
+        while self._blocks and not self.is_away and self._waiting_bytes > self._limit_bytes:
+            await self._room.park()
+
+    async def wait_caught_up(self) -> None:
+        """Block until everything that was announced is sent or dropped."""
+        while self._is_behind:
+            await self._caught_up.park()
+
+    async def leave_behind(self) -> None:
+        """The log is about to go, and `run` has ended: count what was not sent."""
+        if not self._is_behind:
+            return
+        lines, size_bytes = await self._in_thread(self._count_rest)
+        if lines:
+            self._counts.drop(lines=lines, size_bytes=size_bytes)
+            log.warning(
+                "container output not sent",
+                container=self._container_id,
+                lines=lines,
+                size_bytes=size_bytes,
+            )
+
+    def _count_rest(self) -> tuple[int, int]:
+        lines = size_bytes = 0
+        self._outbox.open()
+        try:
+            while found := self._outbox.read(self._upto()):
+                lines += len(found)
+                size_bytes += sum(line.size_bytes for line in found)
+        finally:
+            self._outbox.close()
+        return lines, size_bytes
+
+    # ── the task ─────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Send until cancelled. May be run again: it goes on behind the mark."""
+        while not self._is_settled:
+            await self._wait_changed()
+        try:
+            while True:
+                try:
+                    await self._open()
+                    while True:
+                        await self._send_all()
+                        await self._wait_changed()
+                except OSError as error:  # the log's disk
+                    log.warning(
+                        "container log not read", container=self._container_id, error=str(error)
+                    )
+                    await trio.sleep(READ_RETRY_S)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._end_session()  # closes at once
+            self._outbox.close()
+
+    async def _open(self) -> None:
+        self._batch.clear()
+        await self._in_thread(self._outbox.open)
+        self._is_new_run = False
+        before = self._logged_bytes
+        size = await self._in_thread(partial(self._outbox.size_behind, self._upto()))
+        self._waiting_bytes = size + self._logged_bytes - before
+
+    async def _wait_changed(self) -> None:
+        await self._changed.wait()
+        self._changed = trio.Event()
+
+    async def _send_all(self) -> None:
+        """Until nothing is left to send."""
+        retry_s = 0.0
+        while await self._fill():
+            await self._drop_surplus()
+            if not self._batch:
+                continue
+            try:
+                await self._send_some(await self._connected())
+                retry_s = 0.0
+                self._note_back()
+            except DeliveryFailed as error:
+                await self._end_session()
+                self._note_away(error)
+                retry_s = min(LONGEST_RETRY_S, max(2 * retry_s, self._first_retry_s))
+                await self._pause(retry_s)
+
+    async def _fill(self) -> bool:
+        """Read on, if nothing is at hand; False: all that may be read is done with."""
+        if self._is_new_run:
+            # What was read of the last run's end may have been cut back since.
+            self._is_new_run = False
+            self._batch.clear()
+            await self._end_session()  # the container may have another name by now
+            await self._in_thread(self._outbox.rewind)
+        if not self._batch:
+            upto = self._upto()
+            self._batch.extend(await self._in_thread(partial(self._outbox.read, upto)))
+            self._count_lost_files()
+            if not self._batch and upto == self._upto():
+                self._waiting_bytes = 0
+                self._is_behind = False
+                self._room.unpark_all()
+                self._caught_up.unpark_all()
+                return False
+        return True
+
+    def _upto(self) -> Extent | None:
+        return self._feed.extent or self._feed.last
+
+    async def _drop_surplus(self) -> None:
+        """Let the oldest lines go, where that is what is to be done with them."""
+        last: Mark | None = None
+        while self._waiting_bytes > self._limit_bytes and (self.is_away or not self._blocks):
+            if not self._batch:
+                if last is not None:
+                    await self._in_thread(partial(self._outbox.commit, last))
+                    last = None
+                if not await self._fill():
+                    return
+                continue
+            line = self._batch.popleft()
+            last = line.after or last
+            self._waiting_bytes -= line.size_bytes
+            self._dropped_lines += 1
+            self._dropped_bytes += line.size_bytes
+            self._counts.drop(lines=1, size_bytes=line.size_bytes)
+        if last is not None:
+            await self._in_thread(partial(self._outbox.commit, last))
+
+    def _count_lost_files(self) -> None:
+        """The log was written faster than anybody could look: its rotation took lines away."""
+        lost, self._outbox.lost_files = self._outbox.lost_files, 0
+        if lost:
+            self._dropped_lines += 1
+            self._counts.drop(lines=1, size_bytes=0)
+            log.warning("log files lost before they were sent", container=self._container_id,
+                        files=lost)  # fmt: skip
+
+    async def _connected(self) -> Session:
+        if self._session is not None and trio.current_time() >= self._session_ends:
+            await self._end_session()
+        if self._session is None:
+            driver = self._driver()
+            self._session = await driver.connect()
+            self._session_ends = trio.current_time() + driver.session_s
+        return self._session
+
+    def _driver(self) -> Driver:
+        try:
+            return self._make_driver()
+        except (ValueError, EngineError) as error:  # such as a socket's file that is gone
+            raise DeliveryFailed(str(error)) from error
+
+    @property
+    def _first_retry_s(self) -> float:
+        try:
+            return self._driver().retry_s
+        except DeliveryFailed:
+            return 1.0
+
+    async def _send_some(self, session: Session) -> None:
+        """A share of the batch; what was delivered is behind the mark afterwards."""
+        lines = self._next_lines()
+        note = self._dropped_note()
+        left = deque([note, *lines] if note else lines)
+        last: Mark | None = None
+
+        def delivered(count: int) -> None:
+            nonlocal last
+            for _ in range(count):
+                line = left.popleft()
+                if line is note:
+                    self._dropped_lines = self._dropped_bytes = 0
+                    continue
+                self._batch.popleft()
+                self._waiting_bytes -= line.size_bytes
+                last = line.after or last
+
+        try:
+            await session.send(tuple(left), delivered)
+        finally:
+            if last is not None:
+                with trio.CancelScope(shield=True):  # a few bytes to a file
+                    await self._in_thread(partial(self._outbox.commit, last))
+            if self._waiting_bytes <= self._limit_bytes:
+                self._room.unpark_all()
+
+    def _next_lines(self) -> list[Line]:
+        lines: list[Line] = []
+        size = 0
+        for line in self._batch:
+            size += len(line.text)
+            if lines and (len(lines) == _LINES_AT_ONCE or size > _BYTES_AT_ONCE):
+                break
+            lines.append(line)
+        return lines
+
+    def _dropped_note(self) -> Line | None:
+        if not self._dropped_lines:
+            return None
+        lines, size = self._dropped_lines, self._dropped_bytes
+        text = f"[{lines} lines, {size} bytes of output were dropped here]"
+        return Line(Stream.STDERR, time.time_ns(), text.encode())
+
+    async def _end_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.aclose()
+
+    def _note_away(self, error: DeliveryFailed) -> None:
+        if not self.is_away:
+            log.warning("log server is away", container=self._container_id, error=str(error))
+        self.is_away = True
+        self._room.unpark_all()
+
+    def _note_back(self) -> None:
+        if self.is_away:
+            log.info("log server is back", container=self._container_id)
+        self.is_away = False
+
+    async def _pause(self, pause_s: float) -> None:
+        """Before the next attempt; what waits meanwhile is kept within its bound."""
+        until = trio.current_time() + pause_s
+        while (left_s := until - trio.current_time()) > 0:
+            await trio.sleep(min(left_s, _LOOK_S))
+            await self._drop_surplus()
+
+    async def _in_thread(self, call: Callable[[], _T]) -> _T:
+        return await trio.to_thread.run_sync(call, limiter=self._threads)

@@ -1,0 +1,124 @@
+"""What each change of a plan takes in this process, as steps of one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from services.api.hosts import Host
+from services.api.identity import Identity
+from services.api.listeners import Listener, Listeners
+from supervisor.api_servers import ApiServers
+from supervisor.in_force import Current, InForce
+from supervisor.logs import LogSink
+from supervisor.metrics_face import MetricsFace
+from supervisor.part_restarts import PartRestarts
+
+from .plan import host_changes
+from .table import METRICS
+from .transaction import Step
+
+COUNTS = "root/reports/counts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changer:
+    """Knows the parts that are told of changes; everything else asks `current` by itself."""
+
+    current: Current
+    listeners: Listeners
+    api: ApiServers
+    metrics: MetricsFace
+    restarts: PartRestarts
+    identity: Identity
+    sink: LogSink
+
+    def steps(self, new: InForce) -> list[Step]:
+        """From what is in force to `new`, without taking anything away that is not in the way."""
+        old = self.current.in_force
+        hosts = host_changes(old.settings.api.hosts, new.settings.api.hosts)
+        steps = [self._close(host, old) for host in hosts.yielding]
+        steps += [self._listen(host, new) for host in hosts.added]
+        if old.settings.api.group != new.settings.api.group:
+            steps.append(self._hand_over(old.settings.api.group, new.settings.api.group))
+        if old.settings.metrics_address != new.settings.metrics_address:
+            steps.append(
+                self._move_metrics(old.settings.metrics_address, new.settings.metrics_address)
+            )
+        steps.append(self._switch(old, new))
+        return steps
+
+    async def finish(self, old: InForce, new: InForce) -> None:
+        """Take away what `new` does not have; nothing can fail any more."""
+        for host in host_changes(old.settings.api.hosts, new.settings.api.hosts).leaving:
+            await self._shut(host)
+
+    async def settle(self) -> None:
+        """Wait for what `finish` has let go: its clients may have been waiting for our answer."""
+        await self.api.settle()
+
+    # ── the API's addresses
+
+    def _listen(self, host: Host, new: InForce) -> Step:
+        return Step(
+            name=f"listen on {host}",
+            apply=partial(self._open, host, new),
+            revert=partial(self._shut, host),
+        )
+
+    def _close(self, host: Host, old: InForce) -> Step:
+        return Step(
+            name=f"close {host}",
+            apply=partial(self._shut, host),
+            revert=partial(self._open, host, old),
+        )
+
+    async def _open(self, host: Host, having: InForce) -> None:
+        listeners = self._listeners_of(host) or await self.listeners.add(host, tls=having.tls)
+        for listener in listeners:
+            if listener not in self.api:
+                await self.api.add(listener)
+
+    async def _shut(self, host: Host) -> None:
+        for listener in self._listeners_of(host):
+            if listener in self.api:
+                await self.api.retire(listener)
+            self.listeners.remove(listener)
+
+    def _listeners_of(self, host: Host) -> Sequence[Listener]:
+        return [listener for listener in self.listeners.listeners if listener.host == host]
+
+    # ── what is told, and what is restarted
+
+    def _hand_over(self, old: str, new: str) -> Step:
+        async def give(group: str) -> None:
+            self.listeners.set_group(group)
+
+        return Step(name=f"group {new}", apply=partial(give, new), revert=partial(give, old))
+
+    def _move_metrics(self, old: str, new: str) -> Step:
+        async def move(address: str) -> None:
+            self.metrics.address = address
+            for part in (COUNTS, METRICS) if bool(old) != bool(new) else (METRICS,):
+                await self.restarts.restart(part)
+
+        name = f"metrics on {new}" if new else "no metrics"
+        return Step(name=name, apply=partial(move, new), revert=partial(move, old))
+
+    def _switch(self, old: InForce, new: InForce) -> Step:
+        async def switch(to: InForce) -> None:
+            settings = to.settings
+            self.current.in_force = to
+            tls = settings.api.tls
+            self.listeners.set_tls(to.tls, verify=tls is not None and tls.verify)
+            config = self.identity.config
+            if config.experimental != settings.experimental:
+                self.identity.change(replace(config, experimental=settings.experimental))
+            self.sink.change(
+                level=settings.log.effective_level,
+                format=settings.log.format,
+                raw=settings.log.raw,
+            )
+
+        return Step(name="switch", apply=partial(switch, new), revert=partial(switch, old))

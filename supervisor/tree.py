@@ -1,0 +1,189 @@
+"""The root tree: which part stands where.
+
+    root                    rest_for_one
+    ├─ reports              the tree's reports, in the log and counted
+    ├─ listeners            sockets opened once and kept
+    ├─ containerd           one_for_one: process (without --containerd), connection
+    ├─ store                one_for_one: database
+    ├─ events               one_for_one: bus, stream
+    ├─ engine               one_for_one: images, registry, volumes, networks, dns, apparmor, keeper
+    │  │                    (of pipes), packer and shipping (of logs), oom, containers, builder
+    │  └─ containers        rest_for_one: running (one supervisor a container), restore,
+    │                       reconcile
+    ├─ faces                one_for_one: metrics, routes, api (one server a listener)
+    └─ reloads              carries out reloads of the configuration, one at a time
+
+Stopping takes the reverse of this order: the API drains, containers stop, then what they stood on.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+
+from .api_servers import OFTEN, ApiServers
+from .otp import (
+    INFINITY,
+    Backoff,
+    ChildSpec,
+    ChildType,
+    Intensity,
+    Outcome,
+    Restart,
+    Strategy,
+    Supervisor,
+)
+from .parts import Parts
+from .reports import ReportLog, TreeReports
+
+# A part that something outside keeps from working is tried again and again, more slowly each time.
+PATIENT = Backoff(first_s=0.1, cap_s=5.0)
+
+
+def root_tree(parts: Parts, reports: TreeReports, *, serve_api_wait: Outcome[None]) -> Supervisor:
+    """The supervision tree of the whole daemon."""
+    of_reports, faces = _reports_tree(parts, reports), _faces_tree(parts, serve_api_wait)
+    root = Supervisor(
+        [
+            _supervisor(of_reports),
+            ChildSpec(id="listeners", start=parts.listeners.run),
+            _supervisor(_containerd_tree(parts)),
+            _supervisor(_store_tree(parts)),
+            _supervisor(_events_tree(parts)),
+            _supervisor(_engine_tree(parts)),
+            _supervisor(faces),
+            ChildSpec(id="reloads", start=parts.reloader.run),
+        ],
+        name="root",
+        strategy=Strategy.REST_FOR_ONE,
+        intensity=Intensity(max_restarts=3, window_s=60.0),
+    )
+    reports.bind(root)
+    parts.restarts.bind({"root/reports": of_reports, "root/faces": faces})
+    return root
+
+
+def _reports_tree(parts: Parts, reports: TreeReports) -> Supervisor:
+    return Supervisor(
+        [
+            ChildSpec(id="log", start=ReportLog(reports).run),
+            ChildSpec(id="counts", start=parts.metrics.count),  # without an address it ends at once
+        ],
+        name="reports",
+        intensity=OFTEN,
+    )
+
+
+def _containerd_tree(parts: Parts) -> Supervisor:
+    children = [ChildSpec(id="connection", start=parts.containerd.connection.run)]
+    if parts.containerd_process is not None:
+        # Our own end must not be the end of its shims, so it gets its time.
+        process = ChildSpec(
+            id="process", start=parts.containerd_process.run, shutdown_s=25.0, backoff=PATIENT
+        )
+        children.insert(0, process)
+    return Supervisor(children, name="containerd", intensity=OFTEN)
+
+
+def _store_tree(parts: Parts) -> Supervisor:
+    """Those who stand on it wait at its gate while it is opened again."""
+    return Supervisor(
+        [ChildSpec(id="database", start=parts.store.run, shutdown_s=15.0, backoff=PATIENT)],
+        name="store",
+        intensity=OFTEN,
+    )
+
+
+def _events_tree(parts: Parts) -> Supervisor:
+    return Supervisor(
+        [
+            ChildSpec(id="bus", start=parts.bus.run),
+            ChildSpec(id="stream", start=parts.event_stream.run, backoff=PATIENT),
+        ],
+        name="events",
+        intensity=OFTEN,
+    )
+
+
+def _engine_tree(parts: Parts) -> Supervisor:
+    containers = Supervisor(
+        [
+            ChildSpec(
+                id="running",
+                start=parts.running.run,
+                type=ChildType.SUPERVISOR,
+                shutdown_s=INFINITY,  # it limits its end by itself
+            ),
+            ChildSpec(id="restore", start=parts.restorer.run, backoff=PATIENT),
+            ChildSpec(id="reconcile", start=parts.reconciler.run, backoff=PATIENT),
+        ],
+        name="containers",
+        strategy=Strategy.REST_FOR_ONE,
+        intensity=OFTEN,
+    )
+    firewall, proxy = parts.firewall, parts.proxy
+    return Supervisor(
+        [
+            ChildSpec(id="images", start=parts.images.run, backoff=PATIENT),
+            ChildSpec(id="registry", start=parts.registry.run, type=ChildType.SUPERVISOR),
+            ChildSpec(id="volumes", start=parts.volumes.run, backoff=PATIENT),
+            *([ChildSpec(id="firewall", start=firewall.run, backoff=PATIENT)] if firewall else []),
+            *([ChildSpec(id="proxy", start=proxy.run, backoff=PATIENT)] if proxy else []),
+            ChildSpec(id="networks", start=parts.networks.run, backoff=PATIENT),
+            ChildSpec(id="dns", start=parts.dns.run, backoff=PATIENT),
+            # Before containers are started again; it ends when the profile is loaded.
+            ChildSpec(id="apparmor", start=parts.apparmor.run, restart=Restart.TRANSIENT),
+            ChildSpec(id="keeper", start=parts.containers.terminals.keeper.run, backoff=PATIENT),
+            ChildSpec(id="packer", start=parts.containers.terminals.packer.run, backoff=PATIENT),
+            ChildSpec(id="shipping", start=parts.containers.terminals.shipping.run),
+            ChildSpec(id="oom", start=parts.oom_kills.run),
+            _supervisor(containers),
+            ChildSpec(id="builder", start=parts.builder.run, backoff=PATIENT),
+        ],
+        name="engine",
+        intensity=OFTEN,
+    )
+
+
+def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:
+    children = [
+        ChildSpec(id="metrics", start=parts.metrics.serve),  # without an address it ends at once
+        # It ends when the routes are there; servers accept meanwhile.
+        ChildSpec(id="routes", start=parts.routes.run, restart=Restart.TRANSIENT),
+        ChildSpec(
+            id="api",
+            start=partial(_serve_api, parts.api, serve_api_wait),
+            type=ChildType.SUPERVISOR,
+            shutdown_s=INFINITY,
+        ),
+    ]
+    return Supervisor(
+        children,
+        name="faces",
+        intensity=Intensity(max_restarts=3, window_s=60.0),
+    )
+
+
+async def _serve_api(
+    api: ApiServers,
+    serve_api_wait: Outcome[None],
+    *,
+    task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """The API's supervisor; that it gave up is what the daemon's exit status tells."""
+    try:
+        await api.run(task_status=task_status)
+    except Exception as error:
+        serve_api_wait.set_error(error)
+        raise
+
+
+def _supervisor(supervisor: Supervisor) -> ChildSpec:
+    return ChildSpec(
+        id=supervisor.name,
+        start=supervisor.run,
+        restart=Restart.PERMANENT,
+        type=ChildType.SUPERVISOR,
+        shutdown_s=INFINITY,
+    )
