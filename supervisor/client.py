@@ -118,8 +118,10 @@ class Client:
     ) -> http.client.HTTPResponse:
         target = PREFIX + path + (f"?{urlencode(query)}" if query else "")
         try:
-            # A POST without a body says so: some proxies want a length.
-            connection.request(method, target, body=b"" if method == "POST" else None)
+            # A POST without a body says so: some proxies want a length. The field tells the engine
+            # that no page in a browser sends it.
+            body, headers = (b"", {"X-Wharfinger": "cli"}) if method == "POST" else (None, {})
+            connection.request(method, target, body=body, headers=headers)
             answer = connection.getresponse()
             if answer.status < 400:
                 return answer

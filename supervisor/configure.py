@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
-from services.api.hosts import parse_host
+from services.api.hosts import TcpHost, parse_host
 from services.containers.logs.options import NONE, check_log_config, parse_file_options
 from services.errors import EngineError
 from services.networks.ports import ANY_ADDRESS
@@ -179,6 +179,7 @@ def build(
         experimental=values.switch("experimental"),
         features=_features(values.pairs("feature")),
         metrics_address=_metrics_address(values.text("metrics-addr")),
+        observer=_observer_host(values.text("observer-addr")),
         log=_log(values),
         api=_api(values, environment),
         access=_access(values),
@@ -239,6 +240,26 @@ def _metrics_address(text: str) -> str:
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise ValueError(f"invalid metrics address {quoted(text)}: too many colons in address")
     return text
+
+
+def _observer_host(text: str) -> TcpHost | None:
+    """Ours. There is no password, so only this machine may reach it."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ValueError(f"invalid observer address {quoted(text)}: must be host:port")
+    name = host.removeprefix("[").removesuffix("]")
+    try:
+        is_loopback = name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ValueError(
+            f"invalid observer address {quoted(text)}: must be a loopback address; "
+            "to reach it from elsewhere forward a port with ssh -L"
+        )
+    return TcpHost(host=name, port=int(port))
 
 
 def _check_log(driver: str, options: dict[str, str]) -> None:

@@ -171,6 +171,9 @@ def build_containers(
     sources = MountSources(
         volumes=volumes, images=images, directory=settings.exec_root / "mounts", disk=disk
     )
+    health = HealthWatcher(
+        containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
+    )
     lives = Lives(
         containerd=containerd,
         journal=journal,
@@ -200,9 +203,7 @@ def build_containers(
         ),
         stopper=stopper,
         runs=runs,
-        health=HealthWatcher(
-            containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
-        ),
+        health=health,
         terminals=terminals,
         auto_remove=remover.remove_stopped,
         outlives=lambda: current.settings().live_restore or not is_ending(),
@@ -250,6 +251,7 @@ def build_containers(
         ),
         images=images,
         volumes=volumes,
+        probes=health.probes,
     )
     restorer = Restorer(
         containerd=containerd,

@@ -1,41 +1,125 @@
-"""The Prometheus face's parts, made only when it has an address."""
+"""What the metrics are made from, and their making when they are first asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+import trio
 
-from services.containers import Containers
+from services.api.measures import ApiMeasures
+from services.build import Builder
+from services.containerd import Containerd
+from services.containers import Container
+from services.containers.containers import Containers
+from services.containers.logs import LogCounts
+from services.containers.stats import Sample
 from services.events import EventBus
-from services.metrics import EngineFacts, EngineMetrics, MetricsServer, SupervisionMetrics
+from services.observer import ObservedTree, Observer
+from services.registry import Registry
+from services.store import Store
 from services.system import HostFacts
 
-from .reports import TreeReports
 from .sources import SNAPSHOTTER
 from .version import VERSION, build_id
 
+if TYPE_CHECKING:
+    from services.metrics import EngineFacts, Exposition, MetricsServer, Scrape
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsParts:
-    """What makes a server for an address, and who counts what the tree goes through."""
+class MetricsSources:
+    """The parts whose counters are shown."""
 
-    server: Callable[[str], MetricsServer]
-    supervision: SupervisionMetrics
+    facts: HostFacts
+    engine_id: str
+    containers: Containers
+    containerd: Containerd
+    store: Store
+    bus: EventBus
+    registry: Registry
+    builder: Builder
+    observer: Observer
+    tree: ObservedTree
+    api: ApiMeasures
 
 
-def build_metrics(
-    *,
-    facts: HostFacts,
-    engine_id: str,
-    containers: Containers,
-    events: EventBus,
-    reports: TreeReports,
-) -> MetricsParts:
-    """Make them."""
-    registry = CollectorRegistry()
-    engine = EngineFacts(
+class LazyMetrics:
+    """The metrics, made when they are first asked for: that imports the Prometheus client."""
+
+    def __init__(self, sources: MetricsSources) -> None:
+        self._sources = sources
+        self._exposition: Exposition | None = None
+
+    def exposition(self) -> Exposition:
+        """The one exposition. The first call takes a tenth of a second."""
+        if self._exposition is None:
+            self._exposition = _build_exposition(self._sources)
+        return self._exposition
+
+    async def render(self, *, accept: str) -> Scrape:
+        """As `Exposition.render`."""
+        await self._load()
+        return await self.exposition().render(accept=accept)
+
+    async def server(self, address: str) -> MetricsServer:
+        """A server at an address."""
+        await self._load()
+        from services.metrics import MetricsServer
+
+        return MetricsServer(address, self.exposition())
+
+    async def _load(self) -> None:
+        """Import what takes its time in a thread."""
+        if self._exposition is None:
+            await trio.to_thread.run_sync(importlib.import_module, "services.metrics")
+
+
+def _build_exposition(sources: MetricsSources) -> Exposition:
+    from prometheus_client import CollectorRegistry, ProcessCollector
+
+    from services.metrics import (
+        ContainerReader,
+        EngineMetrics,
+        Exposition,
+        RuntimeMetrics,
+        RuntimeSources,
+        SupervisionMetrics,
+    )
+
+    containers, observer = sources.containers, sources.observer
+    return Exposition(
+        on_loop=[
+            EngineMetrics(
+                _facts(sources),
+                containers=containers,
+                events=sources.bus,
+                logs=containers.terminals.log_counts,
+                builds=sources.builder,
+            ),
+            SupervisionMetrics(sources.tree, observer.history),
+            RuntimeMetrics(
+                RuntimeSources(
+                    lag=observer.lag,
+                    containerd=sources.containerd.connection,
+                    api=sources.api,
+                    registry=sources.registry.jobs,
+                    queues=_queues(sources),
+                )
+            ),
+        ],
+        anywhere=[ProcessCollector(registry=CollectorRegistry())],
+        containers=ContainerReader(_RunningContainers(containers)),
+    )
+
+
+def _facts(sources: MetricsSources) -> EngineFacts:
+    from services.metrics import EngineFacts
+
+    facts = sources.facts
+    return EngineFacts(
         version=VERSION,
         commit=build_id(),
         architecture=facts.architecture,
@@ -44,21 +128,34 @@ def build_metrics(
         os=facts.operating_system,
         os_type="linux",
         os_version=facts.os_version,
-        daemon_id=engine_id,
+        daemon_id=sources.engine_id,
         cpus=facts.ncpu,
         memory_bytes=facts.memory_total_bytes,
     )
-    registry.register(
-        EngineMetrics(
-            engine,
-            containers=containers,
-            events=events,
-            logs=containers.terminals.log_counts,
-        )
-    )
-    supervision = SupervisionMetrics(reports)
-    registry.register(supervision)
-    ProcessCollector(registry=registry)
-    return MetricsParts(
-        server=lambda address: MetricsServer(address, registry), supervision=supervision
-    )
+
+
+def _queues(sources: MetricsSources) -> Mapping[str, Callable[[], int]]:
+    """How much waits, by queue."""
+    return {
+        "store_writes": lambda: sources.store.waiting_writes,
+        "events_to_store": lambda: sources.bus.waiting,
+    }
+
+
+class _RunningContainers:
+    """The containers as the metrics need them."""
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+
+    def running(self) -> Iterable[Container]:
+        """Those that run, paused ones too."""
+        return (container for container in self._containers.table if container.state.has_task)
+
+    def log_totals(self, container: Container) -> LogCounts:
+        """Since the daemon started."""
+        return self._containers.terminals.counts_of(container)
+
+    def sample(self, container: Container) -> Sample:
+        """Blocks. OSError: it does not run any more."""
+        return self._containers.statistics.take(container)

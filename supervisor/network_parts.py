@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -36,11 +37,20 @@ class NetworkParts:
 
 
 def build_networks(
-    settings: Settings, *, store: Store, bus: EventBus, table: ContainerTable, engine_id: str
+    settings: Settings,
+    *,
+    store: Store,
+    bus: EventBus,
+    table: ContainerTable,
+    engine_id: str,
+    ends_containers: Callable[[], bool],
 ) -> NetworkParts:
-    """The networks, who is in them, and what leads ports to them."""
+    """The networks, who is in them, and what leads ports to them.
+
+    `ends_containers`: whether the daemon ends, and containers with it.
+    """
     wanted = settings.network
-    firewall = _firewall(settings, engine_id)
+    firewall = _firewall(settings, engine_id, ends_containers)
     proxy = UserlandProxy() if wanted.userland_proxy else None
     networks = Networks(
         store=store,
@@ -58,6 +68,7 @@ def build_networks(
         proxy=proxy,
         means=PortMeans(
             has_firewall=firewall is not None,
+            has_firewall6=firewall is not None and wanted.firewall6,
             has_proxy=proxy is not None,
             has_ipv6=listens_on_ipv6(),
         ),
@@ -68,7 +79,9 @@ def build_networks(
     return NetworkParts(firewall=firewall, proxy=proxy, networks=networks, sandboxes=sandboxes)
 
 
-def _firewall(settings: Settings, engine_id: str) -> Firewall | None:
+def _firewall(
+    settings: Settings, engine_id: str, ends_containers: Callable[[], bool]
+) -> Firewall | None:
     """Named after the default bridge; without one, after the engine."""
     network = settings.network
     if not network.firewall:
@@ -77,7 +90,7 @@ def _firewall(settings: Settings, engine_id: str) -> Firewall | None:
     policy = FirewallPolicy(
         allow_direct_routing=network.allow_direct_routing, accept_mark=network.accept_mark
     )
-    return Firewall(table=f"wharfinger-{name}", policy=policy)
+    return Firewall(table=f"wharfinger-{name}", policy=policy, is_ending=ends_containers)
 
 
 def _bridge(settings: Settings) -> BridgeConfig | None:

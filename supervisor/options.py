@@ -1,4 +1,4 @@
-"""dockerd's options as one table: each with its flag, its key in daemon.json, its kind and default.
+"""dockerd's options and ours as one table: each with flag, key in daemon.json, kind and default.
 
 The command line, the configuration file and the compatibility table are read from it. An option
 with a sentence in `refused` is known but cannot take effect yet: any value but the default is
@@ -64,7 +64,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option of dockerd's."""
+    """One option: dockerd's, or with `is_ours` one that dockerd does not have."""
 
     flag: str  # without the dashes
     kind: Kind
@@ -304,6 +304,12 @@ OPTIONS: Final = _table(
         Kind.NRI,
         "Node Resource Interface",
         refused="the Node Resource Interface is not supported yet",
+    ),
+    _option(
+        "observer-addr",
+        Kind.STRING,
+        "Loopback address and port of the observer's page",
+        is_ours=True,
     ),
     _option("pidfile", Kind.STRING, "PID file", default="/run/wharfinger.pid", short="p"),
     _option("raw-logs", Kind.BOOL, "Full time stamps without colour"),

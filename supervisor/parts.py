@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
@@ -20,6 +19,7 @@ from services.api.front import DeferredApp, Front
 from services.api.hosts import UnixHost
 from services.api.identity import AppConfig, Identity
 from services.api.listeners import Listeners
+from services.api.measures import ApiMeasures
 from services.api.server import ApiServer, ServerConfig
 from services.api.systemd import ActivatedSockets
 from services.build import BuildContexts, Builder
@@ -40,6 +40,7 @@ from services.images import ImageId, Images, ImageUse
 from services.networks import MIGRATION as NETWORKS_MIGRATION
 from services.networks import Firewall, Networks, UserlandProxy
 from services.networks.dns import Dns, NameBook
+from services.observer import Observer, build_observer
 from services.plugins import Authorizer
 from services.registry import Registry
 from services.store import Store
@@ -54,8 +55,10 @@ from .container_parts import build_containers
 from .in_force import Current
 from .logs import LogSink
 from .metrics_face import MetricsFace
+from .metrics_parts import LazyMetrics, MetricsSources
 from .network_parts import build_networks
 from .notify import Notifier
+from .observer_face import ObserverFace
 from .otp import stop_request
 from .part_restarts import PartRestarts
 from .reload_parts import build_reloader
@@ -65,9 +68,6 @@ from .reports import TreeReports
 from .settings import Settings
 from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION
-
-if TYPE_CHECKING:
-    from .metrics_parts import MetricsParts
 
 API_DRAIN_S: Final = 5.0
 VOLUME_THREADS: Final = 4
@@ -102,6 +102,8 @@ class Parts:
     routes: DeferredApp
     api: ApiServers
     metrics: MetricsFace
+    observer: Observer
+    observer_face: ObserverFace
     restarts: PartRestarts
     reloader: Reloader
 
@@ -148,7 +150,14 @@ def build_parts(
         user_agent=f"Wharfinger/{VERSION}",
         is_ending=is_ending,
     )
-    net = build_networks(settings, store=store, bus=bus, table=table, engine_id=engine_id)
+    net = build_networks(
+        settings,
+        store=store,
+        bus=bus,
+        table=table,
+        engine_id=engine_id,
+        ends_containers=lambda: is_ending() and not current.settings().live_restore,
+    )
     networks = net.networks
     dns = Dns(NameBook())
     volumes = Volumes(
@@ -190,8 +199,10 @@ def build_parts(
     identity = Identity(AppConfig(engine_version=VERSION, experimental=settings.experimental))
     fast = FastRoutes(identity)
     routes = DeferredApp(lambda: _build_routes(sources, fast))
+    observer = build_observer(reports, table)
+    api_measures = ApiMeasures()
     judged = AuthorizationGate(
-        Front(routes, fast),
+        Front(routes, fast, api_measures),
         Authorizer(lambda: current.settings().access.authorization_plugins),
         identity,
     )
@@ -205,17 +216,23 @@ def build_parts(
         ),
         (*listeners.listeners, *listeners.scoped),
     )
-    metrics = MetricsFace(
-        partial(
-            _build_metrics,
+    lazy_metrics = LazyMetrics(
+        MetricsSources(
             facts=facts,
             engine_id=engine_id,
             containers=containers,
-            events=bus,
-            reports=reports,
-        ),
-        settings.metrics_address,
+            containerd=containerd,
+            store=store,
+            bus=bus,
+            registry=registry,
+            builder=builder,
+            observer=observer,
+            tree=reports,
+            api=api_measures,
+        )
     )
+    metrics = MetricsFace(lazy_metrics, settings.metrics_address)
+    observer_face = ObserverFace(gates.app_for, settings.observer)
     restarts = PartRestarts()
     reloader = build_reloader(
         changer=Changer(
@@ -223,6 +240,7 @@ def build_parts(
             listeners=listeners,
             api=api,
             metrics=metrics,
+            observer=observer_face,
             restarts=restarts,
             identity=identity,
             sink=sink,
@@ -259,7 +277,10 @@ def build_parts(
             volumes=volumes,
             containers=ours,
         ),
+        firewall_warnings=lambda: net.firewall.warnings if net.firewall else (),
         reload_warnings=lambda: reloader.warnings,
+        observer=observer,
+        metrics=lazy_metrics.render,
     )
     return Parts(
         engine_id=engine_id,
@@ -291,6 +312,8 @@ def build_parts(
         containers=containers,
         routes=routes,
         metrics=metrics,
+        observer=observer,
+        observer_face=observer_face,
         api=api,
         restarts=restarts,
         reloader=reloader,
@@ -334,23 +357,3 @@ def _build_routes(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
     from .routes import build_routes_app
 
     return build_routes_app(sources, fast)
-
-
-def _build_metrics(
-    *,
-    facts: HostFacts,
-    engine_id: str,
-    containers: Containers,
-    events: EventBus,
-    reports: TreeReports,
-) -> MetricsParts:
-    # Imported when asked for: the Prometheus client brings an HTTP server and a mail library.
-    from .metrics_parts import build_metrics
-
-    return build_metrics(
-        facts=facts,
-        engine_id=engine_id,
-        containers=containers,
-        events=events,
-        reports=reports,
-    )

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import trio
 from loguru import logger
 
-from .otp import Report, ReportKind, Subscription, Supervisor
+from .otp import Node, Report, ReportKind, Roster, Subscription, Supervisor
 
 BACKLOG = 1000
 
@@ -18,11 +18,12 @@ _LEVELS = {
     ReportKind.SHUTDOWN_ERROR: "WARNING",
     ReportKind.SHUTDOWN: "ERROR",
     ReportKind.STUCK: "ERROR",
+    ReportKind.RENEWAL: "INFO",
 }
 
 
 class TreeReports:
-    """Subscribes to a tree that is built after its subscribers."""
+    """The tree for those of its parts that look at it: it is built after them."""
 
     def __init__(self) -> None:
         self._root: Supervisor | None = None
@@ -33,8 +34,20 @@ class TreeReports:
 
     def subscribe(self, limit: int = BACKLOG) -> AbstractContextManager[Subscription]:
         """As `Supervisor.subscribe`."""
+        return self._bound.subscribe(limit)
+
+    def tree(self, depth: int | None = None) -> Node:
+        """As `Supervisor.tree`."""
+        return self._bound.tree(depth)
+
+    def locate(self, path: str) -> tuple[Roster, str]:
+        """As `Supervisor.locate`."""
+        return self._bound.locate(path)
+
+    @property
+    def _bound(self) -> Supervisor:
         assert self._root is not None
-        return self._root.subscribe(limit)
+        return self._root
 
 
 class ReportLog:

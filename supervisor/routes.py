@@ -26,6 +26,7 @@ from services.api.routes.exec import ExecRoutes
 from services.api.routes.image_making import ImageMakingRoutes
 from services.api.routes.images import ImageRoutes
 from services.api.routes.networks import NetworkRoutes
+from services.api.routes.observer import ObserverRoutes
 from services.api.routes.registry import RegistryRoutes
 from services.api.routes.reload import ReloadRoutes
 from services.api.routes.system import SystemRoutes
@@ -35,6 +36,7 @@ from services.api.types.system import EngineInfo, KnownRegistries, OpenHost
 from services.build import BuildPruneFilters, PrunedSteps, prune_steps
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
+from services.observer.page import Page
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
 
@@ -69,7 +71,11 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         containers=containers,
         images=sources.images,
         events=sources.bus,
-        warnings=lambda: (*sources.apparmor.warnings, *sources.reload_warnings()),
+        warnings=lambda: (
+            *sources.apparmor.warnings,
+            *sources.firewall_warnings(),
+            *sources.reload_warnings(),
+        ),
         devices=sources.cdi.list,
     )
     registry = RegistryRoutes(sources.registry)
@@ -127,6 +133,9 @@ def own_blueprints(sources: RouteSources) -> list[Blueprint]:
     return [
         ReloadRoutes(sources.reload).blueprint(),
         AuditRoutes(sources.audit.run).blueprint(),
+        ObserverRoutes(
+            sources.observer, sources.containers, metrics=sources.metrics, page=Page()
+        ).blueprint(),
     ]
 
 

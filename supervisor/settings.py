@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from services.api.hosts import Host
+from services.api.hosts import Host, TcpHost
 from services.registry.settings import RegistrySettings
 
 from .values import AddressPool, Runtime, Ulimit
@@ -142,6 +142,7 @@ class Settings:
     experimental: bool
     features: tuple[tuple[str, str], ...]
     metrics_address: str  # host:port; empty: no metrics server
+    observer: TcpHost | None  # where the observer's page is served; None: on unix sockets only
     log: LogSettings
     api: ApiSettings
     access: AccessSettings

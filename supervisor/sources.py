@@ -15,6 +15,8 @@ from services.containers.containers import Containers
 from services.events import EventBus
 from services.images import ImageId, Images, ImageUse
 from services.networks import Networks
+from services.observer import Observer
+from services.observer.scrape import RenderMetrics
 from services.registry import Registry
 from services.system import HostFacts
 from services.volumes import Volumes
@@ -52,4 +54,7 @@ class RouteSources:
     identity: Identity
     reload: Reload
     audit: Audit
+    firewall_warnings: Callable[[], tuple[str, ...]]
     reload_warnings: Callable[[], tuple[str, ...]]
+    observer: Observer
+    metrics: RenderMetrics

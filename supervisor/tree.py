@@ -1,7 +1,8 @@
 """The root tree: which part stands where.
 
     root                    rest_for_one
-    ├─ reports              the tree's reports, in the log and counted
+    ├─ reports              one_for_one: log, history (of what the tree reports), lag (of the
+    │                       loop), waits (of tasks)
     ├─ listeners            sockets opened once and kept
     ├─ containerd           one_for_one: process (without --containerd), connection
     ├─ store                one_for_one: database
@@ -10,7 +11,7 @@
     │  │                    (of pipes), packer and shipping (of logs), oom, containers, builder
     │  └─ containers        rest_for_one: running (one supervisor a container), restore,
     │                       reconcile
-    ├─ faces                one_for_one: metrics, routes, api (one server a listener)
+    ├─ faces                one_for_one: observer, metrics, routes, api (one server a listener)
     └─ reloads              carries out reloads of the configuration, one at a time
 
 Stopping takes the reverse of this order: the API drains, containers stop, then what they stood on.
@@ -43,10 +44,10 @@ PATIENT = Backoff(first_s=0.1, cap_s=5.0)
 
 def root_tree(parts: Parts, reports: TreeReports, *, serve_api_wait: Outcome[None]) -> Supervisor:
     """The supervision tree of the whole daemon."""
-    of_reports, faces = _reports_tree(parts, reports), _faces_tree(parts, serve_api_wait)
+    faces = _faces_tree(parts, serve_api_wait)
     root = Supervisor(
         [
-            _supervisor(of_reports),
+            _supervisor(_reports_tree(parts, reports)),
             ChildSpec(id="listeners", start=parts.listeners.run),
             _supervisor(_containerd_tree(parts)),
             _supervisor(_store_tree(parts)),
@@ -60,15 +61,18 @@ def root_tree(parts: Parts, reports: TreeReports, *, serve_api_wait: Outcome[Non
         intensity=Intensity(max_restarts=3, window_s=60.0),
     )
     reports.bind(root)
-    parts.restarts.bind({"root/reports": of_reports, "root/faces": faces})
+    parts.restarts.bind({"root/faces": faces})
     return root
 
 
 def _reports_tree(parts: Parts, reports: TreeReports) -> Supervisor:
+    observer = parts.observer
     return Supervisor(
         [
             ChildSpec(id="log", start=ReportLog(reports).run),
-            ChildSpec(id="counts", start=parts.metrics.count),  # without an address it ends at once
+            ChildSpec(id="history", start=observer.history.run),
+            ChildSpec(id="lag", start=observer.lag.run),
+            ChildSpec(id="waits", start=observer.waits.run),
         ],
         name="reports",
         intensity=OFTEN,
@@ -148,7 +152,9 @@ def _engine_tree(parts: Parts) -> Supervisor:
 
 def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:
     children = [
-        ChildSpec(id="metrics", start=parts.metrics.serve),  # without an address it ends at once
+        # Without an address these two end at once.
+        ChildSpec(id="observer", start=parts.observer_face.serve),
+        ChildSpec(id="metrics", start=parts.metrics.serve),
         # It ends when the routes are there; servers accept meanwhile.
         ChildSpec(id="routes", start=parts.routes.run, restart=Restart.TRANSIENT),
         ChildSpec(

@@ -55,12 +55,14 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "ip-forward-no-drop": "Without effect: the policy of the FORWARD chain is never changed.",
         "bridge-accept-fwmark": "`MARK` or `MARK/MASK`.",
         "ip": "Of the default bridge. `0.0.0.0`, the default, is all addresses of both families.",
-        "ip6tables": "Without effect so far: IPv6 has rules where IPv4 has.",
+        "ip6tables": "Without them the userland proxy carries the ports of containers with IPv6.",
         "log-driver": "`json-file`, `local`, `none`, `fluentd`, `gelf`, `journald` or `syslog`.",
         "log-level": "Also `panic` and `trace`. `--debug` means at least `debug`.",
         "max-download-attempts": "Of a blob, down or up.",
         "no-proxy": "Names (with all below them), addresses, networks, `*`; commas between. "
         "Without it `$NO_PROXY` or `$no_proxy`. Loopback is never proxied.",
+        "observer-addr": "`host:port`, see [the observer](observer.md). Empty: its page is on "
+        "unix sockets only. dockerd has no such option.",
         "registry-mirror": "URLs, asked before Docker Hub and for its images only.",
         "metrics-addr": "`host:port`. Empty: no metrics server.",
         "scoped-socket": "[What a policy may say](security.md#scoped-sockets).",

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import IO, Final
 
-from . import dns, registry
+from . import dns, registry, traffic
 from .bench import IMAGE, Bench
 from .crowd import start_at_once
 from .engines import Engine, EngineFailed
@@ -148,6 +148,26 @@ def exec_api(bench: Bench) -> Result:
 
     with bench.sleeping():
         return bench.compare("exec-api", "exec through the API", "s", run_one)
+
+
+def published(bench: Bench) -> Result:
+    """Bytes to a container by a published port; `veth` is a pair of links with nothing between."""
+    size = bench.scale.stream_bytes * 20
+    with ExitStack() as stack:
+        ways = {
+            engine.name: stack.enter_context(traffic.published_port(engine))
+            for engine in bench.engines.values()
+        }
+        bare = stack.enter_context(traffic.bare_pair())
+        return bench.compare(
+            "published",
+            f"a published port, {size // 10**6} MB",
+            "MB/s",
+            lambda engine: size / 1e6 / ways[engine.name].timed(size),
+            more_is_better=True,
+            aims={"dockerd": 1.0, "veth": 1.1},
+            also={"veth": lambda: size / 1e6 / bare.timed(size)},
+        )
 
 
 def start_many(bench: Bench) -> Result:
@@ -446,6 +466,7 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "exec": exec_,
         "exec-api": exec_api,
         "dns": names,
+        "published": published,
         "stdin": stdin,
         "log-in": log_in,
         "log-out": log_out,

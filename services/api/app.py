@@ -25,6 +25,7 @@ from services.api.errors import answer_for, error_body
 from services.api.fast import FastRoutes
 from services.api.front import Front
 from services.api.identity import Identity
+from services.api.measures import ANSWERED_KEY, UNKNOWN, operation_of
 from services.api.request import EngineRequest, RequestBody
 from services.api.responses import (
     JSON,
@@ -55,7 +56,16 @@ class _Connection(TrioASGIHTTPConnection):
                     raise
                 except Exception as error:  # the head has not left: it can still be told
                     response = app.answer_error(request, error)  # type: ignore[arg-type]
+            _measure(request, response)  # type: ignore[arg-type]
             await _send_answer(request, response, session, send)  # type: ignore[arg-type]
+
+
+def _measure(request: EngineRequest, response: EngineResponse | WerkzeugResponse) -> None:
+    answered = request.scope.get(ANSWERED_KEY)
+    if answered is not None:
+        rule = request.url_rule
+        operation = UNKNOWN if rule is None else operation_of(request.method, rule.rule)
+        cast("Callable[[str, int], None]", answered)(operation, response.status_code)
 
 
 async def _send_answer(

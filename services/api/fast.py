@@ -23,10 +23,11 @@ FastItemHandler = Callable[[Scope, ApiVersion, str], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class FastAnswer:
-    """A whole answer in ASGI's two messages."""
+    """A whole answer in ASGI's two messages, and the operation that it is of."""
 
     start: Message
     body: Message
+    operation: str
 
 
 class FastRoutes:
@@ -35,8 +36,8 @@ class FastRoutes:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._encode(identity.config)
-        self._exact: dict[tuple[str, str], FastHandler] = {}
-        self._items: dict[tuple[str, str, str], FastItemHandler] = {}
+        self._exact: dict[tuple[str, str], tuple[str, FastHandler]] = {}
+        self._items: dict[tuple[str, str, str], tuple[str, FastItemHandler]] = {}
 
     def _encode(self, config: AppConfig) -> None:
         """Make ready what each answer begins with."""
@@ -53,7 +54,7 @@ class FastRoutes:
         """
         if (method, path) in self._exact:
             raise ValueError(f"{method} {path} already has a fast route")
-        self._exact[method, path] = handler
+        self._exact[method, path] = (f"{method} {path}", handler)
 
     def add_item(self, method: str, collection: str, leaf: str, handler: FastItemHandler) -> None:
         """Answer `/{collection}/{reference}/{leaf}`, where a reference has no slash, by `handler`.
@@ -63,7 +64,7 @@ class FastRoutes:
         """
         if (method, collection, leaf) in self._items:
             raise ValueError(f"{method} /{collection}/*/{leaf} already has a fast route")
-        self._items[method, collection, leaf] = handler
+        self._items[method, collection, leaf] = (f"{method} /{collection}/{{ref}}/{leaf}", handler)
 
     def answer(self, scope: Scope) -> FastAnswer | None:
         """The answer if the table has one; the scope's path is already without version prefix."""
@@ -77,21 +78,18 @@ class FastRoutes:
             return None
         if path == "/_ping":
             return self._ping.get(method)
-        body = self._body(scope, version, method, path)
-        if body is None:
-            return None
-        return FastAnswer(self._json_start, _body(body))
-
-    def _body(self, scope: Scope, version: ApiVersion, method: str, path: str) -> bytes | None:
         exact = self._exact.get((method, path))
         if exact is not None:
-            return exact(scope, version)
+            return self._answer(exact[0], exact[1](scope, version))
         parts = path.split("/", 4)
         if len(parts) == 4:
             item = self._items.get((method, parts[1], parts[3]))
             if item is not None:
-                return item(scope, version, parts[2])
+                return self._answer(item[0], item[1](scope, version, parts[2]))
         return None
+
+    def _answer(self, operation: str, body: bytes | None) -> FastAnswer | None:
+        return None if body is None else FastAnswer(self._json_start, _body(body), operation)
 
 
 def _start(headers: list[tuple[bytes, bytes]]) -> Message:
@@ -113,6 +111,6 @@ def _ping_answers(config: AppConfig) -> dict[str, FastAnswer]:
     )
     start = _start([(name.encode("ascii"), value.encode("ascii")) for name, value in fields])
     return {
-        "GET": FastAnswer(start, _body(b"OK")),
-        "HEAD": FastAnswer(start, _body(b"")),
+        "GET": FastAnswer(start, _body(b"OK"), "GET /_ping"),
+        "HEAD": FastAnswer(start, _body(b""), "HEAD /_ping"),
     }

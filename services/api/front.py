@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
+from functools import partial
+from time import perf_counter
 from urllib.parse import quote
 
 import trio
 
 from services.api.asgi import ASGIApp, Receive, Scope, Send
 from services.api.fast import FastRoutes
+from services.api.measures import ANSWERED_KEY, ApiMeasures
 from services.api.version import VERSION_KEY, split_version
 
 
 class Front:
-    """ASGI app before the routes': cleans paths, takes the version off, answers what is ready."""
+    """ASGI app before the routes': cleans paths, takes the version off, answers what is ready.
 
-    def __init__(self, app: ASGIApp, fast: FastRoutes) -> None:
+    `measures` counts what passes through here.
+    """
+
+    def __init__(self, app: ASGIApp, fast: FastRoutes, measures: ApiMeasures | None = None) -> None:
         self._app = app
         self._fast = fast
+        self._measures = measures or ApiMeasures()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        began = perf_counter()
         path: str = scope["path"]
         if "//" in path or "/." in path:
             cleaned = clean_path(path)
@@ -39,10 +47,16 @@ class Front:
         if scope["type"] == "http":
             answer = self._fast.answer(scope)
             if answer is not None:
+                self._measures.answered(began, answer.operation, 200)
                 await send(answer.start)
                 await send(answer.body)
                 return
-        await self._app(scope, receive, send)
+        scope[ANSWERED_KEY] = partial(self._measures.answered, began)
+        self._measures.open += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._measures.open -= 1
 
 
 def clean_path(path: str) -> str:

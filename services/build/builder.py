@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -11,11 +12,12 @@ from typing import Final
 import trio
 
 from services.dockerfile import Line, line_from_text, read_lines
-from services.errors import EngineError, NotFound, single_error
+from services.errors import EngineError, InvalidParameter, NotFound, single_error
 from services.images import Image, Platform, RunConfig, parse_reference
 from services.images.compose import Recipe
 from services.images.platform import host_platform
 from services.images.ports import Body
+from services.measures import Counts, Durations
 
 from .context import BuildContext, BuildContexts
 from .errors import at_line
@@ -55,6 +57,10 @@ class Builder:
         self._platform = platform or host_platform()
         self._slots = trio.CapacityLimiter(MAX_BUILDS)
         self._under_way: set[_Build] = set()
+        self.failures: Final = Counts()  # by dockerd's words for why
+        self.durations: Final = Durations()  # of builds that succeeded
+        self.triggered = 0
+        self.open = 0  # builds that run or wait for their turn
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Remove what builds of an earlier engine have left; then stand by."""
@@ -73,6 +79,10 @@ class Builder:
             CommandFailed: a RUN ended with another code than 0.
             EngineError: something else failed.
         """
+        with self._counted():
+            return await self._build(request, body, puller, tell)
+
+    async def _build(self, request: BuildRequest, body: Body, puller: Puller, tell: Tell) -> Image:
         contexts = self._contexts
         context_of = contexts.fetch(request.remote) if request.remote else contexts.receive(body)
         async with self._slots, context_of as context:
@@ -105,6 +115,22 @@ class Builder:
             await tell({"stream": f"Successfully tagged {reference.familiar}\n"})
         return image
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.triggered += 1
+        self.open += 1
+        try:
+            with self.durations.timed("build"):
+                yield
+        except trio.Cancelled:
+            self.failures.add("build_canceled")
+            raise
+        except Exception as error:
+            self.failures.add(_reason(error))
+            raise
+        finally:
+            self.open -= 1
+
     def in_use(self) -> set[str]:
         """The digests of images that builds under way stand on."""
         return {digest for build in self._under_way for digest in build.held}
@@ -117,6 +143,13 @@ class Builder:
                     await self._containers.remove(container, force=True, volumes=True)
                 except EngineError:  # somebody else removes it
                     continue
+
+
+def _reason(error: Exception) -> str:
+    """Why a build failed, in two of dockerd's words for it: what was asked, or how it went."""
+    if isinstance(error, InvalidParameter):
+        return "dockerfile_syntax_error"
+    return "error_processing_commands_error"
 
 
 class _Build:

@@ -7,10 +7,12 @@ under trio-asyncio, and cancelling the trio task cancels the RPC. The loop outli
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final
 
 import trio
@@ -20,6 +22,7 @@ from loguru import logger
 from protos.generated.containerd.services.version.v1 import VersionResponse
 from protos.generated.wire import Empty
 from services.errors import DeadlineExceeded, EngineError, Unavailable
+from services.measures import Counts, Durations
 
 from ._link import Link, open_link
 from ._method import Method, ReplyT, RequestT
@@ -69,6 +72,8 @@ class Connection:
     def __init__(self, address: Path, namespace: str) -> None:
         self._address = address
         self._namespace = namespace
+        self.calls: Final = Durations()  # of unary calls, by method; not of those without a limit
+        self.failures: Final = Counts()  # of those calls, by method and class of our error
         self._link: Link | None = None  # set exactly while `_ready` is
         self._ready = trio.Event()
 
@@ -132,7 +137,19 @@ class Connection:
             Unavailable: no connection, or it was lost under the call.
             EngineError: whatever containerd answered, by the table in `errors`.
         """
-        what = method.about(object_)
+        began = perf_counter()
+        try:
+            reply = await self._unary(method, request, method.about(object_))
+        except EngineError as error:
+            self.failures.add(method.route, type(error).__name__)
+            raise
+        if method.limit_s < math.inf:
+            self.calls.observe(method.route, perf_counter() - began)
+        return reply
+
+    async def _unary(
+        self, method: Method[RequestT, ReplyT], request: RequestT, what: str
+    ) -> ReplyT:
         with trio.move_on_after(method.limit_s):
             link = await self._usable_link(what)
             with containerd_errors(what):

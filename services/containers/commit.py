@@ -32,6 +32,7 @@ from services.images.compose import Recipe
 from services.images.instructions import apply_instructions
 from services.images.layers import Send, compressed
 from services.images.times import rfc3339_ns
+from services.measures import Durations
 
 WHITEOUT: Final = ".wh."
 
@@ -71,9 +72,11 @@ class Committer:
         journal: Journal,
         pause: Act,
         unpause: Act,
+        actions: Durations,
     ) -> None:
         self._archives, self._images, self._journal = archives, images, journal
         self._pause, self._unpause = pause, unpause
+        self._actions = actions
 
     async def commit(self, container: Container, request: CommitRequest) -> str:
         """Make an image of a container; its ID.
@@ -82,6 +85,10 @@ class Committer:
             Conflict: it is being removed.
             InvalidParameter: a change is not allowed or malformed.
         """
+        with self._actions.timed("commit"):
+            return await self._commit(container, request)
+
+    async def _commit(self, container: Container, request: CommitRequest) -> str:
         refuse_leaving(container, "commit")
         run_config = _run_config(container.definition.config, request)
         base = await self._images.resolve(container.definition.image_id)

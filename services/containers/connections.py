@@ -35,7 +35,6 @@ from services.networks import Endpoint, Network, Sandboxes
 
 log = logger.bind(service="containers")
 
-CHANGE_LIMIT_S: Final = 30.0
 SHARED: Final = (
     "container sharing network namespace with another container or host cannot be connected to any "
     "other network"
@@ -47,9 +46,6 @@ class Networks(Protocol):
 
     def find(self, ref: str) -> Network:
         """By id, name or a beginning of its id. Raises NotFound and InvalidParameter."""
-
-    def by_id(self, network_id: str) -> Network | None:
-        """The network with exactly this id."""
 
 
 class Connector:
@@ -75,20 +71,19 @@ class Connector:
             async with container.turn("its connection to a network"):
                 network = self._networks.find(ref)
                 _refuse_dying(container)
-                _check_together(container, network)
-                check_endpoint(network.name, asked, network)
                 if network.config_only:
                     raise Forbidden(
                         f"network {network.name} is a configuration network: no container can be "
                         "in it"
                     )
+                _check_together(container, network)
+                check_endpoint(network.name, asked, network)
                 # Where the last one began, a new one has not: what came of it is not asked for.
                 asked = _only_asked(asked)
                 if not container.state.has_task:
                     await self._set_asked(container, network.name, asked)
                     return
-                with trio.fail_after(CHANGE_LIMIT_S):
-                    await self._plug_in(container, network, asked)
+                await self._plug_in(container, network, asked)
 
     async def disconnect(self, container: Container, ref: str, *, force: bool = False) -> None:
         """Have a container in a network no more. Source: Engine API, NetworkDisconnect.
@@ -113,8 +108,7 @@ class Connector:
                         "host network mode"
                     )
                 if name in present and container.state.has_task:
-                    with trio.fail_after(CHANGE_LIMIT_S):
-                        await self._unplug(container, name)
+                    await self._unplug(container, name)
                 else:
                     await self._set_asked(container, name, None)
 
@@ -146,35 +140,54 @@ class Connector:
                     f"endpoint with name {container.name} already exists in network {network.name}"
                 ) from error
             raise
-        settings, place = settings_of(asked, endpoint), place_of(endpoint)
+        settings = settings_of(asked, endpoint)
         try:
             await self._journal.change_status(
                 container, loose=_with_loose(container, endpoint, settings)
             )
             await self._sandboxes.plug_in(container.id, endpoint, pid=container.status.pid)
+            await self._record_connect(container, endpoint, asked, settings)
         except BaseException:
-            self._sandboxes.cancel(container.id, endpoint)
-            await self._forget_loose(container, endpoint)
+            await self._undo_plug_in(container, endpoint)
             raise
-        status = container.status
-        definition = msgspec.structs.replace(
-            container.definition, networks={**container.definition.networks, network.name: asked}
-        )
-        places = {network.name: place}
-        await self._journal.set_definition(
-            container,
-            definition,
-            *network_events(
-                container, {network.name: settings}, places, "connect", time_ns=time.time_ns()
-            ),
-            networks={**status.networks, network.name: settings},
-            places={**status.places, **places},
-            loose=_without(status.loose, endpoint.endpoint_id),
-        )
         namespace = self._sandboxes.namespace(container.id, container.status.pid)
         await self._naming.connected(container, endpoint, namespace)
         await self._settle_ports(container)
         log.info("container connected", container=container.id, network=network.id)
+
+    async def _record_connect(
+        self,
+        container: Container,
+        endpoint: Endpoint,
+        asked: EndpointSettings,
+        settings: EndpointSettings,
+    ) -> None:
+        status, name = container.status, endpoint.network
+        places = {name: place_of(endpoint)}
+        now_ns = time.time_ns()
+        await self._journal.set_definition(
+            container,
+            msgspec.structs.replace(
+                container.definition, networks={**container.definition.networks, name: asked}
+            ),
+            *network_events(container, {name: settings}, places, "connect", time_ns=now_ns),
+            networks={**status.networks, name: settings},
+            places={**status.places, **places},
+            loose=_without(status.loose, endpoint.endpoint_id),
+        )
+
+    async def _undo_plug_in(self, container: Container, endpoint: Endpoint) -> None:
+        """What cannot be undone now the next daemon does: the endpoint stands there as loose."""
+        try:
+            await self._sandboxes.unplug(container.id, endpoint, pid=container.status.pid)
+        except EngineError:  # the link was not made, or its namespace is gone
+            self._sandboxes.cancel(container.id, endpoint)
+        loose = _without(container.status.loose, endpoint.endpoint_id)
+        if loose != container.status.loose:
+            try:
+                await self._journal.change_status(container, loose=loose)
+            except EngineError as error:
+                log.error("record not written", container=container.id, error=str(error))
 
     async def _unplug(self, container: Container, name: str) -> None:
         status = container.status
@@ -213,11 +226,6 @@ class Connector:
             changes["ports"] = list(ports)
         if changes:
             await self._journal.change_status(container, **changes)
-
-    async def _forget_loose(self, container: Container, endpoint: Endpoint) -> None:
-        loose = _without(container.status.loose, endpoint.endpoint_id)
-        if loose != container.status.loose:
-            await self._journal.change_status(container, loose=loose)
 
     # -- while it does not ----------------------------------------------------------------------
 

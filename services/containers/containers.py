@@ -49,6 +49,7 @@ from services.errors import (
     InvalidParameter,
     NotModified,
 )
+from services.measures import Counts, Durations
 
 OLD_RUN_LIMIT_S: Final = 5.0
 
@@ -93,9 +94,12 @@ class Containers:
         pruner: Pruner,
         images: ImagesAndRoots,
         volumes: VolumeUse,
+        probes: Counts,
     ) -> None:
         self._containerd = containerd
         self.table = table
+        self.actions: Final = Durations()  # of what succeeded, by dockerd's word for it
+        self.probes: Final = probes  # of health checks, "ok" and "failed"
         self._journal = journal
         self._runs = runs
         self._lives = lives
@@ -111,13 +115,14 @@ class Containers:
         self.sizes = sizes
         self.pruner = pruner
         self._updater = updater
-        self.archives = Archives(images, volumes, self.tell)
+        self.archives = Archives(images, volumes, self.tell, actions=self.actions)
         self.committer = Committer(
             archives=self.archives,
             images=images,
             journal=journal,
             pause=self.pause,
             unpause=self.unpause,
+            actions=self.actions,
         )
 
     def count_states(self) -> dict[str, int]:
@@ -136,7 +141,8 @@ class Containers:
 
     async def create(self, request: CreateRequest) -> Created:
         """Make a container. Raises as `Creator.create`."""
-        return await self._creator.create(request)
+        with self.actions.timed("create"):
+            return await self._creator.create(request)
 
     async def start(self, container: Container) -> None:
         """Start a container; return once its process runs. Source: Engine API, ContainerStart.
@@ -151,8 +157,9 @@ class Containers:
             try:
                 async with container.turn("its start"):
                     _check_startable(container)
-                    await self._end_old_run(container)
-                    await self._lives.begin(container)
+                    with self.actions.timed("start"):
+                        await self._end_old_run(container)
+                        await self._lives.begin(container)
             except EngineError:
                 await self._remove_unstarted(container)
                 raise
@@ -252,7 +259,8 @@ class Containers:
     ) -> None:
         """As `Remover.remove`; its streams, log and execs are forgotten."""
         await container.settle()
-        await self._remover.remove(container, force=force, volumes=volumes)
+        with self.actions.timed("delete"):
+            await self._remover.remove(container, force=force, volumes=volumes)
 
     async def remove_link(self, ref: str) -> None:
         """Take away the link that `ref` ("parent/alias") names; both containers stay.

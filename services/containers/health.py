@@ -40,6 +40,7 @@ from services.containers.run import Watch
 from services.containers.stdio import AttachedStreams
 from services.errors import EngineError, InvalidParameter, NotFound, single_error
 from services.events import Event
+from services.measures import Counts
 
 log = logger.bind(service="containers")
 
@@ -111,6 +112,7 @@ class HealthWatcher:
         end: Callable[[Container], Awaitable[None]],
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self.probes: Final = Counts()  # "ok" and "failed"
         self._containerd = containerd
         self._end = end
         self._journal = journal
@@ -176,6 +178,7 @@ class HealthWatcher:
         self, container: Container, check: HealthCheck, result: ProbeResult, probed_after_s: float
     ) -> None:
         before = _health(container)
+        self.probes.add("ok" if result.exit_code == 0 else "failed")
         health = after_probe(before, check, result, probed_after_s=probed_after_s)
         container.set_health(health)
         if health.status is not before.status:

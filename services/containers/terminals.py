@@ -42,7 +42,7 @@ class Terminals:
 
     Attributes:
         directory: where the FIFOs lie, in a folder for each process.
-        log_counts: what all logs together have and lack.
+        log_counts: what all logs together have and lack, those of removed containers too.
         packer: compresses rotated files; to be supervised.
         keeper: holds pipes open while no daemon is there; to be supervised.
         shipping: sends logs elsewhere, where that is their driver; to be supervised.
@@ -55,6 +55,7 @@ class Terminals:
         self._streams: dict[str, Stdio] = {}
         self._logs: dict[str, FileLog] = {}
         self.log_counts = LogCounts()
+        self._counts: dict[str, LogCounts] = {}  # by container
         self.packer = Packer()
         self.keeper = Keeper(exec_root / "keeper.sock")
         self.shipping = Shipping(stop_request=stop_request)
@@ -89,6 +90,13 @@ class Terminals:
         found = self._logs.get(container.id)
         if found is None:
             found = self._logs[container.id] = self._new_log(container)
+        return found
+
+    def counts_of(self, container: Container) -> LogCounts:
+        """What the container's log has and lacks, since the daemon started."""
+        found = self._counts.get(container.id)
+        if found is None:
+            found = self._counts[container.id] = LogCounts(self.log_counts)
         return found
 
     def send_rest(self, container: Container) -> None:
@@ -139,6 +147,7 @@ class Terminals:
         if streams is not None:
             await self.drop_streams(container, streams)
         self._logs.pop(container.id, None)
+        self._counts.pop(container.id, None)
         # With what was never logged, such as the start of a spool that a failed launch left.
         remove = partial(remove_tree, self.directory / container.id)
         await trio.to_thread.run_sync(remove, limiter=self._lanes.quiet)
@@ -161,7 +170,7 @@ class Terminals:
                 path,
                 options,
                 self._format(container),
-                counts=self.log_counts,
+                counts=self.counts_of(container),
                 packing=self.packer.add,
             )
         buffer = buffer_bytes(config)
@@ -172,7 +181,7 @@ class Terminals:
             make_driver=lambda: remote_driver(container.definition),
             waiting_bytes=waiting_bytes(driver, config, buffer),
             blocks=buffer is None,
-            counts=self.log_counts,
+            counts=self.counts_of(container),
             packing=self.packer.add,
         )
 
@@ -203,7 +212,11 @@ class Terminals:
 
     def _buffer(self, container: Container) -> LogBuffer | None:
         size = buffer_bytes(container.definition.log_options)
-        return LogBuffer(size_bytes=size, counts=self.log_counts) if size is not None else None
+        return (
+            LogBuffer(size_bytes=size, counts=self.counts_of(container))
+            if size is not None
+            else None
+        )
 
 
 def _is_readable(container: Container) -> bool:

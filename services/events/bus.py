@@ -211,6 +211,11 @@ class EventBus:
             self._subscribers -= 1
 
     @property
+    def waiting(self) -> int:
+        """Events that are to be stored soon and are not yet."""
+        return len(self._soon)
+
+    @property
     def subscribers(self) -> int:
         """How many subscriptions are open."""
         return self._subscribers

@@ -1,4 +1,4 @@
-"""dockerd's metrics of engine, containers and events, read at each scrape."""
+"""dockerd's metrics of engine, containers, events and builds, read at each scrape."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    UnknownMetricFamily,
+)
 from prometheus_client.registry import Collector
 
+from services.measures import Counts, Durations
+
+from .families import counts_family, durations_family
+
 STATES: Final = ("paused", "running", "stopped")  # dockerd's three; whatever else is stopped
+ACTIONS: Final = ("changes", "commit", "create", "delete", "start")
+BUILD_FAILURES: Final = (
+    "build_canceled",
+    "dockerfile_syntax_error",
+    "error_processing_commands_error",
+)
+"""Those of dockerd's words that are told apart here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +48,16 @@ class EngineFacts:
 class ContainerCounts(Protocol):
     """What the metrics need of the containers."""
 
+    @property
+    def actions(self) -> Durations:
+        """Of what succeeded, by ACTIONS."""
+        ...
+
+    @property
+    def probes(self) -> Counts:
+        """Of health checks, "ok" and "failed"."""
+        ...
+
     def count_states(self) -> Mapping[str, int]:
         """How many containers are running, paused and stopped, by these words."""
         ...
@@ -48,6 +74,23 @@ class EventCounts(Protocol):
     @property
     def subscribers(self) -> int:
         """Open subscriptions."""
+        ...
+
+
+class BuildCounts(Protocol):
+    """What the metrics need of the builder."""
+
+    triggered: int
+    open: int
+
+    @property
+    def failures(self) -> Counts:
+        """By BUILD_FAILURES."""
+        ...
+
+    @property
+    def durations(self) -> Durations:
+        """Of those that succeeded."""
         ...
 
 
@@ -88,9 +131,11 @@ class EngineMetrics(Collector):
         containers: ContainerCounts,
         events: EventCounts,
         logs: LogCounts,
+        builds: BuildCounts,
     ) -> None:
         self._facts = facts
         self._logs = logs
+        self._builds = builds
         self._containers = containers
         self._events = events
 
@@ -111,12 +156,58 @@ class EngineMetrics(Collector):
         yield CounterMetricFamily(
             "engine_daemon_events", "The number of events logged", value=self._events.published
         )
-        yield GaugeMetricFamily(
+        # A gauge by what it is; dockerd's name says counter, so nothing is said of its type.
+        yield UnknownMetricFamily(
             "engine_daemon_events_subscribers_total",
             "The number of current subscribers to events",
             value=self._events.subscribers,
         )
+        yield durations_family(
+            "engine_daemon_container_actions_seconds",
+            "The number of seconds it takes to process each container action",
+            "action",
+            self._containers.actions,
+            known=ACTIONS,
+        )
+        yield from self._health()
+        yield from self._built()
         yield from self._log_totals()
+
+    def _health(self) -> Iterator[Metric]:
+        probes = self._containers.probes
+        yield CounterMetricFamily(
+            "engine_daemon_health_checks",
+            "The total number of health checks",
+            value=probes.total,
+        )
+        yield CounterMetricFamily(
+            "engine_daemon_health_checks_failed",
+            "The total number of failed health checks",
+            value=probes.by_labels.get(("failed",), 0),
+        )
+
+    def _built(self) -> Iterator[Metric]:
+        builds = self._builds
+        yield CounterMetricFamily(
+            "builder_builds_triggered", "Number of triggered image builds", value=builds.triggered
+        )
+        yield counts_family(
+            "builder_builds_failed",
+            "Number of failed image builds",
+            ["reason"],
+            builds.failures,
+            known=[(reason,) for reason in BUILD_FAILURES],
+        )
+        yield GaugeMetricFamily(
+            "wharfinger_builds_open", "Builds that run or wait for their turn", value=builds.open
+        )
+        yield durations_family(
+            "wharfinger_build_duration_seconds",
+            "How long builds took that succeeded",
+            "kind",
+            builds.durations,
+            known=["build"],
+        )
 
     def _log_totals(self) -> Iterator[Metric]:
         """Not dockerd's, which counts calls that failed."""

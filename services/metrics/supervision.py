@@ -1,83 +1,109 @@
-"""What the supervision tree went through: restarts and reports, counted by place."""
+"""What the supervision tree went through and how it stands."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import trio
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from supervisor.otp import Report, ReportKind, Subscription
+from services.measures import Counts
+from supervisor.otp import Node
 
-BACKLOG: Final = 10_000  # unread reports; the oldest are dropped past that, and counted as missed
+from .families import counts_family
 
-# The parts of one container stand under its id; a series for each would grow without bound.
-_ID: Final = re.compile(r"[0-9a-f]{64}")
+DEPTH: Final = 3
+"""Levels of the tree: what is below is containers and pulls, which come and go."""
 
 
-class ReportSource(Protocol):
-    """The root supervisor, as far as its reports go."""
+class Tree(Protocol):
+    """The supervision tree."""
 
-    def subscribe(self, limit: int = ...) -> AbstractContextManager[Subscription]:
-        """The reports of the whole tree from now on."""
+    def tree(self, depth: int | None = None) -> Node:
+        """Its picture."""
+        ...
+
+
+class ReportCounts(Protocol):
+    """What the tree has reported since the daemon started; ids of containers are folded."""
+
+    missed: int
+
+    @property
+    def restarts(self) -> Counts:
+        """By supervisor and child."""
+        ...
+
+    @property
+    def reports(self) -> Counts:
+        """By supervisor and kind."""
         ...
 
 
 class SupervisionMetrics(Collector):
-    """Counts the tree's reports while `run` runs. The counts outlive its restarts.
+    """The daemon's own parts one by one; those of containers by their supervisor."""
 
-    wharfinger_supervision_restarts_total{supervisor,child}: children that are ready again.
-    wharfinger_supervision_reports_total{supervisor,kind}: all but progress, as in `ReportKind`.
-    wharfinger_supervision_reports_missed_total: dropped because counting fell behind.
-    """
-
-    def __init__(self, source: ReportSource) -> None:
-        self._source = source
-        self._restarts: Counter[tuple[str, str]] = Counter()
-        self._reports: Counter[tuple[str, str]] = Counter()
-        self._missed = 0
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Count until cancelled."""
-        with self._source.subscribe(BACKLOG) as reports:
-            task_status.started()
-            missed_before = self._missed
-            async for report in reports:
-                self._count(report)
-                self._missed = missed_before + reports.missed
+    def __init__(self, tree: Tree, reports: ReportCounts) -> None:
+        self._tree = tree
+        self._reports = reports
 
     def collect(self) -> Iterator[Metric]:
         """All families, with their values of now."""
-        restarts = CounterMetricFamily(
+        yield counts_family(
             "wharfinger_supervision_restarts",
             "Children of the supervision tree that became ready again after a restart",
-            labels=["supervisor", "child"],
+            ["supervisor", "child"],
+            self._reports.restarts,
         )
-        for labels, count in sorted(self._restarts.items()):
-            restarts.add_metric(labels, count)
-        yield restarts
-        reports = CounterMetricFamily(
+        yield counts_family(
             "wharfinger_supervision_reports",
             "Reports of the supervision tree, without those of progress",
-            labels=["supervisor", "kind"],
+            ["supervisor", "kind"],
+            self._reports.reports,
         )
-        for labels, count in sorted(self._reports.items()):
-            reports.add_metric(labels, count)
-        yield reports
         yield CounterMetricFamily(
             "wharfinger_supervision_reports_missed",
             "Reports that were dropped because counting them fell behind",
-            value=self._missed,
+            value=self._reports.missed,
         )
+        yield from self._now(self._tree.tree(DEPTH))
 
-    def _count(self, report: Report) -> None:
-        supervisor = _ID.sub("*", report.supervisor)
-        if report.kind is not ReportKind.PROGRESS:
-            self._reports[supervisor, report.kind.value] += 1
-        elif report.restarts > 0:
-            self._restarts[supervisor, _ID.sub("*", report.child_id)] += 1
+    def _now(self, root: Node) -> Iterator[Metric]:
+        now = trio.current_time()
+        crashes = CounterMetricFamily(
+            "wharfinger_supervision_crashes",
+            "Crashes of a part, and restarts of it that failed, since its supervisor started",
+            labels=["part"],
+        )
+        states = GaugeMetricFamily(
+            "wharfinger_supervision_state_seconds",
+            "For how long a part has been in its state, which is a label",
+            labels=["part", "state"],
+        )
+        left, limit, children = (
+            GaugeMetricFamily(f"wharfinger_supervision_{name}", help_text, labels=["supervisor"])
+            for name, help_text in (
+                ("restarts_left", "Restarts that a supervisor still allows before it gives up"),
+                ("restarts_limit", "Restarts that a supervisor allows within its period"),
+                ("children", "Children of a supervisor, running or not"),
+            )
+        )
+        for node in _lasting(root):
+            crashes.add_metric([node.path], node.crashes)
+            states.add_metric([node.path, node.state.value], max(0.0, now - node.state_since))
+            if node.supervisor is not None:
+                left.add_metric([node.path], node.supervisor.restarts_left)
+                limit.add_metric([node.path], node.supervisor.max_restarts)
+                children.add_metric([node.path], node.supervisor.child_count)
+        yield from (crashes, states, left, limit, children)
+
+
+def _lasting(node: Node) -> Iterator[Node]:
+    """The parts that are always there: not the children of dynamic supervisors."""
+    yield node
+    if node.supervisor is not None and node.supervisor.strategy is None:
+        return
+    for child in node.children:
+        yield from _lasting(child)

@@ -6,13 +6,15 @@ A job ends when it is done, when the daemon ends, or when the last client that w
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import trio
 
 from services.errors import EngineError, Unavailable
+from services.measures import Counts, Durations
 from supervisor.otp import ChildSpec, DynamicSupervisor, NotRunning, Restart
 
 from .progress import Board
@@ -27,6 +29,7 @@ class Job:
     and it failed."""
 
     def __init__(self, work: Work, on_end: Callable[[], None]) -> None:
+        """`on_end` is called when it has ended, and before `board` says so."""
         self.board = Board()
         self.error: EngineError | None = None
         self.waiters = 0
@@ -55,9 +58,18 @@ class Job:
 
 
 class Jobs:
-    """The operations under way, by what they do. `run` is a supervised child."""
+    """The operations under way, by what they do. `run` is a supervised child.
+
+    Attributes:
+        durations: of those that succeeded, by action.
+        results: how many ended how, by action and "ok", "failed" or "cancelled".
+        under_way: how many there are now, by action.
+    """
 
     def __init__(self) -> None:
+        self.durations: Final = Durations()
+        self.results: Final = Counts()
+        self.under_way: Counter[str] = Counter()
         self._supervisor = DynamicSupervisor(name="registry")
         self._shared: dict[Hashable, Job] = {}
         self._numbers = itertools.count(1)
@@ -67,13 +79,15 @@ class Jobs:
         await self._supervisor.run(task_status=task_status)
 
     @asynccontextmanager
-    async def join(self, name: str, key: Hashable, work: Work) -> AsyncIterator[Job]:
+    async def join(self, action: str, name: str, key: Hashable, work: Work) -> AsyncIterator[Job]:
         """The job under `key`, begun if there is none. Leaving the block gives it up.
+
+        `action` is what it is counted as, `name` what it is called in the tree.
 
         Raises:
             Unavailable: the part of the engine that does this restarts just now, or ends.
         """
-        job = self._shared.get(key) or await self._start(name, key, work)
+        job = self._shared.get(key) or await self._start(action, name, key, work)
         job.waiters += 1
         try:
             yield job
@@ -84,12 +98,16 @@ class Jobs:
                     del self._shared[key]
                 job.cancel()
 
-    async def _start(self, name: str, key: Hashable, work: Work) -> Job:
+    async def _start(self, action: str, name: str, key: Hashable, work: Work) -> Job:
         def forget() -> None:
             if self._shared.get(key) is job:
                 del self._shared[key]
 
-        job = self._shared[key] = Job(work, forget)
+        async def measured(board: Board) -> None:
+            with self._measured(action):
+                await work(board)
+
+        job = self._shared[key] = Job(measured, forget)
         spec = ChildSpec(
             id=f"{name} #{next(self._numbers)}",
             start=job.run,
@@ -109,3 +127,19 @@ class Jobs:
         finally:
             job.waiters -= 1
         return job
+
+    @contextmanager
+    def _measured(self, action: str) -> Iterator[None]:
+        """Count one job and time it."""
+        self.under_way[action] += 1
+        result = "failed"
+        try:
+            with self.durations.timed(action):
+                yield
+            result = "ok"
+        except trio.Cancelled:
+            result = "cancelled"
+            raise
+        finally:
+            self.under_way[action] -= 1
+            self.results.add(action, result)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -53,14 +53,14 @@ class Registry:
         self._containerd, self._images, self._settings = containerd, images, settings
         self._user_agent, self._is_ending = user_agent, is_ending
         self._host = host or host_platform()
-        self._jobs = Jobs()
+        self.jobs: Final = Jobs()  # to be looked at
         self._loading = trio.Lock()
         self._module: Any = None
         self._engine: RegistryEngine | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Own what is under way until asked to end. May be called again."""
-        await self._jobs.run(task_status=task_status)
+        await self.jobs.run(task_status=task_status)
 
     @asynccontextmanager
     async def pull(self, request: PullRequest) -> AsyncIterator[Job]:
@@ -69,8 +69,8 @@ class Registry:
         Leaving the block is all the same to the pull, unless nobody else waits for it.
         """
         engine = await self._get_engine()
-        async with self._jobs.join(
-            str(request), request, lambda board: engine.puller.pull(request, board)
+        async with self.jobs.join(
+            "pull", str(request), request, lambda board: engine.puller.pull(request, board)
         ) as job:
             yield job
 
@@ -78,8 +78,8 @@ class Registry:
     async def push(self, request: PushRequest) -> AsyncIterator[Job]:
         """A push of an image; leaving the block before it is done cuts it off."""
         engine = await self._get_engine()
-        async with self._jobs.join(
-            str(request), object(), lambda board: engine.pusher.push(request, board)
+        async with self.jobs.join(
+            "push", str(request), object(), lambda board: engine.pusher.push(request, board)
         ) as job:
             yield job
 

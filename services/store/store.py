@@ -57,6 +57,7 @@ class Store:
         check_migrations(migrations)
         self._path = path
         self._migrations = tuple(migrations)
+        self._queue_limit = queue_limit
         self._places = trio.Semaphore(queue_limit)
         self._reader_limit = readers
         self._open: _Open | None = None  # None while `run` is not ready
@@ -98,6 +99,11 @@ class Store:
     def is_ready(self) -> bool:
         """Whether calls are served at once."""
         return self._open is not None
+
+    @property
+    def waiting_writes(self) -> int:
+        """Writes that are queued, under way, or wait for a place in the queue."""
+        return self._queue_limit - self._places.value + self._places.statistics().tasks_waiting
 
     async def write(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from supervisor.otp._roster import Roster as Roster
 from supervisor.otp.channel import Latch as Latch
 from supervisor.otp.channel import Outcome as Outcome
 from supervisor.otp.child import State as State
+from supervisor.otp.child import path_of_task as path_of_task
 from supervisor.otp.dynamic import DynamicSupervisor as DynamicSupervisor
 from supervisor.otp.errors import AlreadyPresent as AlreadyPresent
 from supervisor.otp.errors import AlreadyStarted as AlreadyStarted

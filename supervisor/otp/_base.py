@@ -10,11 +10,12 @@ import trio
 from supervisor.otp._roster import Roster
 from supervisor.otp._start import run_start
 from supervisor.otp.child import NEVER, Child, State, current_child
-from supervisor.otp.errors import NotRunning
+from supervisor.otp.errors import BadSpec, NotRunning, Restarting
 from supervisor.otp.exits import classify, is_fatal
 from supervisor.otp.intensity import Intensity
 from supervisor.otp.overdue import Overdue
 from supervisor.otp.report import ReportKind
+from supervisor.otp.spec import Restart
 from supervisor.otp.stop import stop_request
 
 
@@ -119,6 +120,7 @@ class SupervisorBase(Roster):
                 # Only the child's main task speaks for the child: it ends when we return.
                 stop_request().listen(self.stop)
         self._children = {}
+        self._began = trio.current_time()
         self._overdue = Overdue()
         self._log.clear()
         self._context = contextvars.copy_context()
@@ -143,6 +145,17 @@ class SupervisorBase(Roster):
         if self._nursery is None:
             return State.STOPPED
         return State.STOPPING if self._is_stopping else State.RUNNING
+
+    def _require_renewable(self, child_id: str) -> Child:
+        """A child that runs and would come back. Raises as `renew_child`."""
+        child = self._require(child_id)
+        if child.spec.restart is Restart.TEMPORARY:
+            raise BadSpec(f"child {child_id!r} is temporary: it would not come back")
+        if child.is_stopped:
+            raise NotRunning(self.path, child_id, "does not run")
+        if child.state is not State.RUNNING:
+            raise Restarting(self.path, child_id, f"is {child.state.value}")
+        return child
 
     def _require_running(self) -> None:
         if self._nursery is None or self._is_stopping:

@@ -125,7 +125,7 @@ class OrderedSupervisor(SupervisorBase):
             return  # whoever stopped or started it has dealt with it
         is_crash = ended.kind is ExitKind.CRASH
         if is_crash:
-            child.last_crash = ended.error
+            child.note_crash(ended.error)
         if is_crash or child.spec.restart is Restart.PERMANENT:
             self._report(ReportKind.CHILD_TERMINATED, child, ended.error)
         uptime_s = trio.current_time() - child.since
@@ -164,6 +164,7 @@ class OrderedSupervisor(SupervisorBase):
                 return
             if ended is not None and ended.kind is not ExitKind.IGNORE:
                 one.state = State.RESTARTING
+                one.note_crash(ended.error)
                 self._report(ReportKind.START_ERROR, one, ended.error)
                 self._enqueue(partial(self._retry, one, ended.error))
                 return

@@ -28,6 +28,7 @@ class Roster(ABC):
         self._children: dict[str, Child] = {}  # in start order
         self._parent: Child | None = None  # while it runs: the child that it runs as, if it is one
         self._path = name
+        self._began = 0.0  # trio time when it was last run
 
     @property
     def path(self) -> str:
@@ -66,19 +67,47 @@ class Roster(ABC):
             raise NotFound(self.path, child_id, "does not exist") from None
 
     @abstractmethod
-    def tree(self) -> Node:
-        """This supervisor and all below it, as they are at this moment."""
+    def tree(self, depth: int | None = None) -> Node:
+        """This supervisor and all below it, as they are at this moment.
 
-    def _node(self, strategy: Strategy | None) -> Node:
+        With `depth` only so many levels below it: 0 is the supervisor alone.
+        """
+
+    @abstractmethod
+    async def renew_child(self, child_id: str) -> None:
+        """End a running child and start it again. See the two kinds of supervisor."""
+
+    def locate(self, path: str) -> tuple[Roster, str]:
+        """The supervisor of the child at `path` in the tree below this one, and the child's id.
+
+        Raises:
+            NotFound: nothing stands there now.
+        """
+        for child in self._children.values():
+            if child.path == path:
+                return self, child.id
+            if child.nested is not None and path.startswith(f"{child.path}/"):
+                return child.nested.locate(path)
+        raise NotFound(self.path, path, "does not exist")
+
+    def _node(self, strategy: Strategy | None, depth: int | None) -> Node:
         facts = SupervisorFacts(
             name=self.name,
             strategy=strategy,
             max_restarts=self.intensity.max_restarts,
             window_s=self.intensity.window_s,
             restarts_left=self._log.left(trio.current_time()),
+            child_count=len(self._children),
         )
-        here = Node(path=self._path, type=ChildType.SUPERVISOR, state=self._state(), since=0.0)
-        return supervisor_node(here, self._parent, facts, self._children.values())
+        here = Node(
+            path=self._path,
+            id=self.name,
+            type=ChildType.SUPERVISOR,
+            state=self._state(),
+            since=self._began,
+            state_since=self._began,
+        )
+        return supervisor_node(here, self._parent, facts, self._children.values(), depth)
 
     def subscribe(self, limit: int = BACKLOG) -> AbstractContextManager[Subscription]:
         """The reports of this supervisor and of all below it, from now on; see `Subscription`.

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from supervisor.otp.report import now_ns
 from supervisor.otp.strategy import ExitKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.otp._base import SupervisorBase
+    from supervisor.otp.channel import Outcome
     from supervisor.otp.spec import ChildSpec
     from supervisor.otp.stop import StopRequest
 
@@ -50,17 +52,21 @@ class Child:
     """
 
     __slots__ = (
+        "_state",
+        "crashed_at_ns",
+        "crashes",
         "ended",
         "exit",
         "failures",
         "last_crash",
         "nested",
         "owner",
+        "renewed",
         "restarts",
         "scope",
         "since",
         "spec",
-        "state",
+        "state_since",
         "stop",
         "task",
         "verdict",
@@ -70,7 +76,8 @@ class Child:
     def __init__(self, spec: ChildSpec, owner: SupervisorBase) -> None:
         self.spec: Final = spec
         self.owner: Final = owner
-        self.state = State.STOPPED
+        self._state = State.STOPPED
+        self.state_since = 0.0  # trio time of the last change of `state`; 0 if there was none
         self.since = 0.0  # trio time of the last change between running and not running
         self.scope: trio.CancelScope | None = None
         self.task: trio.lowlevel.Task | None = None  # not None exactly while an incarnation lives
@@ -81,10 +88,24 @@ class Child:
         self.verdict: BaseException | None = None  # why the supervisor itself ended the incarnation
         self.waiter: trio.lowlevel.Task | None = None  # who waits in start_child (dynamic)
         self.ended: trio.Event | None = None  # for those who wait in terminate_child (dynamic)
+        self.renewed: Outcome[None] | None = None  # for who waits in renew_child (dynamic)
         self.nested: SupervisorBase | None = None  # the supervisor that runs as this child
         self.restarts = 0
         self.failures = 0  # ends in a row, for the back-off
+        self.crashes = 0  # ends that were crashes, also of restarts that failed
         self.last_crash: BaseException | None = None
+        self.crashed_at_ns = 0  # since the epoch
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        if state is not self._state:
+            self._state = state
+            self.state_since = trio.current_time()
 
     @property
     def id(self) -> str:
@@ -120,6 +141,12 @@ class Child:
             self.failures = 0
         self.failures += 1
         return backoff.delay_s(self.failures)
+
+    def note_crash(self, error: BaseException | None) -> None:
+        """An incarnation has crashed, or failed to start again."""
+        self.crashes += 1
+        self.last_crash = error
+        self.crashed_at_ns = now_ns()
 
     @property
     def is_late(self) -> bool:
@@ -174,6 +201,12 @@ class Ready:
 
 current_child: Final[ContextVar[Child | None]] = ContextVar("current_child", default=None)
 """The child that the running task is part of."""
+
+
+def path_of_task(task: trio.lowlevel.Task) -> str | None:
+    """Where the child that a task is part of stands in its tree; None: it is part of none."""
+    child = task.context.get(current_child)
+    return None if child is None else child.path
 
 
 def _frames(task: trio.lowlevel.Task) -> Iterator[str]:

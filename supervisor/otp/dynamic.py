@@ -8,12 +8,14 @@ import outcome
 import trio
 
 from supervisor.otp._base import SupervisorBase
+from supervisor.otp.channel import Outcome
 from supervisor.otp.child import Child, Exit, State
 from supervisor.otp.errors import (
     AlreadyStarted,
     BadSpec,
     MaxChildren,
     NotRunning,
+    StartFailed,
     TooManyRestarts,
 )
 from supervisor.otp.exits import is_shutdown
@@ -22,6 +24,10 @@ from supervisor.otp.report import ReportKind
 from supervisor.otp.spec import ChildSpec, Restart
 from supervisor.otp.strategy import ExitKind, is_restarted
 from supervisor.otp.tree import Node
+
+
+class _Renewal(Exception):
+    """Why a child was ended that `renew_child` is to start again; nobody else sees it."""
 
 
 class DynamicSupervisor(SupervisorBase):
@@ -84,9 +90,33 @@ class DynamicSupervisor(SupervisorBase):
             child.ended = trio.Event()
         await child.ended.wait()
 
-    def tree(self) -> Node:
-        """This supervisor and all below it, as they are at this moment."""
-        return self._node(None)
+    async def renew_child(self, child_id: str) -> None:
+        """End a running child and start it again.
+
+        It gets its time to drain. Is a restart, but not one that the intensity counts. Returns
+        when it is ready again. Once begun it is carried through even if the caller is cancelled.
+
+        Raises:
+            NotFound: there is no such child.
+            NotRunning: it does not run, the supervisor does not, or somebody ended it meanwhile.
+            Restarting: it is being restarted already.
+            BadSpec: it is temporary: it would not come back.
+            StartFailed: it did not start again; it is tried again as after a crash.
+        """
+        self._require_running()
+        child = self._require_renewable(child_id)
+        self._report(ReportKind.RENEWAL, child)
+        renewed: Outcome[None] = Outcome()
+        child.renewed = renewed
+        self.end_unhealthy(child, _Renewal())
+        await renewed.wait()
+
+    def tree(self, depth: int | None = None) -> Node:
+        """This supervisor and all below it, as they are at this moment.
+
+        With `depth` only so many levels below it: 0 is the supervisor alone.
+        """
+        return self._node(None, depth)
 
     def _check(self, spec: ChildSpec) -> None:
         self._require_running()
@@ -122,6 +152,9 @@ class DynamicSupervisor(SupervisorBase):
 
     def _deliver(self, child: Child, value: object) -> None:
         self._answer(child, outcome.Value(value))
+        if child.renewed is not None:
+            child.renewed.set(None)
+            child.renewed = None
 
     def _answer(self, child: Child, result: outcome.Outcome[object]) -> None:
         if child.waiter is not None:
@@ -153,9 +186,12 @@ class DynamicSupervisor(SupervisorBase):
 
     def _deal_with(self, child: Child, ended: Exit) -> None:
         """It ended by itself, or failed to start again."""
+        if isinstance(ended.error, _Renewal):
+            self._renew(child)
+            return
         is_crash = ended.kind is ExitKind.CRASH
         if is_crash:
-            child.last_crash = ended.error
+            child.note_crash(ended.error)
         was_starting = child.state is State.STARTING
         if was_starting and ended.error is not None:
             self._report(ReportKind.START_ERROR, child, ended.error)
@@ -167,6 +203,11 @@ class DynamicSupervisor(SupervisorBase):
             self._restart(child, ended.error)
         else:
             self._forget(child)
+
+    def _renew(self, child: Child) -> None:
+        child.restarts += 1
+        child.since = trio.current_time()
+        self._spawn(child)
 
     def _restart(self, child: Child, error: BaseException | None) -> None:
         now = trio.current_time()
@@ -182,11 +223,20 @@ class DynamicSupervisor(SupervisorBase):
         uptime_s = now - child.since if child.state is not State.STARTING else 0.0
         child.since = now
         self._spawn(child, child.backoff_s(uptime_s))
+        if child.renewed is not None:
+            failure = StartFailed(self.path, child.id, "failed to start again")
+            failure.__cause__ = error
+            child.renewed.set_error(failure)
+            child.renewed = None
 
     def _forget(self, child: Child) -> None:
         child.state = State.STOPPED
         del self._children[child.id]
         if child.ended is not None:
             child.ended.set()
+        if child.renewed is not None:
+            text = "was stopped before it was ready"
+            child.renewed.set_error(NotRunning(self.path, child.id, text))
+            child.renewed = None
         if not self._children:
             self._wake()

@@ -43,7 +43,7 @@ class MaxChildren(SupervisorError):
 
 
 class NotRunning(SupervisorError):
-    """The supervisor was not started, is stopping, or has ended; the call may work later."""
+    """The supervisor, or a child to be renewed, does not run; the call may work later."""
 
 
 class WouldDeadlock(SupervisorError, RuntimeError):

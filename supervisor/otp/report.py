@@ -19,7 +19,7 @@ _log = logging.getLogger("supervisor.otp")
 
 
 class ReportKind(enum.Enum):
-    """OTP's report contexts, and one more."""
+    """OTP's report contexts, and two more."""
 
     PROGRESS = "progress"  # a child is ready
     CHILD_TERMINATED = "child_terminated"  # a child ended by itself, though it should not have
@@ -29,6 +29,10 @@ class ReportKind(enum.Enum):
     )
     SHUTDOWN = "shutdown"  # too many restarts: the supervisor stops its children and ends
     STUCK = "stuck"  # a child is past its limit and shields itself; once a second
+    RENEWAL = "renewal"  # somebody asked for a restart of a child that runs
+
+
+_NO_FAILURE: Final = frozenset({ReportKind.PROGRESS, ReportKind.RENEWAL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +134,7 @@ class Reports:
                 subscription._put(report)
                 is_read = True
             here = here.above
-        if is_read or report.kind is ReportKind.PROGRESS:
+        if is_read or report.kind in _NO_FAILURE:
             return
         if _log.isEnabledFor(logging.ERROR):
             _log.error(

@@ -16,8 +16,10 @@ from supervisor.otp.errors import (
     NotRunning,
     Restarting,
     Running,
+    StartFailed,
     WouldDeadlock,
 )
+from supervisor.otp.report import ReportKind
 from supervisor.otp.spec import ChildSpec, check_childspecs
 from supervisor.otp.strategy import ExitKind
 from supervisor.otp.tree import Node
@@ -88,9 +90,27 @@ class Supervisor(OrderedSupervisor):
         """
         await self._ask_self(lambda _: self._do_delete(child_id))
 
-    def tree(self) -> Node:
-        """This supervisor and all below it, as they are at this moment."""
-        return self._node(self.strategy)
+    async def renew_child(self, child_id: str) -> None:
+        """End a running child and start it again, with those that a crash of it would restart.
+
+        It gets its time to drain. Is a restart, but not one that the intensity counts. Returns
+        when all are ready again. Once begun it is carried through even if the caller is cancelled.
+
+        Raises:
+            NotFound: there is no such child.
+            NotRunning: it does not run, or the supervisor does not.
+            Restarting: it is being restarted already.
+            BadSpec: it is temporary: it would not come back.
+            StartFailed: it did not start again; it is tried again as after a crash.
+        """
+        await self._ask_self(lambda _: self._do_renew(child_id))
+
+    def tree(self, depth: int | None = None) -> Node:
+        """This supervisor and all below it, as they are at this moment.
+
+        With `depth` only so many levels below it: 0 is the supervisor alone.
+        """
+        return self._node(self.strategy, depth)
 
     # --- a call, in the task of its caller
 
@@ -166,6 +186,19 @@ class Supervisor(OrderedSupervisor):
             return
         assert ended.error is not None
         raise ended.error
+
+    async def _do_renew(self, child_id: str) -> None:
+        child = self._require_renewable(child_id)
+        self._report(ReportKind.RENEWAL, child)
+        for one in reversed(self._group(child)):
+            await self._stop(one)
+        child.restarts += 1
+        await self._restart_group(child)
+        if self._is_stopping:
+            raise NotRunning(self.path, child_id, "was stopped before it was ready")
+        for one in self._group(child):
+            if one.state is State.RESTARTING:
+                raise StartFailed(self.path, one.id, "failed to start again") from one.last_crash
 
     async def _do_terminate(self, child_id: str) -> None:
         await self._stop(self._require(child_id))

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from services.api.hosts import Host
+from services.api.hosts import Host, TcpHost
 from services.api.identity import Identity
 from services.api.listeners import Listener, Listeners
 from supervisor.api_servers import ApiServers
 from supervisor.in_force import Current, InForce
 from supervisor.logs import LogSink
 from supervisor.metrics_face import MetricsFace
+from supervisor.observer_face import ObserverFace
 from supervisor.part_restarts import PartRestarts
 
 from .plan import host_changes
-from .table import METRICS
+from .table import METRICS, OBSERVER
 from .transaction import Step
-
-COUNTS = "root/reports/counts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +29,7 @@ class Changer:
     listeners: Listeners
     api: ApiServers
     metrics: MetricsFace
+    observer: ObserverFace
     restarts: PartRestarts
     identity: Identity
     sink: LogSink
@@ -46,6 +46,8 @@ class Changer:
             steps.append(
                 self._move_metrics(old.settings.metrics_address, new.settings.metrics_address)
             )
+        if old.settings.observer != new.settings.observer:
+            steps.append(self._move_observer(old.settings.observer, new.settings.observer))
         steps.append(self._switch(old, new))
         return steps
 
@@ -100,10 +102,17 @@ class Changer:
     def _move_metrics(self, old: str, new: str) -> Step:
         async def move(address: str) -> None:
             self.metrics.address = address
-            for part in (COUNTS, METRICS) if bool(old) != bool(new) else (METRICS,):
-                await self.restarts.restart(part)
+            await self.restarts.restart(METRICS)
 
         name = f"metrics on {new}" if new else "no metrics"
+        return Step(name=name, apply=partial(move, new), revert=partial(move, old))
+
+    def _move_observer(self, old: TcpHost | None, new: TcpHost | None) -> Step:
+        async def move(host: TcpHost | None) -> None:
+            self.observer.host = host
+            await self.restarts.restart(OBSERVER)
+
+        name = f"observer on {new}" if new else "no observer's address"
         return Step(name=name, apply=partial(move, new), revert=partial(move, old))
 
     def _switch(self, old: InForce, new: InForce) -> Step:

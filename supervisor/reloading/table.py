@@ -15,6 +15,7 @@ from typing import Final
 from supervisor.options import OPTIONS
 
 METRICS: Final = "root/faces/metrics"
+OBSERVER: Final = "root/faces/observer"
 API: Final = "root/faces/api"
 
 
@@ -67,6 +68,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "experimental": _live(),
         "features": _live(),
         "metrics_address": _part(METRICS, "the counts go on"),
+        "observer": _part(OBSERVER, "its page is read again"),
         "log": _live(),
         "api.hosts": _part(API, "servers are added and taken away; the others keep their clients"),
         "api.group": _live("sockets that are there change hands"),
@@ -108,6 +110,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "audit-log": ("access.audit_log",),
         "authorization-plugin": ("access.authorization_plugins",),
         "bip": ("network.bridge_address",),
+        "bip6": ("network.bridge_address6",),
         "bridge": ("network.bridge",),
         "bridge-accept-fwmark": ("network.accept_mark",),
         "cdi-spec-dir": ("containers.cdi_directories",),
@@ -118,7 +121,10 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "data-root": ("data_root",),
         "debug": ("log.debug",),
         "default-cgroupns-mode": ("containers.cgroupns_mode",),
+        "default-address-pool": ("network.pools",),
         "default-gateway": ("network.gateway",),
+        "default-gateway-v6": ("network.gateway6",),
+        "default-network-opt": ("network.default_options",),
         "default-ipc-mode": ("containers.ipc_mode",),
         "default-runtime": ("containers.default_runtime",),
         "default-shm-size": ("containers.shm_size_bytes",),
@@ -132,6 +138,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "experimental": ("experimental",),
         "feature": ("features", "containers.cdi_directories"),
         "fixed-cidr": ("network.fixed_cidr",),
+        "fixed-cidr-v6": ("network.fixed_cidr6",),
         "group": ("api.group", "api.group_given"),
         "host": ("api.hosts",),
         "host-gateway-ip": ("network.host_gateways",),
@@ -140,10 +147,12 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "init": ("containers.init",),
         "init-path": ("containers.init_path",),
         "insecure-registry": ("registry.insecure_networks", "registry.insecure_hosts"),
+        "icc": ("network.icc",),
         "ip": ("network.host_address",),
         "ip-forward": ("network.ip_forward",),
         "ip-masq": ("network.ip_masquerade",),
         "ip6tables": ("network.firewall6",),
+        "ipv6": ("network.ipv6",),
         "iptables": ("network.firewall",),
         "label": ("labels",),
         "live-restore": ("live_restore",),
@@ -155,6 +164,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "max-concurrent-uploads": ("registry.max_uploads",),
         "max-download-attempts": ("registry.max_attempts",),
         "metrics-addr": ("metrics_address",),
+        "observer-addr": ("observer",),
         "mtu": ("network.mtu",),
         "no-new-privileges": ("containers.no_new_privileges",),
         "no-proxy": ("registry.proxies.no_proxy",),

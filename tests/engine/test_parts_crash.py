@@ -17,7 +17,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.serial]
 
 PARTS = [
     "root/reports/log",
-    "root/reports/counts",
+    "root/reports/history",
+    "root/reports/lag",
+    "root/reports/waits",
     "root/containerd/connection",
     "root/store/database",
     "root/events/bus",

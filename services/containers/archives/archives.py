@@ -39,6 +39,7 @@ from services.errors import (
 from services.images.compression import ExpansionLimits, PlainStream
 from services.images.inbox import open_inbox, take_body
 from services.images.ports import Body
+from services.measures import Durations
 
 from .changes import Change, Trees, changes, has_changes
 from .pack import pack
@@ -93,10 +94,18 @@ class CopyOut:
 class Archives:
     """The files of containers, running or not."""
 
-    def __init__(self, root_filesystems: RootFilesystems, volumes: VolumeUse, tell: Tell) -> None:
+    def __init__(
+        self,
+        root_filesystems: RootFilesystems,
+        volumes: VolumeUse,
+        tell: Tell,
+        *,
+        actions: Durations,
+    ) -> None:
         self._root_filesystems = root_filesystems
         self._volumes = volumes
         self._tell = tell
+        self._actions = actions
         self._threads = trio.CapacityLimiter(THREADS)
 
     async def stat(self, container: Container, path: str) -> PathStat:
@@ -180,8 +189,9 @@ class Archives:
     async def changes(self, container: Container) -> list[Change]:
         """What differs from the image, parents first, otherwise by name."""
         found: list[Change] = []
-        async with self.compared(container) as trees:
-            await self._run(partial(changes, trees, found.append))
+        with self._actions.timed("changes"):
+            async with self.compared(container) as trees:
+                await self._run(partial(changes, trees, found.append))
         return found
 
     async def has_changes(self, trees: Trees) -> bool:

@@ -1,4 +1,4 @@
-"""How much was logged and how much was not, of all containers together."""
+"""How much was logged and how much was not, of each container and of all together."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import threading
 class LogCounts:
     """Counters of lines and of bytes of output. Added to from the threads that write logs.
 
+    What is counted here is also counted in `total`, if there is one.
+
     Attributes:
         written_lines: records of a line, or of a piece of one that is too long.
         written_bytes: of output, as the process wrote it.
@@ -16,8 +18,9 @@ class LogCounts:
         dropped_bytes: of these.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, total: LogCounts | None = None) -> None:
         self._lock = threading.Lock()
+        self._total = total
         self.written_lines = 0
         self.written_bytes = 0
         self.dropped_lines = 0
@@ -28,9 +31,13 @@ class LogCounts:
         with self._lock:
             self.written_lines += lines
             self.written_bytes += size_bytes
+        if self._total is not None:
+            self._total.write(lines=lines, size_bytes=size_bytes)
 
     def drop(self, *, lines: int, size_bytes: int) -> None:
         """So much is in none."""
         with self._lock:
             self.dropped_lines += lines
             self.dropped_bytes += size_bytes
+        if self._total is not None:
+            self._total.drop(lines=lines, size_bytes=size_bytes)

@@ -104,6 +104,15 @@ class Statistics:
             if not feed.readers:
                 del self._feeds[container]
 
+    def take(self, container: Container) -> Sample:
+        """What a running container uses now, for somebody who does not follow. Blocks: for a
+        thread.
+
+        Raises:
+            OSError: it does not run any more.
+        """
+        return self._source.read(container)
+
     @property
     def is_idle(self) -> bool:
         """Whether nobody reads."""

@@ -1,118 +1,149 @@
-"""services.metrics: a real scrape over HTTP, with dockerd's names and the tree's restarts."""
+"""services.metrics: a real scrape over HTTP, with dockerd's names and the engine's own."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 import trio
-import trio.testing
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.parser import text_string_to_metric_families
 
-from services.metrics import EngineFacts, EngineMetrics, MetricsServer, SupervisionMetrics
-from supervisor.otp import ChildSpec, Intensity, Supervisor
-
-FACTS = EngineFacts(
-    version="0.1.0",
-    commit="c0ffee",
-    architecture="x86_64",
-    graphdriver="overlayfs",
-    kernel="6.1.0",
-    os="Debian GNU/Linux 12 (bookworm)",
-    os_type="linux",
-    os_version="12",
-    daemon_id="id",
-    cpus=4,
-    memory_bytes=8 << 30,
-)
-
-
-class FakeContainers:
-    def count_states(self) -> Mapping[str, int]:
-        return {"running": 3, "stopped": 2}
-
-
-class FakeEvents:
-    published = 17
-    subscribers = 2
-
-
-class FakeLogs:
-    written_lines = 5
-    written_bytes = 50
-    dropped_lines = 1
-    dropped_bytes = 10
+from services.metrics import MetricsServer
+from supervisor.otp import ChildSpec, Supervisor
+from tests.services.metrics.support import Fakes, Labels, parse
 
 
 @asynccontextmanager
-async def served(registry: CollectorRegistry) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server of `registry`."""
+async def running_root() -> AsyncIterator[Supervisor]:
+    """A tree of one part."""
+    root = Supervisor([ChildSpec(id="store", start=trio.sleep_forever)], name="root")
     async with trio.open_nursery() as nursery:
-        url = await nursery.start(MetricsServer("127.0.0.1:0", registry).run)
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            yield client
+        await nursery.start(root.run)
+        yield root
         nursery.cancel_scope.cancel()
 
 
-async def scrape(client: httpx.AsyncClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[httpx.AsyncClient, Fakes]]:
+    """A client of a server, and what the server reads."""
+    async with running_root() as root, trio.open_nursery() as nursery:
+        fakes = Fakes(root)
+        url = await nursery.start(MetricsServer("127.0.0.1:0", fakes.exposition).run)
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            yield client, fakes
+        nursery.cancel_scope.cancel()
+
+
+async def scrape(client: httpx.AsyncClient) -> dict[tuple[str, Labels], float]:
     answer = await client.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-    }
+    return parse(answer.text)
 
 
 async def test_scrape_has_dockerds_names() -> None:
     """The engine's facts and counts come under dockerd's names, with the process's own."""
-    registry = CollectorRegistry()
-    registry.register(
-        EngineMetrics(FACTS, containers=FakeContainers(), events=FakeEvents(), logs=FakeLogs())
-    )
-    ProcessCollector(registry=registry)
-    async with served(registry) as client:
+    async with served() as (client, fakes):
+        fakes.containers.actions.observe("start", 0.2)
+        fakes.containers.probes.add("ok", count=3)
+        fakes.containers.probes.add("failed")
+        fakes.builds.failures.add("build_canceled")
         samples = await scrape(client)
     plain = {name: value for (name, labels), value in samples.items() if not labels}
     assert plain["engine_daemon_engine_cpus_cpus"] == 4
     assert plain["engine_daemon_engine_memory_bytes"] == 8 << 30
     assert plain["engine_daemon_events_total"] == 17
     assert plain["engine_daemon_events_subscribers_total"] == 2
+    assert plain["engine_daemon_health_checks_total"] == 4
+    assert plain["engine_daemon_health_checks_failed_total"] == 1
+    assert plain["builder_builds_triggered_total"] == 3
     assert plain["wharfinger_logs_written_lines_total"] == 5
-    assert plain["wharfinger_logs_written_bytes_total"] == 50
-    assert plain["wharfinger_logs_dropped_lines_total"] == 1
     assert plain["wharfinger_logs_dropped_bytes_total"] == 10
     assert plain["process_resident_memory_bytes"] > 0
-    states = {
-        dict(labels)["state"]: value
-        for (name, labels), value in samples.items()
-        if name == "engine_daemon_container_states_containers"
-    }
-    assert states == {"running": 3, "paused": 0, "stopped": 2}
+    by_state = one_label(samples, "engine_daemon_container_states_containers", "state")
+    assert by_state == {"running": 3, "paused": 0, "stopped": 2}
+    actions = one_label(samples, "engine_daemon_container_actions_seconds_count", "action")
+    assert actions == {"changes": 0, "commit": 0, "create": 0, "delete": 0, "start": 1}
+    assert one_label(samples, "builder_builds_failed_total", "reason")["build_canceled"] == 1
     (info,) = [dict(labels) for (name, labels) in samples if name == "engine_daemon_engine_info"]
     assert info["kernel"] == "6.1.0"
     assert info["graphdriver"] == "overlayfs"
 
 
+async def test_scrape_tells_how_the_engine_does() -> None:
+    """Loop, queues, containerd, API, registries."""
+    async with served() as (client, fakes):
+        fakes.lag.histogram.observe(0.02)
+        fakes.calls.calls.observe("/c/Get", 0.0004)
+        fakes.calls.failures.add("/c/Get", "NotFound")
+        fakes.api.durations.observe("GET /info", 0.001)
+        fakes.api.answers.add("GET /info", "200")
+        fakes.jobs.results.add("pull", "failed")
+        samples = await scrape(client)
+    assert samples["wharfinger_loop_lag_seconds_count", frozenset()] == 1
+    below = frozenset({("le", "0.025")})
+    assert samples["wharfinger_loop_lag_seconds_bucket", below] == 1
+    assert one_label(samples, "wharfinger_queue_depth", "queue")["store_writes"] == 7
+    calls = one_label(samples, "wharfinger_containerd_call_duration_seconds_count", "method")
+    assert calls == {"/c/Get": 1}
+    labels = frozenset({("method", "/c/Get"), ("error", "NotFound")})
+    assert samples["wharfinger_containerd_call_failures_total", labels] == 1
+    answered = frozenset({("operation", "GET /info"), ("code", "200")})
+    assert samples["wharfinger_api_answers_total", answered] == 1
+    assert samples["wharfinger_api_open_requests", frozenset()] == 2
+    assert one_label(samples, "wharfinger_registry_open_jobs", "action") == {"pull": 1, "push": 0}
+
+
+async def test_scrape_shows_the_tree() -> None:
+    """Each part's state and crashes, and what is left of a supervisor's patience."""
+    async with served() as (client, fakes):
+        fakes.reports.restarts.add("root/engine", "images", count=2)
+        samples = await scrape(client)
+    place = frozenset({("supervisor", "root/engine"), ("child", "images")})
+    assert samples["wharfinger_supervision_restarts_total", place] == 2
+    assert one_label(samples, "wharfinger_supervision_crashes_total", "part") == {
+        "root": 0,
+        "root/store": 0,
+    }
+    assert one_label(samples, "wharfinger_supervision_restarts_left", "supervisor") == {"root": 1}
+    running = frozenset({("part", "root/store"), ("state", "running")})
+    assert samples["wharfinger_supervision_state_seconds", running] >= 0
+
+
+def one_label(samples: dict[tuple[str, Labels], float], name: str, label: str) -> dict[str, float]:
+    """The samples of a family, by one of their labels."""
+    return {dict(labels)[label]: v for (found, labels), v in samples.items() if found == name}
+
+
+async def test_the_client_chooses_the_format() -> None:
+    """OpenMetrics if it is asked for, compressed if that is understood."""
+    async with served() as (client, _):
+        accept = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
+        answer = await client.get("/metrics", headers={"Accept": accept})
+        assert answer.headers["content-type"].startswith("application/openmetrics-text")
+        assert answer.headers["content-encoding"] == "gzip"
+        assert answer.text.endswith("# EOF\n")
+        plain = await client.get("/metrics", headers={"Accept-Encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+
+
 @pytest.mark.parametrize("path", ["/", "/metric", "/metrics/x"])
 async def test_other_paths_are_not_found(path: str) -> None:
     """Only /metrics is there."""
-    async with served(CollectorRegistry()) as client:
+    async with served() as (client, _):
         answer = await client.get(path)
     assert (answer.status_code, answer.text) == (404, "404 page not found\n")
 
 
 async def test_address_in_use_is_a_start_error() -> None:
     """An address that cannot be bound fails the start, before it is called ready."""
-    async with trio.open_nursery() as nursery:
-        url = await nursery.start(MetricsServer("127.0.0.1:0", CollectorRegistry()).run)
+    async with running_root() as root, trio.open_nursery() as nursery:
+        exposition = Fakes(root).exposition
+        url = await nursery.start(MetricsServer("127.0.0.1:0", exposition).run)
         address = str(url).removeprefix("http://")
         with pytest.raises((OSError, ExceptionGroup)) as caught:
-            await nursery.start(MetricsServer(address, CollectorRegistry()).run)
+            await nursery.start(MetricsServer(address, exposition).run)
         error = caught.value
         assert isinstance(error, OSError) or caught.group_contains(OSError)
         nursery.cancel_scope.cancel()
@@ -120,46 +151,15 @@ async def test_address_in_use_is_a_start_error() -> None:
 
 async def test_serves_again_after_a_restart() -> None:
     """`run` may be called again on the same address as soon as it ended."""
-    registry = CollectorRegistry()
-    async with trio.open_nursery() as nursery:
-        url = await nursery.start(MetricsServer("127.0.0.1:0", registry).run)
-        nursery.cancel_scope.cancel()
-    server = MetricsServer(str(url).removeprefix("http://"), registry)
-    for _ in range(2):
+    async with running_root() as root:
+        exposition = Fakes(root).exposition
         async with trio.open_nursery() as nursery:
-            assert await nursery.start(server.run) == url
-            async with httpx.AsyncClient(trust_env=False) as client:
-                assert (await client.get(f"{url}/metrics")).status_code == 200
+            url = await nursery.start(MetricsServer("127.0.0.1:0", exposition).run)
             nursery.cancel_scope.cancel()
-
-
-async def test_restarts_are_counted_by_place() -> None:
-    """A child that crashes twice counts two restarts at its place; container ids are folded."""
-    crashes = 2
-    settled = trio.Event()
-
-    async def crash() -> None:
-        nonlocal crashes
-        if crashes:
-            crashes -= 1
-            raise ZeroDivisionError
-        settled.set()
-        await trio.sleep_forever()
-
-    child = ChildSpec(id="a" * 64, start=crash)
-    root = Supervisor([child], name="root", intensity=Intensity(max_restarts=5))
-    metrics = SupervisionMetrics(root)
-    registry = CollectorRegistry()
-    registry.register(metrics)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(metrics.run)
-        await nursery.start(root.run)
-        await settled.wait()
-        await trio.testing.wait_all_tasks_blocked()
-        async with served(registry) as client:
-            samples = await scrape(client)
-        nursery.cancel_scope.cancel()
-    place = frozenset({("supervisor", "root"), ("child", "*")})
-    assert samples["wharfinger_supervision_restarts_total", place] == 2
-    kind = frozenset({("supervisor", "root"), ("kind", "child_terminated")})
-    assert samples["wharfinger_supervision_reports_total", kind] == 2
+        server = MetricsServer(str(url).removeprefix("http://"), exposition)
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                assert await nursery.start(server.run) == url
+                async with httpx.AsyncClient(trust_env=False) as client:
+                    assert (await client.get(f"{url}/metrics")).status_code == 200
+                nursery.cancel_scope.cancel()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from supervisor.otp import (
+    Backoff,
     ChildSpec,
     ChildType,
     DynamicSupervisor,
     Intensity,
+    NotFound,
+    Restart,
     State,
     Strategy,
     Supervisor,
@@ -96,3 +100,51 @@ async def test_nested_supervisor_that_is_stopped_is_a_leaf(autojump_clock: MockC
 def child_of(supervisor: Supervisor | DynamicSupervisor) -> ChildSpec:
     """It as a child of another one."""
     return ChildSpec(id=supervisor.name, start=supervisor.run, type=ChildType.SUPERVISOR)
+
+
+async def test_depth_cuts_the_picture(autojump_clock: MockClock) -> None:
+    """So many levels below the top; who is left out is still counted."""
+    stage = Stage()
+    inner = Supervisor([stage.spec("a"), stage.spec("b")], name="inner")
+    root = Supervisor([child_of(inner)], name="root")
+    async with running(root):
+        cut = root.tree(1)
+        assert [node.path for node in cut.walk()] == ["root", "root/inner"]
+        facts = cut.children[0].supervisor
+        assert facts is not None
+        assert facts.child_count == 2
+        assert [node.path for node in root.tree(0).walk()] == ["root"]
+
+
+async def test_locate_finds_the_supervisor_of_a_path(autojump_clock: MockClock) -> None:
+    """Ids may have slashes in them; what is not there is refused."""
+    stage = Stage()
+    inner = DynamicSupervisor(name="inner")
+    root = Supervisor([stage.spec("store"), child_of(inner)], name="root")
+    async with running(root):
+        await inner.start_child(stage.spec("pull a/b #1"))
+        assert root.locate("root/inner/pull a/b #1") == (inner, "pull a/b #1")
+        assert root.locate("root/store") == (root, "store")
+        for path in ("root", "root/inner/x", "root/inn", "root/store/x", ""):
+            with pytest.raises(NotFound):
+                root.locate(path)
+
+
+async def test_crashes_and_the_time_in_a_state(autojump_clock: MockClock) -> None:
+    """A restart that fails counts as a crash as well; a state's time begins with it."""
+    stage = Stage()
+    child = stage.spec("a", backoff=Backoff(first_s=2.0))
+    root = Supervisor([child], name="root", intensity=Intensity(max_restarts=5))
+    async with running(root):
+        await trio.sleep(3)
+        stage.plans["a"].append("fail")
+        await stage.tell("a", "crash")
+        (node,) = root.tree().children
+        assert (node.state, node.state_since, node.crashes) == (State.RESTARTING, 3.0, 1)
+        await trio.sleep(3)
+        (node,) = root.tree().children
+        assert (node.state, node.state_since, node.crashes) == (State.RESTARTING, 5.0, 2)
+        await trio.sleep(10)
+        (node,) = root.tree().children
+        assert (node.state, node.crashes, node.restart) == (State.RUNNING, 2, Restart.PERMANENT)
+        assert node.crashed_at_ns > 0

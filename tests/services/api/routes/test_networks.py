@@ -115,7 +115,10 @@ class Served:
 
     async def post(self, path: str, body: object, version: str = "") -> Any:
         """A request with a body."""
-        return await self.api.call("POST", f"{version}{path}", json.dumps(body).encode())
+        encoded = json.dumps(body).encode()
+        return await self.api.call(
+            "POST", f"{version}{path}", encoded, content_type="application/json"
+        )
 
 
 @asynccontextmanager
