@@ -183,7 +183,9 @@ def build_containers(
         directory=directory,
         disk=disk,
     )
-    sources = MountSources(volumes=volumes, directory=settings.exec_root / "mounts", disk=disk)
+    sources = MountSources(
+        volumes=volumes, images=images, directory=settings.exec_root / "mounts", disk=disk
+    )
     health = HealthWatcher(
         containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
     )

@@ -80,7 +80,7 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: mounts of type image, log drivers of clouds (awslogs, gcplogs, splunk)"
+            "not yet: log drivers of clouds (awslogs, gcplogs, splunk)"
         ),
         ("GET", "/images/json"): "`identity` knows where an image came from, not its signatures",
         ("GET", "/images/{}/json"): "`Identity` knows where it came from, not its signatures",

@@ -24,6 +24,12 @@ import trio
 from services.containerd import Mount
 from services.containers.config import ContainerConfig, HostConfig, NetworkingConfig
 from services.containers.container import Container
+from services.containers.image_points import (
+    image_mounts,
+    snapshot_key,
+    snapshot_keys,
+    with_reference,
+)
 from services.containers.joining import by_id
 from services.containers.journal import Journal, container_event
 from services.containers.labels import check_labels
@@ -57,7 +63,7 @@ from services.containers.volume_points import (
     request_of,
     with_volumes,
 )
-from services.errors import EngineError, InvalidParameter, NotSupported, single_error
+from services.errors import EngineError, InvalidParameter, single_error
 from services.images import Image
 from services.images.platform import Platform, host_platform, parse_specifier, rank
 from services.system import HostFacts
@@ -80,6 +86,9 @@ class ImageStore(Protocol):
         self, image: Image, key: str, labels: dict[str, str]
     ) -> Sequence[Mount]:
         """A writable snapshot on top of the image."""
+
+    async def prepare_view(self, image: Image, key: str, labels: dict[str, str]) -> Sequence[Mount]:
+        """A snapshot of the image that is only read."""
 
     async def remove_rootfs(self, key: str) -> None:
         """Drop it again."""
@@ -262,13 +271,7 @@ class Creator:
             volume_driver=host.volume_driver,
             tmpfs={clean_path(path) for path in tmpfs},
         )
-        for mount in mounts:
-            if mount.type not in ("bind", "tmpfs", "volume"):
-                raise NotSupported(
-                    f"mounts of type {mount.type} are not supported yet (at {mount.destination}); "
-                    "use a bind mount or a volume"
-                )
-        return mounts
+        return [with_reference(mount) if mount.type == "image" else mount for mount in mounts]
 
     async def _make_with_volumes(self, definition: Definition, image: Image) -> Container:
         requests = [request_of(point) for point in definition.mounts if point.type == "volume"]
@@ -288,16 +291,21 @@ class Creator:
     ) -> Container:
         container = Container(definition, Status())
         directory = self._directory / definition.id
+        images = [
+            (snapshot_key(definition.id, number), await self._images.resolve(point.name))
+            for number, point in image_mounts(definition)
+        ]
+        labels: dict[str, str] = {SNAPSHOT_OWNER_LABEL: definition.id}
         # The client may leave in the middle; what is half made must be finished or undone.
         with trio.CancelScope(shield=True):
             async with AsyncExitStack() as undo:
-                undo.push_async_callback(self._undo, definition.id, directory)
+                undo.push_async_callback(self._undo, definition, directory)
                 with single_error():
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._make_directory, directory)
-                        mounts = await self._images.prepare_rootfs(
-                            image, definition.id, {SNAPSHOT_OWNER_LABEL: definition.id}
-                        )
+                        mounts = await self._images.prepare_rootfs(image, definition.id, labels)
+                        for key, mounted in images:
+                            await self._images.prepare_view(mounted, key, labels)
                         mark = partial(mark_as_container, mounts)
                         await trio.to_thread.run_sync(mark, limiter=self._disk)
                 for point in definition.mounts:
@@ -313,10 +321,11 @@ class Creator:
         make = partial(directory.mkdir, mode=0o710, parents=True)
         await trio.to_thread.run_sync(make, limiter=self._disk)
 
-    async def _undo(self, container_id: ContainerId, directory: Path) -> None:
+    async def _undo(self, definition: Definition, directory: Path) -> None:
         with trio.move_on_after(UNDO_LIMIT_S):
             try:
-                await self._images.remove_rootfs(container_id)
+                for key in snapshot_keys(definition):
+                    await self._images.remove_rootfs(key)
             except EngineError:  # found and taken away at the next start
                 return
             remove = partial(shutil.rmtree, directory, ignore_errors=True)

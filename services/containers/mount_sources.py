@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -13,13 +13,15 @@ from typing import Protocol
 
 import trio
 
+from services.containerd import Mount
 from services.containers.container import Container
+from services.containers.image_points import image_mounts, snapshot_key
 from services.containers.spec import MountPoint
 from services.containers.volume_points import volume_names
 from services.errors import EngineError
 from services.events import Event
 from services.system.bind_mounts import bind, unbind
-from services.system.roots import open_in_root
+from services.system.roots import mount_root, open_in_root
 
 
 class VolumeUse(Protocol):
@@ -35,12 +37,27 @@ class VolumeUse(Protocol):
         """It was found running."""
 
 
+class Snapshots(Protocol):
+    """What is needed of the images."""
+
+    async def rootfs_mounts(self, key: str) -> Sequence[Mount]:
+        """How to mount a snapshot."""
+
+
 class MountSources:
     """What the mounts of running containers stand on."""
 
-    def __init__(self, *, volumes: VolumeUse, directory: Path, disk: trio.CapacityLimiter) -> None:
+    def __init__(
+        self,
+        *,
+        volumes: VolumeUse,
+        images: Snapshots,
+        directory: Path,
+        disk: trio.CapacityLimiter,
+    ) -> None:
         """`directory` is for mounts that last as long as a start."""
         self._volumes = volumes
+        self._images = images
         self._directory = directory
         self._disk = disk
 
@@ -62,19 +79,24 @@ class MountSources:
         """Its mounts with sources that the runtime can take, as long as the block lasts.
 
         A part of a volume is opened here, every link taken as inside the volume, and mounted at a
-        place of ours: what somebody puts in its place later cannot lead elsewhere.
+        place of ours: what somebody puts in its place later cannot lead elsewhere. So is an image,
+        or a part of it.
 
         Raises:
             EngineError: there is no such part.
         """
         points = container.definition.mounts
-        if not any(point.subpath for point in points if point.type == "volume"):
+        images = {
+            number: await self._images.rootfs_mounts(snapshot_key(container.id, number))
+            for number, _ in image_mounts(container.definition)
+        }
+        if not images and not any(point.subpath for point in points if point.type == "volume"):
             yield points
             return
         stack = ExitStack()
         place = self._directory / container.id
         try:
-            resolve = partial(_resolve, points, place, stack)
+            resolve = partial(_resolve, points, images, place, stack)
             yield await trio.to_thread.run_sync(resolve, limiter=self._disk)
         finally:
             with trio.CancelScope(shield=True):  # unmounting is a matter of microseconds
@@ -112,27 +134,50 @@ def _attributes(container: Container, point: MountPoint, action: str) -> dict[st
     return attributes
 
 
-def _resolve(points: Iterable[MountPoint], place: Path, stack: ExitStack) -> list[MountPoint]:
+def _resolve(
+    points: Iterable[MountPoint],
+    images: Mapping[int, Sequence[Mount]],
+    place: Path,
+    stack: ExitStack,
+) -> list[MountPoint]:
     stack.callback(_remove_empty, place)
-    return [
-        replace(point, source=str(_bound_part(point, place / str(number), stack)))
-        if point.type == "volume" and point.subpath
-        else point
-        for number, point in enumerate(points)
-    ]
+    resolved = []
+    for number, point in enumerate(points):
+        target = place / str(number)
+        if point.type == "image":
+            source = _mounted_image(point, images[number], target, stack)
+            resolved.append(replace(point, source=str(source)))
+        elif point.type == "volume" and point.subpath:
+            what = f"volume {point.name}"
+            source = _bound_part(Path(point.source), point.subpath, what, target, stack)
+            resolved.append(replace(point, source=str(source)))
+        else:
+            resolved.append(point)
+    return resolved
 
 
-def _bound_part(point: MountPoint, target: Path, stack: ExitStack) -> Path:
+def _mounted_image(
+    point: MountPoint, mounts: Sequence[Mount], target: Path, stack: ExitStack
+) -> Path:
+    mount_root(mounts, target)
+    stack.callback(unbind, target)
+    if not point.subpath:
+        return target
+    part = target.with_name(f"{target.name}-part")
+    return _bound_part(target, point.subpath, f"image {point.name}", part, stack)
+
+
+def _bound_part(root: Path, subpath: str, what: str, target: Path, stack: ExitStack) -> Path:
+    """A part of a directory tree, mounted at a place of ours; no link leads out of the tree."""
     try:
-        volume = os.open(point.source, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with _closed_after(volume):
-            part = open_in_root(volume, point.subpath)
+        opened = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with _closed_after(opened):
+            part = open_in_root(opened, subpath)
         with _closed_after(part):
             bind(part, target)
     except OSError as error:
         raise EngineError(
-            f"cannot access path {point.subpath} of volume {point.name}: "
-            f"{(error.strerror or '').lower()}"
+            f"cannot access path {subpath} of {what}: {(error.strerror or '').lower()}"
         ) from error
     stack.callback(unbind, target)
     return target

@@ -21,6 +21,7 @@ from services.containers.container import Container
 from services.containers.create import SNAPSHOT_OWNER_LABEL
 from services.containers.exec_records import exec_folder, parse_exec_folder
 from services.containers.files import remove_tree
+from services.containers.image_points import owner_of
 from services.containers.joining import is_joined
 from services.containers.probes import OldProbes, parse_probe_folder
 from services.containers.run import Runs
@@ -171,7 +172,7 @@ class Reclaimer:
 
     async def _reclaim_snapshots(self) -> None:
         for key in await self._root_filesystems.rootfs_keys(SNAPSHOT_OWNER_LABEL):
-            if not self._table.is_reserved(key):
+            if not self._table.is_reserved(owner_of(key)):
                 await self._root_filesystems.remove_rootfs(key)
                 log.info("snapshot reclaimed", container=key)
 

@@ -11,6 +11,7 @@ from loguru import logger
 
 from services.containers.container import Container
 from services.containers.files import remove_tree
+from services.containers.image_points import snapshot_keys
 from services.containers.journal import Journal, container_event
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.run import Runs
@@ -130,7 +131,8 @@ class Remover:
         )
         try:
             await self._say_farewell(container)
-            await self._root_filesystems.remove_rootfs(container.id)
+            for key in snapshot_keys(container.definition):
+                await self._root_filesystems.remove_rootfs(key)
             await trio.to_thread.run_sync(
                 remove_tree, self._directory / container.id, limiter=self._disk
             )

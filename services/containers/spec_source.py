@@ -30,6 +30,7 @@ from services.containers.spec import (
     SpecInputs,
     build_exec_process,
     build_spec,
+    check_propagation,
     make_bind_sources,
     parent_cgroup,
     read_account_files,
@@ -125,6 +126,7 @@ class SpecSource:
         accounts = read_account_files(rootfs)
         user = resolve_user(config.user, accounts, host.group_add or ())
         make_bind_sources(around.mounts)
+        check_propagation(around.mounts)
         inputs = SpecInputs(
             container_id=container.id,
             args=(definition.path, *definition.args),

@@ -1,7 +1,8 @@
 """The order in which containers stop with the engine: those that need others before those others.
 
 Who needs whom is what a start asks too: links, namespaces that are joined, and the earlier members
-of a group. The order holds as far as the time allows: each container is asked to end early enough to have its own grace.
+of a group. The order holds as far as the time allows: each container is asked to end early enough
+to have its own grace.
 """
 
 from __future__ import annotations

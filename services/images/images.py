@@ -370,6 +370,12 @@ class Images:
         """As `RootFilesystems.prepare`."""
         return await self._roots.prepare(image, key, labels)
 
+    async def prepare_view(
+        self, image: Image, key: str, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Mount]:
+        """As `RootFilesystems.prepare_view`."""
+        return await self._roots.prepare_view(image, key, labels)
+
     async def rootfs_mounts(self, key: str) -> Sequence[Mount]:
         """As `RootFilesystems.mounts`."""
         return await self._roots.mounts(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,6 +15,8 @@ from .ports import SnapshotClient
 from .unpack import Unpacker
 
 LABEL_ROOT: Final = "containerd.io/gc.root"
+
+_MakeSnapshot = Callable[[str, str, Mapping[str, str]], Awaitable[Sequence[Mount]]]
 
 
 class RootFilesystems:
@@ -37,10 +39,20 @@ class RootFilesystems:
             Conflict: `key` exists.
             NotFound: content of the image is missing.
         """
+        return await self._on_top(image, self._snapshots.prepare, key, labels)
+
+    async def prepare_view(
+        self, image: Image, key: str, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Mount]:
+        """As `prepare`, to be read only."""
+        return await self._on_top(image, self._snapshots.view, key, labels)
+
+    async def _on_top(
+        self, image: Image, make: _MakeSnapshot, key: str, labels: Mapping[str, str] | None
+    ) -> Sequence[Mount]:
         labels = {**(labels or {}), LABEL_ROOT: datetime.now(UTC).isoformat(timespec="seconds")}
-        snapshots = self._snapshots
         try:
-            return await snapshots.prepare(key, image.chain_id, labels)
+            return await make(key, image.chain_id, labels)
         except NotFound:  # of the parent: another tool loaded it, or the collector was there
             if not image.chain_id or image.config_descriptor is None:
                 raise
@@ -48,7 +60,7 @@ class RootFilesystems:
             await self._unpacker.unpack(
                 image.config_descriptor, image.layers, image.diff_ids, lease_id=lease_id
             )
-            return await snapshots.prepare(key, image.chain_id, labels)
+            return await make(key, image.chain_id, labels)
 
     async def mounts(self, key: str) -> Sequence[Mount]:
         """How to mount a root file system made before. NotFound as it says."""

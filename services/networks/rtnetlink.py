@@ -145,7 +145,7 @@ class Batch:
         peer_body = (
             link_info()
             + text(IFLA_IFNAME, peer)
-            + number(IFLA_MTU, mtu)
+            + (number(IFLA_MTU, mtu) if mtu else b"")
             + number(IFLA_NET_NS_FD, peer_netns)
         )
         info = text(IFLA_INFO_KIND, "veth") + attribute(
@@ -155,7 +155,7 @@ class Batch:
             link_info(index=index)
             + text(IFLA_IFNAME, name)
             + attribute(IFLA_ADDRESS, mac)
-            + number(IFLA_MTU, mtu)
+            + (number(IFLA_MTU, mtu) if mtu else b"")
             + attribute(IFLA_LINKINFO, info)
         )
         self._add(f"make veth {name}", RTM_NEWLINK, CREATE_EXCL, body)

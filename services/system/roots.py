@@ -1,8 +1,8 @@
-"""Root file systems that are not mounted anywhere, opened to be read. Blocks.
+"""Root file systems of snapshots, opened to be read or mounted to be read. Blocks.
 
-The layers are mounted detached (fsopen, fsmount): the mount has no place in any directory and goes
-with its file descriptor, so that a kill at any moment leaves nothing behind. Where the kernel
-cannot do this, a thread gets a mount namespace of its own, which goes with the thread.
+To be opened the layers are mounted detached (fsopen, fsmount): the mount has no place in any
+directory and goes with its file descriptor, so that a kill at any moment leaves nothing behind.
+Where the kernel cannot do this, a thread gets a mount namespace of its own, which goes with it.
 Paths are resolved by the kernel inside the root: links cannot lead out of it.
 """
 
@@ -16,14 +16,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Final, Protocol
 
 from services.errors import EngineError
 
 # The same numbers on every architecture but alpha and mips.
-_FSOPEN, _FSCONFIG, _FSMOUNT, _OPENAT2 = 430, 431, 432, 437
+_OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
+_OPENAT2, _MOUNT_SETATTR = 437, 442
+_AT_FDCWD, _EMPTY_PATH, _CLONE_TREE, _FROM_DESCRIPTOR = -100, 0x1000, 1, 4
 _CLOEXEC: Final = 1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
+_READ_ONLY: Final = 0x1
 _READ_ONLY_INERT: Final = 0x1 | 0x2 | 0x4 | 0x8  # MOUNT_ATTR_RDONLY, NOSUID, NODEV, NOEXEC
 _NO_MAGICLINKS, _IN_ROOT = 0x02, 0x10
 _CLONE_NEWNS: Final = 0x00020000
@@ -110,22 +114,85 @@ def _opened(layers: _Layers) -> int:
     if len(layers.directories) == 1:
         return os.open(layers.directories[0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return _detached_overlay(layers)
+        return _detached_overlay(layers, _READ_ONLY_INERT)
     except OSError:
         return _overlay_in_thread(layers)
 
 
-def _detached_overlay(layers: _Layers) -> int:
+def mount_root(mounts: Sequence[RootMount], target: Path) -> None:
+    """Mount the root that `mounts` of a snapshot describe at `target`, read-only. Blocks.
+
+    Programs in it can be run; `bind_mounts.unbind` takes it away.
+
+    Raises:
+        EngineError: as `opened_root`.
+    """
+    layers = _layers(mounts)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target.mkdir(mode=0o700)
     try:
-        return _configured_overlay(layers, [("lowerdir+", path) for path in layers.directories])
+        _attach(layers, target)
+    except OSError as error:
+        target.rmdir()
+        raise EngineError(
+            f"cannot mount root filesystem {layers.directories[0]}: {error.strerror}"
+        ) from error
+
+
+def _attach(layers: _Layers, target: Path) -> None:
+    if len(layers.directories) == 1:
+        root = _syscall(
+            _OPEN_TREE,
+            ctypes.c_int(_AT_FDCWD),
+            ctypes.c_char_p(os.fsencode(layers.directories[0])),
+            ctypes.c_uint(_CLONE_TREE | os.O_CLOEXEC),
+        )
+        _make_read_only(root)
+    else:
+        root = _detached_overlay(layers, _READ_ONLY)
+    try:
+        _syscall(
+            _MOVE_MOUNT,
+            ctypes.c_int(root),
+            ctypes.c_char_p(b""),
+            ctypes.c_int(_AT_FDCWD),
+            ctypes.c_char_p(os.fsencode(target)),
+            ctypes.c_uint(_FROM_DESCRIPTOR),
+        )
+    finally:
+        os.close(root)
+
+
+def _make_read_only(root: int) -> None:
+    attributes = struct.pack("=QQQQ", _READ_ONLY, 0, 0, 0)
+    try:
+        _syscall(
+            _MOUNT_SETATTR,
+            ctypes.c_int(root),
+            ctypes.c_char_p(b""),
+            ctypes.c_uint(_EMPTY_PATH),
+            ctypes.c_char_p(attributes),
+            ctypes.c_size_t(len(attributes)),
+        )
+    except OSError:
+        os.close(root)
+        raise
+
+
+def _detached_overlay(layers: _Layers, attributes: int) -> int:
+    try:
+        each = [("lowerdir+", path) for path in layers.directories]
+        return _configured_overlay(layers, each, attributes)
     except OSError:  # before Linux 6.7: all layers in one value, if they fit
         joined = ":".join(layers.directories)
         if len(os.fsencode(joined)) > _FSCONFIG_STRING_MAX:
             raise
-        return _configured_overlay(layers, [("lowerdir", joined)])
+        return _configured_overlay(layers, [("lowerdir", joined)], attributes)
 
 
-def _configured_overlay(layers: _Layers, settings: Sequence[tuple[str, str]]) -> int:
+def _configured_overlay(
+    layers: _Layers, settings: Sequence[tuple[str, str]], attributes: int
+) -> int:
     context = _syscall(_FSOPEN, ctypes.c_char_p(b"overlay"), ctypes.c_uint(_CLOEXEC))
     try:
         for option in layers.options:
@@ -141,7 +208,7 @@ def _configured_overlay(layers: _Layers, settings: Sequence[tuple[str, str]]) ->
             _FSMOUNT,
             ctypes.c_int(context),
             ctypes.c_uint(_CLOEXEC),
-            ctypes.c_uint(_READ_ONLY_INERT),
+            ctypes.c_uint(attributes),
         )
     finally:
         os.close(context)

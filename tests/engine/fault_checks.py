@@ -13,6 +13,7 @@ from typing import Any
 
 from services.containerd import find_shims
 from services.containerd.process_config import ProcessConfig
+from services.containers.image_points import snapshot_key
 from tests.support.crashable import FaultableDaemon
 from tests.support.daemon import Daemon
 
@@ -60,7 +61,7 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
     seen = {
         "tasks": (set(census["tasks"]), alive),
         "records": (set(census["records"]), alive),
-        "snapshots": (set(census["snapshots"]), known),
+        "snapshots": (set(census["snapshots"]), known | _image_mounts(shown)),
         "leases": (set(census["leases"]), set()),
         "runs": (set(census["runs"]), alive),
         "shims": (set(find_shims(config.address, "moby")), alive),
@@ -68,6 +69,7 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
         "shared memory": (_names(daemon.exec_root / "shm"), shared),
         "pipes": (_names(daemon.exec_root / "io"), alive),
         "folders": (_names(daemon.data_root / "containers"), known),
+        "places of mounts": (_names(daemon.exec_root / "mounts"), set()),
         "bridges": (set(daemon.bridge.networks()), own),
     }
     complaints = [
@@ -88,6 +90,16 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
         if c["Id"] in linked and (inside := _inside(c)) != endpoints[c["Id"]]
     ]
     return complaints + [c for one in shown for c in _untrue_state(one, census)]
+
+
+def _image_mounts(shown: Sequence[dict[str, Any]]) -> set[str]:
+    """The snapshots of images that are mounted into containers."""
+    return {
+        snapshot_key(container["Id"], number)
+        for container in shown
+        for number, mount in enumerate(container["Mounts"])
+        if mount["Type"] == "image"
+    }
 
 
 def _endpoints(shown: dict[str, Any]) -> set[str]:

@@ -435,6 +435,7 @@ def connected_again(scene: Scene) -> None:
 
 BRIDGE = {"NetworkMode": "bridge"}
 HEALTH = {"Healthcheck": {"Test": ["CMD", "true"], "Interval": 10**12, "StartInterval": 10**12}}
+IMAGE = {"Mounts": [{"Type": "image", "Source": "busybox", "Target": "/image"}]}
 AGAIN = {"RestartPolicy": {"Name": "unless-stopped"}}
 
 OPERATIONS = {
@@ -443,7 +444,7 @@ OPERATIONS = {
         Operation(name="create", prepare=nothing, act=Scene.create, again=create_again),
         Operation(
             name="create-bridge-rm-tty-health",
-            host={**BRIDGE, "AutoRemove": True},
+            host={**BRIDGE, **IMAGE, "AutoRemove": True},
             config={"Tty": True, "OpenStdin": True, **HEALTH},
             prepare=nothing,
             act=Scene.create,
@@ -452,7 +453,7 @@ OPERATIONS = {
         Operation(name="start", prepare=Scene.create, act=Scene.start, again=start_again),
         Operation(
             name="start-bridge-tty-health",
-            host={**BRIDGE, "IpcMode": "shareable"},
+            host={**BRIDGE, **IMAGE, "IpcMode": "shareable"},
             config={"Tty": True, "OpenStdin": True, **HEALTH},
             prepare=Scene.create,
             act=Scene.start,
@@ -501,7 +502,7 @@ OPERATIONS = {
         ),
         Operation(
             name="remove-by-force",
-            host=BRIDGE,
+            host={**BRIDGE, **IMAGE},
             prepare=Scene.run,
             act=remove_by_force,
             again=remove_by_force_again,

@@ -99,7 +99,8 @@ class Door:
 
 async def _census(parts: Parts) -> dict[str, Any]:
     containerd, networks = parts.containerd, parts.networks
-    active = [s for s in await containerd.snapshots.list() if s.kind is SnapshotKind.ACTIVE]
+    listed = await containerd.snapshots.list()
+    active = [s for s in listed if s.kind in (SnapshotKind.ACTIVE, SnapshotKind.VIEW)]
     return {
         "records": [record.id for record in await containerd.containers.list()],
         "tasks": {t.id: [t.status.name, t.pid] for t in await containerd.tasks.list()},

@@ -310,7 +310,7 @@ def _destination(root: Root, container: Container, path: str) -> str:
         if not stat.S_ISDIR(os.fstat(found).st_mode):
             raise InvalidParameter("extraction point is not a directory")
     point = next((p for p in container.definition.mounts if _is_in(where, p.destination)), None)
-    if point is not None and point.type in ("bind", "volume"):
+    if point is not None and point.type in ("bind", "volume", "image"):
         if not point.rw:
             raise Forbidden("mounted volume is marked read-only")
     elif container.definition.host_config.readonly_rootfs:

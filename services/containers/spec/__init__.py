@@ -10,7 +10,6 @@ from services.containers.spec.bind_sources import (
     check_bind_sources,
     check_propagation,
     make_bind_sources,
-    read_mountinfo,
 )
 from services.containers.spec.binds import is_valid_mode, parse_bind, parse_mount, parse_mounts
 from services.containers.spec.build import build_spec, cgroups_path, parent_cgroup
@@ -66,7 +65,6 @@ __all__ = [
     "read_account_files_in",
     "read_block_numbers",
     "read_host_devices",
-    "read_mountinfo",
     "resolve_user",
     "validate",
 ]

@@ -6,7 +6,7 @@ Source: moby, daemon/oci_linux.go, ensureShared and ensureSharedOrSlave.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -52,19 +52,25 @@ def read_mountinfo() -> str:
     return Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
 
 
-def check_propagation(points: Iterable[MountPoint], mountinfo: str) -> None:
-    """Refuse a shared or slave bind whose source could not pass mounts on. Blocks: resolves links.
+def check_propagation(
+    points: Iterable[MountPoint], mountinfo: Callable[[], str] = read_mountinfo
+) -> None:
+    """Refuse a shared or slave bind whose source could not pass mounts on. Blocks.
 
     Only what the user asked for is checked: the engine's own choice does no harm without effect.
 
     Raises:
         InvalidParameter: the mount that holds a source is of another kind.
     """
-    for point in points:
+    wanted = [
+        point
+        for point in points
+        if point.type == "bind" and point.propagation in _SHARED | _SLAVE and _is_explicit(point)
+    ]
+    seen = mountinfo() if wanted else ""
+    for point in wanted:
         asked = point.propagation
-        if point.type != "bind" or asked not in _SHARED | _SLAVE or not _is_explicit(point):
-            continue
-        place, options = _mount_of(os.path.realpath(point.source), mountinfo)
+        place, options = _mount_of(os.path.realpath(point.source), seen)
         shared = any(option.startswith("shared:") for option in options)
         slave = any(option.startswith("master:") for option in options)
         if asked in _SHARED and not shared:

@@ -76,6 +76,11 @@ def parse_bind(text: str, *, volume_driver: str = "", data_root: str = "") -> Mo
     )
 
 
+def wants_label(text: str) -> bool:
+    """Whether a -v asks for an SELinux label."""
+    return any(not _LABELS.isdisjoint(mode.split(",")) for mode in text.split(":")[2:3])
+
+
 def parse_mount(mount: Mount, *, data_root: str = "") -> MountPoint:
     """One --mount. Whether a bind's source exists is `check_bind_sources`'s to say.
 

@@ -54,6 +54,8 @@ def check_mount(mount: Mount) -> None:
         _check_bind(mount)
     elif mount.type == "volume":
         _check_volume(mount)
+    elif mount.type == "image" and mount.image_options is not None:
+        _check_subpath("image", mount.image_options.subpath)
     elif mount.type == "tmpfs":
         tmpfs_data(mount.tmpfs_options, read_only=mount.read_only)
 
@@ -106,10 +108,14 @@ def _check_volume(mount: Mount) -> None:
     subpath = mount.volume_options.subpath if mount.volume_options else ""
     if subpath and not mount.source:
         raise mount_error("volume", "must not set Subpath when using anonymous volumes")
-    if subpath and (subpath.startswith("/") or ".." in subpath.split("/")):
-        raise mount_error("volume", "subpath must be a relative path within the volume")
+    _check_subpath("volume", subpath)
     if mount.read_only and not mount.source:
         raise mount_error("volume", "must not set ReadOnly mode when using anonymous volumes")
+
+
+def _check_subpath(type_: str, subpath: str) -> None:
+    if subpath.startswith("/") or ".." in subpath.split("/"):
+        raise mount_error(type_, f"subpath must be a relative path within the {type_}")
 
 
 def mount_error(type_: str, reason: str) -> InvalidParameter:

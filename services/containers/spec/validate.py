@@ -16,7 +16,7 @@ from services.containers.cdi import check_requests
 from services.containers.config import ContainerConfig, HostConfig, RestartPolicy
 from services.containers.runtimes import is_shim_name
 from services.containers.spec import modes
-from services.containers.spec.binds import parse_mounts
+from services.containers.spec.binds import parse_mounts, wants_label
 from services.containers.spec.capabilities import normalize_capabilities
 from services.containers.spec.devices import check_device_access, parse_device_rule
 from services.containers.spec.limits import (
@@ -262,6 +262,8 @@ def _warnings(host: HostConfig, facts: HostFacts, defaults: SpecDefaults) -> lis
         warnings.append(
             "Your kernel does not support cgroup namespaces.  Cgroup namespace setting discarded."
         )
+    if any(map(wants_label, host.binds or ())):
+        warnings.append('SELinux is not in use: the labels "z" and "Z" of mounts are ignored')
     check_ulimits(host.ulimits or ())
     ulimits = merge_ulimits(host.ulimits or (), defaults.ulimits)
     warnings += process_rlimits(ulimits, facts)[1]

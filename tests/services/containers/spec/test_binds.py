@@ -209,13 +209,13 @@ def test_shared_and_slave_binds_need_such_a_mount_below(tmp_path: Path) -> None:
     asked = [parse_bind(f"{tmp_path}/s:/t:rshared")]
     slaved = [parse_bind(f"{tmp_path}/s:/t:rslave")]
     ours = [parse_bind(f"{tmp_path}/s:/t", data_root=str(tmp_path))]
-    check_propagation(asked, shared)
-    check_propagation(slaved, slave)
-    check_propagation(ours, private)
+    check_propagation(asked, lambda: shared)
+    check_propagation(slaved, lambda: slave)
+    check_propagation(ours, lambda: private)
     with pytest.raises(InvalidParameter, match="but it is not a shared mount"):
-        check_propagation(asked, slave)
+        check_propagation(asked, lambda: slave)
     with pytest.raises(InvalidParameter, match="but it is not a shared or slave mount"):
-        check_propagation(slaved, private)
+        check_propagation(slaved, lambda: private)
 
 
 @given(path=st.text(alphabet="/.ab", max_size=12))
