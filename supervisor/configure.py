@@ -35,7 +35,7 @@ from .settings import (
     Settings,
     TlsSettings,
 )
-from .values import Runtime, Ulimit, quoted
+from .values import AddressPool, Runtime, Ulimit, quoted
 
 if TYPE_CHECKING:
     from services.api.scopes import ScopedSocket
@@ -449,6 +449,19 @@ def _network(values: _Merged) -> NetworkDefaults:
     gateway = values.raw("default-gateway")
     if gateway is not None and not isinstance(gateway, ipaddress.IPv4Address):
         raise ValueError(f"--default-gateway: {gateway} is not an IPv4 address")
+    gateway6 = values.raw("default-gateway-v6")
+    if gateway6 is not None and not isinstance(gateway6, ipaddress.IPv6Address):
+        raise ValueError(f"--default-gateway-v6: {gateway6} is not an IPv6 address")
+    if bridge and values.text("bip6"):
+        raise ValueError(
+            "You specified -b & --bip6, mutually exclusive options. Please specify only one"
+        )
+    icc, iptables = values.switch("icc"), values.switch("iptables")
+    if not icc and not iptables:
+        raise ValueError(
+            "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
+            "Please set --icc or --iptables to true"
+        )
     return NetworkDefaults(
         bridge=bridge,
         bridge_address=_cidr("bip", bip),
@@ -456,6 +469,15 @@ def _network(values: _Merged) -> NetworkDefaults:
         if (fixed := _cidr("fixed-cidr", values.text("fixed-cidr")))
         else None,
         gateway=gateway,
+        ipv6=values.switch("ipv6"),
+        bridge_address6=_cidr6("bip6", values.text("bip6")),
+        fixed_cidr6=fixed6.network
+        if (fixed6 := _cidr6("fixed-cidr-v6", values.text("fixed-cidr-v6")))
+        else None,
+        gateway6=gateway6,
+        icc=icc,
+        pools=cast("tuple[AddressPool, ...]", values.raw("default-address-pool")),
+        default_options=_driver_options(values),
         mtu=values.number("mtu") or 1500,
         ip_forward=values.switch("ip-forward"),
         ip_masquerade=values.switch("ip-masq"),
@@ -467,6 +489,15 @@ def _network(values: _Merged) -> NetworkDefaults:
         accept_mark=_firewall_mark(values.text("bridge-accept-fwmark")),
         host_gateways=_host_gateways(values.texts("host-gateway-ip")),
     )
+
+
+def _driver_options(values: _Merged) -> Mapping[str, Mapping[str, str]]:
+    """The default options of new networks, by driver; the last one of a name counts."""
+    found: dict[str, dict[str, str]] = {}
+    triples = cast("tuple[tuple[str, str, str], ...]", values.raw("default-network-opt"))
+    for driver, option, value in triples:
+        found.setdefault(driver, {})[option] = value
+    return found
 
 
 def _firewall_mark(text: str) -> tuple[int, int] | None:
@@ -531,6 +562,24 @@ def _proxy(values: _Merged, environment: Mapping[str, str], flag: str) -> str:
     """What the configuration says, else the environment, in either case of letters."""
     name = flag.replace("-", "_")
     return values.text(flag) or environment.get(name.upper()) or environment.get(name) or ""
+
+
+def _cidr6(flag: str, text: str) -> ipaddress.IPv6Interface | None:
+    """An IPv6 address with the length of its network. Source: moby, ValidateFixedCIDRV6."""
+    if not text:
+        return None
+    try:
+        address = ipaddress.IPv6Interface(text) if "/" in text else None
+    except ValueError:
+        address = None
+    if address is None:
+        raise ValueError(f"--{flag}: invalid CIDR address: {text}")
+    local = ipaddress.IPv6Network("fe80::/64")
+    if address.ip.is_multicast:
+        raise ValueError(f"invalid {flag}: multicast subnet '{text}' is not allowed")
+    if address.network != local and address.network.overlaps(local):
+        raise ValueError(f"invalid {flag}: '{text}' clashes with the Link-Local prefix 'fe80::/64'")
+    return address
 
 
 def _cidr(flag: str, text: str) -> ipaddress.IPv4Interface | None:

@@ -37,16 +37,8 @@ from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
-from services.networks import (
-    BridgeConfig,
-    Firewall,
-    FirewallPolicy,
-    Networks,
-    PortMeans,
-    Publishing,
-    UserlandProxy,
-    listens_on_ipv6,
-)
+from services.networks import MIGRATION as NETWORKS_MIGRATION
+from services.networks import Firewall, Networks, UserlandProxy
 from services.networks.dns import Dns, NameBook
 from services.observer import Observer, build_observer
 from services.plugins import Authorizer
@@ -64,6 +56,7 @@ from .in_force import Current
 from .logs import LogSink
 from .metrics_face import MetricsFace
 from .metrics_parts import LazyMetrics, MetricsSources
+from .network_parts import build_networks
 from .notify import Notifier
 from .observer_face import ObserverFace
 from .otp import stop_request
@@ -140,7 +133,7 @@ def build_parts(
     address = process.address if process else settings.containerd.address
     assert address is not None
     containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
-    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, *MIGRATIONS)
+    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, NETWORKS_MIGRATION, *MIGRATIONS)
     store = Store(settings.data_root / "wharfinger.db", migrations=migrations)
     bus = EventBus(store)
     table = ContainerTable()
@@ -157,37 +150,15 @@ def build_parts(
         user_agent=f"Wharfinger/{VERSION}",
         is_ending=is_ending,
     )
-    bridge = _bridge(settings)
-    has_firewall = bridge is not None and bridge.firewall
-    policy = FirewallPolicy(
-        allow_direct_routing=settings.network.allow_direct_routing,
-        accept_mark=settings.network.accept_mark,
-    )
-    firewall = (
-        Firewall(
-            table=f"wharfinger-{bridge.name}",
-            policy=policy,
-            is_ending=lambda: is_ending() and not current.settings().live_restore,
-        )
-        if bridge and has_firewall
-        else None
-    )
-    proxy = UserlandProxy() if settings.network.userland_proxy else None
-    networks = Networks(
-        bridge=bridge,
-        firewall=firewall,
-        publishing=Publishing(
-            firewall=firewall,
-            proxy=proxy,
-            means=PortMeans(
-                has_firewall=firewall is not None,
-                has_proxy=proxy is not None,
-                has_ipv6=listens_on_ipv6(),
-            ),
-        ),
-        netns_directory=settings.exec_root / "netns",
+    net = build_networks(
+        settings,
+        store=store,
+        bus=bus,
+        table=table,
         engine_id=engine_id,
+        ends_containers=lambda: is_ending() and not current.settings().live_restore,
     )
+    networks = net.networks
     dns = Dns(NameBook())
     volumes = Volumes(
         store=store,
@@ -209,6 +180,8 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
+        sandboxes=net.sandboxes,
+        dns=dns,
         volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,
@@ -304,7 +277,7 @@ def build_parts(
             volumes=volumes,
             containers=ours,
         ),
-        firewall_warnings=lambda: firewall.warnings if firewall else (),
+        firewall_warnings=lambda: net.firewall.warnings if net.firewall else (),
         reload_warnings=lambda: reloader.warnings,
         observer=observer,
         metrics=lazy_metrics.render,
@@ -324,8 +297,8 @@ def build_parts(
             topics=TASK_TOPICS,
         ),
         images=images,
-        firewall=firewall,
-        proxy=proxy,
+        firewall=net.firewall,
+        proxy=net.proxy,
         networks=networks,
         dns=dns,
         registry=registry,
@@ -358,23 +331,6 @@ def _containerd_process(settings: Settings) -> Process | None:
     )
 
 
-def _bridge(settings: Settings) -> BridgeConfig | None:
-    network = settings.network
-    if network.bridge == "none":
-        return None
-    return BridgeConfig(
-        name=network.bridge or "docker0",
-        address=network.bridge_address,
-        allowed=network.fixed_cidr,
-        gateway=network.gateway,
-        mtu=network.mtu,
-        masquerade=network.ip_masquerade,
-        ip_forward=network.ip_forward,
-        firewall=network.firewall,
-        host_address=network.host_address,
-    )
-
-
 def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:
     settings = current.settings()
     api = settings.api
@@ -390,7 +346,12 @@ def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:
 
 def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
     return [
-        ImageUse(container_id=c.id, is_running=c.is_running, image=c.definition.config.image)
+        ImageUse(
+            container_id=c.id,
+            is_running=c.is_running,
+            image=c.definition.config.image,
+            manifest=c.definition.image_manifest.digest if c.definition.image_manifest else "",
+        )
         for c in table
         if c.definition.image_id == image_id
     ]

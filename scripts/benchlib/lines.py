@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import IO, Final
 
-from . import registry
+from . import dns, image_lines, traffic
 from .bench import IMAGE, Bench
 from .crowd import start_at_once
 from .engines import Engine, EngineFailed
-from .http import Connection, request
+from .http import request
 from .results import OURS, Result
 
 Line = Callable[[Bench], Result]
+NETWORK: Final = "own"
 NO_AIM: Final[Mapping[str, float]] = {}
 SETTLE_S: Final = 5.0
 QUIET_LINES: Final = 60
-PING_EVERY_S: Final = 0.005
 
 
 def start(bench: Bench) -> Result:
@@ -84,6 +82,44 @@ def run_bridge(bench: Bench) -> Result:
     )
 
 
+def network_cost(bench: Bench) -> Result:
+    """What a network of one's own adds to a run without any: namespace, link, address, rules."""
+
+    def added_ms(engine: Engine) -> float:
+        without = engine.timed("run", "--rm", "--network", "none", IMAGE, "true")
+        return (engine.timed("run", "--rm", "--network", NETWORK, IMAGE, "true") - without) * 1000
+
+    with _network(bench):
+        return bench.compare(
+            "network-cost",
+            "a network's part of docker run",
+            "ms",
+            added_ms,
+            aims={OURS: 20.0, "dockerd": 0.5},
+        )
+
+
+def network_connect(bench: Bench) -> Result:
+    """One more link for a container that runs, by the API alone."""
+
+    def connect_ms(engine: Engine) -> float:
+        body = {"Container": "bridged"}
+        with engine.connect() as connection:
+            began = time.perf_counter()
+            connection.exchange(request("POST", f"/networks/{NETWORK}/connect", body))
+            took_s = time.perf_counter() - began
+        engine.docker("network", "disconnect", NETWORK, "bridged")
+        return took_s * 1000
+
+    with _network(bench), ExitStack() as running:
+        for engine in bench.engines.values():
+            engine.docker("run", "-d", "--name", "bridged", IMAGE, "sleep", "100000")
+            running.callback(engine.docker, "rm", "-f", "bridged")
+        return bench.compare(
+            "connect", "docker network connect", "ms", connect_ms, aims={"dockerd": 0.7}
+        )
+
+
 def exec_(bench: Bench) -> Result:
     """One more process in a running container."""
     with bench.sleeping():
@@ -109,6 +145,26 @@ def exec_api(bench: Bench) -> Result:
 
     with bench.sleeping():
         return bench.compare("exec-api", "exec through the API", "s", run_one)
+
+
+def published(bench: Bench) -> Result:
+    """Bytes to a container by a published port; `veth` is a pair of links with nothing between."""
+    size = bench.scale.stream_bytes * 20
+    with ExitStack() as stack:
+        ways = {
+            engine.name: stack.enter_context(traffic.published_port(engine))
+            for engine in bench.engines.values()
+        }
+        bare = stack.enter_context(traffic.bare_pair())
+        return bench.compare(
+            "published",
+            f"a published port, {size // 10**6} MB",
+            "MB/s",
+            lambda engine: size / 1e6 / ways[engine.name].timed(size),
+            more_is_better=True,
+            aims={"dockerd": 1.0, "veth": 1.1},
+            also={"veth": lambda: size / 1e6 / bare.timed(size)},
+        )
 
 
 def start_many(bench: Bench) -> Result:
@@ -238,111 +294,6 @@ def _followed(engine: Engine, cat: subprocess.Popen[bytes]) -> Iterator[IO[bytes
             logs.kill()
 
 
-def load(bench: Bench) -> Result:
-    """An image that nobody has, from an archive."""
-    number = itertools.count()
-
-    def load_one(engine: Engine) -> float:
-        name = f"fresh-{engine.name}-{next(number)}"
-        archive = bench.fresh_archive(name)
-        took_s = engine.timed("load", "-q", "-i", str(archive))
-        engine.docker("rmi", f"{name}:1")
-        archive.unlink()
-        return took_s
-
-    def import_one() -> float:
-        name = f"fresh-ctr-{next(number)}"
-        archive = bench.fresh_archive(name)
-        took_s = bench.containerd.import_timed(archive, f"{name}:1")
-        archive.unlink()
-        return took_s
-
-    return bench.compare(
-        "load",
-        f"docker load of {bench.scale.layer_bytes // 10**6} MB",
-        "s",
-        load_one,
-        rounds=bench.scale.heavy_rounds,
-        aims={"dockerd": 1.0},
-        also={"ctr": import_one},
-    )
-
-
-def save(bench: Bench) -> Result:
-    """The same image as an archive, into a file."""
-    archive = bench.fresh_archive("saved")
-    for engine in bench.engines.values():
-        engine.docker("load", "-q", "-i", str(archive))
-
-    def save_one(engine: Engine) -> float:
-        return engine.timed("save", "-o", str(archive), "saved:1")
-
-    try:
-        return bench.compare(
-            "save",
-            f"docker save of {bench.scale.layer_bytes // 10**6} MB",
-            "s",
-            save_one,
-            rounds=bench.scale.heavy_rounds,
-            aims={"dockerd": 1.0},
-        )
-    finally:
-        for engine in bench.engines.values():
-            engine.docker("rmi", "saved:1")
-        archive.unlink()
-
-
-def ping_loading(bench: Bench) -> Result:
-    """How long a ping takes, 99 of 100 times, while an image is loaded beside it."""
-    number = itertools.count()
-
-    def slowest(engine: Engine) -> float:
-        name = f"beside-{engine.name}-{next(number)}"
-        archive = bench.fresh_archive(name)
-        loading = threading.Thread(target=engine.docker, args=("load", "-q", "-i", str(archive)))
-        took_s: list[float] = []
-        with Connection(engine.socket) as connection:
-            loading.start()
-            while loading.is_alive():
-                began = time.perf_counter()
-                connection.exchange(request("GET", "/_ping"))
-                took_s.append(time.perf_counter() - began)
-                time.sleep(PING_EVERY_S)
-        loading.join()
-        engine.docker("rmi", f"{name}:1")
-        archive.unlink()
-        return sorted(took_s)[len(took_s) * 99 // 100] * 1000
-
-    return bench.compare(
-        "ping-loading",
-        "GET /_ping during a load, p99",
-        "ms",
-        slowest,
-        rounds=bench.scale.heavy_rounds,
-        aims={OURS: 20.0},
-    )
-
-
-def pull(bench: Bench) -> Result:
-    """An image of eight layers that nobody has, from a registry on loopback."""
-
-    def pull_one(engine: Engine) -> float:
-        took_s = engine.timed("pull", "-q", registry.REFERENCE)
-        engine.docker("rmi", registry.REFERENCE)
-        return took_s
-
-    if not registry.is_installed():
-        raise EngineFailed("needs docker-registry")
-    with registry.registries(bench):
-        return bench.compare(
-            "pull",
-            f"docker pull of {bench.scale.pull_bytes // 10**6} MB in {registry.LAYERS} layers",
-            "s",
-            pull_one,
-            rounds=bench.scale.heavy_rounds,
-        )
-
-
 def ps_few(bench: Bench) -> Result:
     """The CLI's own time is in it; see the next line for the engine's."""
     return _ps(bench, "ps-100", bench.scale.few)
@@ -377,6 +328,24 @@ def ps_many(bench: Bench) -> Result:
     return _ps(bench, "ps-1000", bench.scale.many)
 
 
+def names(bench: Bench) -> Result:
+    """Names of containers, as others on their network ask for them."""
+    with ExitStack() as running:
+        pids = {
+            name: running.enter_context(dns.named_container(engine, IMAGE))
+            for name, engine in bench.engines.items()
+        }
+        return bench.compare(
+            "dns",
+            f"DNS answers, {dns.CLIENTS} ask",
+            "/s",
+            lambda engine: dns.answers_per_s(pids[engine.name], dns.NAME, bench.scale.requests_s),
+            rounds=bench.scale.heavy_rounds,
+            more_is_better=True,
+            aims=NO_AIM,
+        )
+
+
 LINES: Final[Mapping[str, Line]] = MappingProxyType(
     {
         "start": start,
@@ -384,16 +353,17 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "ping": ping,
         "run-none": run_none,
         "run-bridge": run_bridge,
+        "network-cost": network_cost,
+        "connect": network_connect,
         "exec": exec_,
         "exec-api": exec_api,
+        "dns": names,
+        "published": published,
         "stdin": stdin,
         "log-in": log_in,
         "log-out": log_out,
         "quiet-line": quiet_line,
-        "load": load,
-        "save": save,
-        "ping-loading": ping_loading,
-        "pull": pull,
+        **image_lines.LINES,
         "ps-100": ps_few,
         "list-100": list_few,
         "memory-100": memory_running,
@@ -418,6 +388,16 @@ def _printing(bench: Bench) -> list[str]:
     """Image and command that print lines of 100 bytes."""
     script = f"yes {'x' * 99} | head -c {bench.scale.stream_bytes}"
     return [IMAGE, "sh", "-c", script]
+
+
+@contextmanager
+def _network(bench: Bench) -> Iterator[None]:
+    """Each engine has a network of the user's own within the block."""
+    with ExitStack() as made:
+        for engine in bench.engines.values():
+            engine.docker("network", "create", NETWORK)
+            made.callback(engine.docker, "network", "rm", NETWORK)
+        yield
 
 
 def _have(bench: Bench, count: int) -> None:

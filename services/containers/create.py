@@ -39,7 +39,7 @@ from services.containers.model import (
     Status,
 )
 from services.containers.names import checked_name, made_up_name, new_id
-from services.containers.networking import check_networking
+from services.containers.networking import NetworkNames, check_networking
 from services.containers.published import requested_ports
 from services.containers.spec import (
     MountPoint,
@@ -57,9 +57,9 @@ from services.containers.volume_points import (
     request_of,
     with_volumes,
 )
-from services.errors import EngineError, InvalidParameter, NotFound, NotSupported, single_error
+from services.errors import EngineError, InvalidParameter, NotSupported, single_error
 from services.images import Image
-from services.images.platform import host_platform, parse_specifier
+from services.images.platform import Platform, host_platform, parse_specifier, rank
 from services.system import HostFacts
 from services.volumes import Volumes
 
@@ -73,6 +73,9 @@ class ImageStore(Protocol):
     async def resolve(self, ref: str) -> Image:
         """The image that a user's text names."""
 
+    async def of_platform(self, image: Image, platform: Platform, ref: str) -> Image:
+        """The image as one of its platforms has it."""
+
     async def prepare_rootfs(
         self, image: Image, key: str, labels: dict[str, str]
     ) -> Sequence[Mount]:
@@ -82,7 +85,7 @@ class ImageStore(Protocol):
         """Drop it again."""
 
 
-class NetworkNames(Protocol):
+class Networks(NetworkNames, Protocol):
     """What a create needs of the networks service."""
 
     @property
@@ -122,7 +125,7 @@ class Creator:
         table: ContainerTable,
         journal: Journal,
         images: ImageStore,
-        networks: NetworkNames,
+        networks: Networks,
         volumes: Volumes,
         facts: HostFacts,
         defaults: Callable[[], SpecDefaults],
@@ -157,6 +160,7 @@ class Creator:
         image = await self._image(request.config.image, request.platform)
         container_id = new_id()
         definition, warnings = await self._define(request, image, container_id)
+        warnings = [*_platform_warnings(image, request.platform), *warnings]
         name = self._reserve_name(request.name, container_id)
         definition = msgspec.structs.replace(definition, name=name)
         try:
@@ -171,12 +175,7 @@ class Creator:
         if not ref:
             raise InvalidParameter("invalid reference format")
         image = await self._images.resolve(ref)
-        if wanted is not None and wanted != image.platform:
-            raise NotFound(
-                f"image with reference {ref} was found but does not provide the specified "
-                f"platform ({wanted})"
-            )
-        return image
+        return image if wanted is None else await self._images.of_platform(image, wanted, ref)
 
     def _reserve_name(self, wanted: str, container_id: ContainerId) -> str:
         name = checked_name(wanted) if wanted else made_up_name(self._table.is_name_taken)
@@ -196,7 +195,8 @@ class Creator:
         host = msgspec.structs.replace(host, network_mode=mode)
         host, warnings = validate(config, host, self._facts, defaults)
         requested_ports(host, config.exposed_ports or {})  # what cannot be is said now
-        links = resolve_links(host, self._table)
+        # Elsewhere links are a network's own affair.
+        links = resolve_links(host, self._table) if mode == "bridge" else []
         host = msgspec.structs.replace(host, links=None)  # kept by id instead
         config = self._with_hostname(config, host, container_id)
         command = command_of(config)
@@ -224,7 +224,7 @@ class Creator:
             networks=(
                 {}
                 if config.network_disabled is True
-                else check_networking(request.networking, mode)
+                else check_networking(request.networking, mode, self._networks)
             ),
             log_driver=driver,
             log_options=options,
@@ -348,5 +348,21 @@ def _manifest(image: Image) -> ImageDescriptor | None:
         media_type=image.manifest.media_type,
         digest=image.manifest.digest,
         size=image.manifest.size,
-        platform={"architecture": image.platform.architecture, "os": image.platform.os},
+        platform=_platform(image.platform),
     )
+
+
+def _platform(platform: Platform) -> dict[str, str]:
+    wire = {"architecture": platform.architecture, "os": platform.os}
+    return wire | ({"variant": platform.variant} if platform.variant else {})
+
+
+def _platform_warnings(image: Image, asked: str) -> list[str]:
+    """dockerd's, for an image that this machine is not likely to run, and nobody has asked for."""
+    host = host_platform()
+    if asked or not image.platform.architecture or rank(image.platform, host) is not None:
+        return []
+    return [
+        f"The requested image's platform ({image.platform}) does not match the detected host "
+        f"platform ({host}) and no specific platform was requested"
+    ]
