@@ -373,6 +373,8 @@ def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefa
         raise ValueError(
             'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'
         )
+    rt_period, rt_runtime = values.number("cpu-rt-period"), values.number("cpu-rt-runtime")
+    _check_realtime(rt_period, rt_runtime)
     ulimits = {item.name: item for item in cast("tuple[Ulimit, ...]", values.raw("default-ulimit"))}
     return ContainerDefaults(
         shm_size_bytes=cast("int", values.raw("default-shm-size")),
@@ -382,6 +384,8 @@ def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefa
         stop_timeout_s=values.number("default-stop-timeout"),
         cgroup_parent=parent,
         cgroup_driver=driver,
+        cpu_rt_period_us=rt_period,
+        cpu_rt_runtime_us=rt_runtime,
         init=values.switch("init"),
         init_path=values.text("init-path"),
         no_new_privileges=values.switch("no-new-privileges"),
@@ -399,6 +403,14 @@ def _containers(values: _Merged, runtimes: tuple[Runtime, ...]) -> ContainerDefa
 
 def _is_slice(name: str) -> bool:
     return name.endswith(".slice") and len(name) > len(".slice") and "/" not in name
+
+
+def _check_realtime(period_us: int, runtime_us: int) -> None:
+    for name, value in (("cpu-rt-period", period_us), ("cpu-rt-runtime", runtime_us)):
+        if value < 0:
+            raise ValueError(f"invalid {name}: {value}: it must not be negative")
+    if period_us and runtime_us > period_us:
+        raise ValueError("cpu-rt-runtime cannot be higher than cpu-rt-period")
 
 
 def _cgroup_driver(options: tuple[str, ...]) -> Literal["", "cgroupfs", "systemd"]:

@@ -9,9 +9,10 @@ from typing import Final
 
 import trio
 
-from services.containerd import Containerd
+from services.containerd import Containerd, Shims
 from services.containers import Container, ContainerTable
 from services.containers.apparmor import AppArmor
+from services.containers.burial import Burials
 from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.connections import Connector
@@ -20,6 +21,7 @@ from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.freeze import Freezer
+from services.containers.groups import Groups
 from services.containers.health import HealthWatcher
 from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
@@ -32,6 +34,7 @@ from services.containers.naming import Naming, ResolvConfs
 from services.containers.oom import OomKills
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
+from services.containers.realtime import Realtime, RealtimeShare
 from services.containers.reclaim import Reclaimer
 from services.containers.reconcile import Reconciler
 from services.containers.remove import Remover
@@ -73,6 +76,7 @@ class ContainerParts:
     reconciler: Reconciler
     oom_kills: OomKills
     runs: Runs
+    groups: Groups
 
 
 def build_containers(
@@ -131,6 +135,7 @@ def build_containers(
         links=links,
         apparmor=apparmor,
         cdi=cdi,
+        realtime=RealtimeShare(cgroup=facts.cgroup, wanted=partial(_realtime, current)),
         disk=disk,
     )
     stopper = Stopper(
@@ -173,7 +178,13 @@ def build_containers(
     health = HealthWatcher(
         containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
     )
+
+    async def start_again(container: Container) -> None:
+        await containers.start(container)
+
+    groups = Groups(table, stop=stopper.stop_for_group, start=start_again)
     lives = Lives(
+        groups=groups,
         containerd=containerd,
         journal=journal,
         launcher=TaskLauncher(
@@ -198,6 +209,7 @@ def build_containers(
             engine_id=engine_id,
             boot_id=facts.boot_id,
             oom_kills=oom_kills,
+            burials=Burials(Shims(containerd.address, containerd.namespace), disk=disk),
             disk=disk,
         ),
         stopper=stopper,
@@ -275,6 +287,7 @@ def build_containers(
             shm=shm,
             terminals=terminals,
             probes=OldProbes(containerd),
+            execs=execs,
             root_filesystems=images,
             volumes=volumes,
             directory=directory,
@@ -297,6 +310,7 @@ def build_containers(
         reconciler=reconciler,
         oom_kills=oom_kills,
         runs=runs,
+        groups=groups,
     )
 
 
@@ -308,6 +322,11 @@ def _dns(current: Current) -> Wishes:
 def _log_defaults(current: Current) -> tuple[str, Mapping[str, str]]:
     wanted = current.settings().containers
     return wanted.log_driver, dict(wanted.log_opts)
+
+
+def _realtime(current: Current) -> Realtime:
+    wanted = current.settings().containers
+    return Realtime(period_us=wanted.cpu_rt_period_us, runtime_us=wanted.cpu_rt_runtime_us)
 
 
 def _host_gateways(current: Current, networks: Networks) -> tuple[str, ...]:

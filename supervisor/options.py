@@ -117,8 +117,6 @@ def _option(
 
 _PROXY = "the userland proxy is a part of the engine and not a program of its own"
 _SWARM = "swarm mode is not supported yet"
-_CPU_RT = "real-time scheduling of the parent cgroup is not supported"
-
 OPTIONS: Final = _table(
     _option("add-runtime", Kind.RUNTIMES, "Register a further OCI runtime", key="runtimes"),
     _option(
@@ -169,8 +167,8 @@ OPTIONS: Final = _table(
         default="plugins.moby",
         refused="plugins in containers are not supported yet",
     ),
-    _option("cpu-rt-period", Kind.INT, "Real-time period of the parent cgroup", refused=_CPU_RT),
-    _option("cpu-rt-runtime", Kind.INT, "Real-time runtime of the parent cgroup", refused=_CPU_RT),
+    _option("cpu-rt-period", Kind.INT, "Real-time period of the parent cgroup, in microseconds"),
+    _option("cpu-rt-runtime", Kind.INT, "Real-time runtime of the parent cgroup, in microseconds"),
     _option(
         "cri-containerd",
         Kind.BOOL,

@@ -28,6 +28,7 @@ from services.containers import ContainerTable
 from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
+from services.containers.groups import Groups
 from services.containers.journal import MIGRATIONS
 from services.containers.oom import OomKills
 from services.containers.reconcile import Reconciler
@@ -98,6 +99,7 @@ class Parts:
     restorer: Restorer
     reconciler: Reconciler
     oom_kills: OomKills
+    groups: Groups
     containers: Containers
     routes: DeferredApp
     api: ApiServers
@@ -309,6 +311,7 @@ def build_parts(
         restorer=restorer,
         reconciler=ours.reconciler,
         oom_kills=ours.oom_kills,
+        groups=ours.groups,
         containers=containers,
         routes=routes,
         metrics=metrics,

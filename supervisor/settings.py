@@ -87,6 +87,8 @@ class ContainerDefaults:
     stop_timeout_s: int
     cgroup_parent: str  # empty: the default parent
     cgroup_driver: Literal["", "cgroupfs", "systemd"]  # empty: as the host has it
+    cpu_rt_period_us: int  # of the cgroup that containers' are in; 0: as the kernel has it
+    cpu_rt_runtime_us: int
     init: bool
     init_path: str  # empty: tini from PATH
     no_new_privileges: bool

@@ -84,6 +84,7 @@ class Containerd:
 
     def __init__(self, folder: Path) -> None:
         self.address = folder / "c.sock"
+        _mount_tmpfs(folder / "cs")
         config = folder / "containerd.toml"
         config.write_text(
             f'version = 2\nroot = "{folder}/c"\nstate = "{folder}/cs"\n'
@@ -170,6 +171,7 @@ class Engine:
         folder.mkdir(mode=0o755)
         (folder / "daemon.json").write_text("{}")
         (folder / "client").mkdir()
+        _mount_tmpfs(folder / "exec")
         self._program = Program(
             # A network namespace of its own: no bridge, address or firewall rule touches the host.
             ["unshare", "--net", *command, *self._flags()],
@@ -271,6 +273,15 @@ class Engine:
         pss_kib = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
         return pss_kib * 1024 / 1e6
 
+    def kill_processes(self, prefix: str) -> None:
+        """Kill the first process of each running container whose name begins so, past the API."""
+        with self.connect() as connection:
+            for container in connection.call("GET", "/containers/json"):
+                if container["Names"][0].startswith(f"/{prefix}"):
+                    found = connection.call("GET", f"/containers/{container['Id']}/json")
+                    with suppress(ProcessLookupError):
+                        os.kill(found["State"]["Pid"], signal.SIGKILL)
+
     def remove_containers(self) -> None:
         """Remove every container, running or not."""
         with suppress(OSError, HttpError), self.connect() as connection:
@@ -305,6 +316,14 @@ def docker_archive(path: Path) -> Path:
         stdout=subprocess.DEVNULL,
     )
     return path
+
+
+def _mount_tmpfs(path: Path) -> None:
+    """What engines and containerd keep below /run: on a tmpfs there, as on a machine of its own."""
+    path.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "mode=0711", "wharfinger-bench", path], check=True
+    )
 
 
 def unmount_below(folder: Path) -> None:

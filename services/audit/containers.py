@@ -157,16 +157,19 @@ class FolderCheck:
             findings += [
                 _found("folders", str(folder / name), "no container runs that it is for")
                 for name in names_in(folder)
-                if not self._is_used(name)
+                if not self._is_used(part, name)
             ]
         return findings
 
-    def _is_used(self, name: str) -> bool:
-        """Names that are no container's id belong to execs, which have their container's life."""
+    def _is_used(self, part: str, name: str) -> bool:
+        """Names that are no container's id belong to execs, which have their container's life.
+
+        Pipes that a start which failed has left are there for the next one.
+        """
         if len(name) != ID_LENGTH:
             return True
         container = self._table.get(name)
-        return container is not None and self._is_lively(container)
+        return container is not None and (part == "io" or self._is_lively(container))
 
 
 class MountCheck:

@@ -22,6 +22,7 @@ from .events import TaskStartEvent as TaskStartEvent
 from .facade import Containerd as Containerd
 from .process import Process as Process
 from .process_config import ProcessConfig as ProcessConfig
+from .shims import Shims as Shims
 from .shims import end_shim as end_shim
 from .shims import find_shims as find_shims
 from .values import RUNC_V2 as RUNC_V2

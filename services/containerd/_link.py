@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import trio
 import trio_asyncio
@@ -17,6 +17,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 from h2.config import H2Configuration
 
+from ._joined import JoinedTransport
 from ._method import Method, ReplyT, RequestT
 from .errors import containerd_errors
 
@@ -42,6 +43,11 @@ class _Protocol(H2Protocol):
     ) -> None:
         super().__init__(handler, config, h2_config)
         self._on_lost = on_lost
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        loop = asyncio.get_running_loop()
+        joined = JoinedTransport(cast(asyncio.Transport, transport), loop)
+        super().connection_made(cast(asyncio.Transport, joined))
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)

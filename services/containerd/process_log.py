@@ -38,6 +38,7 @@ _TEXT_LEVEL: Final = re.compile(r"^time=\S+ level=(\w+) ")
 
 _EACH_END: Final = "cleaning up after shim disconnected"
 _EACH_CLEANUP: Final = "cleanup warnings"
+_NOTHING_LEFT: Final = 'level=warning msg="failed to remove runc container"'
 """containerd 1.6 warns of these at the end of every task."""
 
 log = logger.bind(service="containerd.process")
@@ -106,6 +107,7 @@ def write_line(line: bytes) -> None:
 
 
 def _is_empty_cleanup(message: str) -> bool:
-    """Whether the shim that cleaned up told of its own start only."""
+    """Whether the shim that cleaned up told of its own start, and of nothing left to remove."""
     told = message.removeprefix(_EACH_CLEANUP)
-    return told != message and told.count("level=") == told.count("level=info")
+    harmless = told.count("level=info") + told.count(_NOTHING_LEFT)
+    return told != message and told.count("level=") == harmless

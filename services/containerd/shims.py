@@ -17,6 +17,22 @@ from typing import Final
 PROGRAM_PREFIX: Final = b"containerd-shim-"
 
 
+class Shims:
+    """The shims of one namespace of one containerd. Both methods block."""
+
+    def __init__(self, address: Path, namespace: str) -> None:
+        self._address = address
+        self._namespace = namespace
+
+    def find(self) -> dict[str, int]:
+        """Their pids by container id; also those that only clean up."""
+        return find_shims(self._address, self._namespace)
+
+    def end(self, container_id: str, pid: int) -> bool:
+        """Kill one with what it has started; False if that pid is not its (any more)."""
+        return end_shim(pid, container_id, self._address, self._namespace)
+
+
 def find_shims(address: Path, namespace: str) -> dict[str, int]:
     """The pids of the shims of the containerd at `address`, by container id. Blocks."""
     found: dict[str, int] = {}

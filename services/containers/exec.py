@@ -50,4 +50,5 @@ class Exec:
         self.ended = trio.Event()
         self.unwanted = trio.Event()
         self.outlives_engine = True
+        self.is_left = False
         self.turns = trio.CapacityLimiter(1)  # its run's, once it is started

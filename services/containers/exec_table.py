@@ -38,6 +38,11 @@ class ExecTable:
         """The execs of one container that have not ended, also those that have not begun."""
         return iter(tuple(self._unended.get(container.id, {}).values()))
 
+    def left(self) -> list[Exec]:
+        """Those that run on while nobody follows them."""
+        of_containers = self._unended.values()
+        return [one for those in of_containers for one in those.values() if one.is_left]
+
     def add(self, exec_: Exec) -> None:
         """Make a prepared exec known."""
         self._execs[exec_.id] = exec_

@@ -5,6 +5,7 @@
     io.wharfinger.restart.cap      1m       no delay is longer
     io.wharfinger.restart.jitter   0        the part of a delay that is left to chance, 0 to 1
     io.wharfinger.unhealthy        ignore   "restart": becoming unhealthy counts as a failure
+    io.wharfinger.group...                  see services/containers/groups/labels.py
 
 They are checked at the create, so that a typing error does not show when the container fails.
 """
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from services.containers.groups.labels import GROUP_LABELS, membership_of
 from services.containers.restart_policy import Backoff
 from services.errors import InvalidParameter
 
@@ -26,7 +28,7 @@ FACTOR: Final = "io.wharfinger.restart.factor"
 CAP: Final = "io.wharfinger.restart.cap"
 JITTER: Final = "io.wharfinger.restart.jitter"
 UNHEALTHY: Final = "io.wharfinger.unhealthy"
-KNOWN: Final = frozenset((FIRST, FACTOR, CAP, JITTER, UNHEALTHY))
+KNOWN: Final = frozenset((FIRST, FACTOR, CAP, JITTER, UNHEALTHY)) | GROUP_LABELS
 
 MAX_DELAY_S: Final = 24 * 3600.0
 MAX_FACTOR: Final = 1000.0
@@ -52,6 +54,7 @@ def check_labels(labels: Mapping[str, str]) -> None:
             )
     backoff_of(labels)
     ends_unhealthy(labels)
+    membership_of(labels)
 
 
 def backoff_of(labels: Mapping[str, str]) -> Backoff:

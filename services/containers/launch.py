@@ -10,7 +10,6 @@ run (taken away), or a task that runs (adopted); a namespace without a task is d
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -24,6 +23,7 @@ import trio
 from loguru import logger
 
 from services.containerd import Containerd, ContainerRecord, Mount, RuncOptions
+from services.containers.burial import Burials
 from services.containers.container import Container
 from services.containers.endpoint_labels import labels_of
 from services.containers.joining import Joined, Joiner, is_joined
@@ -66,9 +66,8 @@ NO_NETWORKING: Final = "failed to set up container networking"
 START_LIMIT_S: Final = 120.0
 CLEANUP_LIMIT_S: Final = 10.0  # for each step
 
-BURIAL_LIMIT_S: Final = 15.0
-BURIAL_AGAIN_S: Final = 0.2
-_BUNDLE_THERE: Final = re.compile(r"failed to start shim: mkdir \S+: file exists")
+_Made = tuple[int, Callable[[], Awaitable[int]]]
+"""A created task's pid, and what creates it anew should it be taken away before its start."""
 
 SHM: Final = "/dev/shm"  # noqa: S108 - a path in the container
 
@@ -109,6 +108,7 @@ class TaskLauncher:
         engine_id: str,
         boot_id: str,
         oom_kills: OomKills,
+        burials: Burials,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._containerd = containerd
@@ -127,6 +127,7 @@ class TaskLauncher:
         self._engine_id = engine_id
         self._boot_id = boot_id
         self._oom_kills = oom_kills
+        self._burials = burials
         self._disk = disk
         self._starts = Slots(slots_for_processors())
         self._ends = Slots(slots_for_processors())
@@ -154,13 +155,22 @@ class TaskLauncher:
 
     async def _launch(self, run: Run, running: State, endpoints: list[Endpoint]) -> None:
         container = run.container
+        await self._burials.wait(container.id)
         async with AsyncExitStack() as undo:
-            pid = await self._make_task(run, undo, endpoints)
-            self._oom_kills.follow(container)
-            now_ns = time.time_ns()  # before: a short process ends before the call does
-            await self._containerd.tasks.start(container.id)
+            with run.stdio.held_open():
+                pid, create = await self._make_task(run, undo, endpoints)
+                self._oom_kills.follow(container)
+                now_ns = time.time_ns()  # before: a short process ends before the call does
+                start = partial(self._containerd.tasks.start, container.id)
+                remove = partial(self._undo_task, container)
+                new_pid = await self._burials.start(
+                    container.id, start, create=create, remove=remove
+                )
+                if new_pid:
+                    self._oom_kills.follow(container)
+                run.stdio.process_started()
             await self._record_start(
-                container, running, pid=pid, endpoints=endpoints, now_ns=now_ns
+                container, running, pid=new_pid or pid, endpoints=endpoints, now_ns=now_ns
             )
             undo.pop_all()
 
@@ -193,8 +203,8 @@ class TaskLauncher:
         """See the kernel's OOM kills in an adopted container's cgroup from now on."""
         self._oom_kills.follow(container)
 
-    async def _make_task(self, run: Run, undo: AsyncExitStack, endpoints: list[Endpoint]) -> int:
-        """The pid. Into `endpoints` goes what the container gets of its networks."""
+    async def _make_task(self, run: Run, undo: AsyncExitStack, endpoints: list[Endpoint]) -> _Made:
+        """Into `endpoints` goes what the container gets of its networks."""
         container = run.container
         joined = self._joiner.join(container)
         linked = self._links.at_start(container)
@@ -249,7 +259,7 @@ class TaskLauncher:
 
     async def _create_task(
         self, run: Run, around: Surroundings, has_namespace: trio.Event, undo: AsyncExitStack
-    ) -> int:
+    ) -> _Made:
         container = run.container
         undo.push_async_callback(
             self._shielded, container, partial(self._sources.release, container)
@@ -261,7 +271,7 @@ class TaskLauncher:
 
     async def _create_task_in(
         self, run: Run, around: Surroundings, has_namespace: trio.Event, undo: AsyncExitStack
-    ) -> int:
+    ) -> _Made:
         container, paths = run.container, run.stdio.paths
         rootfs = await self._root_filesystems.rootfs_mounts(container.id)
         spec = await self._specs.container_spec(container, rootfs, around)
@@ -290,9 +300,8 @@ class TaskLauncher:
             terminal=container.definition.config.tty,
             options=options,
         )
-        pid = await _once_buried(create)
-        run.stdio.process_started()
-        return pid
+        remove = partial(self._undo_task, container)
+        return await self._burials.create(container.id, create, remove=remove), create
 
     async def _create_record(self, record: ContainerRecord) -> None:
         """Anew if need be: containerd may have been away when the last run was cleaned up."""
@@ -372,12 +381,14 @@ class TaskLauncher:
         )
 
     async def _delete_task(self, container: Container) -> None:
+        self._burials.note(container.id)
         with suppress(NotFound):
             await self._containerd.tasks.delete(container.id)
 
     async def _undo_task(self, container: Container) -> None:
         """A task of a start that failed; its process may run already."""
         self._oom_kills.forget(container)
+        self._burials.note(container.id)
         await self._remove_task(container.id)
 
     async def _remove_task(self, container_id: str) -> None:
@@ -412,21 +423,6 @@ class TaskLauncher:
                 await step()
         except (EngineError, OSError, trio.TooSlowError) as error:
             log.error("clean-up failed", container=container.id, error=repr(error))
-
-
-async def _once_buried(create: Callable[[], Awaitable[int]]) -> int:
-    """Make a task once containerd has taken away the bundle of a create that was cut off.
-
-    A daemon that is killed in that call leaves containerd at it when the next one asks again.
-    """
-    deadline = trio.current_time() + BURIAL_LIMIT_S
-    while True:
-        try:
-            return await create()
-        except EngineError as error:
-            if not _BUNDLE_THERE.search(str(error)) or trio.current_time() > deadline:
-                raise
-        await trio.sleep(BURIAL_AGAIN_S)
 
 
 @contextmanager

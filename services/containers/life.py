@@ -78,6 +78,16 @@ class HealthWatch(Protocol):
         """What probes this one, if anything does."""
 
 
+class GroupLife(Protocol):
+    """What a failure means for the group of a container; nothing for one that is in none."""
+
+    async def take_down(self, failed: Container, is_called_off: Callable[[], bool]) -> bool:
+        """Stop those that stop with it, before it restarts; False: it is not to restart."""
+
+    def bring_up(self, container: Container) -> None:
+        """It runs again: start those that were stopped for it."""
+
+
 class Lives:
     """The life of each container under this daemon, from its launch or adoption to its end.
 
@@ -95,6 +105,7 @@ class Lives:
         stopper: Stopper,
         runs: Runs,
         health: HealthWatch,
+        groups: GroupLife,
         terminals: Terminals,
         auto_remove: Callable[[Container], Awaitable[None]],
         outlives: Callable[[], bool],
@@ -106,6 +117,7 @@ class Lives:
         self._stopper = stopper
         self._runs = runs
         self._health = health
+        self._groups = groups
         self._terminals = terminals
         self._auto_remove = auto_remove
         self._outlives = outlives
@@ -160,10 +172,16 @@ class Lives:
                 await self._end_run(run)
             if container.state is not State.RESTARTING:
                 return
+            if not await self._groups.take_down(container, run.stop_wanted.is_set):
+                async with container.turn("the end of its group"):
+                    await self._give_up(container)
+                return
             delay_s = restart_delay_s(delay_s, ran_for_s=_ran_for_s(container), backoff=backoff)
             with trio.move_on_after(jittered_s(delay_s, backoff=backoff, chance=self._chance())):
                 await run.stop_wanted.wait()
             await self._restart(run)
+            if container.state.has_task:
+                self._groups.bring_up(container)
 
     async def _remove(self, container: Container) -> None:
         """For --rm. Who removes it at the same time has it removed as well."""

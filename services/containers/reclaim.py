@@ -19,6 +19,7 @@ from loguru import logger
 from services.containerd import Containerd, end_shim, find_shims
 from services.containers.container import Container
 from services.containers.create import SNAPSHOT_OWNER_LABEL
+from services.containers.exec_records import exec_folder, parse_exec_folder
 from services.containers.files import remove_tree
 from services.containers.joining import is_joined
 from services.containers.probes import OldProbes, parse_probe_folder
@@ -35,6 +36,7 @@ log = logger.bind(service="containers")
 
 CLEANUP_LIMIT_S: Final = 20.0
 CONTAINER_ID_LENGTH: Final = 64
+ADOPTED_AT_ONCE: Final = 16
 
 
 class RootFilesystems(Protocol):
@@ -45,6 +47,16 @@ class RootFilesystems(Protocol):
 
     async def rootfs_keys(self, label: str) -> Sequence[str]:
         """The snapshots that carry `label`."""
+
+
+class OldExecs(Protocol):
+    """What reclaiming needs of the execs."""
+
+    async def adopt(self, container: Container, exec_id: str) -> bool:
+        """Take up an exec of an earlier daemon; False if there is none."""
+
+    async def resume(self) -> None:
+        """Take up again what nobody follows any more."""
 
 
 class Reclaimer:
@@ -60,6 +72,7 @@ class Reclaimer:
         shm: SharedMemory,
         terminals: Terminals,
         probes: OldProbes,
+        execs: OldExecs,
         root_filesystems: RootFilesystems,
         volumes: Volumes,
         directory: Path,
@@ -72,6 +85,7 @@ class Reclaimer:
         self._shm = shm
         self._terminals = terminals
         self._probes = probes
+        self._execs = execs
         self._root_filesystems = root_filesystems
         self._volumes = volumes
         self._directory = directory
@@ -88,6 +102,25 @@ class Reclaimer:
         # pipes, and its container's shim with it; those of containers get theirs by adoption.
         execs = [name for name in self._old_streams if len(name) != CONTAINER_ID_LENGTH]
         self._old_readers = [fd for name in execs for fd in open_readers(directory / name)]
+
+    async def adopt_execs(self) -> None:
+        """Take up the execs of containers that were adopted, before anybody asks for them."""
+        await self._execs.resume()
+        limit = trio.CapacityLimiter(ADOPTED_AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            for name in self._old_streams:
+                container_id, exec_id = parse_exec_folder(name) or ("", "")
+                container = self._table.get(container_id)
+                if container is not None:
+                    nursery.start_soon(self._adopt_exec, container, exec_id, limit)
+
+    async def _adopt_exec(
+        self, container: Container, exec_id: str, limit: trio.CapacityLimiter
+    ) -> None:
+        async with limit:
+            if await self._execs.adopt(container, exec_id):
+                self._old_streams.remove(exec_folder(container.id, exec_id))
+                log.info("exec adopted", container=container.id, exec=exec_id)
 
     async def reclaim(self, known: set[str]) -> None:
         """Take away what is nobody's. `known` are the ids of our containers in containerd."""

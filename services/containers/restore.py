@@ -35,6 +35,7 @@ from services.containerd import (
 )
 from services.containers.container import Container
 from services.containers.endpoint_labels import recorded_endpoints
+from services.containers.groups import earlier_members
 from services.containers.joining import is_joined, needed_ids
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.launch import OWNER_LABEL
@@ -207,6 +208,7 @@ class Restorer:
                 for container in self._table:
                     record = records.get(container.id)
                     nursery.start_soon(self._settle_one, container, record, limit, due)
+            await self._reclaimer.adopt_execs()
             compared()
             await self._reclaimer.reclaim(set(records))
         await self._start_all(due)
@@ -403,12 +405,16 @@ class Restorer:
         )
 
     async def _start_all(self, due: list[Container]) -> None:
-        """Each one after those that it joins or is linked to, if these are started as well."""
+        """Each one after those that it needs, if these are started as well.
+
+        That is what it joins or is linked to, and the earlier members of its group.
+        """
         limit = trio.CapacityLimiter(STARTS_AT_ONCE)
         tried: dict[str, trio.Event] = {container.id: trio.Event() for container in due}
         async with trio.open_nursery() as nursery:
             for container in due:
-                needed = [tried[i] for i in needed_ids(container) if i in tried]
+                before = needed_ids(container) | earlier_members(container, self._table)
+                needed = [tried[i] for i in before if i in tried]
                 nursery.start_soon(self._start_after, container, needed, limit, tried[container.id])
 
     async def _start_after(

@@ -21,6 +21,7 @@ from services.containers.files import files_in, hosts_text, write_files
 from services.containers.joining import Joined
 from services.containers.links import Linked, Links
 from services.containers.naming import ResolvConfs
+from services.containers.realtime import RealtimeShare
 from services.containers.spec import (
     MountPoint,
     NamespacePaths,
@@ -30,6 +31,7 @@ from services.containers.spec import (
     build_exec_process,
     build_spec,
     make_bind_sources,
+    parent_cgroup,
     read_account_files,
     read_account_files_in,
     read_host_devices,
@@ -76,6 +78,7 @@ class SpecSource:
         links: Links,
         apparmor: DefaultProfile,
         cdi: CdiDevices,
+        realtime: RealtimeShare,
         disk: trio.CapacityLimiter,
     ) -> None:
         """`defaults` and `dns` are asked for each document: a reload changes them."""
@@ -87,6 +90,7 @@ class SpecSource:
         self._links = links
         self._apparmor = apparmor
         self._cdi = cdi
+        self._realtime = realtime
         self._disk = disk
 
     async def container_spec(
@@ -136,6 +140,7 @@ class SpecSource:
             devices=read_host_devices(host),
             defaults=self._defaults(),
         )
+        self._realtime.grant(parent_cgroup(inputs))
         spec = build_spec(inputs)
         self._cdi.inject(spec, host.device_requests or ())
         self._confine(spec["process"])

@@ -91,6 +91,16 @@ class Stopper:
         except EngineError as error:
             log.error("container not stopped", container=container.id, error=str(error))
 
+    async def stop_for_group(self, container: Container) -> None:
+        """As `stop`, but it is its group that wants it, which starts it again."""
+        if run := self._runs.get(container):
+            run.stop_wanted.set()
+        try:
+            if not await self._call_off_restart(container):
+                await self._end(container, stop_signal(container), self.grace_s(container))
+        except EngineError as error:
+            log.error("member not stopped", container=container.id, error=str(error))
+
     async def end_unhealthy(self, container: Container) -> None:
         """As `stop`, but its restart policy acts on its exit."""
         try:

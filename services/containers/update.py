@@ -3,12 +3,14 @@
 What is about to be told to the kernel is written down first, as a thing that is under way; then
 the kernel is told, and the definition is written after it, before the answer. The other order could
 leave a definition that the kernel refuses. Killed between the two, the next daemon carries the
-update to its end, so that no container runs within limits that its record does not have.
+update to its end, so that no container runs within limits that its record does not have. An update
+that is refused is taken back: who was told that it failed does not find it made later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -110,10 +112,37 @@ class Updater:
             # Once the kernel knows, the record must follow: whoever asked for it may have left.
             with trio.CancelScope(shield=True):
                 if has_limits(wanted) and container.state.has_task:
-                    await self.journal.change_status(container, updating=host)
-                    await self._tell_kernel(container, host)
-                await self._record(container, host)
+                    await self._change_limits(container, host)
+                else:
+                    await self._record(container, host)
         return warnings
+
+    async def _change_limits(self, container: Container, host: HostConfig) -> None:
+        """In the kernel and in the record; a change that is refused is taken back in both."""
+        await self.journal.change_status(container, updating=host)
+        is_refused = True
+        try:
+            await self._tell_kernel(container, host)
+            is_refused = False
+            await self._record(container, host)
+        except EngineError as error:
+            is_in_doubt = isinstance(error, (Unavailable, DeadlineExceeded))
+            with suppress(EngineError):
+                if is_refused and not is_in_doubt:  # the runtime has put back what it had set
+                    await self.journal.change_status(container, updating=None)
+                else:
+                    await self._take_back(container)
+            raise
+
+    async def _take_back(self, container: Container) -> None:
+        """The kernel may have been told: it is told what it was before, or will be.
+
+        Should containerd not answer, what is written down is done when it does, by `finish`.
+        """
+        before = container.definition.host_config
+        await self.journal.change_status(container, updating=before)
+        await self._tell_kernel(container, before)
+        await self.journal.change_status(container, updating=None)
 
     async def finish(self, container: Container) -> None:
         """Carry an update to its end that an earlier daemon had begun. The caller has the turn.
@@ -133,6 +162,9 @@ class Updater:
             log.warning("update given up", container=container.id, error=str(error))
             await self.journal.change_status(container, updating=None)
             return
+        if host == container.definition.host_config:  # one that was taken back: nobody is told
+            await self.journal.change_status(container, updating=None)
+            return
         await self._record(container, host)
 
     async def _record(self, container: Container, host: HostConfig) -> None:
@@ -150,8 +182,6 @@ class Updater:
         except (NotFound, FileNotFoundError):
             pass  # it has ended just now; its next start has the limits
         except (EngineError, OSError) as error:
-            if not isinstance(error, (Unavailable, DeadlineExceeded)):  # they leave it in doubt
-                await self.journal.change_status(container, updating=None)
             kind = type(error) if isinstance(error, EngineError) else EngineError
             raise kind(f"Cannot update container {container.id}: {error}") from error
 

@@ -28,7 +28,7 @@ HISTORY_LIMIT: Final = 100_000  # the newest events, kept on disk
 TRIM_BATCH: Final = 1_000  # the history outgrows its limit by this much before it is trimmed
 RECENT_LIMIT: Final = 2_048  # the newest events, kept in memory for readers that keep up
 GATE_S: Final = 5.0  # how long a new subscriber waits for a bus that has not started yet
-SOON_S: Final = 0.01  # while who caused an event goes on, the disk is not asked
+SOON_S: Final = 0.025  # while who caused an event goes on, the disk is not asked
 SOON_LIMIT: Final = 256  # events that wait for that
 END_S: Final = 5.0  # what is still to be stored at the end
 TRIM_PAUSE_S: Final = 10.0  # after a trim that failed, on a full disk for instance
@@ -168,13 +168,15 @@ class EventBus:
         return result
 
     async def commit_soon(self, *events: Event) -> None:
-        """As `commit`, within SOON_S, for events of what is not kept itself.
+        """As `commit`, within SOON_S, for events of what is not kept itself; at once if heard.
 
         Their order among all events is that of the calls. Waits only when the store is behind.
         """
         self._soon += events
         if len(self._soon) > SOON_LIMIT:
             await self.commit()
+        elif self._subscribers:
+            await self._store_soon()
         else:
             self._soon_wanted.set()
 

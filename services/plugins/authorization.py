@@ -59,7 +59,8 @@ class Authorizer:
     @property
     def names(self) -> tuple[str, ...]:
         """The plugins in the order in which they are asked, each once."""
-        return tuple(dict.fromkeys(self._names()))
+        names = self._names()  # asked for with every request
+        return tuple(dict.fromkeys(names)) if names else ()
 
     async def judge_request(self, names: Sequence[str], request: AuthRequest) -> None:
         """Ask `names` whether a request may be carried out.

@@ -17,10 +17,12 @@ import outcome
 import trio
 
 from ._database import WriteConnection, open_writer
+from ._room import Room
 from ._transaction import Closure, Outcome, commit_together
 from .migrations import Migration
 
 BATCH_LIMIT = 512  # closures a transaction; more wait for the next one
+ROOM_EVERY = 64  # commits until we look whether the database still has room of its own
 
 
 class Job:
@@ -49,6 +51,7 @@ class Writer:
         self._opened = trio.Event()
         self.ended = trio.Event()  # the thread has closed the database
         self._error: BaseException | None = None
+        self._committed = 0
 
     async def start(self) -> None:
         """Open the database in the thread; return once closures can be submitted.
@@ -99,14 +102,21 @@ class Writer:
     # -- the thread ---------------------------------------------------------------------------
 
     def _work(self) -> None:
+        room = Room(self._path)
         try:
+            room.open()
             connection = open_writer(self._path, self._migrations)
             try:
                 self._report(self._opened.set)
+                room.take(connection)
                 while batch := self._next_batch():
                     self._commit(connection, batch)
+                    self._committed += 1
+                    if self._committed % ROOM_EVERY == 1:  # the first has made the log, perhaps
+                        room.take(connection)
             finally:
                 connection.close()
+                room.close()
         except BaseException as error:  # raised again by raise_error()
             self._error = error
         self._report(self._opened.set)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Protocol
 
 from services.errors import EngineError
@@ -196,9 +197,14 @@ def _mount_privately(layers: _Layers) -> int:
 
 
 def _syscall(number: int, *arguments: object) -> int:
+    return _checked(int(_libc().syscall(ctypes.c_long(number), *arguments)))
+
+
+@cache  # a handle on what is loaded already; making one takes as long as a call of the kernel
+def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
-    return _checked(int(libc.syscall(ctypes.c_long(number), *arguments)))
+    return libc
 
 
 def _checked(result: int) -> int:

@@ -138,12 +138,20 @@ def test_a_cdi_device_is_looked_for_at_the_start(host: Host) -> None:
     (host.cdi / "broken.yaml").unlink()
 
 
-def test_gpus_without_their_driver_are_refused(host: Host) -> None:
-    """In dockerd's words, before anything is made."""
-    before = host.daemon.container_ids()
-    lines = host.run(*NONE, "--gpus", "all", "busybox", "true", code=125)
-    assert lines[0].endswith('could not select device driver "" with capabilities: [[gpu]]')
-    assert host.daemon.container_ids() == before
+def test_gpus_come_by_their_vendors_files_and_are_refused_without(host: Host) -> None:
+    """In dockerd's words, and when dockerd does: the container is there and has not run."""
+    host.daemon.docker("create", "--name", "gpu", *NONE, "--gpus", "all", "busybox", "env")
+    refused = host.daemon.docker("start", "-a", "gpu", code=1)
+    assert refused.error_text.endswith(
+        'could not select device driver "" with capabilities: [[gpu]]'
+    )
+    write_devices(host.cdi, "nvidia.json", env=["GPU=here"])
+    path = host.cdi / "nvidia.json"
+    text = path.read_text().replace("vendor.com/class", "nvidia.com/gpu").replace("dev0", "all")
+    path.write_text(text)
+    assert "GPU=here" in host.daemon.docker("start", "-a", "gpu").text.splitlines()
+    path.unlink()
+    host.daemon.docker("rm", "gpu")
 
 
 IS_V1 = Path("/sys/fs/cgroup/memory").is_dir()

@@ -121,22 +121,50 @@ def test_the_true_end_is_known_of_what_ended_unseen(
     assert len(told(daemon, "gone", "destroy")) == 1
 
 
-def test_an_exec_is_unknown_to_the_next_daemon(fresh_daemon: Daemon) -> None:
-    """As to dockerd's: it lived in memory. Its container goes on, and new execs work."""
+def test_an_exec_is_taken_up_by_the_next_daemon(fresh_daemon: Daemon) -> None:
+    """One that runs on, and one that ended meanwhile: both are known, with their true codes.
+
+    dockerd forgets them. Output that nobody takes any more does not hold the process up.
+    """
     daemon = fresh_daemon
-    run(daemon, "host", EXIT_7, network="none")
-    with daemon.docker_process("exec", "host", "sleep", "1000") as client:
-        wait_until(lambda: inspect(daemon, "host")["ExecIDs"], "it runs", limit_s=30)
-        (exec_id,) = inspect(daemon, "host")["ExecIDs"]
-        daemon.kill()
-        assert client.wait(30) != 0
+    run(daemon, "host", "sleep 1000")
+    script = "until test -e /go; do :; done; yes | head -c 300000; exit 7"
+    ids = []
+    for command in (["sh", "-c", script], ["sh", "-c", "sleep 0.5; exit 8"]):
+        body = {"Cmd": command, "AttachStdout": True}
+        made = daemon.http("POST", "/containers/host/exec", body).json()["Id"]
+        assert daemon.http("POST", f"/exec/{made}/start", {"Detach": True}).status == 200
+        ids.append(made)
+    before = daemon.http("GET", f"/exec/{ids[0]}/json").json()
+    daemon.kill()
+    time.sleep(0.8)
     daemon.start()
-    answer = daemon.http("GET", f"/exec/{exec_id}/json")
-    assert (answer.status, answer.message) == (404, f"No such exec instance: {exec_id}")
+    assert daemon.http("GET", f"/exec/{ids[0]}/json").json() == before
+    assert inspect(daemon, "host")["ExecIDs"] == [ids[0]]
+
+    def code_of(exec_id: str) -> int | None:
+        code: int | None = daemon.http("GET", f"/exec/{exec_id}/json").json()["ExitCode"]
+        return code
+
+    wait_until(lambda: code_of(ids[1]) == 8, "the one that ended meanwhile has its code")
+    daemon.docker("exec", "host", "touch", "/go")
+    wait_until(lambda: code_of(ids[0]) == 7, "the other one has its own")
+    folders = daemon.exec_root / "io"
+    wait_until(lambda: not list(folders.glob("exec.*")), "nothing is left of them")
+
+
+def test_an_exec_that_had_not_begun_is_unknown_to_the_next_daemon(fresh_daemon: Daemon) -> None:
+    """As to dockerd's: nobody waits for it. Its container goes on, and new execs work."""
+    daemon = fresh_daemon
+    run(daemon, "host", "sleep 1000")
+    body = {"Cmd": ["true"]}
+    made = daemon.http("POST", "/containers/host/exec", body).json()["Id"]
+    daemon.kill()
+    daemon.start()
+    answer = daemon.http("GET", f"/exec/{made}/json")
+    assert (answer.status, answer.message) == (404, f"No such exec instance: {made}")
     assert inspect(daemon, "host")["ExecIDs"] is None
     assert daemon.docker("exec", "host", "echo", "in").text == "in"
-    assert daemon.docker("stop", "-t", "5", "host").code == 0
-    assert state(daemon, "host")["ExitCode"] == 7
 
 
 def _lives(pid: int) -> bool:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,3 +146,28 @@ def test_an_end_without_room_is_recorded_when_there_is_room(small: Daemon) -> No
     for name in ("one", "two"):
         wait_exited(daemon, name)
         assert state(daemon, name)["ExitCode"] == 7
+
+
+def test_what_runs_can_be_stopped_and_removed_without_room(small: Daemon) -> None:
+    """Stop, kill and rm make room, so they need none; and the log of it all is there."""
+    daemon = small
+    for name in ("stops", "goes", "dies"):
+        run(daemon, name, EXIT_7, network="none")
+        wait_trap(state(daemon, name)["Pid"], signal.SIGTERM)
+    filler = fill(daemon)
+    assert daemon.http("POST", "/containers/stops/stop?t=5").status == 204
+    assert state(daemon, "stops")["ExitCode"] == 7
+    assert daemon.http("POST", "/containers/dies/kill").status == 204
+    assert state(daemon, "dies")["ExitCode"] == 137
+    assert daemon.http("DELETE", "/containers/goes?force=1").status == 204
+    assert daemon.http("DELETE", "/containers/stops").status == 204
+    daemon.restart()  # and a daemon can begin on a disk that is full
+    assert [name for name in ("stops", "goes") if _is_there(daemon, name)] == []
+    assert daemon.http("DELETE", "/containers/dies").status == 204
+    filler.unlink()
+    told = daemon.http("GET", f"/events?since=0&until={time.time():.9f}").body
+    assert told.count(b'"Action":"destroy"') == 3
+
+
+def _is_there(daemon: Daemon, name: str) -> bool:
+    return daemon.http("GET", f"/containers/{name}/json").status == 200

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.engine.many import COUNTER, create, run, start, state, wait_exited
 from tests.support.daemon import ROOT, Daemon, wait_until
+from tests.support.fixtures import DaemonFactory
 
 pytestmark = [pytest.mark.engine, pytest.mark.serial]
 
@@ -107,3 +110,44 @@ def test_it_can_be_asked_to_end_while_it_starts(fresh_daemon: Daemon) -> None:
         assert process.wait(30) in (0, -signal.SIGTERM)  # before the signals are caught
     assert "Traceback" not in daemon.log_text()
     daemon.start()
+
+
+CLUMSY = """#!/bin/sh
+# Once, when the mark is there: what containerd's late burial does to a start beside it.
+root=$2; for last; do :; done
+words='unable to store init state: %!w(<nil>)'
+if test -e {mark} && case " $* " in *" {step} "*) true ;; *) false ;; esac; then
+    rm {mark}
+    if test {step} = create; then
+        echo '{{"level":"error","msg":"error during container init: '"$words"'"}}' > "$4"
+        exit 1
+    fi
+    {runc} --root "$root" delete --force "$last"
+fi
+exec {runc} "$@"
+"""
+
+
+@pytest.mark.parametrize("step", ["create", "start"])
+def test_a_restart_survives_the_late_burial_of_the_last_run(
+    make_daemon: DaemonFactory, tmp_path: Path, step: str
+) -> None:
+    """containerd deletes by the container's id: the new run is made again, and who waits sees it.
+
+    The output of the run that came about is all there, also for a client that was attached.
+    """
+    mark, script = tmp_path / "mark", tmp_path / "clumsy"
+    script.write_text(CLUMSY.format(mark=mark, step=step, runc=shutil.which("runc")))
+    script.chmod(0o755)
+    daemon = make_daemon("--add-runtime", f"clumsy={script}")
+    daemon.docker(
+        *("create", "--name", "again", "--network", "none", "--runtime", "clumsy"),
+        *("busybox", "echo", "whole"),
+    )
+    daemon.docker("start", "--attach", "again")
+    mark.touch()
+    assert daemon.docker("start", "--attach", "again").text == "whole"
+    assert not mark.exists()
+    assert daemon.docker("logs", "again").text == "whole\nwhole"
+    assert state(daemon, "again")["ExitCode"] == 0
+    assert "start buried with the last run" in daemon.log_text()

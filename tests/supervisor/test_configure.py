@@ -217,6 +217,8 @@ def test_any_json_under_any_key_is_values_or_a_sentence(document: dict[str, Any]
         (["--mtu=-1"], "invalid default MTU: -1"),
         (["--exec-opt=x"], "invalid exec-opt (x): must be formatted 'opt=value'"),
         (["--exec-opt=x=y"], "invalid exec-opt (x=y): unknown option: 'x'"),
+        (["--cpu-rt-runtime=-1"], "invalid cpu-rt-runtime: -1: it must not be negative"),
+        (["--cpu-rt-runtime=2", "--cpu-rt-period=1"], "cpu-rt-runtime cannot be higher than cpu-rt-period"),
         (["--exec-opt=native.cgroupdriver=x"], "native.cgroupdriver option x not supported"),
         (["--default-runtime=x"], "specified default runtime 'x' does not exist"),
         (["--default-ipc-mode=host"], 'IPC mode "host" is not supported as default value; use "shareable" or "private"'),

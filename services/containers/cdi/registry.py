@@ -6,7 +6,7 @@ Source: CDI, pkg/cdi/cache.go; moby, daemon/cdi.go.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +15,9 @@ import msgspec
 
 from services.containers.cdi.checks import check_spec
 from services.containers.cdi.edits import Json, apply_edits
+from services.containers.cdi.gpus import gpu_names
 from services.containers.cdi.names import CdiError
-from services.containers.cdi.requests import DRIVER
+from services.containers.cdi.requests import DRIVER, no_driver
 from services.containers.cdi.schema import Device, Spec, joined
 from services.containers.config import DeviceRequest
 from services.errors import EngineError
@@ -95,28 +96,16 @@ class CdiDevices:
             EngineError: one is not there, or cannot be used; the text is dockerd's.
         """
         for request in requests:
-            if request.driver == DRIVER and request.device_ids:
-                try:
-                    self._inject(spec, request.device_ids)
-                except CdiError as error:
-                    raise EngineError(f"CDI device injection failed: {error}") from error
-
-    def _inject(self, spec: Json, names: Sequence[str]) -> None:
-        known = self._scan().devices
-        missing = [name for name in names if name not in known]
-        if missing:
-            raise CdiError(f"unresolvable CDI devices {', '.join(missing)}")
-        edits, seen = [], set()
-        for name in names:
-            found = known[name]
-            if found.path not in seen:  # what a file says of all its devices is said once
-                seen.add(found.path)
-                edits.append(found.spec.container_edits)
-            edits.append(found.device.container_edits)
-        try:
-            apply_edits(spec, joined(edits))
-        except CdiError as error:
-            raise CdiError(f"failed to inject devices: {error}") from error
+            known = self._scan().devices
+            names = request.device_ids
+            if request.driver != DRIVER and (names := gpu_names(request, known)) is None:
+                raise EngineError(str(no_driver(request)))
+            if not names:
+                continue
+            try:
+                _inject(spec, names, known)
+            except CdiError as error:
+                raise EngineError(f"CDI device injection failed: {error}") from error
 
     def _scan(self) -> _Scan:
         scan, read = _Scan(), {}
@@ -158,6 +147,23 @@ class CdiDevices:
             return _Read(stamp, str(error))
         except OSError as error:
             return _Read((0, 0, 0), f'failed to read CDI Spec "{path}": {error.strerror}')
+
+
+def _inject(spec: Json, names: Sequence[str], known: Mapping[str, _Known]) -> None:
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise CdiError(f"unresolvable CDI devices {', '.join(missing)}")
+    edits, seen = [], set()
+    for name in names:
+        found = known[name]
+        if found.path not in seen:  # what a file says of all its devices is said once
+            seen.add(found.path)
+            edits.append(found.spec.container_edits)
+        edits.append(found.device.container_edits)
+    try:
+        apply_edits(spec, joined(edits))
+    except CdiError as error:
+        raise CdiError(f"failed to inject devices: {error}") from error
 
 
 def _add(scan: _Scan, spec: Spec, path: str, priority: int) -> None:

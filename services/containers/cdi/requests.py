@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+from services.containers.cdi.gpus import check_gpu_request, is_for_gpus
 from services.containers.config import DeviceRequest
 from services.errors import InvalidParameter
 
@@ -16,8 +17,15 @@ DRIVER: Final = "cdi"
 
 
 def check_requests(requests: Sequence[DeviceRequest], *, has_cdi: bool) -> None:
-    """Raise InvalidParameter for a request that no driver of ours can meet, in dockerd's words."""
+    """Raise InvalidParameter for a request that no driver of ours can meet, in dockerd's words.
+
+    Whether there are files of the vendor whose GPUs are asked for is seen at the start, as under
+    dockerd.
+    """
     for request in requests:
+        if has_cdi and is_for_gpus(request):
+            check_gpu_request(request)
+            continue
         if request.driver != DRIVER or not has_cdi:
             raise no_driver(request)
         if request.count:

@@ -13,7 +13,7 @@ from services.containers.spec.bind_sources import (
     read_mountinfo,
 )
 from services.containers.spec.binds import is_valid_mode, parse_bind, parse_mount, parse_mounts
-from services.containers.spec.build import build_spec, cgroups_path
+from services.containers.spec.build import build_spec, cgroups_path, parent_cgroup
 from services.containers.spec.devices import read_block_numbers, read_host_devices
 from services.containers.spec.process import build_exec_process
 from services.containers.spec.resources import container_resources
@@ -57,6 +57,7 @@ __all__ = [
     "kernel_cpu_shares",
     "make_bind_sources",
     "normalized_working_dir",
+    "parent_cgroup",
     "parse_bind",
     "parse_mount",
     "parse_mounts",

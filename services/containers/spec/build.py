@@ -55,12 +55,19 @@ def build_spec(inputs: SpecInputs) -> Json:
 
 def cgroups_path(inputs: SpecInputs) -> str:
     """Where the container's cgroup goes, in the form that the cgroup driver reads."""
-    defaults = inputs.defaults
-    parent = inputs.host_config.cgroup_parent or defaults.cgroup_parent
-    if defaults.cgroup_driver == "systemd":
-        return f"{parent or _SYSTEMD_PARENT}:docker:{inputs.container_id}"
+    parent = parent_cgroup(inputs)
+    if inputs.defaults.cgroup_driver == "systemd":
+        return f"{parent}:docker:{inputs.container_id}"
     # A relative parent stays relative, as dockerd's: the runtime puts it below its own cgroup.
-    return f"{(parent or _CGROUPFS_PARENT).rstrip('/')}/{inputs.container_id}"
+    return f"{parent.rstrip('/')}/{inputs.container_id}"
+
+
+def parent_cgroup(inputs: SpecInputs) -> str:
+    """What the container's cgroup is made in: a path, or with systemd's driver a slice."""
+    defaults = inputs.defaults
+    is_systemd = defaults.cgroup_driver == "systemd"
+    usual = _SYSTEMD_PARENT if is_systemd else _CGROUPFS_PARENT
+    return inputs.host_config.cgroup_parent or defaults.cgroup_parent or usual
 
 
 def container_sysctls(inputs: SpecInputs) -> dict[str, str]:

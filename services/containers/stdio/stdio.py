@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,6 +19,7 @@ from services.containers.stdio.buffered import BufferedSpool, DropCounts
 from services.containers.stdio.fifos import StdioPaths
 from services.containers.stdio.hub import AttachedStreams, Hub
 from services.containers.stdio.lanes import Lanes
+from services.containers.stdio.source import Source
 from services.containers.stdio.spool import BLOCK_BYTES, LogWriter, Spool, Taken
 from services.containers.stdio.stdin import Stdin
 from services.containers.stdio.streams import Stream
@@ -54,20 +55,6 @@ class LogBuffer:
     counts: DropCounts
 
 
-class _Source:
-    """The read end of one output FIFO."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-        self.fd = -1
-        self.ended = False
-        self.waiting = trio.CancelScope()
-        self.held = trio.CancelScope()  # while the log has no room
-        self.held_s = 0.0  # since the process's exit: held up by the attached
-        self.prompt = 0  # steps in a row for which nobody had to wait
-        self.late_bytes = 0  # taken when the time for it was over
-
-
 class Stdio:
     """The standard streams of one run of a container, or of one exec. Outlives its pump's crashes.
 
@@ -97,7 +84,7 @@ class Stdio:
         """`wait_room` holds the process up while its log has no room for more."""
         self._directory = directory
         self._sources = [
-            _Source(stream)
+            Source(directory, stream)
             for stream in ((Stream.STDOUT,) if tty else (Stream.STDOUT, Stream.STDERR))
         ]
         self._stdin = Stdin(once=stdin_once, on_closed=on_stdin_closed) if stdin else None
@@ -145,10 +132,20 @@ class Stdio:
         else:
             await trio.to_thread.run_sync(self._open, limiter=self._lanes.quiet)
         if self._keeper is not None and any(source.fd >= 0 for source in self._sources):
-            paths = [fifos.fifo_path(self._directory, source.stream) for source in self._sources]
-            self._keeper.hold(self._directory.name, paths)
+            self._keeper.hold(self._directory.name, [source.path for source in self._sources])
         if self._stdin is not None:
             self._stdin.opened.set()
+
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """Within the block a process that goes is not the end of its streams: another may come.
+
+        After `prepare`.
+        """
+        with ExitStack() as held:
+            for source in self._sources:
+                held.enter_context(source.held_open())
+            yield
 
     def process_started(self) -> None:
         """The task was created (or adopted): its shim has the FIFOs; stdin may be closed."""
@@ -161,12 +158,7 @@ class Stdio:
         for source in self._sources:
             source.waiting.deadline = self._exited_at + LINGER_S
             source.held.cancel()
-            self._notice_absent_writer(source)
-
-    @property
-    def is_attached(self) -> bool:
-        """Does anybody get the output as it comes?"""
-        return self._hub.wanted
+            source.notice_absent_writer()
 
     @property
     def drained(self) -> bool:
@@ -245,11 +237,9 @@ class Stdio:
             return
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for source in self._sources:
-            if source.fd < 0 and not source.ended:
-                path = fifos.fifo_path(self._directory, source.stream)
-                fifos.make_fifo(path)
-                source.fd = fifos.open_reader(path)
-            self._notice_absent_writer(source)
+            source.open()
+            if self._exited_at < math.inf:
+                source.notice_absent_writer()
         if self._stdin is not None:
             path = fifos.fifo_path(self._directory, Stream.STDIN)
             fifos.make_fifo(path)
@@ -257,13 +247,7 @@ class Stdio:
         if self._spool is not None:
             self._spool.open()
 
-    def _notice_absent_writer(self, source: _Source) -> None:
-        """After the exit: do not wait for a shim that is gone, or that never came."""
-        if source.fd >= 0 and self._exited_at < math.inf:
-            with suppress(OSError):  # the FIFO was removed under us; LINGER_S ends it then
-                fifos.announce_absent_writer(fifos.fifo_path(self._directory, source.stream))
-
-    async def _move(self, source: _Source) -> None:
+    async def _move(self, source: Source) -> None:
         while not source.ended:
             await self._wait_room(source)
             await self._wait_log(source)
@@ -285,19 +269,19 @@ class Stdio:
                 # The pipe has room for what comes meanwhile, so the process does not wait.
                 await trio.sleep(_GATHER_S)
 
-    async def _wait_room(self, source: _Source) -> None:
+    async def _wait_room(self, source: Source) -> None:
         """Wait for slow attached sessions. A process that has exited does not lose time by it."""
         before = trio.current_time()
         await self._hub.wait_room(source.stream)
         source.held_s += max(0.0, trio.current_time() - max(before, self._exited_at))
 
-    async def _wait_log(self, source: _Source) -> None:
+    async def _wait_log(self, source: Source) -> None:
         """What a process that has exited leaves is little, and is not waited for."""
         if self._wait_log_room is not None and self._exited_at == math.inf:
             with trio.CancelScope() as source.held:
                 await self._wait_log_room()
 
-    async def _wait_data(self, source: _Source) -> bool:
+    async def _wait_data(self, source: Source) -> bool:
         """Wait for something to read, or the end. False: the time for that is over."""
         if self._spool is not None and self._spool.holds(source.stream):
             await trio.lowlevel.checkpoint()
@@ -310,7 +294,7 @@ class Stdio:
         source.prompt = source.prompt + 1 if is_prompt else 0
         return not source.waiting.cancelled_caught
 
-    async def _take(self, source: _Source) -> Taken:
+    async def _take(self, source: Source) -> Taken:
         if self._spool is None:
             try:
                 block = os.read(source.fd, BLOCK_BYTES)
@@ -365,10 +349,7 @@ class Stdio:
 
     def _close_fds(self) -> None:
         for source in self._sources:
-            fd, source.fd = source.fd, -1
-            if fd >= 0:
-                trio.lowlevel.notify_closing(fd)
-                os.close(fd)
+            source.close()
         if self._stdin is not None:
             self._stdin.close()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import msgspec
+import pytest
 import trio
 import trio.testing
 
@@ -72,6 +73,21 @@ class FakeTerminals:
     async def drop_streams(self, container: Container, streams: object) -> None: ...
 
 
+@dataclass
+class FakeGroups:
+    """A group of one, unless it says otherwise; notes what it is told."""
+
+    lets_restart: bool = True
+    told: list[str] = field(default_factory=list)
+
+    async def take_down(self, failed: Container, is_called_off: Callable[[], bool]) -> bool:
+        self.told.append(f"down, called off: {is_called_off()}")
+        return self.lets_restart
+
+    def bring_up(self, container: Container) -> None:
+        self.told.append("up")
+
+
 class OneRun(Run):
     """A run without a supervisor: its pump needs none."""
 
@@ -87,6 +103,7 @@ class Scene:
         self.journal = MemoryJournal()
         self.launcher = FakeLauncher()
         self.containerd = FakeContainerd(tasks=tasks)
+        self.groups = FakeGroups()
         self.removed: list[str] = []
         self.remove: Callable[[Container], Awaitable[None]] = self._note_removed
         self.run = OneRun(subject, cast(Any, FakeStdio()))
@@ -102,6 +119,7 @@ class Scene:
             stopper=cast(Any, None),
             runs=cast(Any, None),
             health=cast(Any, None),
+            groups=self.groups,
             terminals=cast(Any, FakeTerminals()),
             auto_remove=self.remove,
             outlives=lambda: False,
@@ -352,6 +370,19 @@ async def test_an_ephemeral_container_is_removed_at_its_end(
     scene = Scene(container(State.RUNNING, auto_remove=True), exits(0))
     await scene.live()
     assert scene.removed == [scene.container.id]
+
+
+@pytest.mark.parametrize("lets_restart", [True, False])
+async def test_a_group_is_told_of_a_failure_and_of_the_restart(
+    autojump_clock: trio.testing.MockClock, lets_restart: bool
+) -> None:
+    """Before the restart and after it; a group that is down keeps its member down."""
+    scene = Scene(container(State.RUNNING, restart="on-failure"), exits(1, 0))
+    scene.groups.lets_restart = lets_restart
+    await scene.live()
+    assert scene.groups.told == ["down, called off: False", *(["up"] * lets_restart)]
+    assert len(scene.launcher.launches) == int(lets_restart)
+    assert scene.container.state is State.EXITED
 
 
 async def test_an_oom_kill_is_told_apart(autojump_clock: trio.testing.MockClock) -> None:

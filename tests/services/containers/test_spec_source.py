@@ -19,6 +19,7 @@ from services.containers.hosts_file import HostsFiles
 from services.containers.links import Links
 from services.containers.model import ContainerId, Definition, State, Status
 from services.containers.naming import ResolvConfs
+from services.containers.realtime import RealtimeShare
 from services.containers.resolv_conf import Wishes
 from services.containers.spec import SpecDefaults, adapt_host_config
 from services.containers.spec_source import SpecSource
@@ -55,6 +56,7 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
         links=Links(ContainerTable(), hosts=HostsFiles(directory=tmp_path, disk=disk)),
         apparmor=kernel,
         cdi=CdiDevices(tuple),
+        realtime=RealtimeShare(cgroup=FACTS.cgroup),
         disk=disk,
     )
 

@@ -98,15 +98,50 @@ async def test_an_update_that_the_kernel_refuses_is_not_tried_for_ever() -> None
     assert (one.definition, one.status.updating) == (before, None)
 
 
-async def test_an_update_stays_to_be_done_while_containerd_is_away() -> None:
-    """Whether the kernel had been told is not known."""
+async def test_an_update_that_is_in_doubt_is_taken_back_as_soon_as_may_be() -> None:
+    """Who was told that containerd does not answer must not find it made later."""
     world, one = World(kernel_error=Unavailable("containerd is not answering")), limited()
+    before = one.definition
     with pytest.raises(Unavailable):
         await updater(world).update(one, HostConfig(cpu_shares=100))
-    assert one.status.updating is not None
     with pytest.raises(Unavailable):
         await updater(world).finish(one)
-    assert one.status.updating is not None
+    kept = one.status.updating
+    assert kept == before.host_config
+    world.kernel_error = None
+    world.told.clear()
+    await updater(world).finish(one)
+    assert [what for what, _ in world.told] == ["kernel", "status"]  # and no event
+    assert world.told[0][1].get("cpu", {}).get("shares", 0) != 100
+    assert one.definition == before
+    assert one.status.updating is None
+
+
+async def test_an_update_that_cannot_be_recorded_is_taken_back() -> None:
+    """The kernel has the limits of the record again."""
+
+    class FullDisk(World):
+        async def set_definition(
+            self, container: Container, definition: Definition, *events: Event, **changes: Any
+        ) -> None:
+            raise EngineError("database or disk is full")
+
+    world, one = FullDisk(), limited(pids_limit=5)
+    with pytest.raises(EngineError, match="disk is full"):
+        await updater(world).update(one, HostConfig(pids_limit=7))
+    limits = [told["pids"]["limit"] for what, told in world.told if what == "kernel"]
+    assert limits == [7, 5]
+    assert (one.definition.host_config.pids_limit, one.status.updating) == (5, None)
+
+
+async def test_an_update_that_was_cut_short_stays_to_be_done_while_containerd_is_away() -> None:
+    """Nobody was told anything of it yet."""
+    world, one = World(kernel_error=Unavailable("containerd is not answering")), limited()
+    host = filled(HostConfig(cpu_shares=100))
+    one.replace(status=msgspec.structs.replace(one.status, updating=host))
+    with pytest.raises(Unavailable):
+        await updater(world).finish(one)
+    assert one.status.updating == host
 
 
 async def test_the_kernel_is_told_all_limits() -> None:

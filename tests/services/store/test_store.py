@@ -15,6 +15,7 @@ import trio.testing
 
 from services.errors import EngineError, Unavailable
 from services.store import Store
+from services.store._room import PAGES_BYTES
 
 from .conftest import TABLE, run_store
 
@@ -297,6 +298,10 @@ async def test_closures_may_not_end_the_transaction(store: Store, ends_it: objec
         assert await store.write(partial(insert, "a")) == 1
 
 
+TOO_LARGE = 4 * PAGES_BYTES
+"""More than the free pages that the store keeps."""
+
+
 async def test_full_disk_is_the_writers_error_alone(store: Store) -> None:
     """When the disk is full the caller is told and the store goes on; small writes still fit."""
 
@@ -315,13 +320,13 @@ async def test_full_disk_is_the_writers_error_alone(store: Store) -> None:
     async with run_store(store):
         await store.write(limit)
         with pytest.raises(EngineError, match=r"cannot write .*state.db.* full"):
-            await store.write(partial(insert, b"x" * 1_000_000))
+            await store.write(partial(insert, b"x" * TOO_LARGE))
         held = HeldWriter()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(store.write, held)
             await held.wait_entered()
             nursery.start_soon(write, "small", "s")
-            nursery.start_soon(write, "large", b"x" * 1_000_000)
+            nursery.start_soon(write, "large", b"x" * TOO_LARGE)
             nursery.start_soon(write, "small too", "t")
             await trio.testing.wait_all_tasks_blocked()
             held.release.set()

@@ -19,10 +19,20 @@ class Session(Protocol):
     """One connection to a server."""
 
     async def send(self, lines: Sequence[Line], progress: Progress) -> None:
-        """Deliver `lines`, in order; returns when as much is known as the protocol can tell.
+        """Send `lines`, in order. Some may be under way when this returns.
+
+        `progress` is told as the lines arrive, of earlier calls' too, as far as the protocol can
+        tell.
 
         Raises:
             DeliveryFailed: what `progress` was not told of is to be sent again, on a new session.
+        """
+
+    async def flush(self, progress: Progress) -> None:
+        """Wait until everything has arrived.
+
+        Raises:
+            DeliveryFailed: as `send`.
         """
 
     async def aclose(self) -> None:

@@ -227,12 +227,18 @@ class _Session:
     async def send(self, lines: Sequence[Line], progress: Progress) -> None:
         options = self._options
         chunk = base64.b64encode(os.urandom(16)).decode() if options.request_ack else ""
+        told = _nobody if chunk else progress  # that it arrived is less than an acknowledgement
         with delivery(f"sending to {options.endpoint}", options.send_budget_s):
-            await self._link.send(self._format.message(lines, chunk))
+            await self._link.send(self._format.message(lines, chunk), len(lines), told)
         if chunk:
             with delivery(f"waiting for {options.endpoint}", ACK_BUDGET_S):
                 await self._wait_acknowledged(chunk)
-        progress(len(lines))
+            progress(len(lines))
+
+    async def flush(self, progress: Progress) -> None:
+        told = _nobody if self._options.request_ack else progress
+        with delivery(f"sending to {self._options.endpoint}", self._options.send_budget_s):
+            await self._link.flush(told)
 
     async def _wait_acknowledged(self, chunk: str) -> None:
         while True:
@@ -255,3 +261,7 @@ class _Session:
 
     async def aclose(self) -> None:
         await self._link.aclose()
+
+
+def _nobody(count: int) -> None:
+    """A `Progress` that tells nobody."""

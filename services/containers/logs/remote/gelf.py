@@ -220,6 +220,9 @@ class _PacketSession:
                 break
         return packets
 
+    async def flush(self, progress: Progress) -> None:
+        """Packets that have left are out of our hands."""
+
     async def aclose(self) -> None:
         await self._link.aclose()
 
@@ -231,8 +234,11 @@ class _StreamSession:
     async def send(self, lines: Sequence[Line], progress: Progress) -> None:
         data = b"".join([self._format.message(line) + b"\0" for line in lines])
         with delivery(f"sending to {self._name}", SEND_BUDGET_S):
-            await self._link.send(data)
-        progress(len(lines))
+            await self._link.send(data, len(lines), progress)
+
+    async def flush(self, progress: Progress) -> None:
+        with delivery(f"sending to {self._name}", SEND_BUDGET_S):
+            await self._link.flush(progress)
 
     async def aclose(self) -> None:
         await self._link.aclose()

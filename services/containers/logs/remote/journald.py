@@ -135,6 +135,9 @@ class _Session:
             finally:
                 os.close(fd)
 
+    async def flush(self, progress: Progress) -> None:
+        """Packets that have left are out of our hands."""
+
     async def aclose(self) -> None:
         await self._link.aclose()
 

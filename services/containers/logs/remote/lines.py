@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from services.containers.logs.records import Record
 from services.containers.stdio.streams import Stream
@@ -13,8 +14,7 @@ from services.containers.stdio.streams import Stream
 _ID_BYTES: Final = 32  # as many hex digits as dockerd's
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(msgspec.Struct, frozen=True, gc=False):
     """A piece of a line that was too long; pieces of one line share `id` and count from 1."""
 
     id: str
@@ -22,8 +22,7 @@ class Partial:
     last: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True, gc=False):
     """A place in a log: a generation's file, the offset of a record, lines of it that are done."""
 
     generation: int
@@ -31,11 +30,11 @@ class Mark:
     skip: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One message: a line without its newline, or a piece of one. `after` is the place behind it.
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """One message: a line without its newline, or a piece of one.
 
-    `after` is None for what we say ourselves, which stands in no file.
+    `after` is the place behind it; None for what we say ourselves, which stands in no file. A
+    struct, because there is one for each line: a frozen dataclass takes ten times as long to make.
     """
 
     stream: Stream

@@ -14,18 +14,22 @@ import socket
 import ssl
 import struct
 import termios
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import trio
 
-from services.containers.logs.remote.driver import DeliveryFailed
+from services.containers.logs.remote.driver import DeliveryFailed, Progress
 from services.containers.logs.remote.endpoints import Endpoint
 
 CONNECT_BUDGET_S: Final = 10.0
 SEND_BUDGET_S: Final = 10.0
 """For one batch; a server that takes longer counts as away, so that nobody waits for it."""
+
+WINDOW_BYTES: Final = 512 * 1024
+"""What may be under way without having arrived: a kernel may wait 40 ms with saying that it has."""
 
 _OUTQ: Final = struct.Struct("i")
 _FIRST_LOOK_S: Final = 0.0005
@@ -100,6 +104,8 @@ class StreamLink:
     def __init__(self, stream: trio.abc.Stream, below: trio.SocketStream) -> None:
         self._stream = stream
         self._below = below
+        self._sent_bytes = 0
+        self._under_way: deque[tuple[int, int]] = deque()  # where lines end, and how many
 
     @classmethod
     async def open(cls, endpoint: Endpoint, tls: ssl.SSLContext | None = None) -> StreamLink:
@@ -123,20 +129,37 @@ class StreamLink:
                 raise
             return cls(secured, plain)
 
-    async def send(self, data: bytes) -> None:
-        """Send, and wait until it has arrived.
+    async def send(self, data: bytes, count: int, progress: Progress) -> None:
+        """Send `data`, which stands for `count` lines; WINDOW_BYTES may be under way after it.
 
         Raises:
             BrokenResourceError: the peer has gone; nobody knows how much of it arrived.
         """
-        if self._is_ended():
-            raise trio.BrokenResourceError("the server has closed the connection")
+        self._require_open()
         await self._stream.send_all(data)
+        self._sent_bytes += len(data)
+        self._under_way.append((self._sent_bytes, count))
+        await self._wait_below(WINDOW_BYTES, progress)
+
+    async def flush(self, progress: Progress) -> None:
+        """Wait until all has arrived. Raises as `send`."""
+        await self._wait_below(0, progress)
+
+    async def _wait_below(self, limit_bytes: int, progress: Progress) -> None:
         look_s = _FIRST_LOOK_S
         # There is nothing to wait on: the kernel tells of room in the queue, not of its end.
-        while self._unacknowledged():
+        while True:
+            waiting = self._unacknowledged()
+            self._require_open()
+            # With TLS the queue's bytes are more than those that they stand for.
+            while self._under_way and self._under_way[0][0] <= self._sent_bytes - waiting:
+                progress(self._under_way.popleft()[1])
+            if waiting <= limit_bytes:
+                return
             await trio.sleep(look_s)
             look_s = min(2 * look_s, _LAST_LOOK_S)
+
+    def _require_open(self) -> None:
         if self._is_ended():
             raise trio.BrokenResourceError("the server has closed the connection")
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -33,7 +34,7 @@ _T = TypeVar("_T")
 LONGEST_RETRY_S: Final = 10.0
 READ_RETRY_S: Final = 5.0
 _LOOK_S: Final = 0.5  # while the server is away: how often what waits is measured
-_LINES_AT_ONCE: Final = 500  # some milliseconds of the loop's time to spell
+_LINES_AT_ONCE: Final = 1000  # a millisecond or two of the loop's time to spell
 _BYTES_AT_ONCE: Final = 256 * 1024
 
 
@@ -63,10 +64,13 @@ class Shipper:
         self._limit_bytes = limit_bytes
         self._blocks = blocks
         self._counts = counts
-        self._batch: deque[Line] = deque()
+        self._batch: deque[Line] = deque()  # read, and not sent
+        self._under_way: deque[Line] = deque()  # sent, and not known to have arrived
+        self._note: Line | None = None  # the one of them that tells of lines that were dropped
         self._waiting_bytes = 0
         self._logged_bytes = 0  # as last announced
         self._dropped_lines = self._dropped_bytes = 0  # not told of yet
+        self._told_lines = self._told_bytes = 0  # of these, by the note that is under way
         self._changed = trio.Event()
         self._room = trio.lowlevel.ParkingLot()
         self._caught_up = trio.lowlevel.ParkingLot()
@@ -74,6 +78,7 @@ class Shipper:
         self._is_behind = True
         self._run_extent: Extent | None = None
         self._is_new_run = False
+        self._idle = trio.CancelScope()  # while everything is sent, and not all has arrived
         self._session: Session | None = None
         self._session_ends = 0.0
         self._threads = trio.CapacityLimiter(1)
@@ -89,6 +94,7 @@ class Shipper:
         self._logged_bytes = logged_bytes
         self._is_settled = self._is_behind = True
         self._changed.set()
+        self._idle.cancel()
 
     def settle(self) -> None:
         """No run is under way: what is in the files is what there is."""
@@ -154,8 +160,8 @@ class Shipper:
             self._outbox.close()
 
     async def _open(self) -> None:
-        self._batch.clear()
         await self._in_thread(self._outbox.open)
+        await self._begin_again()
         self._is_new_run = False
         before = self._logged_bytes
         size = await self._in_thread(partial(self._outbox.size_behind, self._upto()))
@@ -168,51 +174,65 @@ class Shipper:
     async def _send_all(self) -> None:
         """Until nothing is left to send."""
         retry_s = 0.0
-        while await self._fill():
-            await self._drop_surplus()
-            if not self._batch:
-                continue
+        while await self._fill() or self._under_way:
             try:
-                await self._send_some(await self._connected())
+                await self._drop_surplus()
+                if self._batch:
+                    await self._send_some(await self._connected())
+                else:
+                    # Until there is more to send, which need not wait for what is under way.
+                    with trio.CancelScope() as self._idle:
+                        await self._flush()
                 retry_s = 0.0
                 self._note_back()
             except DeliveryFailed as error:
-                await self._end_session()
+                await self._begin_again()
                 self._note_away(error)
                 retry_s = min(LONGEST_RETRY_S, max(2 * retry_s, self._first_retry_s))
                 await self._pause(retry_s)
 
     async def _fill(self) -> bool:
-        """Read on, if nothing is at hand; False: all that may be read is done with."""
+        """Read on, if nothing is at hand; False: all that there is, is done with or under way."""
         if self._is_new_run:
-            # What was read of the last run's end may have been cut back since.
+            # What was read of the last run's end may have been cut back since; and the container
+            # may have another name by now.
             self._is_new_run = False
-            self._batch.clear()
-            await self._end_session()  # the container may have another name by now
-            await self._in_thread(self._outbox.rewind)
-        if not self._batch:
-            upto = self._upto()
-            self._batch.extend(await self._in_thread(partial(self._outbox.read, upto)))
-            self._count_lost_files()
-            if not self._batch and upto == self._upto():
-                self._waiting_bytes = 0
-                self._is_behind = False
-                self._room.unpark_all()
-                self._caught_up.unpark_all()
-                return False
-        return True
+            await self._begin_again()
+        if self._batch:
+            return True
+        upto = self._upto()
+        self._batch.extend(await self._in_thread(partial(self._outbox.read, upto)))
+        self._count_lost_files()
+        if self._batch or upto != self._upto():
+            return True
+        if not self._under_way:
+            self._waiting_bytes = 0
+            self._is_behind = False
+            self._room.unpark_all()
+            self._caught_up.unpark_all()
+        return False
+
+    async def _begin_again(self) -> None:
+        """Behind the mark, on a new session: what is under way may have arrived or not."""
+        await self._end_session()
+        self._batch.clear()
+        self._under_way.clear()
+        self._note = None
+        await self._in_thread(self._outbox.rewind)
 
     def _upto(self) -> Extent | None:
         return self._feed.extent or self._feed.last
 
     async def _drop_surplus(self) -> None:
         """Let the oldest lines go, where that is what is to be done with them."""
+        if not self._has_surplus():
+            return
+        await self._flush()  # or the mark would pass over what is under way
         last: Mark | None = None
-        while self._waiting_bytes > self._limit_bytes and (self.is_away or not self._blocks):
+        while self._has_surplus():
             if not self._batch:
-                if last is not None:
-                    await self._in_thread(partial(self._outbox.commit, last))
-                    last = None
+                await self._commit(last)
+                last = None
                 if not await self._fill():
                     return
                 continue
@@ -222,8 +242,14 @@ class Shipper:
             self._dropped_lines += 1
             self._dropped_bytes += line.size_bytes
             self._counts.drop(lines=1, size_bytes=line.size_bytes)
-        if last is not None:
-            await self._in_thread(partial(self._outbox.commit, last))
+        await self._commit(last)
+
+    def _has_surplus(self) -> bool:
+        return self._waiting_bytes > self._limit_bytes and (self.is_away or not self._blocks)
+
+    async def _commit(self, mark: Mark | None) -> None:
+        if mark is not None:
+            await self._in_thread(partial(self._outbox.commit, mark))
 
     def _count_lost_files(self) -> None:
         """The log was written faster than anybody could look: its rotation took lines away."""
@@ -236,6 +262,7 @@ class Shipper:
 
     async def _connected(self) -> Session:
         if self._session is not None and trio.current_time() >= self._session_ends:
+            await self._flush()
             await self._end_session()
         if self._session is None:
             driver = self._driver()
@@ -257,29 +284,41 @@ class Shipper:
             return 1.0
 
     async def _send_some(self, session: Session) -> None:
-        """A share of the batch; what was delivered is behind the mark afterwards."""
+        """A share of the batch; what has arrived is behind the mark afterwards."""
         lines = self._next_lines()
-        note = self._dropped_note()
-        left = deque([note, *lines] if note else lines)
+        for _ in lines:
+            self._under_way.append(self._batch.popleft())
+        if self._note is None and (note := self._dropped_note()) is not None:
+            self._note = note
+            lines.insert(0, note)
+            self._under_way.insert(len(self._under_way) - len(lines) + 1, note)
+        await self._telling(partial(session.send, lines))
+
+    async def _flush(self) -> None:
+        if self._session is not None and self._under_way:
+            await self._telling(self._session.flush)
+
+    async def _telling(self, act: Callable[[Callable[[int], None]], Awaitable[None]]) -> None:
+        """Do something that tells of lines that arrived, and note them on disk."""
         last: Mark | None = None
 
-        def delivered(count: int) -> None:
+        def arrived(count: int) -> None:
             nonlocal last
             for _ in range(count):
-                line = left.popleft()
-                if line is note:
-                    self._dropped_lines = self._dropped_bytes = 0
-                    continue
-                self._batch.popleft()
-                self._waiting_bytes -= line.size_bytes
-                last = line.after or last
+                line = self._under_way.popleft()
+                if line is self._note:
+                    self._note = None
+                    self._dropped_lines -= self._told_lines
+                    self._dropped_bytes -= self._told_bytes
+                else:
+                    self._waiting_bytes -= line.size_bytes
+                    last = line.after or last
 
         try:
-            await session.send(tuple(left), delivered)
+            await act(arrived)
         finally:
-            if last is not None:
-                with trio.CancelScope(shield=True):  # a few bytes to a file
-                    await self._in_thread(partial(self._outbox.commit, last))
+            with trio.CancelScope(shield=True):  # a few bytes to a file
+                await self._commit(last)
             if self._waiting_bytes <= self._limit_bytes:
                 self._room.unpark_all()
 
@@ -296,7 +335,7 @@ class Shipper:
     def _dropped_note(self) -> Line | None:
         if not self._dropped_lines:
             return None
-        lines, size = self._dropped_lines, self._dropped_bytes
+        lines, size = self._told_lines, self._told_bytes = self._dropped_lines, self._dropped_bytes
         text = f"[{lines} lines, {size} bytes of output were dropped here]"
         return Line(Stream.STDERR, time.time_ns(), text.encode())
 
@@ -321,7 +360,8 @@ class Shipper:
         until = trio.current_time() + pause_s
         while (left_s := until - trio.current_time()) > 0:
             await trio.sleep(min(left_s, _LOOK_S))
-            await self._drop_surplus()
+            with suppress(DeliveryFailed):  # nothing is under way while the server is away
+                await self._drop_surplus()
 
     async def _in_thread(self, call: Callable[[], _T]) -> _T:
         return await trio.to_thread.run_sync(call, limiter=self._threads)

@@ -128,7 +128,7 @@ def printable(text: str, limit_chars: int) -> str:
 
 
 class SyslogFormat:
-    """Spells messages, and frames them for their transport. Pure but for the process's id."""
+    """Spells messages, and frames them for their transport."""
 
     def __init__(
         self, options: SyslogOptions, *, tag: str, hostname: str, pid: int | None = None
@@ -142,12 +142,17 @@ class SyslogFormat:
         self._counts_octets = is_new and secured
         app, msgid = printable(tag, _APP_NAME_CHARS), printable(tag, _MSGID_CHARS)
         self._behind_time = f" {self._hostname} {app} {self._pid} {msgid} - "
+        # Lines that came together have one time: their head is the last one's.
+        self._last: tuple[Stream | None, int, bytes] = (None, 0, b"")
 
     def message(self, line: Line) -> bytes:
         """One message, framed."""
-        priority = self._options.facility * 8 + _SEVERITY[line.stream]
-        head = f"<{priority}>{self._head(line.time_ns)}"
-        message = head.encode() + line.text + b"\n"
+        stream, time_ns, head = self._last
+        if line.time_ns != time_ns or line.stream is not stream:
+            priority = self._options.facility * 8 + _SEVERITY[line.stream]
+            head = f"<{priority}>{self._head(line.time_ns)}".encode()
+            self._last = (line.stream, line.time_ns, head)
+        message = b"%b%b\n" % (head, line.text)
         return b"%d %b" % (len(message), message) if self._counts_octets else message
 
     def _head(self, time_ns: int) -> str:
@@ -238,6 +243,9 @@ class _PacketSession:
                 await self._link.send(self._format.message(line)[:_PACKET_BYTES])
             progress(1)
 
+    async def flush(self, progress: Progress) -> None:
+        """Packets that have left are out of our hands."""
+
     async def aclose(self) -> None:
         await self._link.aclose()
 
@@ -249,8 +257,11 @@ class _StreamSession:
     async def send(self, lines: Sequence[Line], progress: Progress) -> None:
         data = b"".join([self._format.message(line) for line in lines])
         with delivery(f"sending to {self._name}", SEND_BUDGET_S):
-            await self._link.send(data)
-        progress(len(lines))
+            await self._link.send(data, len(lines), progress)
+
+    async def flush(self, progress: Progress) -> None:
+        with delivery(f"sending to {self._name}", SEND_BUDGET_S):
+            await self._link.flush(progress)
 
     async def aclose(self) -> None:
         await self._link.aclose()

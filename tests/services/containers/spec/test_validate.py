@@ -179,8 +179,16 @@ def test_a_plain_container_passes_without_warnings() -> None:
         ),
         ({"ulimits": [Ulimit(name="foo", soft=1, hard=1)]}, "invalid ulimit type: foo"),
         (
-            {"device_requests": [DeviceRequest(driver="nvidia", capabilities=[["gpu"]])]},
-            'could not select device driver "nvidia" with capabilities: [[gpu]]',
+            {"device_requests": [DeviceRequest(driver="other", capabilities=[["gpu"]])]},
+            'could not select device driver "other" with capabilities: [[gpu]]',
+        ),
+        (
+            {"device_requests": [DeviceRequest(capabilities=[["gpu", "unheard-of"]])]},
+            'could not select device driver "" with capabilities: [[gpu unheard-of]]',
+        ),
+        (
+            {"device_requests": [DeviceRequest(count=1, device_ids=["0"], capabilities=[["gpu"]])]},
+            "cannot set both Count and DeviceIDs on device request.",
         ),
         ({"tmpfs": {"x": ""}}, "invalid mount path: 'x' mount path must be absolute"),
         ({"network_mode": "container:"}, "invalid container format container:<name|id>"),

@@ -142,6 +142,8 @@ class StreamServer:
         else:
             self._listener = socket.socket()
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # What one that does not read takes all the same.
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
             self._listener.bind(("127.0.0.1", self.port))
             self.port = self._listener.getsockname()[1]
         self._listener.listen()

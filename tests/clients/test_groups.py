@@ -1,0 +1,71 @@
+"""Containers under OTP's strategies, by labels alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.support.daemon import Daemon, wait_until
+
+pytestmark = pytest.mark.clients
+
+NAMES = ("db", "app", "web")
+
+
+def run(daemon: Daemon, name: str, order: int, **labels: str) -> None:
+    """A member, which its policy restarts at once."""
+    given = {"": "shop", ".order": str(order), **{f".{key}": text for key, text in labels.items()}}
+    daemon.docker(
+        "run", "-d", "--name", name, "--network", "none", "--restart", "always", "--stop-timeout",
+        "0", "--label", "io.wharfinger.restart.first=10ms",
+        *(f"--label=io.wharfinger.group{key}={text}" for key, text in given.items()),
+        "busybox", "sleep", "1000",
+    )  # fmt: skip
+
+
+def pids(daemon: Daemon) -> dict[str, int]:
+    """The members' processes; 0 for one that does not run."""
+    return {
+        name: daemon.http("GET", f"/containers/{name}/json").json()["State"]["Pid"]
+        for name in NAMES
+    }
+
+
+def kill(daemon: Daemon, name: str) -> dict[str, int]:
+    """Have a member fail; the processes before that."""
+    before = pids(daemon)
+    os.kill(before[name], signal.SIGKILL)
+    return before
+
+
+def test_the_rest_restarts_with_one(daemon: Daemon) -> None:
+    """rest_for_one: those of a higher order, after it and in their order; past it all are down."""
+    for order, name in enumerate(NAMES):
+        run(daemon, name, order, strategy="rest_for_one", intensity="1/1h")
+    before = kill(daemon, "app")
+
+    def restarted() -> bool:
+        now = pids(daemon)
+        return all(now.values()) and {n for n in NAMES if now[n] != before[n]} == {"app", "web"}
+
+    wait_until(restarted, "app and web run again")
+    told = daemon.docker(
+        "events", "--since", "1h", "--until", "0s", "--filter", "event=die", "--filter",
+        "event=start", "--format", "{{.Action}} {{.Actor.Attributes.name}}",
+    ).text.splitlines()  # fmt: skip
+    assert told[-4:] == ["die app", "die web", "start app", "start web"]
+
+    kill(daemon, "db")
+    wait_until(lambda: not any(pids(daemon).values()), "the group is down")
+    assert "group has failed too often" in daemon.log_text()
+
+
+def test_a_wrong_label_is_refused(daemon: Daemon) -> None:
+    """At the create, by its name."""
+    ran = daemon.docker(
+        "create", "--label", "io.wharfinger.group=a", "--label",
+        "io.wharfinger.group.strategy=all", "busybox", code=1,
+    )  # fmt: skip
+    assert "invalid label io.wharfinger.group.strategy" in ran.error_text
