@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.engine.many import COUNTER, facts, run
+from tests.services.metrics.support import parse
 from tests.support.crashable import CrashableDaemon, crashable_daemon
 from tests.support.daemon import ROOT, wait_until
 from tests.support.http import begun
@@ -290,6 +291,45 @@ def scrape(port: int) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         body: bytes = answer.read()
         return body
+
+
+def test_what_happens_is_counted(daemon: CrashableDaemon, ports: tuple[int, int]) -> None:
+    """Answers by operation, calls to containerd, starts, checks of health, builds and pulls."""
+
+    def counted(name: str, /, **labels: str) -> float:
+        wanted = frozenset(labels.items())
+        found = parse(scrape(ports[0]).decode())
+        return sum(value for (n, have), value in found.items() if n == name and wanted <= have)
+
+    def answers(operation: str, code: str) -> float:
+        return counted("wharfinger_api_answers_total", operation=operation, code=code)
+
+    def refused() -> tuple[float, float]:
+        return answers("GET /containers/{ref}/json", "404"), answers("_unknown", "404")
+
+    before = refused()
+    daemon.http("GET", "/v1.44/containers/none/json")
+    daemon.http("GET", "/no/such/page")
+    # Scrapes within half a second share what they see.
+    wait_until(lambda: refused() == (before[0] + 1, before[1] + 1), "both are counted", pause_s=0.1)
+    method = "/containerd.services.tasks.v1.Tasks/Create"
+    assert counted("wharfinger_containerd_call_duration_seconds_count", method=method) >= 1
+    assert counted("engine_daemon_container_actions_seconds_count", action="start") >= 1
+    health = ("--health-cmd", "false", "--health-interval", "100ms", "--health-retries", "1")
+    daemon.docker("run", "-d", "--name", "sick", *health, "busybox", "sleep", "60")
+    wait_until(lambda: counted("engine_daemon_health_checks_failed_total") > 0, "it was probed")
+    assert counted("wharfinger_container_healthy", name="sick") == 0
+    daemon.docker("rm", "-f", "sick")
+    daemon.docker("build", "-", stdin=b"FROM busybox\nRUN exit 3\n", code=None)
+    reason = "error_processing_commands_error"
+    daemon.docker("pull", "127.0.0.1:1/x", code=1)
+
+    def pulls() -> float:
+        return counted("wharfinger_registry_jobs_total", action="pull", result="failed")
+
+    wait_until(lambda: pulls() == 1, "the pull is counted", pause_s=0.1)
+    assert counted("builder_builds_failed_total", reason=reason) == 1
+    assert counted("engine_daemon_container_actions_seconds_count", action="delete") >= 1
 
 
 def test_promtool_has_no_complaint(daemon: CrashableDaemon, ports: tuple[int, int]) -> None:

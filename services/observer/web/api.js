@@ -1,6 +1,7 @@
 // The way to the engine: questions, changes, and streams that come back by themselves.
 
 const V1 = "v1";
+const PATIENCE_MS = 10000; // an answer that is out of memory is there at once, or never
 
 async function answered(response) {
   if (response.ok) return response.json();
@@ -17,24 +18,28 @@ function escaped(path) {
   return path.split("/").map(encodeURIComponent).join("/");
 }
 
+function get(path) {
+  return fetch(`${V1}${path}`, { signal: AbortSignal.timeout(PATIENCE_MS) }).then(answered);
+}
+
 export function getTree() {
-  return fetch(`${V1}/tree`).then(answered);
+  return get("/tree");
 }
 
 export function getPart(path) {
-  return fetch(`${V1}/parts/${escaped(path)}`).then(answered);
+  return get(`/parts/${escaped(path)}`);
 }
 
 export function getCrashes() {
-  return fetch(`${V1}/crashes`).then(answered);
+  return get("/crashes");
 }
 
 export function getLag() {
-  return fetch(`${V1}/lag`).then(answered);
+  return get("/lag");
 }
 
 export function getTasks(path) {
-  return fetch(`${V1}/tasks?part=${encodeURIComponent(path)}`).then(answered);
+  return get(`/tasks?part=${encodeURIComponent(path)}`);
 }
 
 export function restart(path) {

@@ -29,6 +29,11 @@ export class Feed {
     while (this.element.childElementCount > KEPT) this.element.lastElementChild.remove();
   }
 
+  /** One of those that were there before the page: below what has come since. */
+  addPast(report) {
+    this.element.append(this.line(report));
+  }
+
   note(text) {
     this.element.prepend(h("li", { class: "note" }, text));
   }

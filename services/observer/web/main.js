@@ -12,6 +12,7 @@ const SOON_MS = 120; // after a report: what it tells of is often followed by mo
 
 const $ = (id) => document.getElementById(id);
 const parts = new Map(); // by path, of the last picture
+const failures = new Set(); // their numbers
 let crashes = 0;
 let soon = null;
 
@@ -79,13 +80,21 @@ function onReport(report) {
   tree.report(report);
   pictureSoon();
   if (isFailure(report)) {
-    crashes += 1;
+    newFailure(report);
     // What somebody is looking at stays; a crash shows itself where nobody is.
     if (!panel.isOpen || panel.isByItself) show(report);
   }
   if (panel.path && (report.path === panel.path || shownPath(report.path) === panel.path)) {
     panel.refresh();
   }
+}
+
+/** Count a failure, unless it came by the other way as well; the engine numbers them. */
+function newFailure(report) {
+  if (failures.has(report.number)) return false;
+  failures.add(report.number);
+  crashes += 1;
+  return true;
 }
 
 function show(report) {
@@ -144,6 +153,8 @@ function listen() {
       hello: pictureSoon,
       reset: () => {
         feed.note("another engine answers now");
+        failures.clear();
+        crashes = 0;
         pictureSoon();
       },
       missed: ({ count }) => feed.note(`${count} reports were missed`),
@@ -162,16 +173,19 @@ document.addEventListener("keydown", (event) => {
 $("theme").addEventListener("click", () => window.toggleTheme());
 $("help").addEventListener("click", () => $("keys").showModal());
 
-await picture();
-try {
-  for (const crash of await getCrashes()) {
-    crashes += 1;
-    feed.add(crash);
+async function past() {
+  try {
+    for (const crash of (await getCrashes()).reverse()) {
+      if (newFailure(crash)) feed.addPast(crash);
+    }
+    summary();
+  } catch {
+    // they come with the stream
   }
-  summary();
-} catch {
-  // they come with the stream
 }
+
 listen();
+picture();
+past();
 lag();
 setInterval(() => document.hidden || (picture(), lag(), panel.refresh()), POLL_MS);
