@@ -227,7 +227,7 @@ class Sandboxes:
             if network is None or endpoint.endpoint_id in known:
                 continue
             self._places.setdefault(container_id, []).append(endpoint)
-            self._networks.enter(network.id, endpoint.endpoint_id, container_id)
+            self._networks.members.enter(network.id, endpoint.endpoint_id, container_id)
             for text in (endpoint.address, endpoint.address6):
                 if text:
                     self._networks.addresses(network).take_if_free(ip_address(text))
@@ -271,14 +271,14 @@ class Sandboxes:
             interfaces=[endpoint.interface for endpoint in present],
         )
         self._places[container_id] = [*present, endpoint]
-        self._networks.enter(network.id, endpoint.endpoint_id, container_id)
+        self._networks.members.enter(network.id, endpoint.endpoint_id, container_id)
         return endpoint
 
     def _exit(self, container_id: str, endpoint: Endpoint) -> None:
         network = self._networks.by_id(endpoint.network_id)
         if network is not None:
             give_back(self._networks.addresses(network), endpoint)
-        self._networks.leave(endpoint.network_id, endpoint.endpoint_id)
+        self._networks.members.leave(endpoint.network_id, endpoint.endpoint_id)
         rest = [
             other
             for other in self._places.get(container_id, ())
