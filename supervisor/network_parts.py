@@ -43,14 +43,14 @@ def build_networks(
     bus: EventBus,
     table: ContainerTable,
     engine_id: str,
-    is_ending: Callable[[], bool],
+    ends_containers: Callable[[], bool],
 ) -> NetworkParts:
     """The networks, who is in them, and what leads ports to them.
 
-    `is_ending`: whether the daemon is asked to end, and its containers with it.
+    `ends_containers`: whether the daemon ends, and containers with it.
     """
     wanted = settings.network
-    firewall = _firewall(settings, engine_id, is_ending)
+    firewall = _firewall(settings, engine_id, ends_containers)
     proxy = UserlandProxy() if wanted.userland_proxy else None
     networks = Networks(
         store=store,
@@ -78,7 +78,9 @@ def build_networks(
     return NetworkParts(firewall=firewall, proxy=proxy, networks=networks, sandboxes=sandboxes)
 
 
-def _firewall(settings: Settings, engine_id: str, is_ending: Callable[[], bool]) -> Firewall | None:
+def _firewall(
+    settings: Settings, engine_id: str, ends_containers: Callable[[], bool]
+) -> Firewall | None:
     """Named after the default bridge; without one, after the engine."""
     network = settings.network
     if not network.firewall:
@@ -87,7 +89,7 @@ def _firewall(settings: Settings, engine_id: str, is_ending: Callable[[], bool])
     policy = FirewallPolicy(
         allow_direct_routing=network.allow_direct_routing, accept_mark=network.accept_mark
     )
-    return Firewall(table=f"wharfinger-{name}", policy=policy, is_ending=is_ending)
+    return Firewall(table=f"wharfinger-{name}", policy=policy, is_ending=ends_containers)
 
 
 def _bridge(settings: Settings) -> BridgeConfig | None:

@@ -156,7 +156,7 @@ def build_parts(
         bus=bus,
         table=table,
         engine_id=engine_id,
-        is_ending=lambda: is_ending() and not current.settings().live_restore,
+        ends_containers=lambda: is_ending() and not current.settings().live_restore,
     )
     networks = net.networks
     dns = Dns(NameBook())
