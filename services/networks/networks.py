@@ -71,12 +71,12 @@ class Networks:
         self._broken: dict[str, str] = {}  # what kept a network's link from being made, by id
         self._addresses: dict[str, NetworkAddresses] = {}
         self.members = Members()
+        if bridge is not None:
+            self._catalog.set(bridge_network(bridge, self.network_id(model.BRIDGE)))
         for name, driver in ((model.HOST, "host"), (model.NONE, "null")):
             self._catalog.set(
                 Network(id=self.network_id(name), name=name, driver=driver, ipv4=False)
             )
-        if bridge is not None:
-            self._catalog.set(bridge_network(bridge, self.network_id(model.BRIDGE)))
 
     @property
     def has_bridge(self) -> bool:
