@@ -3,7 +3,7 @@
 Nothing of gRPC, protobuf or asyncio leaves this package.
 """
 
-from .content import ContentWriter as ContentWriter
+from .content_writer import ContentWriter as ContentWriter
 from .errors import AlreadyExists as AlreadyExists
 from .errors import ShimGone as ShimGone
 from .events import ContainerdEvent as ContainerdEvent
