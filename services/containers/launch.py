@@ -189,7 +189,8 @@ class TaskLauncher:
                 await self._survive(container, step)
 
     async def release_ports(self, container: Container) -> None:
-        """Let others have the host's ports of an ended task, before the rest is cleaned up."""
+        """Let others have an ended task's ports on the host, and its names, before the rest."""
+        self._naming.end(container.id)
         await self._survive(container, partial(self._sandboxes.release_ports, container.id))
 
     async def was_oom_killed(self, container: Container) -> bool:

@@ -55,7 +55,7 @@ class Launcher(Protocol):
         """Give back all that a task held that has ended. Bounded; goes on past a failing step."""
 
     async def release_ports(self, container: Container) -> None:
-        """Let others have the host's ports of a task that has ended. Bounded; never fails."""
+        """Let others have the ports and names of a task that has ended. Bounded; never fails."""
 
     async def was_oom_killed(self, container: Container) -> bool:
         """Whether the kernel killed a process of its cgroup for want of memory."""

@@ -6,9 +6,8 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import trio
@@ -23,18 +22,16 @@ from services.errors import (
 from services.networks import model
 from services.networks.catalog import EventSink, NetworkCatalog, Reader, event_of, network_event
 from services.networks.default_bridge import BridgeConfig, bridge_network, bridge_subnets
-from services.networks.drivers.bridge import HostSwitches, delete_link, make_bridge
-from services.networks.drivers.macvlan import make_parent
+from services.networks.drivers.bridge import HostSwitches
 from services.networks.filters import NetworkFilters
 from services.networks.firewall import Firewall
 from services.networks.host_links import address_of, addresses6_of, host_routes, link_names
+from services.networks.host_side import HostSide
 from services.networks.ipam import NetworkAddresses
+from services.networks.members import Members
 from services.networks.model import Network, Stage
 from services.networks.plan import NetworkRequest, Surroundings, plan_network
 from services.networks.pools import DEFAULT_POOLS, Pool, with_unique_local
-from services.networks.rules import rules_of
-
-_T = TypeVar("_T")
 
 log = logger.bind(service="networks")
 
@@ -63,25 +60,23 @@ class Networks:
     ) -> None:
         self._catalog = NetworkCatalog(store=store, events=events)
         self._config = bridge
-        self.firewall = firewall
+        self._host = HostSide(firewall=firewall, switches=switches or HostSwitches())
         self._engine_id = engine_id
         self._pools = with_unique_local(pools or DEFAULT_POOLS, engine_id)
         self._default_options = default_options or {}
-        self._switches = switches or HostSwitches()
         self._container_name = container_name
         self._ready = trio.Event()
         self._changing = trio.Lock()
         self._is_pruning = False
         self._broken: dict[str, str] = {}  # what kept a network's link from being made, by id
         self._addresses: dict[str, NetworkAddresses] = {}
-        self._members: dict[str, dict[str, str]] = {}  # by network, by endpoint: the container
-        self._threads = trio.CapacityLimiter(8)
+        self.members = Members()
+        if bridge is not None:
+            self._catalog.set(bridge_network(bridge, self.network_id(model.BRIDGE)))
         for name, driver in ((model.HOST, "host"), (model.NONE, "null")):
             self._catalog.set(
                 Network(id=self.network_id(name), name=name, driver=driver, ipv4=False)
             )
-        if bridge is not None:
-            self._catalog.set(bridge_network(bridge, self.network_id(model.BRIDGE)))
 
     @property
     def has_bridge(self) -> bool:
@@ -128,7 +123,7 @@ class Networks:
     async def select(self, filters: NetworkFilters) -> list[Network]:
         """The networks that `filters` let through. Source: Engine API, NetworkList."""
         await self._catalog.wait_loaded()
-        return [n for n in self._catalog.present() if filters.choose(n, self.is_used(n.id))]
+        return [n for n in self._catalog.present() if filters.choose(n, self.members.is_used(n.id))]
 
     async def get(self, ref: str) -> Network:
         """One network. Raises as `find`, and Unavailable."""
@@ -147,7 +142,7 @@ class Networks:
         async with self._changing:
             if self._catalog.is_name_taken(request.name) and request.name not in model.PREDEFINED:
                 raise Conflict(f"network with name {request.name} already exists")
-            around = await self._in_thread(self._surroundings)
+            around = await self._host.in_thread(self._surroundings)
             network = plan_network(
                 request, around, network_id=secrets.token_hex(32), now_ns=time.time_ns()
             )
@@ -155,12 +150,12 @@ class Networks:
             with trio.CancelScope(shield=True):
                 await self._catalog.put(network)
                 try:
-                    await self._make(network)
+                    await self._host.make(network)
                     network = await self._catalog.move(
                         network, Stage.PRESENT, event_of(network, "create")
                     )
                 except BaseException:
-                    await self._unmake(network)
+                    await self._host.unmake(network, is_shared=self._is_link_shared(network))
                     await self._catalog.delete(network)
                     raise
         log.info("network made", network=network.id, name=network.name, driver=network.driver)
@@ -190,7 +185,7 @@ class Networks:
         names: list[str] = []
         try:
             for network in self._catalog.present():
-                is_wanted = filters.choose(network, self.is_used(network.id))
+                is_wanted = filters.choose(network, self.members.is_used(network.id))
                 if network.is_predefined or network.config_only or not is_wanted:
                     continue
                 async with self._changing:
@@ -222,21 +217,6 @@ class Networks:
             found = self._addresses[network.id] = NetworkAddresses(network)
         return found
 
-    def enter(self, network_id: str, endpoint_id: str, container_id: str) -> None:
-        """A container is in a network from now on."""
-        self._members.setdefault(network_id, {})[endpoint_id] = container_id
-
-    def leave(self, network_id: str, endpoint_id: str) -> None:
-        """And no more."""
-        members = self._members.get(network_id, {})
-        members.pop(endpoint_id, None)
-        if not members:
-            self._members.pop(network_id, None)
-
-    def is_used(self, network_id: str) -> bool:
-        """Whether a container that runs is in it."""
-        return bool(self._members.get(network_id))
-
     async def wait_ready(self) -> None:
         """Raises Unavailable if the networks' links are not there within 5 s."""
         with trio.move_on_after(READY_LIMIT_S):
@@ -252,7 +232,7 @@ class Networks:
         """
         if network.id in self._broken:
             async with self._changing:
-                await self._make(network)
+                await self._host.make(network)
                 self._broken.pop(network.id, None)
 
     # -- their links ----------------------------------------------------------------------------
@@ -270,8 +250,8 @@ class Networks:
                 config, present=present, pools=self._pools, taken=[*others, *routes]
             )
 
-        network = msgspec.structs.replace(network, subnets=await self._in_thread(subnets))
-        await self._make(network)
+        network = msgspec.structs.replace(network, subnets=await self._host.in_thread(subnets))
+        await self._host.make(network)
         before = self._addresses.get(network.id)
         self._catalog.set(network)
         if before is None or before.subnets != network.subnets:  # a new subnet needs a new pool
@@ -284,43 +264,15 @@ class Networks:
         try:
             match network.stage:
                 case Stage.PRESENT:
-                    await self._make(network)
+                    await self._host.make(network)
                 case Stage.MAKING:
-                    await self._unmake(network)
+                    await self._host.unmake(network, is_shared=self._is_link_shared(network))
                     await self._catalog.delete(network)
                 case Stage.REMOVING:
                     await self._finish_removal(network)
         except EngineError as error:
             self._broken[network.id] = str(error)
             log.error("network not restored", network=network.id, error=str(error))
-
-    async def _make(self, network: Network) -> None:
-        """Have a network's link and rules. What is there already is kept."""
-        if network.config_only:
-            return
-        maker = partial(make_bridge, network, self._switches)
-        if network.driver == "macvlan":
-            maker = partial(make_parent, network)
-        try:
-            await self._in_thread(maker)
-        except OSError as error:
-            raise EngineError(
-                f"failed to make the link of network {network.name}: {error.strerror or error}"
-            ) from error
-        if network.driver == "bridge" and self.firewall is not None:
-            await self.firewall.set_network(rules_of(network))
-
-    async def _unmake(self, network: Network) -> None:
-        """Take a network's rules and link away. What cannot be now is told of, and left."""
-        if network.config_only:
-            return
-        if network.driver == "bridge" and self.firewall is not None:
-            await self.firewall.remove_network(network.link)
-        if network.owns_link and not self._is_link_shared(network):
-            try:
-                await self._in_thread(partial(delete_link, network.link))
-            except OSError as error:
-                log.warning("network's link not deleted", network=network.id, error=str(error))
 
     def _is_link_shared(self, network: Network) -> bool:
         """Whether another network has the same parent."""
@@ -332,14 +284,14 @@ class Networks:
         self._check_removable(network)
         with trio.CancelScope(shield=True):
             going = await self._catalog.move(network, Stage.REMOVING)
-            if self.is_used(network.id):  # somebody came in while that was written
+            if self.members.is_used(network.id):  # somebody came in while that was written
                 await self._catalog.move(network, Stage.PRESENT)
                 self._check_removable(network)
             await self._finish_removal(going)
         log.info("network removed", network=network.id, name=network.name)
 
     async def _finish_removal(self, network: Network) -> None:
-        await self._unmake(network)
+        await self._host.unmake(network, is_shared=self._is_link_shared(network))
         events = () if network.config_only else (event_of(network, "destroy"),)
         await self._catalog.delete(network, *events)
         self._addresses.pop(network.id, None)
@@ -355,7 +307,7 @@ class Networks:
                     f'error while removing network: configuration network "{network.name}" is in '
                     "use"
                 )
-        members = self._members.get(network.id, {})
+        members = self.members.of(network.id)
         if members:
             shown = ", ".join(
                 sorted(
@@ -377,6 +329,3 @@ class Networks:
             links=link_names(),
             unusable_drivers={"ipvlan": NO_IPVLAN},
         )
-
-    async def _in_thread(self, call: Callable[[], _T]) -> _T:
-        return await trio.to_thread.run_sync(call, limiter=self._threads)

@@ -6,9 +6,7 @@ What a container gets is decided first (`reserve`, no system call) and made true
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -19,24 +17,21 @@ import trio
 from loguru import logger
 
 from services.errors import EngineError, Forbidden
-from services.networks.attach import Attachment, attach_all, attach_one, detach, set_routes
-from services.networks.bridge_options import parse_bridge_options
-from services.networks.endpoints import Endpoint, EndpointRequest, Gateways, gateways, without
+from services.networks.attach import Attachment, attach_all, attach_one
+from services.networks.container_ports import ContainerPorts
+from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
 from services.networks.host_links import link_mtu
+from services.networks.inside import entered, preparation, remove_link, remove_links
 from services.networks.model import Network
 from services.networks.netns import (
     drop_namespace,
-    enter_namespace,
     held_namespaces,
     make_namespace,
-    write_sysctls,
 )
-from services.networks.network_rules import PortTargets
 from services.networks.networks import Networks
-from services.networks.ports import ANY_ADDRESS, PortRequest, PublishedPort
+from services.networks.ports import PortRequest, PublishedPort
 from services.networks.publishing import Publishing
 from services.networks.reserve import WITHOUT_LINKS, give_back, link_mtu_of, take_endpoint
-from services.networks.rules import targets_of
 
 _T = TypeVar("_T")
 
@@ -66,10 +61,8 @@ class Sandboxes:
         self, networks: Networks, *, publishing: Publishing, netns_directory: Path
     ) -> None:
         self._networks = networks
-        self._publishing = publishing
         self._directory = netns_directory
-        self._ports: dict[str, tuple[PublishedPort, ...]] = {}
-        self._led_to: dict[str, PortTargets] = {}
+        self._ports = ContainerPorts(networks, publishing)
         self._places: dict[str, list[Endpoint]] = {}
         self._threads = trio.CapacityLimiter(8)
 
@@ -79,7 +72,7 @@ class Sandboxes:
 
     def ports(self, container_id: str) -> tuple[PublishedPort, ...]:
         """A container's published ports."""
-        return self._ports.get(container_id, ())
+        return self._ports.of(container_id)
 
     # -- a container's start and end ------------------------------------------------------------
 
@@ -110,7 +103,7 @@ class Sandboxes:
             for network, request in zip(networks, requests, strict=True):
                 self._enter(container_id, network, request)
             endpoints = self.endpoints(container_id)
-            published = await self._reserve_ports(container_id, endpoints, ports, name=name)
+            published = await self._ports.reserve(container_id, endpoints, ports, name=name)
         except BaseException:
             self._leave_all(container_id)
             raise
@@ -134,12 +127,12 @@ class Sandboxes:
             return
         ways = gateways(sandbox.endpoints)
         attachments = [self._attachment(endpoint) for endpoint in sandbox.endpoints]
-        prepare = _preparation(sandbox.netns, sandbox.endpoints)
+        prepare = preparation(sandbox.netns, sandbox.endpoints)
         inside = await self._in_thread(partial(make_namespace, sandbox.netns))
         with inside:
             has_namespace()
             await self._in_thread(partial(attach_all, inside, attachments, ways, prepare))
-        await self._publishing.publish(sandbox.container_id)
+        await self._ports.publish(sandbox.container_id)
 
     async def release(self, container_id: str, *, held_by_others: bool = False) -> None:
         """Drop a container's namespace, if it has one, and let others have its addresses.
@@ -150,15 +143,13 @@ class Sandboxes:
         await self.release_ports(container_id)
         path = self._directory / container_id
         if held_by_others:
-            await self._in_thread(partial(_unplug, path, self.endpoints(container_id)))
+            await self._in_thread(partial(remove_links, path, self.endpoints(container_id)))
         await self._in_thread(partial(drop_namespace, path))
         self._leave_all(container_id)
 
     async def release_ports(self, container_id: str) -> None:
         """Let others have a container's ports, if it has any."""
-        self._ports.pop(container_id, None)
-        self._led_to.pop(container_id, None)
-        await self._publishing.release(container_id)
+        await self._ports.release(container_id)
 
     # -- while it runs --------------------------------------------------------------------------
 
@@ -188,10 +179,10 @@ class Sandboxes:
         path = self.namespace(container_id, pid)
         ways = gateways(self.endpoints(container_id))
         attachment = self._attachment(endpoint)
-        prepare = _preparation(path, [endpoint])
+        prepare = preparation(path, [endpoint])
 
         def plug_in() -> None:
-            with _inside(path) as inside:
+            with entered(path) as inside:
                 attach_one(inside, attachment, ways, prepare)
 
         await self._in_thread(plug_in)
@@ -205,12 +196,7 @@ class Sandboxes:
         path = self.namespace(container_id, pid)
         rest = without(self.endpoints(container_id), endpoint.network_id)
 
-        def unplug() -> None:
-            with _inside(path) as inside:
-                detach(inside, endpoint)
-                set_routes(inside, gateways(rest))
-
-        await self._in_thread(unplug)
+        await self._in_thread(partial(remove_link, path, endpoint, rest))
         self._exit(container_id, endpoint)
 
     async def follow_ports(
@@ -224,18 +210,7 @@ class Sandboxes:
             EngineError: a port is taken by now.
         """
         endpoints = self.endpoints(container_id)
-        targets = self._targets(gateways(endpoints))
-        present = self.ports(container_id)
-        if not _leads_anywhere(targets):
-            await self.release_ports(container_id)
-            return ()
-        if not present:
-            present = await self._reserve_ports(container_id, endpoints, ports, name=name)
-            await self._publishing.publish(container_id)
-        elif self._led_to.get(container_id) != targets:
-            await self._publishing.publish(container_id, targets)
-            self._led_to[container_id] = targets
-        return present
+        return await self._ports.follow(container_id, endpoints, ports, name=name)
 
     # -- after a restart of the engine ----------------------------------------------------------
 
@@ -252,18 +227,15 @@ class Sandboxes:
             if network is None or endpoint.endpoint_id in known:
                 continue
             self._places.setdefault(container_id, []).append(endpoint)
-            self._networks.enter(network.id, endpoint.endpoint_id, container_id)
+            self._networks.members.enter(network.id, endpoint.endpoint_id, container_id)
             for text in (endpoint.address, endpoint.address6):
                 if text:
                     self._networks.addresses(network).take_if_free(ip_address(text))
-        if ports and container_id not in self._ports:
-            self._ports[container_id] = tuple(ports)
-            self._led_to[container_id] = targets = self._targets(gateways(endpoints))
-            self._publishing.adopt(container_id, targets, ports)
+        self._ports.adopt(container_id, endpoints, ports)
 
     def settle(self) -> None:
         """All that run were adopted: what else the firewall has of an earlier life is dropped."""
-        self._publishing.settle()
+        self._ports.settle()
 
     async def held(self) -> list[str]:
         """The ids of the containers that have a namespace here, alive or not."""
@@ -278,12 +250,7 @@ class Sandboxes:
         path = self.namespace(container_id, pid)
         rest = without(self.endpoints(container_id), endpoint.network_id)
 
-        def remove() -> None:
-            with _inside(path) as inside:
-                detach(inside, endpoint)
-                set_routes(inside, gateways(rest))
-
-        await self._in_thread(remove)
+        await self._in_thread(partial(remove_link, path, endpoint, rest))
 
     # -- what they have in common ---------------------------------------------------------------
 
@@ -304,14 +271,14 @@ class Sandboxes:
             interfaces=[endpoint.interface for endpoint in present],
         )
         self._places[container_id] = [*present, endpoint]
-        self._networks.enter(network.id, endpoint.endpoint_id, container_id)
+        self._networks.members.enter(network.id, endpoint.endpoint_id, container_id)
         return endpoint
 
     def _exit(self, container_id: str, endpoint: Endpoint) -> None:
         network = self._networks.by_id(endpoint.network_id)
         if network is not None:
             give_back(self._networks.addresses(network), endpoint)
-        self._networks.leave(endpoint.network_id, endpoint.endpoint_id)
+        self._networks.members.leave(endpoint.network_id, endpoint.endpoint_id)
         rest = [
             other
             for other in self._places.get(container_id, ())
@@ -333,44 +300,6 @@ class Sandboxes:
         mtu = link_mtu_of(network, link_mtu(network.link))
         return Attachment(endpoint=endpoint, network=network, mtu=mtu)
 
-    def _targets(self, ways: Gateways) -> PortTargets:
-        found = (e.network_id for e in (ways.ipv4, ways.ipv6) if e)
-        networks = {network_id: self._networks.by_id(network_id) for network_id in found}
-        return targets_of(ways, {key: network for key, network in networks.items() if network})
-
-    async def _reserve_ports(
-        self,
-        container_id: str,
-        endpoints: Sequence[Endpoint],
-        requests: Sequence[PortRequest],
-        *,
-        name: str,
-    ) -> tuple[PublishedPort, ...]:
-        ways = gateways(endpoints)
-        targets = self._targets(ways)
-        if not requests or not _leads_anywhere(targets):
-            return ()
-        try:
-            ports = await self._publishing.reserve(
-                container_id, targets, requests, default_address=self._binding(ways)
-            )
-        except EngineError as error:
-            way = ways.ipv4 or ways.ipv6
-            raise type(error)(
-                "failed to set up container networking: driver failed programming external "
-                f"connectivity on endpoint {name} ({way.endpoint_id if way else ''}): {error}"
-            ) from error
-        self._ports[container_id], self._led_to[container_id] = ports, targets
-        return ports
-
-    def _binding(self, ways: Gateways) -> str:
-        """The host's address for ports of which nobody says where: the network's."""
-        way = ways.ipv4 or ways.ipv6
-        network = self._networks.by_id(way.network_id) if way else None
-        if network is None or network.driver != "bridge":
-            return ANY_ADDRESS
-        return parse_bridge_options(network.options).host_binding or ANY_ADDRESS
-
     def namespace(self, container_id: str, pid: int) -> Path:
         """Where a container that runs is: ours, or the runtime's if it began without networks."""
         held = self._directory / container_id
@@ -378,51 +307,3 @@ class Sandboxes:
 
     async def _in_thread(self, call: Callable[[], _T]) -> _T:
         return await trio.to_thread.run_sync(call, limiter=self._threads)
-
-
-def _leads_anywhere(targets: PortTargets) -> bool:
-    return targets.ipv4 is not None or targets.ipv6 is not None
-
-
-def _preparation(path: Path, endpoints: Sequence[Endpoint]) -> Callable[[], None] | None:
-    """What is to be written inside before the links get their addresses."""
-    settings: dict[str, str] = {}
-    for endpoint in endpoints:
-        if endpoint.address6:
-            settings[f"net/ipv6/conf/{endpoint.interface}/disable_ipv6"] = "0"
-            settings[f"net/ipv6/conf/{endpoint.interface}/accept_ra"] = "0"
-            settings[f"net/ipv6/conf/{endpoint.interface}/accept_dad"] = "0"
-        for text in endpoint.sysctls:
-            name, _, value = text.partition("=")
-            _, family, kind, _, setting = name.split(".", 4)
-            settings[f"net/{family}/{kind}/{endpoint.interface}/{setting}"] = value
-    return partial(_write_settings, path, settings) if settings else None
-
-
-def _write_settings(path: Path, settings: dict[str, str]) -> None:
-    try:
-        write_sysctls(path, settings)
-    except OSError as error:
-        raise EngineError(f"failed to set a network interface's sysctl: {error}") from error
-
-
-@contextmanager
-def _inside(path: Path) -> Iterator[socket.socket]:
-    """A route socket that lives inside; the kernel's refusals are ours to tell of."""
-    try:
-        inside = enter_namespace(path)
-        if inside is None:
-            raise EngineError(f"the container's network namespace is gone: {path}")
-        with inside:
-            yield inside
-    except OSError as error:
-        raise EngineError(f"network link not changed: {error.strerror or error}") from error
-
-
-def _unplug(path: Path, endpoints: Sequence[Endpoint]) -> None:
-    """Take the links out of a namespace that may have some. Blocks for about 30 ms for each."""
-    inside = enter_namespace(path)
-    if inside is not None:
-        with inside:
-            for endpoint in endpoints:
-                detach(inside, endpoint)

@@ -41,7 +41,7 @@ NO_JSON: Final = frozenset(
         *("ContainerRename", "ImageTag", "ContainerExport", "ContainerArchive"),
         *("ContainerArchiveInfo", "PutContainerArchive", "ImageCreate", "ImageCommit"),
         *("ImageGet", "ImageGetAll", "ContainerAttachWebsocket", "ImagePush", "ImageBuild"),
-        *("VolumeDelete", "VolumeUpdate"),
+        *("VolumeDelete", "VolumeUpdate", "NetworkConnect", "NetworkDisconnect", "NetworkDelete"),
     }
 )  # fmt: skip
 """Served, and answering with a stream, a text, or nothing."""
@@ -245,13 +245,23 @@ def walk_execs(stage: Stage, version: str) -> None:
 
 
 def walk_networks(stage: Stage, version: str) -> None:
-    """NetworkList and NetworkInspect, the bridge with members."""
+    """NetworkList and NetworkInspect, the bridge with members; NetworkCreate and NetworkPrune."""
     listed = stage.check("NetworkList", "GET /networks", version=version)
     assert [network["Name"] for network in listed] == ["bridge", "host", "none"]
     for network in listed:
         stage.check("NetworkInspect", f"GET /networks/{network['Id']}", version=version)
     bridge = stage.check("NetworkInspect", "GET /networks/bridge?verbose=1", version=version)
     assert list(bridge["Containers"]) == [stage.containers["rich"]]
+    rich = {"EnableIPv6": True, "Internal": True, "Labels": {"a": "b"}}
+    more: dict[str, object]
+    for number, more in enumerate(({}, rich)):
+        body = {"Name": f"walked{number}", **more}
+        stage.check("NetworkCreate", "POST /networks/create", body, status=201, version=version)
+        stage.check("NetworkInspect", f"GET /networks/walked{number}", version=version)
+    stage.check("NetworkList", "GET /networks", version=version)
+    stage.do("DELETE /networks/walked0")
+    pruned = stage.check("NetworkPrune", "POST /networks/prune", version=version)
+    assert pruned == {"NetworksDeleted": ["walked1"]}
 
 
 def walk_volumes(stage: Stage, version: str) -> None:
@@ -380,6 +390,10 @@ ERRORS: Final[tuple[tuple[Any, ...], ...]] = (
     ("GET /images/nosuch/json", None, 404),
     ("DELETE /images/nosuch", None, 404),
     ("GET /networks/nosuch", None, 404),
+    ("DELETE /networks/bridge", None, 403),
+    ("POST /networks/create", {"Name": "host"}, 403),
+    ("POST /networks/create", {"Name": "n", "IPAM": {"Config": [{"Subnet": "x"}]}}, 400),
+    ("POST /networks/bridge/connect", {"Container": "nosuch"}, 404),
     ("GET /volumes/nosuch", None, 404),
     ("GET /events?since=x", None, 400),
     ("GET /plugins/privileges", None, 501),
@@ -408,6 +422,7 @@ WALKED: Final = frozenset(
         *("SystemAuth", "DistributionInspect", "ImageSearch"),
         *("BuildPrune", "ImagePrune", "ImageAttestations", "SystemDataUsage"),
         *("ContainerStats", "ContainerExec", "ExecInspect", "NetworkList", "NetworkInspect"),
+        *("NetworkCreate", "NetworkPrune"),
     }
 )
 """Those whose answers the tests above look at."""

@@ -100,7 +100,7 @@ class Scene:
         """Whether a container reaches an address."""
         version = "-6" if ":" in address else "-4"
         text = self.inside(
-            container_id, "busybox", "ping", version, "-c1", "-W1", address, ok=False
+            container_id, "busybox", "ping", version, "-c1", "-W5", address, ok=False
         )
         return " 0% packet loss" in text
 

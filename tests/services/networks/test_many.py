@@ -83,5 +83,5 @@ async def test_nothing_is_left_of_many(tmp_path: Path, prefix: str) -> None:
         assert (addresses(prefix), held(tmp_path)) == before
         for network in (first, second):
             assert scene.networks.addresses(network).handed_out == []
-            assert not scene.networks.is_used(network.id)
+            assert not scene.networks.members.is_used(network.id)
             await scene.networks.remove(network.name)

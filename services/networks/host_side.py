@@ -1,0 +1,69 @@
+"""What networks have on the host: a link, and rules for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import trio
+from loguru import logger
+
+from services.errors import EngineError
+from services.networks.drivers.bridge import HostSwitches, delete_link, make_bridge
+from services.networks.drivers.macvlan import make_parent
+from services.networks.firewall import Firewall
+from services.networks.model import Network
+from services.networks.rules import rules_of
+
+_T = TypeVar("_T")
+
+log = logger.bind(service="networks")
+
+
+class HostSide:
+    """Makes it and takes it away, by the network's driver. `firewall` None: there are no rules."""
+
+    def __init__(self, *, firewall: Firewall | None, switches: HostSwitches) -> None:
+        self._firewall = firewall
+        self._switches = switches
+        self._threads = trio.CapacityLimiter(8)
+
+    async def make(self, network: Network) -> None:
+        """Have a network's link and rules. What is there already is kept.
+
+        Raises:
+            EngineError: the kernel or the firewall refused, or the link is another thing.
+        """
+        if network.config_only:
+            return
+        maker = partial(make_bridge, network, self._switches)
+        if network.driver == "macvlan":
+            maker = partial(make_parent, network)
+        try:
+            await self.in_thread(maker)
+        except OSError as error:
+            raise EngineError(
+                f"failed to make the link of network {network.name}: {error.strerror or error}"
+            ) from error
+        if network.driver == "bridge" and self._firewall is not None:
+            await self._firewall.set_network(rules_of(network))
+
+    async def unmake(self, network: Network, *, is_shared: bool) -> None:
+        """Take a network's rules away, and its link if that is ours and nobody else's.
+
+        What cannot be now is told of, and left.
+        """
+        if network.config_only:
+            return
+        if network.driver == "bridge" and self._firewall is not None:
+            await self._firewall.remove_network(network.link)
+        if network.owns_link and not is_shared:
+            try:
+                await self.in_thread(partial(delete_link, network.link))
+            except OSError as error:
+                log.warning("network's link not deleted", network=network.id, error=str(error))
+
+    async def in_thread(self, call: Callable[[], _T]) -> _T:
+        """What a blocking call answers."""
+        return await trio.to_thread.run_sync(call, limiter=self._threads)
