@@ -21,10 +21,12 @@ from .settings import ConfigError, Settings
 from .values import (
     parse_bool,
     parse_domain,
+    parse_driver_option,
     parse_int,
     parse_ip,
     parse_label,
     parse_pair,
+    parse_pool,
     parse_runtime,
     parse_size_bytes,
     parse_ulimit,
@@ -182,6 +184,8 @@ _PARSERS: Final[Mapping[Kind, Callable[[str], Any]]] = {  # Any: as many types a
     Kind.MAP: parse_pair,
     Kind.ULIMITS: parse_ulimit,
     Kind.RUNTIMES: parse_runtime,
+    Kind.POOLS: parse_pool,
+    Kind.MAPMAP: parse_driver_option,
     Kind.HOSTS: _parse_host,
 }
 

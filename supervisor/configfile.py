@@ -14,8 +14,10 @@ from typing import Final
 
 from .options import IGNORED_KEYS, OPTIONS, REFUSED_KEYS, Kind, Option, Value
 from .values import (
+    AddressPool,
     Runtime,
     Ulimit,
+    make_pool,
     parse_domain,
     parse_ip,
     parse_label,
@@ -133,9 +135,14 @@ def _convert(key: str, kind: Kind, value: object) -> Value:
             return tuple(_ulimit(key, name, item) for name, item in _object(key, value).items())
         case Kind.RUNTIMES:
             return tuple(_runtime(key, name, item) for name, item in _object(key, value).items())
-        case Kind.POOLS | Kind.MAPMAP:
-            # Refused whatever they say, so that their shape does not matter yet.
-            return (json.dumps(value),) if value else ()
+        case Kind.POOLS:
+            return _pools(key, value)
+        case Kind.MAPMAP:
+            return tuple(
+                (driver, name, text)
+                for driver, options in _object(key, value).items()
+                for name, text in _map(f"{key}.{driver}", options)
+            )
 
 
 def _bool(key: str, value: object) -> bool:
@@ -172,6 +179,17 @@ def _list(key: str, value: object, convert: Callable[[str], str]) -> tuple[str, 
     if not isinstance(value, list):
         raise _wrong(key, value, "[]string")
     return tuple(convert(_str(key, item)) for item in value)
+
+
+def _pools(key: str, value: object) -> tuple[AddressPool, ...]:
+    if not isinstance(value, list):
+        raise _wrong(key, value, "[]*ipamutils.NetworkToSplit")
+    pools = []
+    for item in value:
+        fields = _object(key, item)
+        base, size = fields.get("base", ""), fields.get("size", 0)
+        pools.append(make_pool(_str(f"{key}.base", base), _int(f"{key}.size", size)))
+    return tuple(pools)
 
 
 def _map(key: str, value: object) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ from services.containers import Container, ContainerTable
 from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
+from services.containers.connections import Connector
 from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
@@ -26,6 +27,7 @@ from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
 from services.containers.mount_sources import MountSources
+from services.containers.naming import Naming, ResolvConfs
 from services.containers.oom import OomKills
 from services.containers.probes import OldProbes
 from services.containers.prune import Pruner
@@ -47,7 +49,8 @@ from services.containers.terminals import Terminals
 from services.containers.update import Updater
 from services.events import EventBus
 from services.images import Images
-from services.networks import Networks
+from services.networks import Networks, Sandboxes
+from services.networks.dns import Dns
 from services.store import Store
 from services.system import HostFacts
 from services.volumes import Volumes
@@ -84,6 +87,8 @@ def build_containers(
     table: ContainerTable,
     images: Images,
     networks: Networks,
+    sandboxes: Sandboxes,
+    dns: Dns,
     volumes: Volumes,
     apparmor: AppArmor,
     cdi: CdiDevices,
@@ -108,7 +113,10 @@ def build_containers(
     terminals = Terminals(
         containerd=containerd, data_root=settings.data_root, exec_root=settings.exec_root
     )
-    links = Links(table, hosts=HostsFiles(directory=directory, disk=disk))
+    hosts = HostsFiles(directory=directory, disk=disk)
+    links = Links(table, hosts=hosts)
+    resolv_confs = ResolvConfs(partial(_dns, current))
+    naming = Naming(dns=dns, hosts=hosts, resolv_confs=resolv_confs, directory=directory, disk=disk)
     shm = SharedMemory(settings.exec_root / "shm")
 
     def own_shm(container_id: str) -> str:
@@ -118,7 +126,7 @@ def build_containers(
         facts=facts,
         defaults=current.defaults,
         directory=directory,
-        dns=partial(_dns, current),
+        resolv_confs=resolv_confs,
         host_gateways=partial(_host_gateways, current, networks),
         links=links,
         apparmor=apparmor,
@@ -180,6 +188,8 @@ def build_containers(
             containerd=containerd,
             journal=journal,
             networks=networks,
+            sandboxes=sandboxes,
+            naming=naming,
             root_filesystems=images,
             specs=specs,
             sources=sources,
@@ -222,6 +232,7 @@ def build_containers(
     updater = Updater(
         tasks=containerd.tasks, devices=DeviceLimits(cgroups), journal=journal, facts=facts
     )
+    connections = Connector(journal=journal, networks=networks, sandboxes=sandboxes, naming=naming)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -234,6 +245,8 @@ def build_containers(
         execs=execs,
         terminals=terminals,
         links=links,
+        connections=connections,
+        naming=naming,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=updater,
         sizes=sizes,
@@ -255,6 +268,8 @@ def build_containers(
         lives=lives,
         remover=remover,
         networks=networks,
+        sandboxes=sandboxes,
+        naming=naming,
         sources=sources,
         terminals=terminals,
         links=links,
@@ -262,7 +277,7 @@ def build_containers(
             containerd=containerd,
             table=table,
             runs=runs,
-            networks=networks,
+            sandboxes=sandboxes,
             shm=shm,
             terminals=terminals,
             probes=OldProbes(containerd),
@@ -275,6 +290,7 @@ def build_containers(
         boot_id=facts.boot_id,
         start=containers.start,
         finish_update=updater.finish,
+        finish_connects=connections.finish,
     )
     reconciler = Reconciler(
         containerd=containerd, table=table, runs=runs, mender=restorer, engine_id=engine_id
@@ -301,5 +317,4 @@ def _log_defaults(current: Current) -> tuple[str, Mapping[str, str]]:
 
 def _host_gateways(current: Current, networks: Networks) -> tuple[str, ...]:
     """What host-gateway means in --add-host: the default bridge's address if nobody says."""
-    bridge = networks.bridge_address
-    return current.settings().network.host_gateways or ((str(bridge.ip),) if bridge else ())
+    return current.settings().network.host_gateways or tuple(networks.bridge_addresses)

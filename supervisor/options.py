@@ -13,7 +13,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from .values import IpAddress, Runtime, Ulimit
+from .values import AddressPool, IpAddress, Runtime, Ulimit
 
 Value = (
     bool
@@ -23,7 +23,9 @@ Value = (
     | tuple[str, ...]
     | tuple[Ulimit, ...]
     | tuple[Runtime, ...]
+    | tuple[AddressPool, ...]
     | tuple[tuple[str, str], ...]
+    | tuple[tuple[str, str, str], ...]
     | None
 )
 
@@ -113,7 +115,6 @@ def _option(
     )
 
 
-_IPV6 = "IPv6 on the default bridge is not supported yet"
 _PROXY = "the userland proxy is a part of the engine and not a program of its own"
 _SWARM = "swarm mode is not supported yet"
 _CPU_RT = "real-time scheduling of the parent cgroup is not supported"
@@ -138,7 +139,7 @@ OPTIONS: Final = _table(
         key="authorization-plugins",
     ),
     _option("bip", Kind.STRING, "IPv4 address of the default bridge"),
-    _option("bip6", Kind.STRING, "IPv6 address of the default bridge", refused=_IPV6),
+    _option("bip6", Kind.STRING, "IPv6 address of the default bridge"),
     _option("bridge", Kind.STRING, "Bridge to attach containers to; none: no bridge", short="b"),
     _option(
         "bridge-accept-fwmark",
@@ -183,7 +184,6 @@ OPTIONS: Final = _table(
         Kind.POOLS,
         "Address pools that new networks take their subnets from",
         key="default-address-pools",
-        refused="address pools are not supported yet",
     ),
     _option(
         "default-cgroupns-mode",
@@ -191,7 +191,7 @@ OPTIONS: Final = _table(
         'Default cgroup namespace of containers ("host"|"private"; default by cgroup version)',
     ),
     _option("default-gateway", Kind.IP, "IPv4 gateway of the default bridge"),
-    _option("default-gateway-v6", Kind.IP, "IPv6 gateway of the default bridge", refused=_IPV6),
+    _option("default-gateway-v6", Kind.IP, "IPv6 gateway of the default bridge"),
     _option(
         "default-ipc-mode",
         Kind.STRING,
@@ -203,7 +203,6 @@ OPTIONS: Final = _table(
         Kind.MAPMAP,
         "Default options of new networks",
         key="default-network-opts",
-        refused="default options of networks are not supported yet",
     ),
     _option("default-runtime", Kind.STRING, "Default OCI runtime of containers", default="runc"),
     _option(
@@ -228,9 +227,7 @@ OPTIONS: Final = _table(
     _option("feature", Kind.MAP, "Switch a feature on or off", key="features"),
     _option("firewall-backend", Kind.STRING, "Firewall to use (nftables)"),
     _option("fixed-cidr", Kind.STRING, "IPv4 range that the default bridge hands out"),
-    _option(
-        "fixed-cidr-v6", Kind.STRING, "IPv6 range that the default bridge hands out", refused=_IPV6
-    ),
+    _option("fixed-cidr-v6", Kind.STRING, "IPv6 range that the default bridge hands out"),
     _option("group", Kind.STRING, "Group of the unix sockets", default="docker", short="G"),
     _option("help", Kind.BOOL, "Show this text and end", key=""),
     _option(
@@ -253,7 +250,6 @@ OPTIONS: Final = _table(
         Kind.BOOL,
         "Let containers on the default bridge reach each other",
         default=True,
-        refused="keeping containers on the default bridge apart is not supported yet",
     ),
     _option("init", Kind.BOOL, "Run an init in every container"),
     _option("init-path", Kind.STRING, "Path of that init (default: tini)"),
@@ -269,7 +265,7 @@ OPTIONS: Final = _table(
     _option("ip-masq", Kind.BOOL, "Masquerade the default bridge", default=True),
     _option("ip6tables", Kind.BOOL, "Manage firewall rules for IPv6", default=True),
     _option("iptables", Kind.BOOL, "Manage firewall rules for IPv4", default=True),
-    _option("ipv6", Kind.BOOL, "IPv6 on the default bridge", refused=_IPV6),
+    _option("ipv6", Kind.BOOL, "IPv6 on the default bridge"),
     _option("label", Kind.LABELS, "Labels of this engine (key=value)", key="labels"),
     _option("live-restore", Kind.BOOL, "Leave containers running when the engine stops"),
     _option("log-driver", Kind.STRING, "Default log driver of containers", default="json-file"),

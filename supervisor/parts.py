@@ -38,16 +38,8 @@ from services.containers.volume_points import uses_of
 from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
 from services.images import ImageId, Images, ImageUse
-from services.networks import (
-    BridgeConfig,
-    Firewall,
-    FirewallPolicy,
-    Networks,
-    PortMeans,
-    Publishing,
-    UserlandProxy,
-    listens_on_ipv6,
-)
+from services.networks import MIGRATION as NETWORKS_MIGRATION
+from services.networks import Firewall, Networks, UserlandProxy
 from services.networks.dns import Dns, NameBook
 from services.observer import Observer, build_observer
 from services.plugins import Authorizer
@@ -65,6 +57,7 @@ from .in_force import Current
 from .logs import LogSink
 from .metrics_face import MetricsFace
 from .metrics_parts import LazyMetrics, MetricsSources
+from .network_parts import build_networks
 from .notify import Notifier
 from .observer_face import ObserverFace
 from .otp import stop_request
@@ -145,7 +138,7 @@ def build_parts(
     address = process.address if process else settings.containerd.address
     assert address is not None
     containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
-    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, *MIGRATIONS)
+    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, NETWORKS_MIGRATION, *MIGRATIONS)
     store = Store(settings.data_root / "wharfinger.db", migrations=migrations)
     bus = EventBus(store)
     table = ContainerTable()
@@ -162,33 +155,15 @@ def build_parts(
         user_agent=f"Wharfinger/{VERSION}",
         is_ending=is_ending,
     )
-    bridge = _bridge(settings)
-    has_firewall = bridge is not None and bridge.firewall
-    policy = FirewallPolicy(
-        allow_direct_routing=settings.network.allow_direct_routing,
-        accept_mark=settings.network.accept_mark,
-    )
-    firewall = (
-        Firewall(table=f"wharfinger-{bridge.name}", policy=policy)
-        if bridge and has_firewall
-        else None
-    )
-    proxy = UserlandProxy() if settings.network.userland_proxy else None
-    networks = Networks(
-        bridge=bridge,
-        firewall=firewall,
-        publishing=Publishing(
-            firewall=firewall,
-            proxy=proxy,
-            means=PortMeans(
-                has_firewall=firewall is not None,
-                has_proxy=proxy is not None,
-                has_ipv6=listens_on_ipv6(),
-            ),
-        ),
-        netns_directory=settings.exec_root / "netns",
+    net = build_networks(
+        settings,
+        store=store,
+        bus=bus,
+        table=table,
         engine_id=engine_id,
+        ends_containers=lambda: is_ending() and not current.settings().live_restore,
     )
+    networks = net.networks
     dns = Dns(NameBook())
     volumes = Volumes(
         store=store,
@@ -210,6 +185,8 @@ def build_parts(
         table=table,
         images=images,
         networks=networks,
+        sandboxes=net.sandboxes,
+        dns=dns,
         volumes=volumes,
         apparmor=apparmor,
         cdi=cdi,
@@ -305,6 +282,7 @@ def build_parts(
             volumes=volumes,
             containers=ours,
         ),
+        firewall_warnings=lambda: net.firewall.warnings if net.firewall else (),
         reload_warnings=lambda: reloader.warnings,
         observer=observer,
         metrics=lazy_metrics.render,
@@ -325,8 +303,8 @@ def build_parts(
             topics=TASK_TOPICS,
         ),
         images=images,
-        firewall=firewall,
-        proxy=proxy,
+        firewall=net.firewall,
+        proxy=net.proxy,
         networks=networks,
         dns=dns,
         registry=registry,
@@ -351,23 +329,6 @@ def build_parts(
 def _containerd_process(settings: Settings, ahead: Ahead | None) -> Process | None:
     config = containerd_config(settings)
     return Process(config, ahead=ahead) if config is not None else None
-
-
-def _bridge(settings: Settings) -> BridgeConfig | None:
-    network = settings.network
-    if network.bridge == "none":
-        return None
-    return BridgeConfig(
-        name=network.bridge or "docker0",
-        address=network.bridge_address,
-        allowed=network.fixed_cidr,
-        gateway=network.gateway,
-        mtu=network.mtu,
-        masquerade=network.ip_masquerade,
-        ip_forward=network.ip_forward,
-        firewall=network.firewall,
-        host_address=network.host_address,
-    )
 
 
 def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:

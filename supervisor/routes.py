@@ -32,12 +32,10 @@ from services.api.routes.reload import ReloadRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
-from services.api.types.networks import BridgeOnHost
 from services.api.types.system import EngineInfo, KnownRegistries, OpenHost
 from services.build import BuildPruneFilters, PrunedSteps, prune_steps
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
-from services.networks import Networks
 from services.observer.page import Page
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
@@ -73,7 +71,11 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         containers=containers,
         images=sources.images,
         events=sources.bus,
-        warnings=lambda: (*sources.apparmor.warnings, *sources.reload_warnings()),
+        warnings=lambda: (
+            *sources.apparmor.warnings,
+            *sources.firewall_warnings(),
+            *sources.reload_warnings(),
+        ),
         devices=sources.cdi.list,
     )
     registry = RegistryRoutes(sources.registry)
@@ -85,9 +87,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         snapshotter=SNAPSHOTTER,
         drop_leftovers=sources.registry.drop_leftovers,
     )
-    networks = NetworkRoutes(
-        sources.networks, bridge=lambda: _bridge(sources.networks), containers=containers.table
-    )
+    networks = NetworkRoutes(sources.networks, containers)
     exec_routes = ExecRoutes(containers)
     container_routes = ContainerRoutes(
         containers,
@@ -156,18 +156,6 @@ async def _prune_steps(
             *sources.builder.in_use(),
         },
         free_bytes=all_bytes,
-    )
-
-
-def _bridge(networks: Networks) -> BridgeOnHost | None:
-    config = networks.bridge_config
-    if config is None:
-        return None
-    return BridgeOnHost(
-        name=config.name,
-        address=networks.bridge_address,
-        mtu=config.mtu,
-        masquerade=config.masquerade,
     )
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from services.api.hosts import Host, TcpHost
 from services.registry.settings import RegistrySettings
 
-from .values import Runtime, Ulimit
+from .values import AddressPool, Runtime, Ulimit
 
 if TYPE_CHECKING:
     from services.api.scopes import ScopedSocket
@@ -108,7 +109,14 @@ class NetworkDefaults:
     bridge_address: ipaddress.IPv4Interface | None  # --bip
     fixed_cidr: ipaddress.IPv4Network | None
     gateway: ipaddress.IPv4Address | None
+    ipv6: bool
+    bridge_address6: ipaddress.IPv6Interface | None  # --bip6
+    fixed_cidr6: ipaddress.IPv6Network | None
+    gateway6: ipaddress.IPv6Address | None
     mtu: int
+    icc: bool
+    pools: tuple[AddressPool, ...]  # empty: dockerd's
+    default_options: Mapping[str, Mapping[str, str]]  # of new networks, by driver
     ip_forward: bool
     ip_masquerade: bool
     firewall: bool  # --iptables

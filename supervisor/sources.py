@@ -54,6 +54,7 @@ class RouteSources:
     identity: Identity
     reload: Reload
     audit: Audit
+    firewall_warnings: Callable[[], tuple[str, ...]]
     reload_warnings: Callable[[], tuple[str, ...]]
     observer: Observer
     metrics: RenderMetrics

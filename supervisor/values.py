@@ -26,6 +26,7 @@ _ULIMITS = frozenset(
 _INT64 = range(-(2**63), 2**63)
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def quoted(text: str) -> str:
@@ -131,6 +132,64 @@ def parse_ulimit(text: str) -> Ulimit:
         raise ValueError(f"too many limit values - {limits}, can only have two - `soft[:hard]`")
     values = [parse_int(number) for number in numbers]
     return Ulimit(name=name, soft=values[0], hard=values[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressPool:
+    """A block of addresses that new networks take subnets of `size` bits from."""
+
+    base: IpNetwork
+    size: int
+
+    def __str__(self) -> str:
+        return f"base={self.base},size={self.size}"
+
+
+def parse_pool(text: str) -> AddressPool:
+    """`base=10.0.0.0/8,size=24`. Source: moby, daemon/pkg/opts/address_pools.go."""
+    fields: dict[str, str] = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        key = key.strip().lower()
+        if not equals:
+            raise ValueError(f"invalid field '{part}' must be a key=value pair")
+        if key not in ("base", "size"):
+            raise ValueError(f"unexpected key '{key}' in '{part}'")
+        fields[key] = value.strip()
+    try:
+        size = int(fields.get("size", ""))
+    except ValueError:
+        raise ValueError(
+            f"invalid size value: {quoted(fields.get('size', ''))} (must be integer)"
+        ) from None
+    return make_pool(fields.get("base", ""), size)
+
+
+def make_pool(base: str, size: int) -> AddressPool:
+    """A pool that subnets of this size fit in."""
+    try:
+        network = ipaddress.ip_network(base, strict=False)
+    except ValueError:
+        raise ValueError(f"invalid base prefix: {quoted(base)}") from None
+    if "/" not in base:
+        raise ValueError(f"invalid base prefix: {quoted(base)}")
+    if network.prefixlen > size:
+        raise ValueError(
+            f"invalid pools provided: network ({base}) has a smaller prefix (/{network.prefixlen}) "
+            f"than the target size of that pool (/{size})"
+        )
+    if size > network.max_prefixlen:
+        raise ValueError(f"invalid pools provided: size {size} is too large for {base}")
+    return AddressPool(base=network, size=size)
+
+
+def parse_driver_option(text: str) -> tuple[str, str, str]:
+    """`driver=option=value`. Source: moby, daemon/pkg/opts (MapMapOpts)."""
+    driver, _, rest = text.partition("=")
+    option, equals, value = rest.partition("=")
+    if not driver or not option or not equals:
+        raise ValueError(f"invalid value {quoted(text)}: must be driver=option=value")
+    return driver, option, value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

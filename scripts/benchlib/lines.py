@@ -8,11 +8,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import IO, Final
 
-from . import registry
+from . import dns, registry
 from .bench import IMAGE, Bench
 from .crowd import start_at_once
 from .engines import Engine, EngineFailed
@@ -21,6 +21,7 @@ from .http import Connection, request
 from .results import OURS, Result
 
 Line = Callable[[Bench], Result]
+NETWORK: Final = "own"
 NO_AIM: Final[Mapping[str, float]] = {}
 SETTLE_S: Final = 5.0
 QUIET_LINES: Final = 60
@@ -109,6 +110,44 @@ def run_bridge(bench: Bench) -> Result:
         lambda engine: engine.timed("run", "--rm", IMAGE, "true"),
         aims={"dockerd": 0.7},
     )
+
+
+def network_cost(bench: Bench) -> Result:
+    """What a network of one's own adds to a run without any: namespace, link, address, rules."""
+
+    def added_ms(engine: Engine) -> float:
+        without = engine.timed("run", "--rm", "--network", "none", IMAGE, "true")
+        return (engine.timed("run", "--rm", "--network", NETWORK, IMAGE, "true") - without) * 1000
+
+    with _network(bench):
+        return bench.compare(
+            "network-cost",
+            "a network's part of docker run",
+            "ms",
+            added_ms,
+            aims={OURS: 20.0, "dockerd": 0.5},
+        )
+
+
+def network_connect(bench: Bench) -> Result:
+    """One more link for a container that runs, by the API alone."""
+
+    def connect_ms(engine: Engine) -> float:
+        body = {"Container": "bridged"}
+        with engine.connect() as connection:
+            began = time.perf_counter()
+            connection.exchange(request("POST", f"/networks/{NETWORK}/connect", body))
+            took_s = time.perf_counter() - began
+        engine.docker("network", "disconnect", NETWORK, "bridged")
+        return took_s * 1000
+
+    with _network(bench), ExitStack() as running:
+        for engine in bench.engines.values():
+            engine.docker("run", "-d", "--name", "bridged", IMAGE, "sleep", "100000")
+            running.callback(engine.docker, "rm", "-f", "bridged")
+        return bench.compare(
+            "connect", "docker network connect", "ms", connect_ms, aims={"dockerd": 0.7}
+        )
 
 
 def exec_(bench: Bench) -> Result:
@@ -404,6 +443,24 @@ def ps_many(bench: Bench) -> Result:
     return _ps(bench, "ps-1000", bench.scale.many)
 
 
+def names(bench: Bench) -> Result:
+    """Names of containers, as others on their network ask for them."""
+    with ExitStack() as running:
+        pids = {
+            name: running.enter_context(dns.named_container(engine, IMAGE))
+            for name, engine in bench.engines.items()
+        }
+        return bench.compare(
+            "dns",
+            f"DNS answers, {dns.CLIENTS} ask",
+            "/s",
+            lambda engine: dns.answers_per_s(pids[engine.name], dns.NAME, bench.scale.requests_s),
+            rounds=bench.scale.heavy_rounds,
+            more_is_better=True,
+            aims=NO_AIM,
+        )
+
+
 LINES: Final[Mapping[str, Line]] = MappingProxyType(
     {
         "start": start,
@@ -413,8 +470,11 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "ping": ping,
         "run-none": run_none,
         "run-bridge": run_bridge,
+        "network-cost": network_cost,
+        "connect": network_connect,
         "exec": exec_,
         "exec-api": exec_api,
+        "dns": names,
         "stdin": stdin,
         "log-in": log_in,
         "log-out": log_out,
@@ -447,6 +507,16 @@ def _printing(bench: Bench) -> list[str]:
     """Image and command that print lines of 100 bytes."""
     script = f"yes {'x' * 99} | head -c {bench.scale.stream_bytes}"
     return [IMAGE, "sh", "-c", script]
+
+
+@contextmanager
+def _network(bench: Bench) -> Iterator[None]:
+    """Each engine has a network of the user's own within the block."""
+    with ExitStack() as made:
+        for engine in bench.engines.values():
+            engine.docker("network", "create", NETWORK)
+            made.callback(engine.docker, "network", "rm", NETWORK)
+        yield
 
 
 def _have(bench: Bench, count: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
 
@@ -24,7 +24,7 @@ from services.containers.config import (
     NetworkingConfig,
     PortBinding,
 )
-from services.errors import InvalidParameter, NotSupported
+from services.errors import InvalidParameter
 
 ENDPOINT_SYSCTLS: Final = "com.docker.network.endpoint.sysctls"
 _NO_PLACE: Final = ("host", "none")
@@ -289,18 +289,39 @@ def _interface_sysctls(draft: Draft) -> list[str]:
 
 
 def _migrated_sysctls(draft: Draft) -> Draft:
-    if names := _interface_sysctls(draft):
-        raise NotSupported(f"not supported yet: sysctls of one interface ({', '.join(names)})")
-    return draft
+    """Those of eth0 go to the network that it belongs to; of other links nobody knows which."""
+    names = _interface_sysctls(draft)
+    if not names:
+        return draft
+    if others := [name for name in names if name.split(".", 4)[3] != "eth0"]:
+        return _refuse_sysctl(others[0])
+    sysctls = draft.body.host_config.sysctls
+    assert isinstance(sysctls, dict)
+    moved = [f"{name.replace('.eth0.', '.IFNAME.', 1)}={sysctls[name]}" for name in names]
+    name = next((one for one in (draft.mode, "default") if one in draft.endpoints), draft.mode)
+    if draft.endpoints and name not in draft.endpoints:
+        name = next(iter(draft.endpoints))
+    settings = draft.endpoints.get(name) or EndpointSettings()
+    options = dict(settings.driver_opts or {})
+    options[ENDPOINT_SYSCTLS] = ",".join(filter(None, [options.get(ENDPOINT_SYSCTLS), *moved]))
+    settings = msgspec.structs.replace(settings, driver_opts=options)
+    rest = {key: value for key, value in sysctls.items() if key not in names}
+    shown = f"{json.dumps(ENDPOINT_SYSCTLS)}:{json.dumps(options[ENDPOINT_SYSCTLS])}"
+    draft = draft.with_host(sysctls=rest).with_endpoints({**draft.endpoints, name: settings})
+    return draft.warned(f"Migrated sysctls of eth0 to DriverOpts{{{shown}}}.")
 
 
 def _no_interface_sysctls(draft: Draft) -> Draft:
     if names := _interface_sysctls(draft):
-        raise InvalidParameter(
-            f"interface specific sysctl setting {json.dumps(names[0])} must be supplied using "
-            f"driver option '{ENDPOINT_SYSCTLS}'"
-        )
+        return _refuse_sysctl(names[0])
     return draft
+
+
+def _refuse_sysctl(name: str) -> NoReturn:
+    raise InvalidParameter(
+        f"interface specific sysctl setting {json.dumps(name)} must be supplied using driver "
+        f"option '{ENDPOINT_SYSCTLS}'"
+    )
 
 
 def _empty_ports(draft: Draft) -> list[str]:

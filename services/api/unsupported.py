@@ -30,14 +30,6 @@ def _table(sentence: str, *operations: str) -> tuple[UnsupportedOperation, ...]:
 UNSUPPORTED: Final = (
     *_table("build sessions are not supported yet", "POST /session"),
     *_table(
-        "networks other than bridge, host and none are not supported yet",
-        "DELETE /networks/{id}",
-        "POST /networks/create",
-        "POST /networks/{id}/connect",
-        "POST /networks/{id}/disconnect",
-        "POST /networks/prune",
-    ),
-    *_table(
         "plugins are not supported",
         "GET /plugins/privileges",
         "POST /plugins/pull",
@@ -88,8 +80,7 @@ UNSUPPORTED: Final = (
 LIMITS: Final = MappingProxyType(
     {
         ("POST", "/containers/create"): (
-            "not yet: mounts of type image, several networks, "
-            "log drivers of clouds (awslogs, gcplogs, splunk)"
+            "not yet: mounts of type image, log drivers of clouds (awslogs, gcplogs, splunk)"
         ),
         ("GET", "/images/json"): "without `identity`",
         ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
@@ -101,8 +92,9 @@ LIMITS: Final = MappingProxyType(
         ("POST", "/images/load"): "not yet: several platforms, but not all",
         ("GET", "/images/get"): "not yet: several platforms, but not all",
         ("GET", "/images/{}/get"): "not yet: several platforms, but not all",
-        ("GET", "/networks"): "the predefined networks, which are all there are",
-        ("GET", "/networks/{}"): "the predefined networks, which are all there are",
+        ("POST", "/networks/create"): (
+            "drivers bridge and macvlan; no ipvlan, overlay, nor network and IPAM plugins"
+        ),
         ("POST", "/volumes/create"): "the local driver; no cluster volumes",
         ("PUT", "/volumes/{}"): "503: there are no cluster volumes to update",
         ("GET", "/plugins"): "there are none",

@@ -18,6 +18,7 @@ from services.containerd import Containerd
 from services.containers.archives import Archives, RootFilesystems
 from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
+from services.containers.connections import Connector
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig
@@ -31,6 +32,7 @@ from services.containers.logs import Extent, LogReader
 from services.containers.model import State
 from services.containers.mount_sources import VolumeUse
 from services.containers.names import checked_name
+from services.containers.naming import Naming
 from services.containers.prune import Pruner
 from services.containers.remove import Remover
 from services.containers.run import Runs
@@ -84,6 +86,8 @@ class Containers:
         execs: Execs,
         terminals: Terminals,
         links: Links,
+        connections: Connector,
+        naming: Naming,
         statistics: Statistics,
         updater: Updater,
         sizes: Sizes,
@@ -105,6 +109,8 @@ class Containers:
         self.execs = execs
         self.terminals = terminals
         self.links = links
+        self.connections = connections
+        self._naming = naming
         self.statistics = statistics
         self.sizes = sizes
         self.pruner = pruner
@@ -233,6 +239,7 @@ class Containers:
                 self.table.release_name(name, container.id)
                 raise
             self.table.release_name(old, container.id)
+            self._naming.renamed(container)
 
     def _reserve_new_name(self, container: Container, name: str) -> str:
         """The name without its slash; refusals say what for, as dockerd's do."""

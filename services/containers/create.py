@@ -39,7 +39,7 @@ from services.containers.model import (
     Status,
 )
 from services.containers.names import checked_name, made_up_name, new_id
-from services.containers.networking import check_networking
+from services.containers.networking import NetworkNames, check_networking
 from services.containers.published import requested_ports
 from services.containers.spec import (
     MountPoint,
@@ -82,7 +82,7 @@ class ImageStore(Protocol):
         """Drop it again."""
 
 
-class NetworkNames(Protocol):
+class Networks(NetworkNames, Protocol):
     """What a create needs of the networks service."""
 
     @property
@@ -122,7 +122,7 @@ class Creator:
         table: ContainerTable,
         journal: Journal,
         images: ImageStore,
-        networks: NetworkNames,
+        networks: Networks,
         volumes: Volumes,
         facts: HostFacts,
         defaults: Callable[[], SpecDefaults],
@@ -196,7 +196,8 @@ class Creator:
         host = msgspec.structs.replace(host, network_mode=mode)
         host, warnings = validate(config, host, self._facts, defaults)
         requested_ports(host, config.exposed_ports or {})  # what cannot be is said now
-        links = resolve_links(host, self._table)
+        # Elsewhere links are a network's own affair.
+        links = resolve_links(host, self._table) if mode == "bridge" else []
         host = msgspec.structs.replace(host, links=None)  # kept by id instead
         config = self._with_hostname(config, host, container_id)
         command = command_of(config)
@@ -224,7 +225,7 @@ class Creator:
             networks=(
                 {}
                 if config.network_disabled is True
-                else check_networking(request.networking, mode)
+                else check_networking(request.networking, mode, self._networks)
             ),
             log_driver=driver,
             log_options=options,

@@ -26,18 +26,13 @@ MAX_BYTES: Final = 1 << 20
 Change = Callable[[str], str]
 
 
-def own_names(hostname: str, domainname: str) -> str:
-    """What a container's own lines say: its whole name, and the first part of it."""
-    whole = f"{hostname}.{domainname}" if domainname else hostname
-    first, dot, _ = whole.partition(".")
-    return f"{whole} {first}" if dot else whole
-
-
 def with_records(text: str, addresses: Iterable[str], names: str) -> str:
-    """The file with a line for each address, at its end."""
+    """The file with a line for each address; those that are not there yet at its end."""
+    present = set(text.splitlines())
+    lines = [f"{address}\t{names}" for address in addresses]
     if text and not text.endswith("\n"):
         text += "\n"
-    return text + "".join(f"{address}\t{names}\n" for address in addresses)
+    return text + "".join(f"{line}\n" for line in lines if line not in present)
 
 
 def without_records(text: str, addresses: Iterable[str], names: str) -> str:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from loguru import logger
 
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
-from services.containers.model import ContainerId, Definition, Status
+from services.containers.model import ContainerId, Definition, Place, Status
 from services.events import Event
 from services.store import Migration
 
@@ -174,12 +173,10 @@ def container_event(
     )
 
 
-NETWORK_DRIVERS: Final = MappingProxyType({"none": "null", "host": "host"})
-
-
 def network_events(
     container: Container,
     endpoints: Mapping[str, EndpointSettings],
+    places: Mapping[str, Place],
     action: str,
     *,
     time_ns: int,
@@ -193,7 +190,7 @@ def network_events(
             attributes={
                 "container": container.id,
                 "name": name,
-                "type": NETWORK_DRIVERS.get(name, "bridge"),
+                "type": places.get(name, Place()).driver,
             },
             time_ns=time_ns,
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -24,14 +24,16 @@ import trio
 from loguru import logger
 
 from services.containerd import Containerd, ContainerRecord, Mount, RuncOptions
-from services.containers.config import EndpointSettings
 from services.containers.container import Container
+from services.containers.endpoint_labels import labels_of
 from services.containers.joining import Joined, Joiner, is_joined
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
+from services.containers.naming import Naming
+from services.containers.networking import NetworkNames, settings_by_network, wanted_endpoints
 from services.containers.oom import OomKills
 from services.containers.published import wanted_ports
 from services.containers.run import Run
@@ -52,15 +54,14 @@ from services.errors import (
     NotFound,
     single_error,
 )
-from services.networks import Networks, Sandbox
+from services.networks import Endpoint, Sandbox, Sandboxes
 
 log = logger.bind(service="containers")
 
 OWNER_LABEL: Final = "io.wharfinger.engine"
 """On each containerd container of ours, with the engine's id: what a crash may have left."""
 
-ENDPOINTS_LABEL: Final = "io.wharfinger.endpoints"
-"""Where the run stands in the networks, as JSON: known again should its record not be written."""
+NO_NETWORKING: Final = "failed to set up container networking"
 
 START_LIMIT_S: Final = 120.0
 CLEANUP_LIMIT_S: Final = 10.0  # for each step
@@ -94,7 +95,9 @@ class TaskLauncher:
         *,
         containerd: Containerd,
         journal: Journal,
-        networks: Networks,
+        networks: NetworkNames,
+        sandboxes: Sandboxes,
+        naming: Naming,
         root_filesystems: RootFilesystems,
         specs: SpecSource,
         sources: MountSources,
@@ -111,6 +114,8 @@ class TaskLauncher:
         self._containerd = containerd
         self._journal = journal
         self._networks = networks
+        self._sandboxes = sandboxes
+        self._naming = naming
         self._root_filesystems = root_filesystems
         self._specs = specs
         self._sources = sources
@@ -136,7 +141,7 @@ class TaskLauncher:
         """
         container = run.container
         running = next_state(container.state, LifeEvent.STARTED)
-        endpoints: dict[str, EndpointSettings] = {}
+        endpoints: list[Endpoint] = []
         try:
             async with self._starts.slot():
                 with _start_limit(container):
@@ -147,9 +152,7 @@ class TaskLauncher:
             raise failure from error
         await self._links.tell_parents(container)
 
-    async def _launch(
-        self, run: Run, running: State, endpoints: dict[str, EndpointSettings]
-    ) -> None:
+    async def _launch(self, run: Run, running: State, endpoints: list[Endpoint]) -> None:
         container = run.container
         async with AsyncExitStack() as undo:
             pid = await self._make_task(run, undo, endpoints)
@@ -161,15 +164,13 @@ class TaskLauncher:
             )
             undo.pop_all()
 
-    async def clean_up(
-        self, container: Container, endpoints: Mapping[str, EndpointSettings]
-    ) -> None:
+    async def clean_up(self, container: Container) -> None:
         """Give back all that an ended task held. Goes on past a failing step."""
         self._oom_kills.forget(container)
         steps = (
             partial(self._delete_task, container),
             partial(self._delete_record, container),
-            partial(self._release_network, container, endpoints),
+            partial(self._release_network, container),
             partial(self._sources.release, container),
             partial(self._drop_shm, container),
         )
@@ -179,7 +180,7 @@ class TaskLauncher:
 
     async def release_ports(self, container: Container) -> None:
         """Let others have the host's ports of an ended task, before the rest is cleaned up."""
-        await self._survive(container, partial(self._networks.release_ports, container.id))
+        await self._survive(container, partial(self._sandboxes.release_ports, container.id))
 
     async def was_oom_killed(self, container: Container) -> bool:
         """Whether the kernel killed a process of the container's cgroup. False if not known."""
@@ -192,10 +193,8 @@ class TaskLauncher:
         """See the kernel's OOM kills in an adopted container's cgroup from now on."""
         self._oom_kills.follow(container)
 
-    async def _make_task(
-        self, run: Run, undo: AsyncExitStack, endpoints: dict[str, EndpointSettings]
-    ) -> int:
-        """The pid. Into `endpoints` goes what the container gets of its network."""
+    async def _make_task(self, run: Run, undo: AsyncExitStack, endpoints: list[Endpoint]) -> int:
+        """The pid. Into `endpoints` goes what the container gets of its networks."""
         container = run.container
         joined = self._joiner.join(container)
         linked = self._links.at_start(container)
@@ -208,15 +207,22 @@ class TaskLauncher:
             return await self._create_task(run, around, has_namespace, undo)
         sandbox = await self._reserve(container)
         undo.push_async_callback(
-            self._shielded, container, partial(self._release, container, sandbox)
+            self._shielded, container, partial(self._sandboxes.release, container.id)
         )
+        undo.callback(self._naming.end, container.id)
         await self._record_ports(container, sandbox)
         around = dataclasses.replace(around, sandbox=sandbox)
         with single_error():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._networks.connect, sandbox, has_namespace.set)
-                endpoints[sandbox.endpoint.network] = _settings(container, sandbox)
+                nursery.start_soon(self._connect, container, sandbox, has_namespace)
+                endpoints += sandbox.endpoints
                 return await self._create_task(run, around, has_namespace, undo)
+
+    async def _connect(
+        self, container: Container, sandbox: Sandbox, has_namespace: trio.Event
+    ) -> None:
+        await self._sandboxes.connect(sandbox, has_namespace.set)
+        await self._naming.begin(container, sandbox.endpoints, sandbox.netns)
 
     async def _own_shm(self, container: Container, joined: Joined, undo: AsyncExitStack) -> Joined:
         """With a /dev/shm to share, unless the container has another mount there."""
@@ -268,7 +274,7 @@ class TaskLauncher:
             runtime_options=options,
             snapshotter=container.definition.snapshotter,
             snapshot_key=container.id,
-            labels={OWNER_LABEL: self._engine_id, ENDPOINTS_LABEL: _label_of(around.sandbox)},
+            labels={OWNER_LABEL: self._engine_id, **_labels_of(around.sandbox)},
         )
         undo.push_async_callback(self._shielded, container, partial(self._delete_record, container))
         await self._create_record(record)
@@ -301,19 +307,17 @@ class TaskLauncher:
 
     async def _reserve(self, container: Container) -> Sandbox:
         definition = container.definition
-        mode = definition.host_config.network_mode
-        if definition.config.network_disabled is True:
-            mode = "none"
-        wanted = definition.networks.get(mode)
-        ipam = wanted.ipam_config if wanted else None
-        return await self._networks.reserve(
-            container.id,
-            mode,
-            wanted_address=ipam.ipv4_address if ipam else "",
-            mac_address=wanted.mac_address if wanted else "",
-            ports=wanted_ports(definition),
-            name=container.name,
-        )
+        try:
+            return await self._sandboxes.reserve(
+                container.id,
+                wanted_endpoints(definition, self._networks),
+                ports=wanted_ports(definition),
+                name=container.name,
+            )
+        except EngineError as error:
+            if str(error).startswith(NO_NETWORKING):
+                raise
+            raise type(error)(f"{NO_NETWORKING}: {error}") from error
 
     async def _record_ports(self, container: Container, sandbox: Sandbox) -> None:
         """On disk before the task is there: a daemon that finds it running knows its ports."""
@@ -326,14 +330,15 @@ class TaskLauncher:
         state: State,
         *,
         pid: int,
-        endpoints: dict[str, EndpointSettings],
+        endpoints: Sequence[Endpoint],
         now_ns: int,
     ) -> None:
         # The task runs: whoever asked for it may have left, its record must be written.
+        networks, places = settings_by_network(container.definition, endpoints)
         with trio.CancelScope(shield=True):
             await self._journal.change_status(
                 container,
-                *network_events(container, endpoints, "connect", time_ns=now_ns),
+                *network_events(container, networks, places, "connect", time_ns=now_ns),
                 *volume_events(container, "mount", time_ns=now_ns),
                 container_event(container, "start", time_ns=now_ns),
                 state=state,
@@ -346,18 +351,22 @@ class TaskLauncher:
                 failed_health=False,
                 boot_id=self._boot_id,
                 runs=container.status.runs + 1,
-                networks=endpoints,
+                networks=networks,
+                places=places,
+                loose={},
             )
         log.info("container started", container=container.id, pid=pid)
 
     async def _record_failure(
-        self, container: Container, error: EngineError, endpoints: Mapping[str, EndpointSettings]
+        self, container: Container, error: EngineError, endpoints: Sequence[Endpoint]
     ) -> None:
         # dockerd's networking comes first, so it tells of that even when there is no start.
+        now_ns = time.time_ns()
+        networks, places = settings_by_network(container.definition, endpoints)
         await self._journal.change_status(
             container,
-            *network_events(container, endpoints, "connect", time_ns=time.time_ns()),
-            *network_events(container, endpoints, "disconnect", time_ns=time.time_ns()),
+            *network_events(container, networks, places, "connect", time_ns=now_ns),
+            *network_events(container, networks, places, "disconnect", time_ns=now_ns),
             error=str(error),
             exit_code=exit_code_of_failed_start(str(error)),
         )
@@ -382,17 +391,10 @@ class TaskLauncher:
         with suppress(NotFound):
             await self._containerd.containers.delete(container.id)
 
-    async def _release_network(
-        self, container: Container, endpoints: Mapping[str, EndpointSettings]
-    ) -> None:
+    async def _release_network(self, container: Container) -> None:
+        self._naming.end(container.id)
         held_by_others = is_joined(container.id, self._table)
-        for endpoint in endpoints.values():
-            await self._networks.release(
-                container.id, endpoint.ip_address, held_by_others=held_by_others
-            )
-
-    async def _release(self, container: Container, sandbox: Sandbox) -> None:
-        await self._networks.release(container.id, sandbox.endpoint.address)
+        await self._sandboxes.release(container.id, held_by_others=held_by_others)
 
     async def _drop_shm(self, container: Container) -> None:
         if container.definition.host_config.ipc_mode == "shareable":
@@ -435,41 +437,8 @@ def _start_limit(container: Container) -> Iterator[None]:
         raise DeadlineExceeded(f"container {container.name} did not start in time")
 
 
-def _settings(container: Container, sandbox: Sandbox) -> EndpointSettings:
-    """What was asked of the network, with what came of it."""
-    endpoint = sandbox.endpoint
-    asked = container.definition.networks.get(endpoint.network, EndpointSettings())
-    return msgspec.structs.replace(
-        asked,
-        network_id=endpoint.network_id,
-        endpoint_id=endpoint.endpoint_id,
-        gateway=endpoint.gateway,
-        ip_address=endpoint.address,
-        ip_prefix_len=endpoint.prefix_length,
-        mac_address=endpoint.mac_address,
-    )
-
-
-def _label_of(sandbox: Sandbox | None) -> str:
-    """What cannot be found out again; a label must be short."""
-    if sandbox is None:
-        return "{}"
-    endpoint = sandbox.endpoint
-    settings = EndpointSettings(
-        network_id=endpoint.network_id,
-        endpoint_id=endpoint.endpoint_id,
-        gateway=endpoint.gateway,
-        ip_address=endpoint.address,
-        ip_prefix_len=endpoint.prefix_length,
-        mac_address=endpoint.mac_address,
-    )
-    return msgspec.json.encode({endpoint.network: settings}).decode()
-
-
-def endpoints_of(labels: Mapping[str, str]) -> dict[str, EndpointSettings]:
-    """What a launch wrote into the labels of the containerd container; {} if it did not."""
-    text = labels.get(ENDPOINTS_LABEL, "{}")
-    return msgspec.json.decode(text, type=dict[str, EndpointSettings])
+def _labels_of(sandbox: Sandbox | None) -> dict[str, str]:
+    return labels_of(sandbox.endpoints) if sandbox is not None else {}
 
 
 def _start_error(error: EngineError | OSError) -> EngineError:

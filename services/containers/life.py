@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import trio
 from loguru import logger
 
 from services.containerd import Containerd, ShimGone, TaskExit
-from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.labels import backoff_of
@@ -52,9 +51,7 @@ class Launcher(Protocol):
     async def launch(self, run: Run) -> None:
         """From a definition to a started, recorded task; a failure leaves nothing behind."""
 
-    async def clean_up(
-        self, container: Container, endpoints: Mapping[str, EndpointSettings]
-    ) -> None:
+    async def clean_up(self, container: Container) -> None:
         """Give back all that a task held that has ended. Bounded; goes on past a failing step."""
 
     async def release_ports(self, container: Container) -> None:
@@ -219,7 +216,7 @@ class Lives:
         with trio.CancelScope(shield=True):
             oom = await self._launcher.was_oom_killed(container)
             async with container.turn("the end of its task"):
-                run.held = container.status.networks
+                run.holds = True
                 # Whoever hears of the end may start another one with the same ports.
                 await self._launcher.release_ports(container)
                 await self._record_exit(run, exit_, oom_killed=oom)
@@ -244,9 +241,9 @@ class Lives:
         run.is_cleaned_up = True
 
     async def _clean_up(self, run: Run) -> None:
-        if run.held is not None:
-            await self._launcher.clean_up(run.container, run.held)
-            run.held = None
+        if run.holds:
+            await self._launcher.clean_up(run.container)
+            run.holds = False
 
     async def _record_exit(self, run: Run, exit_: ExitStatus, *, oom_killed: bool) -> None:
         container, status = run.container, run.container.status
@@ -257,7 +254,13 @@ class Lives:
         await self._journal.change_status(
             container,
             container_event(container, "die", attributes, time_ns=exit_.exited_at_ns),
-            *network_events(container, status.networks, "disconnect", time_ns=exit_.exited_at_ns),
+            *network_events(
+                container,
+                status.networks,
+                status.places,
+                "disconnect",
+                time_ns=exit_.exited_at_ns,
+            ),
             *volume_events(container, "unmount", time_ns=exit_.exited_at_ns),
             state=next_state(container.state, happening),
             pid=0,
@@ -267,6 +270,8 @@ class Lives:
             finished_at_ns=exit_.exited_at_ns,
             restart_count=status.restart_count + int(comes_back),
             networks={},
+            places={},
+            loose={},
             ports=[],
         )
         log.info("container exited", container=container.id, code=exit_.code, oom=oom_killed)

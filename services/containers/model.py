@@ -45,6 +45,22 @@ class State(enum.StrEnum):
         return self in (State.RUNNING, State.PAUSED)
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a run is in a network: by a link of the network's driver. `interface` is its name inside,
+    "" where there is none."""
+
+    driver: str = "bridge"
+    interface: str = ""
+
+
+class LooseEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in a network that is not the container's now."""
+
+    network: str
+    settings: EndpointSettings
+    place: Place
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What has become of a container. Instants are nanoseconds since the epoch, 0 is never."""
 
@@ -68,6 +84,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How often a task was started; the log and the fault reports tell runs apart by it."""
     networks: dict[str, EndpointSettings] = {}
     """Addresses and gateways of the present run, by network name."""
+    places: dict[str, Place] = {}
+    """What `networks` does not tell of the present run's networks, by name."""
+    loose: dict[str, LooseEndpoint] = {}
+    """Endpoints that the present run is about to get, or has just lost, by their id: their links
+    may be there. Written before anything is done, so that the next daemon takes them away."""
     ports: list[PublishedPort] = []
     """The host's ports that lead to the present run. Known before its task is made."""
     updating: HostConfig | None = None

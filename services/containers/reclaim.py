@@ -28,7 +28,7 @@ from services.containers.stdio import open_readers
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.errors import EngineError, NotFound
-from services.networks import Networks
+from services.networks import Sandboxes
 from services.volumes import Volumes
 
 log = logger.bind(service="containers")
@@ -56,7 +56,7 @@ class Reclaimer:
         containerd: Containerd,
         table: ContainerTable,
         runs: Runs,
-        networks: Networks,
+        sandboxes: Sandboxes,
         shm: SharedMemory,
         terminals: Terminals,
         probes: OldProbes,
@@ -68,7 +68,7 @@ class Reclaimer:
         self._containerd = containerd
         self._table = table
         self._runs = runs
-        self._networks = networks
+        self._sandboxes = sandboxes
         self._shm = shm
         self._terminals = terminals
         self._probes = probes
@@ -151,11 +151,11 @@ class Reclaimer:
                 log.info("directory reclaimed", container=name)
 
     async def _reclaim_namespaces(self) -> None:
-        await self._drop_dead(await self._networks.held(), self._drop_namespace)
+        await self._drop_dead(await self._sandboxes.held(), self._drop_namespace)
 
     async def _drop_namespace(self, container_id: str) -> None:
         held_by_others = is_joined(container_id, self._table)
-        await self._networks.release(container_id, "", held_by_others=held_by_others)
+        await self._sandboxes.release(container_id, held_by_others=held_by_others)
         log.info("namespace reclaimed", container=container_id)
 
     async def _reclaim_shared_memory(self) -> None:

@@ -33,14 +33,17 @@ from services.containerd import (
     TaskStatus,
 )
 from services.containers.container import Container
+from services.containers.endpoint_labels import recorded_endpoints
 from services.containers.joining import is_joined, needed_ids
 from services.containers.journal import Journal, container_event, network_events
-from services.containers.launch import OWNER_LABEL, endpoints_of
+from services.containers.launch import OWNER_LABEL
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
+from services.containers.naming import Naming
+from services.containers.networking import endpoints_of
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.restart_policy import starts_with_daemon, wants_restart
@@ -48,7 +51,7 @@ from services.containers.run import Runs
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.errors import EngineError, NotFound, Unavailable
-from services.networks import Networks
+from services.networks import Networks, Sandboxes
 
 log = logger.bind(service="containers")
 
@@ -76,6 +79,8 @@ class Restorer:
         lives: Lives,
         remover: Remover,
         networks: Networks,
+        sandboxes: Sandboxes,
+        naming: Naming,
         sources: MountSources,
         terminals: Terminals,
         links: Links,
@@ -84,6 +89,7 @@ class Restorer:
         boot_id: str,
         start: Callable[[Container], Awaitable[None]],
         finish_update: Callable[[Container], Awaitable[None]],
+        finish_connects: Callable[[Container], Awaitable[None]],
     ) -> None:
         self._containerd = containerd
         self._table = table
@@ -92,6 +98,8 @@ class Restorer:
         self._lives = lives
         self._remover = remover
         self._networks = networks
+        self._sandboxes = sandboxes
+        self._naming = naming
         self._sources = sources
         self._terminals = terminals
         self._links = links
@@ -100,6 +108,7 @@ class Restorer:
         self._boot_id = boot_id
         self._start = start
         self._finish_update = finish_update
+        self._finish_connects = finish_connects
         self._is_loaded = False
         self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
         self._settling = trio.Lock()
@@ -114,9 +123,10 @@ class Restorer:
         """
         if not self._is_loaded:
             await self._load()
+        await self._networks.load()
         for container in self._table:
             self._adopt_addresses(container)
-        self._networks.settle()
+        self._sandboxes.settle()
         tell = _Once(task_status.started)
         if not self._containerd.connection.is_ready:
             tell()  # nothing can be compared, and nobody is to wait for it
@@ -210,8 +220,10 @@ class Restorer:
         self._is_loaded = True
 
     def _adopt_addresses(self, container: Container) -> None:
-        for endpoint in container.status.networks.values():
-            self._networks.adopt(container.id, endpoint.ip_address, container.status.ports)
+        status = container.status
+        endpoints = endpoints_of(status.networks, status.places)
+        self._sandboxes.adopt(container.id, endpoints, status.ports)
+        self._naming.note(container)
 
     def _rests(self, container: Container) -> bool:
         """Whether one that containerd does not have is as it should be: most are, and cost a look.
@@ -335,6 +347,8 @@ class Restorer:
         if not container.state.has_task:
             await self._record_start(container, task, record)
         await self._correct_freeze(container, task)
+        await self._finish_connects(container)
+        await self._naming.adopt(container, self._sandboxes.namespace(container.id, task.pid))
         self._sources.adopt(container)
         await self._lives.begin(container)
         self._terminals.streams(container).process_started()
@@ -345,11 +359,12 @@ class Restorer:
         self, container: Container, task: TaskInfo, record: ContainerRecord | None
     ) -> None:
         """The daemon was killed after the task was started and before that was recorded."""
-        endpoints = endpoints_of(record.labels) if record is not None else {}
+        labels = record.labels if record is not None else {}
+        endpoints, places = recorded_endpoints(labels, container.definition.networks)
         now_ns = time.time_ns()
         await self._journal.change_status(
             container,
-            *network_events(container, endpoints, "connect", time_ns=now_ns),
+            *network_events(container, endpoints, places, "connect", time_ns=now_ns),
             *volume_events(container, "mount", time_ns=now_ns),
             container_event(container, "start", time_ns=now_ns),
             state=next_state(container.state, LifeEvent.STARTED),
@@ -363,17 +378,19 @@ class Restorer:
             boot_id=self._boot_id,
             runs=container.status.runs + 1,
             networks=endpoints,
+            places=places,
+            loose={},
         )
         self._adopt_addresses(container)
-        self._networks.settle()
+        self._sandboxes.settle()
 
     async def _record_lost(self, container: Container) -> None:
         """It ran, and containerd knows nothing of it: the machine was restarted, most likely."""
         was_waiting = container.state is State.RESTARTING
-        addresses = [e.ip_address for e in container.status.networks.values()]
         now_ns = time.time_ns()
         gone = next_state(container.state, LifeEvent.LOST)
         changes: dict[str, Any] = {"state": gone, "pid": 0, "networks": {}, "ports": []}
+        changes |= {"places": {}, "loose": {}}
         if was_waiting:
             # The restart that was counted has not been made.
             count = max(0, container.status.restart_count - 1)
@@ -383,9 +400,9 @@ class Restorer:
         attributes = {"exitCode": str(UNKNOWN_EXIT_CODE)}
         event = container_event(container, "die", attributes, time_ns=now_ns)
         await self._journal.change_status(container, event, **changes)
-        for address in addresses:
-            held_by_others = is_joined(container.id, self._table)
-            await self._networks.release(container.id, address, held_by_others=held_by_others)
+        self._naming.end(container.id)
+        held_by_others = is_joined(container.id, self._table)
+        await self._sandboxes.release(container.id, held_by_others=held_by_others)
         log.warning("container was gone", container=container.id)
 
     def _is_due(self, container: Container, *, at_start: bool) -> bool:

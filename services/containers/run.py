@@ -12,13 +12,12 @@ container, and a start that fails stops the pump again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
 import trio
 
-from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.stdio import Stdio
 from services.errors import Conflict, Unavailable
@@ -56,7 +55,7 @@ class Run:
         stop_wanted: set when the container is not to come back; calls off a delayed restart.
         ended: set when every part has ended and nothing of the run is left.
         was_launched: its task was started or adopted; a part that begins anew launches no second.
-        held: what an ended task held of networks, until that was given back.
+        holds: an ended task still holds its networks, its mounts and the like.
         is_cleaned_up: nothing is left of the last launch.
         asking: around the question for the exit that is open now.
         exec_turns: who may ask the shim to start an exec now.
@@ -69,7 +68,7 @@ class Run:
         self.ended = trio.Event()
         self.supervisor: Supervisor | None = None
         self.was_launched = False
-        self.held: Mapping[str, EndpointSettings] | None = None
+        self.holds = False
         self.is_cleaned_up = False
         # containerd 1.6's shim may lock up, for good, when it starts many execs at once.
         self.exec_turns = trio.CapacityLimiter(1)

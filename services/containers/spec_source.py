@@ -15,13 +15,12 @@ import trio
 from services.containerd import Mount
 from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.cdi import CdiDevices
-from services.containers.config import HostConfig
 from services.containers.container import Container
 from services.containers.exec import ExecConfig
 from services.containers.files import files_in, hosts_text, write_files
 from services.containers.joining import Joined
 from services.containers.links import Linked, Links
-from services.containers.resolv_conf import Place, Wishes, read_host_file, resolv_conf
+from services.containers.naming import ResolvConfs
 from services.containers.spec import (
     MountPoint,
     NamespacePaths,
@@ -72,7 +71,7 @@ class SpecSource:
         facts: HostFacts,
         defaults: Callable[[], SpecDefaults],
         directory: Path,
-        dns: Callable[[], Wishes],
+        resolv_confs: ResolvConfs,
         host_gateways: Callable[[], Sequence[str]],
         links: Links,
         apparmor: DefaultProfile,
@@ -83,7 +82,7 @@ class SpecSource:
         self._facts = facts
         self._defaults = defaults
         self._directory = directory
-        self._dns = dns
+        self._resolv_confs = resolv_confs
         self._host_gateways = host_gateways
         self._links = links
         self._apparmor = apparmor
@@ -182,14 +181,14 @@ class SpecSource:
     def _write_files(self, container: Container, sandbox: Sandbox, linked: Linked) -> NetworkFiles:
         config = container.definition.config
         host = container.definition.host_config
-        is_host = sandbox.endpoint.network == "host"
+        is_host = any(endpoint.driver == "host" for endpoint in sandbox.endpoints)
         gateways = self._host_gateways()
         if not gateways and any(e.endswith("host-gateway") for e in host.extra_hosts or ()):
             raise EngineError("unable to derive the IP value for host-gateway")
         hosts = hosts_text(
             hostname=config.hostname,
             domainname=config.domainname,
-            address=sandbox.endpoint.address,
+            addresses=[a for e in sandbox.endpoints for a in (e.address, e.address6) if a],
             extra=host.extra_hosts or (),
             host_gateways=gateways,
             linked=[(host.address, host.names) for host in linked.hosts],
@@ -200,17 +199,8 @@ class SpecSource:
             self._directory / container.id,
             hostname=config.hostname,
             hosts=hosts,
-            resolv_conf=self._resolv_conf(host, Place.HOST if is_host else Place.DEFAULT_BRIDGE),
+            resolv_conf=self._resolv_confs.of(host, sandbox.endpoints).text,
         )
-
-    def _resolv_conf(self, host: HostConfig, place: Place) -> str:
-        usual = self._dns()
-        wishes = Wishes(
-            servers=host.dns or usual.servers,
-            searches=host.dns_search or usual.searches,
-            options=host.dns_options or usual.options,
-        )
-        return resolv_conf(read_host_file(for_host=place is Place.HOST), wishes, place).text
 
 
 def _namespaces(sandbox: Sandbox | None, joined: Joined) -> NamespacePaths:

@@ -1,6 +1,6 @@
 """Counting and timing by plain arrays: cheap where it happens, read by whoever serves metrics.
 
-Nothing here knows of Prometheus. An observation costs a third of a microsecond, no lock, and no
+Nothing here knows of Prometheus. An observation costs about a microsecond, no lock, and no
 memory but for a new label; so the parts measure always, whether anybody reads or not.
 """
 

@@ -2,14 +2,13 @@
 
 What it is to hold is kept in memory; the helper process writes it. Whatever else happens to the
 helper or to the table (`nft flush ruleset`), the whole of it is written again, in one transaction.
-No other tool's rules are read or touched.
+Other tools' rules are left alone, but for one case: see `foreign_rules`.
 """
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -18,6 +17,8 @@ from loguru import logger
 
 from services.errors import EngineError, Unavailable, single_error
 from services.networks import ruleset
+from services.networks.child_end import wait_ended
+from services.networks.foreign import ForeignChains
 from services.networks.network_chains import network_added, network_removed
 from services.networks.network_rules import FirewallPolicy, NetworkRules, PortTargets
 from services.networks.nft import HelperLost, Nft, running_helper
@@ -31,6 +32,8 @@ log = logger.bind(service="firewall")
 READY_LIMIT_S: Final = 5.0
 SETTLE_S: Final = 0.1
 """Between a loss and its repair: who takes our rules away again and again costs little."""
+LOOK_S: Final = 30.0
+END_LIMIT_S: Final = 2.0
 
 
 class Firewall:
@@ -38,11 +41,21 @@ class Firewall:
 
     A change is in memory first: one that the helper's end has cut off is made by the next one.
     Until `settle`, a table that an earlier daemon left is amended and not replaced: it leads to
-    containers that run, and are not adopted yet.
+    containers that run, and are not adopted yet. `is_ending`: whether an end of this part is one
+    of the engine and its containers, so that nothing in other tools' chains is needed any more.
     """
 
-    def __init__(self, *, table: str, policy: FirewallPolicy | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        table: str,
+        policy: FirewallPolicy | None = None,
+        is_ending: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._table = table
+        self._is_ending = is_ending
+        self._foreign = ForeignChains(comment=table)
+        self._is_foreign_stale = trio.Event()
         self._policy = policy or FirewallPolicy()
         self._networks: dict[str, NetworkRules] = {}
         self._published: dict[str, Publication] = {}
@@ -57,6 +70,11 @@ class Firewall:
     def table(self) -> str:
         """The table's name."""
         return self._table
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What other tools' rules keep from containers; sentences for people."""
+        return self._foreign.warnings
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a helper and the table until cancelled.
@@ -73,7 +91,8 @@ class Firewall:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._see_losses, watch)
                         nursery.start_soon(self._repair, helper)
-                        await _ended(process.pid)
+                        nursery.start_soon(self._keep_foreign_open, helper)
+                        await wait_ended(process.pid)
                         nursery.cancel_scope.cancel()
         raise HelperLost("the firewall's helper has ended")
 
@@ -85,6 +104,7 @@ class Firewall:
             EngineError: nft refused the rules.
         """
         self._networks[network.bridge] = network
+        self._is_foreign_stale.set()
         try:
             await self._change(network_added(self._table, network, self._policy))
         except EngineError:
@@ -95,7 +115,10 @@ class Firewall:
     async def remove_network(self, bridge: str) -> None:
         """Have no rules for a bridge any more. If that cannot be done now it is done later."""
         if self._networks.pop(bridge, None) is not None:
+            self._is_foreign_stale.set()
             await self._change_some_time(network_removed(self._table, bridge), bridge=bridge)
+            if not self._networks and self._is_settled:
+                self._is_stale.set()  # without networks there is no table
 
     def settle(self) -> None:
         """Write the table anew: all that ran before was adopted, and every network is set."""
@@ -177,7 +200,7 @@ class Firewall:
             if self._is_settled:
                 script += ruleset.former_table_removed(self._table)
             await helper.ask(script)
-            self._has_table = True
+            self._has_table = bool(self._networks)
 
     async def _keeps_table(self, helper: Nft) -> bool:
         """Whether the table can be amended."""
@@ -192,9 +215,36 @@ class Firewall:
         losses = LossWatch(table=self._table, program=NAME)
         while True:
             await trio.lowlevel.wait_readable(watch)
-            if losses.drain(watch):
+            is_lost = losses.drain(watch)
+            if losses.has_foreign:
+                losses.has_foreign = False
+                self._is_foreign_stale.set()
+            if is_lost:
                 log.warning("the firewall table was changed by another program: it is restored")
                 self._is_stale.set()
+
+    async def _keep_foreign_open(self, helper: Nft) -> None:
+        """After each change by others, and now and then: iptables' old tables tell nobody."""
+        self._is_foreign_stale.set()
+        try:
+            while True:
+                with trio.move_on_after(LOOK_S):
+                    await self._is_foreign_stale.wait()
+                await trio.sleep(SETTLE_S)
+                self._is_foreign_stale = trio.Event()
+                await self._open_foreign(helper, self._networks)
+        finally:
+            if self._is_ending():
+                with trio.move_on_after(END_LIMIT_S, shield=True):
+                    await self._open_foreign(helper, ())
+
+    async def _open_foreign(self, helper: Nft, bridges: Collection[str]) -> None:
+        try:
+            await self._foreign.open(helper, bridges)
+        except HelperLost:
+            return  # that is seen elsewhere
+        except EngineError as error:
+            log.warning("another tool's chain is not opened", error=str(error))
 
     async def _repair(self, helper: Nft) -> None:
         while True:
@@ -244,12 +294,3 @@ async def _succeeds(helper: Nft, script: str) -> bool:
     except EngineError:
         return False
     return True
-
-
-async def _ended(pid: int) -> None:
-    """Wait for the end of a child that nobody has waited for yet."""
-    descriptor = os.pidfd_open(pid)
-    try:
-        await trio.lowlevel.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,95 +2,176 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network
-from typing import Final
+from ipaddress import ip_network
 
-from services.errors import Conflict, InvalidParameter
+from services.errors import EngineError, Forbidden, InvalidParameter
+from services.networks.model import Address, Network, Prefix, Subnet
 
-DEFAULT_POOLS: Final = (
-    *(IPv4Network(f"172.{second}.0.0/16") for second in range(17, 32)),
-    *(IPv4Network(f"192.168.{third}.0/20") for third in range(0, 256, 16)),
-)
-"""dockerd's local pools, in the order in which they are tried."""
+
+class PoolExhausted(EngineError):
+    """Every address of a pool is taken."""
 
 
 class AddressPool:
     """The addresses of one subnet: each is handed out once, the longest unused one first.
 
-    The network's and the broadcast address and the gateway are never handed out.
+    The network's own address is never handed out, nor IPv4's broadcast address, nor the gateway.
     """
 
     def __init__(
-        self, subnet: IPv4Network, *, gateway: IPv4Address, allowed: IPv4Network | None = None
+        self, subnet: Prefix, *, gateway: Address | None = None, allowed: Prefix | None = None
     ) -> None:
         self.subnet = subnet
         self.gateway = gateway
-        allowed = allowed or subnet
-        self._first = int(allowed.network_address)
-        self._last = int(allowed.broadcast_address)
+        self.allowed = allowed or subnet
+        self._kind = type(subnet.network_address)
+        self._first = int(self.allowed.network_address)
+        self._last = int(self.allowed.broadcast_address)
         self._next = self._first
-        self._taken: set[int] = {
-            int(subnet.network_address),
-            int(subnet.broadcast_address),
-            int(gateway),
-        }
+        self._never: set[int] = set()
+        spare = subnet.max_prefixlen - subnet.prefixlen
+        if subnet.version == 6 or spare > 1:  # RFC 3021: a link between two has no such addresses
+            self._never.add(int(subnet.network_address))
+        if subnet.version == 4 and spare > 1:
+            self._never.add(int(subnet.broadcast_address))
+        if gateway is not None:
+            self._never.add(int(gateway))
+        self._taken = set(self._never)
 
-    def take_free(self) -> IPv4Address:
+    def take_free(self) -> Address:
         """The next free address after the one handed out last.
 
         Raises:
-            Conflict: none is left.
+            PoolExhausted: none is left.
         """
         size = self._last - self._first + 1
-        for step in range(size):
+        for step in range(min(size, len(self._taken) + 1)):
             candidate = self._first + (self._next - self._first + step) % size
             if candidate not in self._taken:
                 self._taken.add(candidate)
                 self._next = candidate + 1 if candidate < self._last else self._first
-                return IPv4Address(candidate)
-        raise Conflict(
-            f"no available IPv4 addresses on this network's address pools: {self.subnet}"
-        )
+                return self._kind(candidate)
+        raise PoolExhausted(f"no available addresses on this pool: {self.subnet}")
 
-    def take(self, address: IPv4Address) -> None:
+    def take(self, address: Address) -> None:
         """Take this one address.
 
         Raises:
             InvalidParameter: it is not one of the subnet's.
-            Conflict: it is taken.
+            Forbidden: it is taken.
         """
         if address not in self.subnet:
             raise InvalidParameter(
                 f"invalid address {address}: it does not belong to {self.subnet}"
             )
         if int(address) in self._taken:
-            raise Conflict("Address already in use")
+            raise Forbidden("Address already in use")
         self._taken.add(int(address))
 
-    def take_if_free(self, address: IPv4Address) -> None:
+    def keep(self, address: Address) -> None:
+        """Never hand out this one; give it back to nobody."""
+        self._never.add(int(address))
+        self._taken.add(int(address))
+
+    def take_if_free(self, address: Address) -> None:
         """Count an address as taken that a container already has."""
         self._taken.add(int(address))
 
-    def give_back(self, address: IPv4Address) -> None:
+    def give_back(self, address: Address) -> None:
         """Let others have the address. One that is free already is fine."""
-        if address != self.gateway:
+        if int(address) not in self._never:
             self._taken.discard(int(address))
 
+    @property
+    def handed_out(self) -> list[Address]:
+        """The addresses that others have."""
+        return [self._kind(address) for address in self._taken - self._never]
 
-def first_free_pool(
-    routes: Iterable[IPv4Network], pools: Iterable[IPv4Network] = DEFAULT_POOLS
-) -> IPv4Network:
-    """The first pool that overlaps none of the host's routes.
+    @property
+    def in_use(self) -> int:
+        """How many of the subnet's addresses cannot be had."""
+        return len(self._taken)
+
+    @property
+    def available(self) -> int:
+        """How many addresses can still be handed out."""
+        taken = sum(1 for address in self._taken if self._first <= address <= self._last)
+        return self._last - self._first + 1 - taken
+
+
+class NetworkAddresses:
+    """The addresses of all subnets of one network. One for the life of the engine."""
+
+    def __init__(self, network: Network) -> None:
+        self.name, self.id, self.subnets = network.name, network.id, network.subnets
+        self.pools = [_pool_of(subnet) for subnet in network.subnets]
+        self._elsewhere: set[Address] = set()  # of containers, in no subnet that is known yet
+
+    def take(self, version: int, wanted: Address | None) -> tuple[Address, AddressPool]:
+        """An address, and the pool that it is of.
+
+        Raises:
+            InvalidParameter: the one that is wanted is in none of the subnets.
+            Forbidden: it is taken.
+            EngineError: none is left.
+        """
+        pools = [pool for pool in self.pools if pool.subnet.version == version]
+        if wanted is not None:
+            for pool in pools:
+                if wanted in pool.subnet:
+                    pool.take(wanted)
+                    return wanted, pool
+            raise InvalidParameter(
+                f"invalid endpoint settings:\nno configured subnet or ip-range contain the IP "
+                f"address {wanted}"
+            )
+        for pool in pools:
+            try:
+                return pool.take_free(), pool
+            except PoolExhausted:
+                continue
+        raise EngineError(
+            f"no available IPv{version} addresses on this network's address pools: "
+            f"{self.name} ({self.id})"
+        )
+
+    def take_if_free(self, address: Address) -> None:
+        """Count an address as taken that a container already has."""
+        for pool in self.pools:
+            if address in pool.subnet:
+                pool.take_if_free(address)
+                return
+        self._elsewhere.add(address)
+
+    def give_back(self, address: Address) -> None:
+        """Let others have an address. One that is free already is fine."""
+        self._elsewhere.discard(address)
+        for pool in self.pools:
+            if address in pool.subnet:
+                pool.give_back(address)
+
+    @property
+    def handed_out(self) -> list[Address]:
+        """The addresses that containers have."""
+        handed_out = [address for pool in self.pools for address in pool.handed_out]
+        return [*handed_out, *self._elsewhere]
+
+
+def _pool_of(subnet: Subnet) -> AddressPool:
+    pool = AddressPool(
+        subnet.prefix,
+        gateway=subnet.gateway_address,
+        allowed=ip_network(subnet.ip_range) if subnet.ip_range else None,
+    )
+    for address in subnet.auxiliary_addresses:
+        pool.keep(address)
+    return pool
+
+
+def first_free_address(subnet: Subnet) -> Address:
+    """What becomes the gateway of a subnet that was given none.
 
     Raises:
-        Conflict: every pool overlaps one.
+        PoolExhausted: the subnet is too small.
     """
-    taken = [route for route in routes if route.prefixlen > 0]
-    for pool in pools:
-        if not any(pool.overlaps(route) for route in taken):
-            return pool
-    raise Conflict(
-        "could not find an available, non-overlapping IPv4 address pool among the defaults "
-        "to assign to the network"
-    )
+    return _pool_of(subnet).take_free()

@@ -7,11 +7,12 @@ there are. Every function blocks for about a millisecond and is called in a thre
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,8 +23,29 @@ T = TypeVar("T")
 CLONE_NEWNET: Final = 0x40000000
 MS_BIND: Final = 4096
 MNT_DETACH: Final = 2
+SIOCGSKNS: Final = 0x894C  # linux/sockios.h
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+@contextmanager
+def here() -> Iterator[int]:
+    """A descriptor of the calling thread's namespace."""
+    descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def namespace_of(netlink: socket.socket) -> Iterator[int]:
+    """A descriptor of the namespace that a socket lives in."""
+    descriptor = fcntl.ioctl(netlink, SIOCGSKNS)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def make_namespace(path: Path) -> socket.socket:
@@ -67,6 +89,19 @@ def in_namespace(path: Path, call: Callable[[], T]) -> T:
         os.close(descriptor)
 
 
+def write_sysctls(path: Path, settings: Mapping[str, str]) -> None:
+    """Write settings below /proc/sys in the namespace held at `path`.
+
+    Raises:
+        OSError: there is no such setting, or the kernel does not take the value.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _in_throwaway_thread(lambda: _write_sysctls(descriptor, settings))
+    finally:
+        os.close(descriptor)
+
+
 def drop_namespace(path: Path) -> None:
     """Let go of a namespace; the kernel reaps it and its links soon after. Gone already is fine."""
     with suppress(OSError):
@@ -92,6 +127,12 @@ def _join(descriptor: int) -> socket.socket | None:
     if _libc.setns(descriptor, CLONE_NEWNET) != 0:
         return None
     return open_netlink()
+
+
+def _write_sysctls(descriptor: int, settings: Mapping[str, str]) -> None:
+    _checked(_libc.setns(descriptor, CLONE_NEWNET))
+    for name, value in settings.items():
+        Path("/proc/sys", name).write_text(value)
 
 
 def _in_throwaway_thread(call: Callable[[], T]) -> T:

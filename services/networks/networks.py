@@ -1,113 +1,87 @@
-"""Networks as containers see them: `none`, `host` and the default `bridge`.
-
-What a container gets is decided first (`reserve`, no system call) and made true afterwards
-(`connect`), so that the second runs while runc creates the container.
-"""
+"""The networks of this engine: made, kept, removed. Who is in them is `sandboxes`' affair."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from ipaddress import IPv4Address, IPv4Interface
-from pathlib import Path
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, TypeVar
 
+import msgspec
 import trio
 from loguru import logger
 
 from services.errors import (
+    Conflict,
     EngineError,
-    InvalidParameter,
-    NotFound,
-    NotSupported,
+    Forbidden,
     Unavailable,
 )
-from services.networks.bridge import (
-    Attachment,
-    Bridge,
-    BridgeConfig,
-    attach,
-    detach,
-    ensure_bridge,
-    mac_of,
-)
+from services.networks import model
+from services.networks.catalog import EventSink, NetworkCatalog, Reader, event_of, network_event
+from services.networks.default_bridge import BridgeConfig, bridge_network, bridge_subnets
+from services.networks.drivers.bridge import HostSwitches, delete_link, make_bridge
+from services.networks.drivers.macvlan import make_parent
+from services.networks.filters import NetworkFilters
 from services.networks.firewall import Firewall
-from services.networks.ipam import AddressPool
-from services.networks.netns import (
-    drop_namespace,
-    enter_namespace,
-    held_namespaces,
-    make_namespace,
-)
-from services.networks.network_rules import FamilyRules, NetworkRules, PortTargets, Target
-from services.networks.ports import ANY_ADDRESS, PortRequest, PublishedPort
-from services.networks.publishing import Publishing
+from services.networks.host_links import address_of, addresses6_of, host_routes, link_names
+from services.networks.ipam import NetworkAddresses
+from services.networks.model import Network, Stage
+from services.networks.plan import NetworkRequest, Surroundings, plan_network
+from services.networks.pools import DEFAULT_POOLS, Pool, with_unique_local
+from services.networks.rules import rules_of
 
 _T = TypeVar("_T")
 
 log = logger.bind(service="networks")
 
 READY_LIMIT_S: Final = 5.0
-_MAC: Final = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}\Z")
-PREDEFINED: Final = ("bridge", "host", "none")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """One container's place in one network. Addresses are "" where the network has none."""
-
-    network: str
-    network_id: str
-    endpoint_id: str
-    address: str = ""
-    prefix_length: int = 0
-    gateway: str = ""
-    mac_address: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sandbox:
-    """What a container gets: its endpoint, and the namespace that its task is to join.
-
-    `netns` None leaves the namespace to the runtime: a new one (`none`), or the host's (`host`).
-    """
-
-    container_id: str
-    endpoint: Endpoint
-    netns: Path | None
-    ports: tuple[PublishedPort, ...] = ()
+NO_IPVLAN: Final = "ipvlan networks are not supported: use the macvlan driver"
 
 
 class Networks:
-    """The networks of this engine and who is in them.
+    """`run` is a supervised child. Until it has made the networks' links, whoever needs one waits.
 
-    The bridge is made when its child starts; until then, and while that fails, only containers
-    on the bridge have to wait.
+    `container_name` tells what a container (id) is called, for messages.
     """
 
     def __init__(
         self,
         *,
+        store: Reader,
+        events: EventSink,
         bridge: BridgeConfig | None,
         firewall: Firewall | None,
-        publishing: Publishing,
-        netns_directory: Path,
         engine_id: str,
+        pools: Sequence[Pool] = (),
+        default_options: Mapping[str, Mapping[str, str]] | None = None,
+        switches: HostSwitches | None = None,
+        container_name: Callable[[str], str] = lambda container_id: container_id[:12],
     ) -> None:
+        self._catalog = NetworkCatalog(store=store, events=events)
         self._config = bridge
-        self._firewall = firewall
-        self._publishing = publishing
-        self._directory = netns_directory
+        self.firewall = firewall
         self._engine_id = engine_id
-        self._bridge: Bridge | None = None
-        self._pool: AddressPool | None = None
+        self._pools = with_unique_local(pools or DEFAULT_POOLS, engine_id)
+        self._default_options = default_options or {}
+        self._switches = switches or HostSwitches()
+        self._container_name = container_name
         self._ready = trio.Event()
-        self._adopted: set[IPv4Address] = set()
+        self._changing = trio.Lock()
+        self._is_pruning = False
+        self._broken: dict[str, str] = {}  # what kept a network's link from being made, by id
+        self._addresses: dict[str, NetworkAddresses] = {}
+        self._members: dict[str, dict[str, str]] = {}  # by network, by endpoint: the container
         self._threads = trio.CapacityLimiter(8)
+        for name, driver in ((model.HOST, "host"), (model.NONE, "null")):
+            self._catalog.set(
+                Network(id=self.network_id(name), name=name, driver=driver, ipv4=False)
+            )
+        if bridge is not None:
+            self._catalog.set(bridge_network(bridge, self.network_id(model.BRIDGE)))
 
     @property
     def has_bridge(self) -> bool:
@@ -117,33 +91,27 @@ class Networks:
     @property
     def default_mode(self) -> str:
         """The network of a container that names none."""
-        return "bridge" if self.has_bridge else "none"
-
-    @property
-    def bridge_config(self) -> BridgeConfig | None:
-        """What was asked of the default bridge; None without one."""
-        return self._config
-
-    @property
-    def bridge_address(self) -> IPv4Interface | None:
-        """The bridge's own address with its subnet; None while it has none."""
-        return self._bridge.address if self._bridge else None
+        return model.BRIDGE if self.has_bridge else model.NONE
 
     def network_id(self, name: str) -> str:
         """The id of a predefined network: the same for the life of this engine."""
         return hashlib.sha256(f"{self._engine_id}/{name}".encode()).hexdigest()
 
+    @property
+    def bridge_addresses(self) -> list[str]:
+        """The default bridge's own addresses; none until it is up."""
+        bridge = self._catalog.get(self.network_id(model.BRIDGE))
+        return [subnet.gateway for subnet in bridge.subnets] if bridge else []
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Make the default bridge and its way out, and keep them until cancelled."""
-        config = self._config
-        if config is not None:
-            self._bridge = await self._in_thread(partial(ensure_bridge, config))
-            self._keep_addresses(self._bridge, config)
-            if self._firewall is not None:
-                family = FamilyRules(
-                    subnet=self._bridge.address.network, masquerade=config.masquerade
-                )
-                await self._firewall.set_network(NetworkRules(bridge=config.name, ipv4=family))
+        """Make the links of all networks and their rules, and keep them until cancelled."""
+        await self._catalog.load()
+        if self._config is not None:
+            await self._make_default_bridge(self._config)
+        async with self._changing:
+            for network in self._catalog.all:
+                if not network.is_predefined:
+                    await self._restore(network)
         self._ready.set()
         task_status.started()
         try:
@@ -151,192 +119,264 @@ class Networks:
         finally:
             self._ready = trio.Event()
 
-    def check_mode(self, mode: str) -> None:
-        """Refuse a mode that no container can have here. Raises as `reserve`."""
-        if mode.startswith("container:"):
-            raise NotSupported("joining another container's network is not supported yet")
-        if mode not in PREDEFINED or (mode == "bridge" and not self.has_bridge):
-            raise NotFound(f"network {mode} not found")
+    async def load(self) -> None:
+        """Know the networks; their links may not be there yet. Once is enough."""
+        await self._catalog.load()
 
-    async def reserve(
-        self,
-        container_id: str,
-        mode: str,
-        *,
-        wanted_address: str = "",
-        mac_address: str = "",
-        ports: Sequence[PortRequest] = (),
-        name: str = "",
-    ) -> Sandbox:
-        """Decide what a container gets in the network that `mode` names; `name` is for messages.
+    # -- what clients ask for -------------------------------------------------------------------
 
-        Ports are published on the bridge only: in `none` and `host` there is nothing to do.
+    async def select(self, filters: NetworkFilters) -> list[Network]:
+        """The networks that `filters` let through. Source: Engine API, NetworkList."""
+        await self._catalog.wait_loaded()
+        return [n for n in self._catalog.present() if filters.choose(n, self.is_used(n.id))]
+
+    async def get(self, ref: str) -> Network:
+        """One network. Raises as `find`, and Unavailable."""
+        await self._catalog.wait_loaded()
+        return self._catalog.find(ref)
+
+    async def create(self, request: NetworkRequest) -> Network:
+        """Make a network. Source: Engine API, NetworkCreate.
 
         Raises:
-            NotFound: there is no such network.
-            NotSupported: a kind of network that is not offered yet.
-            InvalidParameter, Conflict: the address cannot be had.
-            Unavailable: the bridge is not up.
-            EngineError: a port is taken.
+            InvalidParameter, Forbidden, NotFound: there can be no such network.
+            Conflict: somebody has the name.
+            EngineError: the kernel refused.
         """
-        network = self.default_mode if mode in ("", "default") else mode
-        self.check_mode(network)
-        endpoint_id = secrets.token_hex(32)
-        if network in ("none", "host"):
-            endpoint = Endpoint(
-                network=network, network_id=self.network_id(network), endpoint_id=endpoint_id
+        await self.wait_ready()
+        async with self._changing:
+            if self._catalog.is_name_taken(request.name) and request.name not in model.PREDEFINED:
+                raise Conflict(f"network with name {request.name} already exists")
+            around = await self._in_thread(self._surroundings)
+            network = plan_network(
+                request, around, network_id=secrets.token_hex(32), now_ns=time.time_ns()
             )
-            return Sandbox(container_id=container_id, endpoint=endpoint, netns=None)
-        mac = _checked_mac(mac_address)
-        bridge, pool = await self._when_ready()
-        address = self._take(pool, wanted_address)
-        endpoint = Endpoint(
-            network=network,
-            network_id=self.network_id(network),
-            endpoint_id=endpoint_id,
-            address=str(address),
-            prefix_length=bridge.address.network.prefixlen,
-            gateway=str(self._gateway(bridge)),
-            mac_address=mac or mac_of(address).hex(":"),
-        )
+            # A client that leaves in the middle must not leave half a network.
+            with trio.CancelScope(shield=True):
+                await self._catalog.put(network)
+                try:
+                    await self._make(network)
+                    network = await self._catalog.move(
+                        network, Stage.PRESENT, event_of(network, "create")
+                    )
+                except BaseException:
+                    await self._unmake(network)
+                    await self._catalog.delete(network)
+                    raise
+        log.info("network made", network=network.id, name=network.name, driver=network.driver)
+        return network
+
+    async def remove(self, ref: str) -> None:
+        """Remove a network that nobody is in. Source: Engine API, NetworkDelete.
+
+        Raises:
+            NotFound, InvalidParameter: as `find`.
+            Forbidden: it is predefined, or in use.
+        """
+        await self.wait_ready()
+        async with self._changing:
+            await self._remove(self._catalog.find(ref))
+
+    async def prune(self, filters: NetworkFilters) -> list[str]:
+        """Remove what nobody is in; their names. Source: Engine API, NetworkPrune.
+
+        Raises:
+            Conflict: another prune is at work.
+        """
+        await self.wait_ready()
+        if self._is_pruning:
+            raise Conflict("a prune operation is already running")
+        self._is_pruning = True
+        names: list[str] = []
         try:
-            published = await self._publishing.reserve(
-                container_id,
-                self._targets(str(address)),
-                ports,
-                default_address=self._config.host_address if self._config else ANY_ADDRESS,
-            )
-        except BaseException as error:
-            pool.give_back(address)
-            if isinstance(error, EngineError):
-                raise type(error)(
-                    "failed to set up container networking: driver failed programming external "
-                    f"connectivity on endpoint {name} ({endpoint_id}): {error}"
-                ) from error
-            raise
-        return Sandbox(
-            container_id=container_id,
-            endpoint=endpoint,
-            netns=self._directory / container_id,
-            ports=published,
-        )
+            for network in self._catalog.present():
+                is_wanted = filters.choose(network, self.is_used(network.id))
+                if network.is_predefined or network.config_only or not is_wanted:
+                    continue
+                async with self._changing:
+                    try:
+                        await self._remove(self._catalog.find(network.id))
+                    except EngineError as error:  # somebody was quicker, or came in
+                        log.info("network not pruned", network=network.id, error=str(error))
+                        continue
+                names.append(network.name)
+        finally:
+            self._is_pruning = False
+        await self._catalog.tell(network_event("prune", "", {"reclaimed": "0"}))
+        return names
 
-    async def connect(
-        self, sandbox: Sandbox, has_namespace: Callable[[], None] = lambda: None
-    ) -> None:
-        """Make the namespace and its links. For `none` and `host` there is nothing to do.
+    # -- for who is in them ---------------------------------------------------------------------
 
-        `has_namespace` is called as soon as a task can join the namespace, before it has links.
-        What a failure leaves is the namespace, which `release` drops.
-        """
-        if sandbox.netns is None:
-            has_namespace()
-            return
-        bridge, _ = await self._when_ready()
-        endpoint = sandbox.endpoint
-        assert self._config is not None
-        attachment = Attachment(
-            address=IPv4Interface(f"{endpoint.address}/{endpoint.prefix_length}"),
-            gateway=IPv4Address(endpoint.gateway),
-            mac=bytes.fromhex(endpoint.mac_address.replace(":", "")),
-            mtu=self._config.mtu,
-        )
-        inside = await self._in_thread(partial(make_namespace, sandbox.netns))
-        with inside:
-            has_namespace()
-            await self._in_thread(partial(attach, bridge, inside, attachment))
-        await self._publishing.publish(sandbox.container_id)
+    def find(self, ref: str) -> Network:
+        """By id, name or a beginning of its id. Raises NotFound and InvalidParameter."""
+        return self._catalog.find(ref)
 
-    async def release(
-        self, container_id: str, address: str, *, held_by_others: bool = False
-    ) -> None:
-        """Drop a container's namespace, if it has one, and let others have its address.
+    def by_id(self, network_id: str) -> Network | None:
+        """The network with exactly this id."""
+        return self._catalog.get(network_id)
 
-        `held_by_others`: other containers may be in the namespace and keep it. Its link is taken
-        away, or it would go on using the address.
-        """
-        await self.release_ports(container_id)
-        path = self._directory / container_id
-        if held_by_others:
-            await self._in_thread(partial(unplug, path))
-        await self._in_thread(partial(drop_namespace, path))
-        if address and self._pool is not None:
-            self._pool.give_back(IPv4Address(address))
+    def addresses(self, network: Network) -> NetworkAddresses:
+        """Which addresses of a network are free."""
+        found = self._addresses.get(network.id)
+        if found is None:
+            found = self._addresses[network.id] = NetworkAddresses(network)
+        return found
 
-    async def release_ports(self, container_id: str) -> None:
-        """Let others have a container's ports, if it has any."""
-        await self._publishing.release(container_id)
+    def enter(self, network_id: str, endpoint_id: str, container_id: str) -> None:
+        """A container is in a network from now on."""
+        self._members.setdefault(network_id, {})[endpoint_id] = container_id
 
-    def adopt(self, container_id: str, address: str, ports: Sequence[PublishedPort] = ()) -> None:
-        """A container found running has this address and these ports; `settle` is to follow."""
-        if not address:
-            return
-        self._publishing.adopt(container_id, self._targets(address), ports)
-        self._adopted.add(IPv4Address(address))
-        if self._pool is not None:
-            self._pool.take_if_free(IPv4Address(address))
+    def leave(self, network_id: str, endpoint_id: str) -> None:
+        """And no more."""
+        members = self._members.get(network_id, {})
+        members.pop(endpoint_id, None)
+        if not members:
+            self._members.pop(network_id, None)
 
-    def settle(self) -> None:
-        """All that run were adopted: what else the firewall has of an earlier life is dropped."""
-        self._publishing.settle()
+    def is_used(self, network_id: str) -> bool:
+        """Whether a container that runs is in it."""
+        return bool(self._members.get(network_id))
 
-    async def held(self) -> list[str]:
-        """The ids of the containers that have a namespace here, alive or not."""
-        return await self._in_thread(partial(held_namespaces, self._directory))
-
-    def _targets(self, address: str) -> PortTargets:
-        assert self._config is not None
-        target = Target(bridge=self._config.name, address=IPv4Address(address))
-        return PortTargets(ipv4=target)
-
-    def _gateway(self, bridge: Bridge) -> IPv4Address:
-        assert self._config is not None
-        return self._config.gateway or bridge.address.ip
-
-    def _keep_addresses(self, bridge: Bridge, config: BridgeConfig) -> None:
-        """One pool for the life of the engine, whatever restarts; a new subnet needs a new one."""
-        if self._pool is None or self._pool.subnet != bridge.address.network:
-            self._pool = AddressPool(
-                bridge.address.network, gateway=bridge.address.ip, allowed=config.allowed
-            )
-            for address in self._adopted:
-                self._pool.take_if_free(address)
-
-    def _take(self, pool: AddressPool, wanted: str) -> IPv4Address:
-        if not wanted:
-            return pool.take_free()
-        try:
-            address = IPv4Address(wanted)
-        except ValueError:
-            raise InvalidParameter(f"invalid IPv4 address: {wanted}") from None
-        pool.take(address)
-        return address
-
-    async def _when_ready(self) -> tuple[Bridge, AddressPool]:
+    async def wait_ready(self) -> None:
+        """Raises Unavailable if the networks' links are not there within 5 s."""
         with trio.move_on_after(READY_LIMIT_S):
             await self._ready.wait()
-        if self._bridge is None or self._pool is None or not self._ready.is_set():
-            raise Unavailable("the bridge network is not up; try again")
-        return self._bridge, self._pool
+        if not self._ready.is_set():
+            raise Unavailable("the networks are not up; try again")
 
-    async def _in_thread(self, call: partial[_T]) -> _T:
+    async def mend(self, network: Network) -> None:
+        """Have the link of a network that could not be made when the engine started.
+
+        Raises:
+            EngineError: it still cannot.
+        """
+        if network.id in self._broken:
+            async with self._changing:
+                await self._make(network)
+                self._broken.pop(network.id, None)
+
+    # -- their links ----------------------------------------------------------------------------
+
+    async def _make_default_bridge(self, config: BridgeConfig) -> None:
+        network = bridge_network(config, self.network_id(model.BRIDGE))
+
+        def subnets() -> list[model.Subnet]:
+            present: list[IPv4Interface | IPv6Interface] = [*addresses6_of(config.name)]
+            if own := address_of(config.name):
+                present.append(own)
+            others = [s.prefix for n in self._catalog.all if n.id != network.id for s in n.subnets]
+            routes = host_routes()
+            return bridge_subnets(
+                config, present=present, pools=self._pools, taken=[*others, *routes]
+            )
+
+        network = msgspec.structs.replace(network, subnets=await self._in_thread(subnets))
+        await self._make(network)
+        before = self._addresses.get(network.id)
+        self._catalog.set(network)
+        if before is None or before.subnets != network.subnets:  # a new subnet needs a new pool
+            self._addresses[network.id] = after = NetworkAddresses(network)
+            for address in before.handed_out if before else ():
+                after.take_if_free(address)
+
+    async def _restore(self, network: Network) -> None:
+        """Bring a network to the end of what an earlier daemon had begun with it."""
+        try:
+            match network.stage:
+                case Stage.PRESENT:
+                    await self._make(network)
+                case Stage.MAKING:
+                    await self._unmake(network)
+                    await self._catalog.delete(network)
+                case Stage.REMOVING:
+                    await self._finish_removal(network)
+        except EngineError as error:
+            self._broken[network.id] = str(error)
+            log.error("network not restored", network=network.id, error=str(error))
+
+    async def _make(self, network: Network) -> None:
+        """Have a network's link and rules. What is there already is kept."""
+        if network.config_only:
+            return
+        maker = partial(make_bridge, network, self._switches)
+        if network.driver == "macvlan":
+            maker = partial(make_parent, network)
+        try:
+            await self._in_thread(maker)
+        except OSError as error:
+            raise EngineError(
+                f"failed to make the link of network {network.name}: {error.strerror or error}"
+            ) from error
+        if network.driver == "bridge" and self.firewall is not None:
+            await self.firewall.set_network(rules_of(network))
+
+    async def _unmake(self, network: Network) -> None:
+        """Take a network's rules and link away. What cannot be now is told of, and left."""
+        if network.config_only:
+            return
+        if network.driver == "bridge" and self.firewall is not None:
+            await self.firewall.remove_network(network.link)
+        if network.owns_link and not self._is_link_shared(network):
+            try:
+                await self._in_thread(partial(delete_link, network.link))
+            except OSError as error:
+                log.warning("network's link not deleted", network=network.id, error=str(error))
+
+    def _is_link_shared(self, network: Network) -> bool:
+        """Whether another network has the same parent."""
+        return any(
+            other.link == network.link and other.id != network.id for other in self._catalog.all
+        )
+
+    async def _remove(self, network: Network) -> None:
+        self._check_removable(network)
+        with trio.CancelScope(shield=True):
+            going = await self._catalog.move(network, Stage.REMOVING)
+            if self.is_used(network.id):  # somebody came in while that was written
+                await self._catalog.move(network, Stage.PRESENT)
+                self._check_removable(network)
+            await self._finish_removal(going)
+        log.info("network removed", network=network.id, name=network.name)
+
+    async def _finish_removal(self, network: Network) -> None:
+        await self._unmake(network)
+        events = () if network.config_only else (event_of(network, "destroy"),)
+        await self._catalog.delete(network, *events)
+        self._addresses.pop(network.id, None)
+        self._broken.pop(network.id, None)
+
+    def _check_removable(self, network: Network) -> None:
+        if network.is_predefined:
+            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        if network.config_only:
+            users = [n for n in self._catalog.all if n.config_from == network.name]
+            if users:
+                raise Forbidden(
+                    f'error while removing network: configuration network "{network.name}" is in '
+                    "use"
+                )
+        members = self._members.get(network.id, {})
+        if members:
+            shown = ", ".join(
+                sorted(
+                    f'name:"{self._container_name(container)}" id:"{endpoint[:12]}"'
+                    for endpoint, container in members.items()
+                )
+            )
+            raise Forbidden(
+                f"error while removing network: network {network.name} has active endpoints "
+                f"({shown})"
+            )
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            present=self._catalog.all,
+            pools=self._pools,
+            routes=host_routes(),
+            default_options=self._default_options,
+            links=link_names(),
+            unusable_drivers={"ipvlan": NO_IPVLAN},
+        )
+
+    async def _in_thread(self, call: Callable[[], _T]) -> _T:
         return await trio.to_thread.run_sync(call, limiter=self._threads)
-
-
-def unplug(namespace: Path) -> None:
-    """Take the link out of a namespace that may have one. Blocks for about 30 ms."""
-    inside = enter_namespace(namespace)
-    if inside is not None:
-        with inside:
-            detach(inside)
-
-
-def _checked_mac(text: str) -> str:
-    """The address in Docker's spelling, "" for none.
-
-    Raises:
-        InvalidParameter: it is none.
-    """
-    if text and not _MAC.match(text):
-        raise InvalidParameter(f"invalid MAC address: {text}")
-    return text.lower().replace("-", ":")

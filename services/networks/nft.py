@@ -17,7 +17,7 @@ from services.networks import nft_process
 
 ANSWER_LIMIT_S: Final = 10.0
 END_LIMIT_S: Final = 2.0
-_LARGEST_ANSWER: Final = 65536
+_LARGEST_ANSWER: Final = nft_process.MOST_OUTPUT_BYTES + 1
 
 
 class HelperLost(EngineError):
@@ -33,8 +33,8 @@ class Nft:
         self._turn = trio.Lock()
         self._is_broken = False
 
-    async def ask(self, script: str) -> None:
-        """Run a script, as one transaction.
+    async def ask(self, script: str) -> str:
+        """Run a script, as one transaction; what it lists, cut off where it is far too much.
 
         Raises:
             HelperLost: no answer came.
@@ -48,6 +48,7 @@ class Nft:
         if answer[:1] != b"0":
             text = answer[1:].decode(errors="replace").strip().partition("\n")[0]
             raise EngineError(f"nft refused our rules: {text}")
+        return answer[1:].decode(errors="replace")
 
     async def wait_ready(self) -> None:
         """Raises HelperLost: it cannot start; libnftables may be missing."""
@@ -82,13 +83,13 @@ class Nft:
         return await self._exactly(size)
 
     async def _exactly(self, count: int) -> bytes:
-        data = b""
+        data = bytearray()
         while len(data) < count:
             part = await self._stream.receive_some(count - len(data))
             if not part:
                 raise HelperLost("the firewall's helper has ended")
             data += part
-        return data
+        return bytes(data)
 
 
 @asynccontextmanager

@@ -4,7 +4,8 @@
 
 libnftables ends its process when it cannot open its socket, so it must not be in ours. Each message
 is four bytes with the length of what follows; an answer begins with 0 for success and 1 for a
-refusal. It imports nothing of ours, and ends when nobody speaks to it any more.
+refusal; what follows is nft's output, as much as there is room for, or its complaint. It imports
+nothing of ours, and ends when nobody speaks to it any more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import ctypes
 import sys
 
 NAME = b"wf-firewall"  # by which the kernel's notifications tell our changes from others'
+MOST_OUTPUT_BYTES = 4 << 20
 _PR_SET_NAME = 15
+_STATELESS, _HANDLE = 1 << 2, 1 << 3
 
 
 def main(descriptor: int) -> None:
@@ -24,15 +27,18 @@ def main(descriptor: int) -> None:
     nft = ctypes.CDLL("libnftables.so.1")
     nft.nft_ctx_new.restype = ctypes.c_void_p
     nft.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+    nft.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
     context = ctypes.c_void_p(nft.nft_ctx_new(0))
     nft.nft_ctx_buffer_output(context)
     nft.nft_ctx_buffer_error(context)
+    nft.nft_ctx_output_set_flags(context, _STATELESS | _HANDLE)
     connection.sendall(_framed(b"0"))
     while script := _received(connection):
         failed = nft.nft_run_cmd_from_buffer(context, script) != 0
         error = nft.nft_ctx_get_error_buffer(context) or b""
-        nft.nft_ctx_get_output_buffer(context)  # emptied by the asking
-        connection.sendall(_framed(b"1" + error[:4000] if failed else b"0"))
+        output = nft.nft_ctx_get_output_buffer(context) or b""  # emptied by the asking
+        answer = b"1" + error[:4000] if failed else b"0" + output[:MOST_OUTPUT_BYTES]
+        connection.sendall(_framed(answer))
 
 
 def _framed(message: bytes) -> bytes:

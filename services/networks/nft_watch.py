@@ -1,4 +1,4 @@
-"""Who changes nftables: the kernel's notifications, read for changes of our table by others.
+"""Who changes nftables: the kernel's notifications, read for changes by others.
 
 Each transaction ends with a message that names the program whose it was. Source: linux/netfilter/
 nf_tables.h.
@@ -43,12 +43,16 @@ def open_watch() -> socket.socket:
 
 
 class LossWatch:
-    """Tells whether somebody other than `program` has taken something out of `table`."""
+    """Tells whether somebody other than `program` has taken something out of `table`.
+
+    `has_foreign`: whether there was a change of anything by another. Whoever looks resets it.
+    """
 
     def __init__(self, *, table: str, program: bytes) -> None:
         self._table = table.encode()
         self._program = program
         self._is_touched = False
+        self.has_foreign = False
 
     def drain(self, watch: socket.socket, *, datagrams: int = 256) -> bool:
         """Read what there is, up to a bound; whether there was such a loss."""
@@ -61,7 +65,9 @@ class LossWatch:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                is_lost = True  # notifications were dropped; whatever they told is assumed
+                self.has_foreign = is_lost = (
+                    True  # notifications were dropped; whatever they told is assumed
+                )
                 continue
             is_lost |= self.feed(data)
         return is_lost
@@ -73,7 +79,9 @@ class LossWatch:
             if kind in _LOSSES:
                 self._is_touched |= _attribute(body, _ATTR_TABLE) == self._table
             elif kind == _NEW_GENERATION:
-                is_lost |= self._is_touched and _attribute(body, _ATTR_PROGRAM) != self._program
+                if _attribute(body, _ATTR_PROGRAM) != self._program:
+                    self.has_foreign = True
+                    is_lost |= self._is_touched
                 self._is_touched = False
         return is_lost
 

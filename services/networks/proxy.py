@@ -8,7 +8,6 @@ are ours as well, clients wait in their backlog until the next one has taken the
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from loguru import logger
 
 from services.errors import EngineError, single_error
 from services.networks import proxy_process
+from services.networks.child_end import wait_ended
 
 log = logger.bind(service="proxy")
 
@@ -74,7 +74,7 @@ class UserlandProxy:
                 with single_error():
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._tell_news)
-                        await _ended(process.pid)
+                        await wait_ended(process.pid)
                         nursery.cancel_scope.cancel()
             finally:
                 self._control = None
@@ -172,12 +172,3 @@ def _reap(process: subprocess.Popen[bytes]) -> None:
     """One that still carries connections is left to them."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(END_LIMIT_S)
-
-
-async def _ended(pid: int) -> None:
-    """Wait for the end of a child that nobody has waited for yet."""
-    descriptor = os.pidfd_open(pid)
-    try:
-        await trio.lowlevel.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)

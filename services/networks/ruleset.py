@@ -89,7 +89,12 @@ def whole_table(
     networks: Mapping[str, NetworkRules],
     published: Mapping[str, Publication],
 ) -> str:
-    """Replace the table by one with these networks and ports, in one transaction."""
+    """Replace the table by one with these networks and ports, in one transaction.
+
+    Without networks there is no table.
+    """
+    if not networks:
+        return f"add table inet {table}\ndelete table inet {table}\n"
     return _TABLE.format(table=table, layout=LAYOUT) + additions(table, policy, networks, published)
 
 

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from traceback import format_exception
 from typing import Final, Protocol
 
@@ -27,6 +28,8 @@ KEPT: Final = 1000
 CRASHES_KEPT: Final = 100
 BACKLOG: Final = 10_000  # reports that wait to be taken in; past that the oldest are dropped
 TRACEBACK_BYTES: Final = 32 * 1024
+
+_ROOT: Final = f"{Path(__file__).resolve().parents[2]}/"
 
 # The parts of one container stand under its id; a counter for each would grow without bound.
 _ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -197,8 +200,11 @@ def one_line(error: BaseException | None) -> str:
 
 
 def traceback_text(error: BaseException) -> str:
-    """The whole traceback; of one that is too long, beginning and end. Blocks."""
-    text = "".join(islice(format_exception(error), 10_000))
+    """The whole traceback, with paths from the project's folder on. Blocks.
+
+    Of one that is too long, beginning and end.
+    """
+    text = "".join(islice(format_exception(error), 10_000)).replace(_ROOT, "")
     if len(text) <= TRACEBACK_BYTES:
         return text
     half = TRACEBACK_BYTES // 2

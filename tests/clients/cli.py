@@ -13,12 +13,19 @@ NONE: Final = ("--network", "none")
 def start(daemon: Daemon, *options: str, name: str = "box", command: tuple[str, ...] = ()) -> str:
     """A detached container; its id."""
     words = command or ("sleep", "1000")
-    return daemon.docker("run", "-d", "--name", name, *NONE, *options, "busybox", *words).text
+    options = _networked(options)
+    return daemon.docker("run", "-d", "--name", name, *options, "busybox", *words).text
 
 
 def create(daemon: Daemon, *options: str, name: str = "box", command: tuple[str, ...] = ()) -> str:
     """A container that does not run; its id."""
-    return daemon.docker("create", "--name", name, *NONE, *options, "busybox", *command).text
+    options = _networked(options)
+    return daemon.docker("create", "--name", name, *options, "busybox", *command).text
+
+
+def _networked(options: tuple[str, ...]) -> tuple[str, ...]:
+    """Without a network, unless the test says which."""
+    return options if "--network" in options else (*NONE, *options)
 
 
 def state(daemon: Daemon, what: str, name: str = "box") -> str:

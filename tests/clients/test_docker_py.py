@@ -470,6 +470,31 @@ def test_errors_have_their_classes(client: Any) -> None:
 
 def test_what_is_not_served_is_refused(client: Any) -> None:
     """501 and a sentence."""
-    with pytest.raises(docker.errors.APIError, match="networks other than bridge") as caught:
-        client.networks.create("n")
+    with pytest.raises(docker.errors.APIError, match="plugins are not supported") as caught:
+        client.plugins.install("n")
     assert caught.value.status_code == 501
+
+
+def test_networks_of_ones_own(client: Any, daemon: Daemon) -> None:
+    """From the making to the removal, with a container that comes and goes."""
+    prefix = daemon.bridge.pool.rpartition(".")[0]
+    pool = docker.types.IPAMPool(subnet=f"{prefix}.0/26", gateway=f"{prefix}.9")
+    ipam = docker.types.IPAMConfig(pool_configs=[pool])
+    network = client.networks.create("n1", ipam=ipam, labels={"a": "b"}, check_duplicate=True)
+    assert [one.name for one in client.networks.list(filters={"label": "a"})] == ["n1"]
+    box = client.containers.run("busybox", "sleep 1000", detach=True, name="box")
+    network.connect(box, aliases=["x"], ipv4_address=f"{prefix}.20")
+    network.reload()
+    assert network.containers == [box]
+    box.reload()
+    settings = box.attrs["NetworkSettings"]["Networks"]["n1"]
+    assert (settings["IPAddress"], settings["Gateway"]) == (f"{prefix}.20", f"{prefix}.9")
+    assert box.exec_run("ip -o -4 addr show eth1").output.decode().split()[3] == f"{prefix}.20/26"
+    with pytest.raises(docker.errors.APIError, match="has active endpoints"):
+        network.remove()
+    network.disconnect(box)
+    network.reload()
+    assert network.containers == []
+    assert client.networks.prune() == {"NetworksDeleted": ["n1"]}
+    with pytest.raises(docker.errors.NotFound):
+        client.networks.get("n1")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -41,8 +43,14 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
     known = {c["Id"] for c in shown}
     alive = {c["Id"] for c in shown if c["State"]["Running"] and not c["State"]["Restarting"]}
     linked = {
-        c["Id"] for c in shown if c["Id"] in alive and c["HostConfig"]["NetworkMode"] == "bridge"
+        c["Id"]
+        for c in shown
+        if c["Id"] in alive and c["HostConfig"]["NetworkMode"] not in ("none", "host")
     }
+    endpoints = {c["Id"]: _endpoints(c) for c in shown if c["Id"] in alive}
+    links = sum(map(len, endpoints.values()))
+    networks = daemon.http("GET", "/networks").json()
+    own = {f"br-{n['Id'][:12]}" for n in networks if n["Name"] not in ("bridge", "host", "none")}
     shared = {
         c["Id"] for c in shown if c["Id"] in alive and c["HostConfig"]["IpcMode"] == "shareable"
     }
@@ -60,6 +68,7 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
         "shared memory": (_names(daemon.exec_root / "shm"), shared),
         "pipes": (_names(daemon.exec_root / "io"), alive),
         "folders": (_names(daemon.data_root / "containers"), known),
+        "bridges": (set(daemon.bridge.networks()), own),
     }
     complaints = [
         f"{what}: too many {sorted(have - want)}, missing {sorted(want - have)}"
@@ -68,12 +77,35 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
     ]
     counts = {
         "mounts": (len(rootfs), len(alive)),
-        "links": (len(daemon.bridge.links()), len(linked)),
-        "addresses": (census["addresses"], len(linked)),
+        "links": (len(daemon.bridge.links()) + sum(map(_ports, own)), links),
+        "addresses": (census["addresses"], links),
         "published ports": (len(daemon.bridge.published()), _published(shown)),
     }
     complaints += [f"{w}: {have} for {want}" for w, (have, want) in counts.items() if have != want]
+    complaints += [
+        f"inside {c['Name']}: {inside} for {endpoints[c['Id']]}"
+        for c in shown
+        if c["Id"] in linked and (inside := _inside(c)) != endpoints[c["Id"]]
+    ]
     return complaints + [c for one in shown for c in _untrue_state(one, census)]
+
+
+def _endpoints(shown: dict[str, Any]) -> set[str]:
+    """The addresses that a container has by its record."""
+    networks = shown["NetworkSettings"]["Networks"].values()
+    return {one["IPAddress"] for one in networks if one["IPAddress"]}
+
+
+def _inside(shown: dict[str, Any]) -> set[str]:
+    """The addresses that a container's links have."""
+    command = ["nsenter", "-t", str(shown["State"]["Pid"]), "-n", "ip", "-j", "-4", "address"]
+    done = subprocess.run(command, check=False, capture_output=True)
+    links = [link for link in json.loads(done.stdout or "[]") if link["ifname"] != "lo"]
+    return {address["local"] for link in links for address in link["addr_info"]}
+
+
+def _ports(bridge: str) -> int:
+    return len(_names(Path("/sys/class/net") / bridge / "brif"))
 
 
 def _published(shown: Sequence[dict[str, Any]]) -> int:

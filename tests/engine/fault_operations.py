@@ -365,6 +365,74 @@ def run_paused(scene: Scene) -> None:
     pause(scene)
 
 
+# ── networks ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def network_of(scene: Scene) -> str:
+    """The name of the scene's network."""
+    return f"{scene.name}-net"
+
+
+def make_network(scene: Scene, *wanted: int) -> None:
+    """docker network create."""
+    body = {"Name": network_of(scene), "Labels": {"a": "b"}}
+    scene.ask("POST", "/networks/create", wanted or (201,), body)
+
+
+def make_network_again(scene: Scene) -> None:
+    """It is there and whole, by the first try or by the second; a container can be in it."""
+    make_network(scene, 201, 409)
+    body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": network_of(scene)}}
+    answer = scene.ask("POST", "/containers/create", (201,), body).json()
+    scene.ask("POST", f"/containers/{answer['Id']}/start", (204,))
+    scene.ask("DELETE", f"/containers/{answer['Id']}?force=1", (204,))
+    remove_network(scene)
+
+
+def remove_network(scene: Scene) -> None:
+    """docker network rm."""
+    scene.ask("DELETE", f"/networks/{network_of(scene)}", (204, 404))
+
+
+def run_with_network(scene: Scene) -> None:
+    """A container that runs on the default bridge, and a network beside."""
+    make_network(scene)
+    scene.run()
+
+
+def run_connected(scene: Scene) -> None:
+    """A container that runs in both."""
+    run_with_network(scene)
+    connect(scene)
+
+
+def connect(scene: Scene, *wanted: int) -> None:
+    """docker network connect."""
+    body = {"Container": scene.ref, "EndpointConfig": {"GwPriority": 1}}
+    scene.ask("POST", f"/networks/{network_of(scene)}/connect", wanted or (200,), body)
+
+
+def disconnect(scene: Scene, *wanted: int) -> None:
+    """docker network disconnect."""
+    body = {"Container": scene.ref}
+    scene.ask("POST", f"/networks/{network_of(scene)}/disconnect", wanted or (200,), body)
+
+
+def connected_again(scene: Scene) -> None:
+    """In the network or not, and that is so; then in it and out of it once more."""
+    still_runs(scene)
+    is_in = network_of(scene) in scene.inspect()["NetworkSettings"]["Networks"]
+    connect(scene, 403 if is_in else 200)
+    disconnect(scene)
+    connect(scene)
+    still_runs(scene)
+    networks = scene.inspect()["NetworkSettings"]["Networks"]
+    assert {"bridge", network_of(scene)} == set(networks)
+    port = scene.host.get("PortBindings")
+    if port:
+        assert scene.inspect()["NetworkSettings"]["Ports"]["80/tcp"]
+
+
 BRIDGE = {"NetworkMode": "bridge"}
 HEALTH = {"Healthcheck": {"Test": ["CMD", "true"], "Interval": 10**12, "StartInterval": 10**12}}
 AGAIN = {"RestartPolicy": {"Name": "unless-stopped"}}
@@ -437,6 +505,29 @@ OPERATIONS = {
             prepare=Scene.run,
             act=remove_by_force,
             again=remove_by_force_again,
+        ),
+        Operation(
+            name="network-create",
+            prepare=nothing,
+            act=make_network,
+            again=make_network_again,
+        ),
+        Operation(
+            name="network-remove", prepare=make_network, act=remove_network, again=remove_network
+        ),
+        Operation(
+            name="connect",
+            host={**BRIDGE, "PortBindings": {"80/tcp": [{}]}},
+            prepare=run_with_network,
+            act=connect,
+            again=connected_again,
+        ),
+        Operation(
+            name="disconnect",
+            host={**BRIDGE, "PortBindings": {"80/tcp": [{}]}},
+            prepare=run_connected,
+            act=disconnect,
+            again=connected_again,
         ),
         Operation(name="exec-create", prepare=Scene.run, act=make_exec, again=exec_again),
         Operation(name="exec-start", prepare=Scene.run, act=run_exec, again=exec_again),

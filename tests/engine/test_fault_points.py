@@ -46,6 +46,7 @@ def faultable(shared_faultable: FaultableDaemon) -> FaultableDaemon:
     if not shared_faultable.is_running:
         restart(shared_faultable)
     shared_faultable.remove_containers()
+    shared_faultable.remove_networks()
     wait_true(shared_faultable, "there is nothing")
     return shared_faultable
 
@@ -74,6 +75,7 @@ def enumerate_points(daemon: FaultableDaemon, operation: Operation) -> list[Faul
     assert wait_over(daemon)
     labels, _ = daemon.steps()
     daemon.remove_containers()
+    daemon.remove_networks()
     wait_true(daemon, f"{operation.name} is cleared away")
     return points_of(labels)
 
@@ -106,6 +108,7 @@ def die_and_return(daemon: FaultableDaemon, operation: Operation, point: FaultPo
     wait_true(daemon, "after the second try")
     check_story(scene, operation)
     daemon.remove_containers()
+    daemon.remove_networks()
     wait_true(daemon, "nothing is left")
     check_story(scene, operation)
     return died

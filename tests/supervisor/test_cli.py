@@ -30,6 +30,8 @@ SAMPLES: Mapping[Kind, tuple[str, ...]] = {
     Kind.MAP: ("a=b",),
     Kind.ULIMITS: ("nofile=1:2",),
     Kind.RUNTIMES: ("crun=/usr/bin/crun",),
+    Kind.POOLS: ("base=10.0.0.0/8,size=24",),
+    Kind.MAPMAP: ("bridge=com.docker.network.driver.mtu=1400",),
     Kind.SCOPES: ('{"path": "/run/x.sock", "policy": {"read-only": true}}',),
 }
 BAD: Mapping[Kind, str] = {
@@ -42,6 +44,8 @@ BAD: Mapping[Kind, str] = {
     Kind.DOMAINS: "!",
     Kind.HOSTS: "xx://y",
     Kind.ULIMITS: "3q",
+    Kind.POOLS: "3q",
+    Kind.MAPMAP: "3q",
     Kind.RUNTIMES: "3q",
 }
 

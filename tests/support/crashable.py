@@ -38,6 +38,7 @@ class CrashableDaemon(Daemon):
             *(sys.executable, "-m", self.module, str(self.door), "-H", self.host),
             *("--data-root", str(self.data_root), "--exec-root", str(self.exec_root)),
             *("--pidfile", str(self.folder / "pid"), "--bridge", self.bridge.name),
+            *("--default-address-pool", f"base={self.bridge.pool},size=28"),
             *("--config-file", str(self.folder / "daemon.json"), *self.flags, *more_flags),
         ]
         with self.log_file.open("ab") as log:
@@ -51,9 +52,16 @@ class CrashableDaemon(Daemon):
             )
         self._wait_answering()
 
+    @property
+    def host_resolv_conf(self) -> Path:
+        """What the daemon takes for the host's resolv.conf, if it is there when it starts."""
+        return self.folder / "host-resolv.conf"
+
     def process_environment(self) -> dict[str, str]:
         """The daemon's own environment."""
-        return dict(os.environ)
+        if not self.host_resolv_conf.exists():
+            return dict(os.environ)
+        return dict(os.environ) | {"HOST_RESOLV_CONF": str(self.host_resolv_conf)}
 
     def tree(self) -> dict[str, tuple[str, int]]:
         """State and number of restarts of every child, by its path."""
@@ -131,9 +139,9 @@ DaemonT = TypeVar("DaemonT", bound=CrashableDaemon)
 
 
 @contextmanager
-def crashable_daemon(*flags: str) -> Iterator[CrashableDaemon]:
-    """As `running_daemon`, with a back door."""
-    with _running(CrashableDaemon, flags) as daemon:
+def crashable_daemon(*flags: str, host_resolv_conf: str = "") -> Iterator[CrashableDaemon]:
+    """As `running_daemon`, with a back door; `host_resolv_conf` stands for the host's file."""
+    with _running(CrashableDaemon, flags, host_resolv_conf) as daemon:
         yield daemon
 
 
@@ -152,12 +160,16 @@ def skewed_daemon(*flags: str) -> Iterator[SkewedDaemon]:
 
 
 @contextmanager
-def _running(kind: type[DaemonT], flags: Sequence[str]) -> Iterator[DaemonT]:
+def _running(
+    kind: type[DaemonT], flags: Sequence[str], host_resolv_conf: str = ""
+) -> Iterator[DaemonT]:
     require_engine()
     folder = Path(tempfile.mkdtemp(prefix="wf", dir="/tmp"))
     (folder / "config").mkdir()
     (folder / "daemon.json").write_text("{}")
     daemon = kind(folder=folder, bridge=Bridge.make(), flags=flags)
+    if host_resolv_conf:
+        daemon.host_resolv_conf.write_text(host_resolv_conf)
     try:
         daemon.start()
         daemon.load_image()

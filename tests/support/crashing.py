@@ -9,6 +9,8 @@ With FAULT_ROOTS in the environment (paths, with colons between) its steps are c
 with another point or with none (""); `{"do": "steps"}` answers with the labels since then and with
 how long ago the last one was. `{"do": "census"}` tells what there is of containers, of whatever
 kind, in the daemon's memory and in containerd.
+
+HOST_RESOLV_CONF in the environment is the file that is taken for the host's.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import trio
 from trio import socket as trio_socket
 
 from services.containerd import SnapshotKind
+from services.containers import resolv_conf
 from supervisor import daemon
 from supervisor.__main__ import main
 from supervisor.otp import Supervisor
@@ -94,15 +98,14 @@ class Door:
 
 
 async def _census(parts: Parts) -> dict[str, Any]:
-    containerd, pool = parts.containerd, parts.networks._pool
+    containerd, networks = parts.containerd, parts.networks
     active = [s for s in await containerd.snapshots.list() if s.kind is SnapshotKind.ACTIVE]
     return {
         "records": [record.id for record in await containerd.containers.list()],
         "tasks": {t.id: [t.status.name, t.pid] for t in await containerd.tasks.list()},
         "leases": [lease.id for lease in await containerd.leases.list()],
         "snapshots": [snapshot.name for snapshot in active],
-        # The network's own, its gateway's and the broadcast address are always taken.
-        "addresses": 0 if pool is None else len(pool._taken) - 3,
+        "addresses": sum(len(one.handed_out) for one in networks._addresses.values()),
         "runs": sorted(parts.restorer._runs._runs),
         "streams": sorted(parts.containers.terminals._streams),
     }
@@ -158,6 +161,11 @@ def install(door: Door) -> None:
     daemon.Daemon.run = run_beside_door  # type: ignore[method-assign]
 
 
+def take_for_hosts(path: str) -> None:
+    """Let the daemon read another file than the host's resolv.conf."""
+    resolv_conf.HOST_FILE = Path(path)  # type: ignore[misc]
+
+
 def counted_faults() -> Faults | None:
     """What the environment asks for, installed."""
     roots = os.environ.get("FAULT_ROOTS")
@@ -170,5 +178,7 @@ def counted_faults() -> Faults | None:
 
 
 if __name__ == "__main__":
+    if host_file := os.environ.get("HOST_RESOLV_CONF"):
+        take_for_hosts(host_file)
     install(Door(sys.argv.pop(1), counted_faults()))
     main()

@@ -145,6 +145,7 @@ class Daemon:
             *(() if self.hosts_in_file else ("-H", self.host)),
             *("--data-root", str(self.data_root), "--exec-root", str(self.exec_root)),
             *("--pidfile", str(self.folder / "pid"), "--bridge", self.bridge.name),
+            *("--default-address-pool", f"base={self.bridge.pool},size=28"),
             *("--config-file", str(self.folder / "daemon.json"), *self.flags, *more_flags),
         ]
         with self.log_file.open("ab") as log:
@@ -306,6 +307,13 @@ class Daemon:
             answer = self.http("DELETE", f"/containers/{container_id}?force=1&v=1")
             assert answer.status in (204, 404, 409), answer
         wait_until(lambda: not self.container_ids(), "all containers are removed")
+
+    def remove_networks(self) -> None:
+        """Remove all networks but the predefined ones. No container may be in one."""
+        for network in self.http("GET", "/networks").json():
+            if network["Name"] not in ("bridge", "host", "none"):
+                answer = self.http("DELETE", f"/networks/{network['Id']}")
+                assert answer.status in (204, 404), answer
 
     def image_names(self) -> list[str]:
         """The tags of all images."""

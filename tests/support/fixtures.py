@@ -30,6 +30,7 @@ def daemon(shared_daemon: Daemon) -> Iterator[Daemon]:
     since = shared_daemon.log_file.stat().st_size
     yield shared_daemon
     shared_daemon.remove_containers()
+    shared_daemon.remove_networks()
     assert shared_daemon.image_names() == ["busybox:latest"], "a test left other images"
     log = shared_daemon.log_text(since=since)
     assert "Traceback" not in log, log[-LOG_TAIL_CHARS:]

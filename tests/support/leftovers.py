@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,25 @@ class Bridge:
         return bridge
 
     @property
+    def pool(self) -> str:
+        """Where the daemon's other networks take their subnets from: 16 of them."""
+        second, third = (int(number) for number in self.address.split(".")[1:3])
+        return f"10.{second - 64}.{third}.0/24"
+
+    def networks(self) -> list[str]:
+        """The bridges of the daemon's other networks."""
+        done = subprocess.run(["ip", "-j", "address"], check=False, capture_output=True)
+        pool = ip_network(self.pool)
+        return [
+            link["ifname"]
+            for link in json.loads(done.stdout or "[]")
+            if any(
+                address["family"] == "inet" and ip_address(address["local"]) in pool
+                for address in link.get("addr_info", ())
+            )
+        ]
+
+    @property
     def table(self) -> str:
         """The firewall table of a daemon that uses it."""
         return f"wharfinger-{self.name}"
@@ -58,7 +78,7 @@ class Bridge:
 
     def remove(self) -> None:
         """Take it away, and the firewall table with it."""
-        for link in self.links():
+        for link in [*self.links(), *self.networks()]:
             _try("ip", "link", "delete", link)
         _try("ip", "link", "delete", self.name)
         _try("nft", "delete", "table", "inet", self.table)
@@ -84,6 +104,7 @@ class Leftovers:
             *(f"left mounted: {mount}" for mount in self._mounts()),
             *(f"left on the bridge: {link}" for link in self._bridge.links()),
             *(f"left published: {port}" for port in self._bridge.published()),
+            *(f"left of a network: {link}" for link in self._bridge.networks()),
             *(f"left in cgroups: {path}" for path in cgroups_of(container_ids)),
             *(f"left on disk: {path}" for path in self._files()),
         ]

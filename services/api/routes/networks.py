@@ -1,115 +1,163 @@
-"""Tag Network of the Engine API, as far as the predefined networks go: list and inspect."""
+"""Tag Network of the Engine API: list, create, inspect, remove, connect, disconnect, prune."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
+import msgspec
 from quart import Blueprint
 
-from services.api.request import current_request
+from services.api.network_filters import list_filters, prune_filters
+from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse
-from services.api.types.networks import BridgeOnHost, members_to_wire, network_to_wire
+from services.api.types.networks import (
+    ConnectBody,
+    DisconnectBody,
+    NetworkCreateBody,
+    members_to_wire,
+    network_to_wire,
+    status_to_wire,
+)
 from services.api.version import ApiVersion
-from services.api.wire import encode
+from services.api.wire import encode, read_json
 from services.containers import Container
+from services.containers.config import EndpointSettings
 from services.errors import InvalidParameter, NotFound
+from services.networks import Network, Networks
 
-NAMES: Final = ("bridge", "host", "none")
 MEMBERS_IN_LIST_BELOW: Final = ApiVersion(1, 28)
-KNOWN_FILTERS: Final = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
+IPV4_CAN_BE_OFF_SINCE: Final = ApiVersion(1, 48)
+STATUS_SINCE: Final = ApiVersion(1, 52)
 
 
-class NetworkIds(Protocol):
-    """Which networks there are."""
+class Connections(Protocol):
+    """What changes which networks a container is in."""
 
-    def network_id(self, name: str) -> str:
-        """The id of a predefined network."""
-        ...
+    async def connect(self, container: Container, ref: str, asked: EndpointSettings) -> None:
+        """Have a container in one more network."""
+
+    async def disconnect(self, container: Container, ref: str, *, force: bool) -> None:
+        """Have a container in a network no more."""
+
+
+class Containers(Protocol):
+    """What is needed of the containers service."""
+
+    @property
+    def table(self) -> Iterable[Container]:
+        """All of them."""
+
+    @property
+    def connections(self) -> Connections:
+        """Who changes their networks."""
+
+    def find(self, ref: str) -> Container:
+        """By id, name or a beginning of its id. Raises NotFound."""
 
 
 class NetworkRoutes:
-    """The predefined networks. `bridge` is asked at each request; None: there is no bridge."""
+    """The operations on networks."""
 
-    def __init__(
-        self,
-        networks: NetworkIds,
-        *,
-        bridge: Callable[[], BridgeOnHost | None],
-        containers: Iterable[Container],
-    ) -> None:
+    def __init__(self, networks: Networks, containers: Containers) -> None:
         self._networks = networks
-        self._bridge = bridge
         self._containers = containers
 
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
         blueprint = Blueprint("networks", __name__)
-        for rule, view in (("/networks", self.list), ("/networks/<path:ref>", self.inspect)):
-            blueprint.add_url_rule(rule, view.__name__, view, methods=["GET"])
+        one = "/networks/<path:ref>"
+        for rule, view, method in (
+            ("/networks", self.list, "GET"),
+            ("/networks/create", outlives_client(self.create), "POST"),
+            ("/networks/prune", outlives_client(self.prune), "POST"),
+            (one, self.inspect, "GET"),
+            (one, outlives_client(self.remove), "DELETE"),
+            (f"{one}/connect", outlives_client(self.connect), "POST"),
+            (f"{one}/disconnect", outlives_client(self.disconnect), "POST"),
+        ):
+            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
         return blueprint
 
     async def list(self) -> EngineResponse:
         """GET /networks (NetworkList)."""
         request = current_request()
-        filters = request.query.filters()
-        for name in filters:
-            if name not in KNOWN_FILTERS:
-                raise InvalidParameter(f"invalid filter '{name}'")
-        wire = [network for network in self._all() if _matches(network, filters)]
-        if request.api_version < MEMBERS_IN_LIST_BELOW:
-            wire = [self._with_members(network) for network in wire]
+        networks = await self._networks.select(list_filters(request.query.filters()))
+        with_members = request.api_version < MEMBERS_IN_LIST_BELOW
+        wire = [
+            self._with_members(network) if with_members else network_to_wire(network)
+            for network in networks
+        ]
         return EngineResponse(encode(wire))
+
+    async def create(self) -> EngineResponse:
+        """POST /networks/create (NetworkCreate)."""
+        body = await read_json(NetworkCreateBody)
+        if body is None:
+            raise InvalidParameter("invalid JSON: got EOF while reading request body")
+        if current_request().api_version < IPV4_CAN_BE_OFF_SINCE:
+            body = msgspec.structs.replace(body, enable_ipv4=None)
+        network = await self._networks.create(body.request())
+        return EngineResponse(encode({"Id": network.id, "Warning": ""}), 201)
 
     async def inspect(self, ref: str) -> EngineResponse:
         """GET /networks/{id} (NetworkInspect): by name, id or the beginning of an id."""
-        scope = current_request().query.text("scope")
-        if scope in ("", "local"):
-            for network in self._all():
-                if ref == network["Name"] or network["Id"].startswith(ref):
-                    return EngineResponse(encode(self._with_members(network)))
-        raise NotFound(f"network {ref} not found")
+        request = current_request()
+        request.query.boolean("verbose")
+        network = await self._networks.get(ref)
+        if request.query.text("scope") not in ("", network.scope):
+            raise NotFound(f"network {ref} not found")
+        wire = self._with_members(network)
+        if request.api_version >= STATUS_SINCE and network.subnets and not network.config_only:
+            wire["Status"] = status_to_wire(self._networks.addresses(network))
+        return EngineResponse(encode(wire))
 
-    def _all(self) -> Iterable[dict[str, Any]]:
-        bridge = self._bridge()
-        for name in NAMES:
-            if name != "bridge" or bridge is not None:
-                own = bridge if name == "bridge" else None
-                yield network_to_wire(name, self._networks.network_id(name), own)
+    async def remove(self, ref: str) -> EngineResponse:
+        """DELETE /networks/{id} (NetworkDelete)."""
+        await self._networks.remove(ref)
+        response = EngineResponse(b"", 204)
+        response.headers.pop("Content-Type", None)
+        return response
 
-    def _with_members(self, network: dict[str, Any]) -> dict[str, Any]:
-        return {**network, "Containers": members_to_wire(network["Name"], self._containers)}
+    async def connect(self, ref: str) -> EngineResponse:
+        """POST /networks/{id}/connect (NetworkConnect)."""
+        body = await read_json(ConnectBody)
+        if body is None:
+            raise InvalidParameter("invalid JSON: got EOF while reading request body")
+        container = self._containers.find(body.container)
+        await self._containers.connections.connect(
+            container, ref, body.endpoint_config or EndpointSettings()
+        )
+        return _nothing()
+
+    async def disconnect(self, ref: str) -> EngineResponse:
+        """POST /networks/{id}/disconnect (NetworkDisconnect)."""
+        body = await read_json(DisconnectBody)
+        if body is None:
+            raise InvalidParameter("invalid JSON: got EOF while reading request body")
+        try:
+            container = self._containers.find(body.container)
+        except NotFound:
+            if not body.force:
+                raise
+            await self._networks.get(ref)  # what is not there is left by nobody
+            raise NotFound(f"endpoint {body.container} not found") from None
+        await self._containers.connections.disconnect(container, ref, force=body.force)
+        return _nothing()
+
+    async def prune(self) -> EngineResponse:
+        """POST /networks/prune (NetworkPrune)."""
+        filters = prune_filters(current_request().query.filters(), time.time_ns())
+        names = await self._networks.prune(filters)
+        return EngineResponse(encode({"NetworksDeleted": names or None}))
+
+    def _with_members(self, network: Network) -> dict[str, Any]:
+        members = members_to_wire(network, self._containers.table)
+        return {**network_to_wire(network), "Containers": members}
 
 
-def _matches(network: Mapping[str, Any], filters: Mapping[str, tuple[str, ...]]) -> bool:
-    """Every filter must hold, of its values any. A predefined network has no label, nor dangles."""
-    for name, values in filters.items():
-        match name:
-            case "driver" | "scope":
-                holds = network[name.capitalize()] in values
-            case "id" | "name":
-                holds = any(_has(network[name.capitalize()], value) for value in values)
-            case "type":
-                holds = any(_is_type(value) for value in values)
-            case "dangling":
-                holds = not any(value in ("1", "true") for value in values)
-            case _:
-                holds = False
-        if values and not holds:
-            return False
-    return True
-
-
-def _has(text: str, pattern: str) -> bool:
-    """Docker's loose match: the pattern is a regular expression if it can be."""
-    try:
-        return re.search(pattern, text) is not None
-    except re.error:
-        return pattern in text
-
-
-def _is_type(value: str) -> bool:
-    if value not in ("builtin", "custom"):
-        raise InvalidParameter(f"invalid filter: 'type'='{value}'")
-    return value == "builtin"
+def _nothing() -> EngineResponse:
+    response = EngineResponse(b"", 200)
+    response.headers.pop("Content-Type", None)
+    return response

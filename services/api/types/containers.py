@@ -20,6 +20,7 @@ from services.containers.config import (
     HostConfig,
     NetworkingConfig,
 )
+from services.containers.networking import PREDEFINED, dns_names
 from services.containers.published import shown_ports
 from services.containers.sizes import Size
 from services.containers.spec.security import parse_security_options
@@ -285,7 +286,16 @@ def mount_to_wire(mount: MountPoint) -> dict[str, Any]:
 
 def endpoints(container: Container) -> dict[str, EndpointSettings]:
     """What was asked of each network, with the present run's addresses where there are any."""
-    return {**container.definition.networks, **container.status.networks}
+    definition = container.definition
+    found = {**definition.networks, **container.status.networks}
+    if container.status.runs == 0:
+        return found
+    return {
+        name: settings
+        if name in PREDEFINED
+        else msgspec.structs.replace(settings, dns_names=dns_names(definition, settings))
+        for name, settings in found.items()
+    }
 
 
 def now_ns() -> int:
@@ -309,7 +319,7 @@ def _descriptor(container: Container) -> dict[str, Any] | None:
 
 def _network_settings(container: Container) -> dict[str, Any]:
     """Schema NetworkSettings."""
-    present = container.status.networks.get(container.definition.host_config.network_mode)
+    present = next(iter(container.status.networks.values()), None)
     wire: dict[str, Any] = {
         "SandboxID": present.endpoint_id if present else "",
         "SandboxKey": f"/proc/{container.status.pid}/ns/net" if present else "",

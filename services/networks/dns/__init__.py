@@ -2,7 +2,6 @@
 
 from services.networks.dns.names import NameBook as NameBook
 from services.networks.dns.names import NamedEndpoint as NamedEndpoint
-from services.networks.dns.names import dns_names as dns_names
 from services.networks.dns.redirect import SERVER as SERVER
 from services.networks.dns.server import Dns as Dns
 from services.networks.dns.upstream import Resolver as Resolver

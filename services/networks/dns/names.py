@@ -5,20 +5,17 @@ one that leads out first; `name.network` in the one of that name. What a contain
 itself (its links) goes before what they are called.
 
 Source: moby, daemon/libnetwork/sandbox.go (ResolveName, ResolveIP, Endpoint.Less) and network.go
-(ResolveName); daemon/container_operations.go (buildEndpointDNSNames).
+(ResolveName).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
-from typing import Final
 
 Address = IPv4Address | IPv6Address
-
-SHORT_ID_CHARS: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +24,7 @@ class NamedEndpoint:
 
     Attributes:
         network: the network's name.
-        names: what others in the network call it; see `dns_names`. The first is its own.
+        names: what others in the network call it, none if nobody does. The first is its own.
         links: what it calls others in the network, by alias.
         leads_out: whether it can reach the world through this network.
         priority: its networks are asked in falling order of this (`--gw-priority`).
@@ -40,14 +37,6 @@ class NamedEndpoint:
     links: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     leads_out: bool = True
     priority: int = 0
-
-
-def dns_names(
-    *, name: str, container_id: str, hostname: str, aliases: Iterable[str]
-) -> tuple[str, ...]:
-    """What a container is called in a network: `DNSNames` of an inspect."""
-    names = (name, *aliases, container_id[:SHORT_ID_CHARS], hostname)
-    return tuple(dict.fromkeys(one for one in names if one))
 
 
 class _Network:
@@ -117,6 +106,11 @@ class NameBook:
         places = self._places.get(container_id, {})
         if places.pop(network_id, None) is not None and not places:
             del self._places[container_id]
+
+    def forget(self, container_id: str) -> None:
+        """A container is in no network any more."""
+        for network_id in tuple(self._places.get(container_id, ())):
+            self.remove(network_id, container_id)
 
     def leads_out(self, container_id: str) -> bool:
         """Whether a container can reach the world, or is in networks that do not lead there."""

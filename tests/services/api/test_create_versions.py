@@ -12,7 +12,7 @@ from services.api.create_versions import ROWS, Draft, Row, adapted
 from services.api.types.containers import CreateBody
 from services.api.version import CURRENT, MINIMUM, ApiVersion
 from services.api.wire import decode
-from services.errors import EngineError, InvalidParameter, NotSupported
+from services.errors import EngineError, InvalidParameter
 
 Body = dict[str, Any]
 
@@ -249,9 +249,17 @@ def test_images_could_not_be_mounted() -> None:
 
 
 def test_sysctls_of_one_interface() -> None:
-    """They were migrated below 1.48, which we cannot do yet; since then they are refused."""
-    with pytest.raises(NotSupported, match="sysctls of one interface"):
-        seen(host(**SYSCTLS), 47)
+    """Below 1.48 those of eth0 go to the network's options; others, and later all, are refused."""
+    draft = seen(host(Sysctls={"net.ipv4.conf.eth0.a": "1", "net.core.somaxconn": "9"}), 47)
+    assert draft.body.host_config.sysctls == {"net.core.somaxconn": "9"}
+    (settings,) = draft.endpoints.values()
+    assert settings is not None
+    assert settings.driver_opts == {
+        "com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.a=1"
+    }
+    assert draft.warnings[0].startswith("Migrated sysctls of eth0 to DriverOpts{")
+    with pytest.raises(InvalidParameter):
+        seen(host(Sysctls={"net.ipv4.conf.eth1.a": "1"}), 47)
     with pytest.raises(InvalidParameter) as error:
         seen(host(**SYSCTLS), 48)
     assert str(error.value) == (

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from services.containers.files import files_in, hosts_text, write_files
+from services.containers.files import (
+    files_in,
+    hosts_text,
+    is_untouched,
+    own_names,
+    write_files,
+    write_resolv_conf,
+)
 
 LOCALHOST = "127.0.0.1\tlocalhost\n"
 
@@ -17,7 +24,7 @@ def hosts(
     text = hosts_text(
         hostname="h",
         domainname=domainname,
-        address=address,
+        addresses=[address] if address else [],
         extra=extra,
         host_gateways=["172.17.0.1"],
     )
@@ -30,6 +37,23 @@ def test_hosts() -> None:
     """The container's own address comes with its names."""
     assert hosts()[-1] == "172.17.0.2\th"
     assert hosts(domainname="example.org")[-1] == "172.17.0.2\th.example.org h"
+
+
+def test_own_names_are_the_whole_and_its_first_part() -> None:
+    """Wherever the domain was written."""
+    assert own_names("web", "") == "web"
+    assert own_names("web", "example.org") == "web.example.org web"
+    assert own_names("web.example.org", "") == "web.example.org web"
+
+
+def test_an_edited_resolv_conf_is_known(tmp_path: Path) -> None:
+    """It is not written to while its container runs."""
+    assert not is_untouched(tmp_path)
+    write_resolv_conf(tmp_path, "nameserver 127.0.0.11\n")
+    assert is_untouched(tmp_path)
+    with (tmp_path / "resolv.conf").open("a") as file:
+        file.write("options debug\n")
+    assert not is_untouched(tmp_path)
 
 
 def test_without_an_address_there_is_no_line_for_it() -> None:
@@ -56,7 +80,7 @@ def test_host_gateway_is_all_that_it_stands_for() -> None:
     text = hosts_text(
         hostname="h",
         domainname="",
-        address="",
+        addresses=[],
         extra=["x:host-gateway"],
         host_gateways=["10.0.0.1", "fd00::1"],
     )

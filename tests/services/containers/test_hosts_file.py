@@ -8,7 +8,6 @@ import trio
 
 from services.containers.hosts_file import (
     HostsFiles,
-    own_names,
     with_address,
     with_records,
     without_alias,
@@ -29,19 +28,13 @@ def test_files_are_changed_by_alias() -> None:
     assert without_alias(HOSTS, "db2").count("\n") == 3
 
 
-def test_own_names_are_the_whole_and_its_first_part() -> None:
-    """Wherever the domain was written."""
-    assert own_names("web", "") == "web"
-    assert own_names("web", "example.org") == "web.example.org web"
-    assert own_names("web.example.org", "") == "web.example.org web"
-
-
 def test_records_come_and_go_as_they_were() -> None:
     """A line that was edited, or is somebody else's, stays."""
     text = with_records(HOSTS, ["10.0.0.9", "fd00::9"], "web.x web")
     assert text.endswith("10.0.0.9\tweb.x web\nfd00::9\tweb.x web\n")
     assert without_records(text, ["10.0.0.9", "fd00::9"], "web.x web") == HOSTS
     assert without_records(text, ["10.0.0.9"], "web") == text
+    assert with_records(text, ["fd00::9"], "web.x web") == text
     assert with_records("no end", ["10.0.0.9"], "web") == "no end\n10.0.0.9\tweb\n"
 
 

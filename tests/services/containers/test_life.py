@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ class FakeLauncher:
     """Starts by setting the state; counts."""
 
     launches: list[float] = field(default_factory=list)
-    cleaned: list[dict[str, EndpointSettings]] = field(default_factory=list)
+    cleaned: list[str] = field(default_factory=list)
     fails: int = 0
     oom: bool = False
     on_launch: dict[str, Any] = field(default_factory=dict)
@@ -40,10 +40,8 @@ class FakeLauncher:
         status = msgspec.structs.replace(run.container.status, **changed, **self.on_launch)
         run.container.replace(status=status)
 
-    async def clean_up(
-        self, container: Container, endpoints: Mapping[str, EndpointSettings]
-    ) -> None:
-        self.cleaned.append(dict(endpoints))
+    async def clean_up(self, container: Container) -> None:
+        self.cleaned.append(container.id)
 
     async def release_ports(self, container: Container) -> None:
         """None are held."""
@@ -130,7 +128,7 @@ async def test_an_exit_is_recorded_told_and_cleaned_up(
     assert (subject.state, subject.status.exit_code) == (State.EXITED, 3)
     assert subject.status.finished_at_ns == 10**9
     assert subject.status.networks == {}
-    assert scene.launcher.cleaned == [{"bridge": address}]
+    assert scene.launcher.cleaned == [scene.run.container.id]
     assert scene.journal.actions == ["die", "disconnect"]
 
 
@@ -175,10 +173,10 @@ async def test_a_part_that_begins_anew_after_the_exit_launches_nothing(
     """A crash in the clean-up must not bring the container back to life; what is held is freed."""
     scene = Scene(container(State.EXITED), exits(0))
     scene.run.was_launched = True
-    scene.run.held = {}
+    scene.run.holds = True
     await scene.live()
     assert scene.launcher.launches == []
-    assert scene.launcher.cleaned == [{}]
+    assert scene.launcher.cleaned == [scene.run.container.id]
 
 
 async def test_a_removal_that_fails_does_not_bring_it_back(

@@ -18,6 +18,7 @@ from services.containers.exec import ExecConfig
 from services.containers.hosts_file import HostsFiles
 from services.containers.links import Links
 from services.containers.model import ContainerId, Definition, State, Status
+from services.containers.naming import ResolvConfs
 from services.containers.resolv_conf import Wishes
 from services.containers.spec import SpecDefaults, adapt_host_config
 from services.containers.spec_source import SpecSource
@@ -49,7 +50,7 @@ def exec_builder(tmp_path: Path, kernel: Kernel) -> Callable[..., Awaitable[obje
         facts=FACTS,
         defaults=SpecDefaults,
         directory=tmp_path,
-        dns=Wishes,
+        resolv_confs=ResolvConfs(Wishes),
         host_gateways=tuple,
         links=Links(ContainerTable(), hosts=HostsFiles(directory=tmp_path, disk=disk)),
         apparmor=kernel,

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -267,3 +268,46 @@ async def test_ports_of_both_families(rules: Rules) -> None:
         assert published(rules) == {2, 3}  # a routed family has none at the host
         await firewall.withdraw("a")
         assert "elements" not in nft("list", "set", "inet", rules.table, "direct4")
+
+
+def test_iptables_is_opened_while_it_drops() -> None:
+    """Whenever somebody sets its policy, for each network, until the end; and told apart."""
+    code = f"import trio; from {__name__} import opened_while_it_drops as f; trio.run(f)"
+    command = ["unshare", "--net", sys.executable, "-c", code]  # the policy is all the host's
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+async def opened_while_it_drops() -> None:
+    """In a network namespace of its own."""
+    network = NetworkRules(
+        bridge="wt0", ipv4=FamilyRules(subnet=IPv4Network("10.99.0.0/24")), ipv6=None
+    )
+    wanted = [f"-A FORWARD -{end} wt0 " for end in "oi"]
+    firewall = Firewall(table="wharfinger-wt0")
+    async with running(firewall):
+        await firewall.set_network(network)
+        iptables("-P", "FORWARD", "DROP")
+        await until_ours(wanted)
+        iptables("-F", "FORWARD")
+        await until_ours(wanted)
+        await firewall.remove_network("wt0")
+        await until_ours([])
+        await firewall.set_network(network)
+        await until_ours(wanted)
+    await until_ours([])
+    assert firewall.warnings == ()
+
+
+async def until_ours(expected: list[str]) -> None:
+    with trio.fail_after(LIMIT_S):
+        while True:
+            shown = iptables("-S", "FORWARD").splitlines()
+            if [line.partition("-m")[0] for line in shown if "wharfinger" in line] == expected:
+                return
+            await trio.sleep(0.02)
+
+
+def iptables(*arguments: str) -> str:
+    done = subprocess.run(["iptables-nft", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout

@@ -52,6 +52,7 @@ async def test_a_crash_is_kept_as_text() -> None:
         assert (ended.kind, ended.path) == (ReportKind.CHILD_TERMINATED, "root/engine/images")
         assert ended.error == "Boom: images was told to"
         assert "raise Boom(" in ended.traceback
+        assert 'File "tests/services/observer/support.py"' in ended.traceback
         assert (ready.kind, ready.restarts) == (ReportKind.PROGRESS, 1)
         assert history.crashes == (ended,)
 

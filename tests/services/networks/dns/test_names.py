@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.networks.dns.names import Address, NameBook, NamedEndpoint, dns_names
+from services.networks.dns.names import Address, NameBook, NamedEndpoint
 
 
 def endpoint(
@@ -32,15 +32,6 @@ def endpoint(
 
 def shown(found: tuple[Address, ...] | None) -> list[str] | None:
     return None if found is None else [str(one) for one in found]
-
-
-def test_a_container_is_called_by_name_aliases_short_id_and_host_name() -> None:
-    """In dockerd's order, each once."""
-    long = "0123456789abcdef" * 4
-    names = dns_names(name="web", container_id=long, hostname="0123456789ab", aliases=["w", "web"])
-    assert names == ("web", "w", "0123456789ab")
-    names = dns_names(name="web", container_id=long, hostname="shop", aliases=[])
-    assert names == ("web", "0123456789ab", "shop")
 
 
 def test_names_are_seen_within_a_network_and_nowhere_else() -> None:
@@ -72,6 +63,19 @@ def test_a_name_is_lost_with_its_place() -> None:
     assert book.addresses("a", "new") is None
     assert book.addresses("a", "alias") is None
     assert book.name_of("a", ip_address("10.0.0.3")) is None
+
+
+def test_one_that_is_forgotten_is_nowhere() -> None:
+    """In none of its networks."""
+    book = NameBook()
+    book.put("n1", endpoint("a", "10.0.0.2"))
+    for network in ("n1", "n2"):
+        book.put(network, endpoint("b", "10.0.0.3", network=network))
+    book.forget("b")
+    book.forget("b")
+    assert book.addresses("a", "b") is None
+    assert book.addresses("b", "a") is None
+    assert not book.leads_out("b")
 
 
 def test_several_of_one_name_are_all_there() -> None:

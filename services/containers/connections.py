@@ -1,0 +1,305 @@
+"""Connecting containers to networks, and disconnecting them, whether they run or not.
+
+The record is what a container is in. Before a link is made, and until one is deleted, the endpoint
+stands in the status as loose: whatever becomes of the daemon, the next one takes that link away.
+
+Source: moby, daemon/network.go (ConnectToNetwork, DisconnectFromNetwork).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+import trio
+from loguru import logger
+
+from services.containers.config import EndpointSettings
+from services.containers.container import Container
+from services.containers.journal import Journal, network_events
+from services.containers.model import LooseEndpoint, Place, State
+from services.containers.naming import Naming
+from services.containers.networking import (
+    check_endpoint,
+    endpoint_of,
+    endpoint_request,
+    place_of,
+    settings_of,
+)
+from services.containers.published import wanted_ports
+from services.containers.spec.modes import shared_container
+from services.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
+from services.networks import Endpoint, Network, Sandboxes
+
+log = logger.bind(service="containers")
+
+SHARED: Final = (
+    "container sharing network namespace with another container or host cannot be connected to any "
+    "other network"
+)
+
+
+class Networks(Protocol):
+    """What is needed of the networks service."""
+
+    def find(self, ref: str) -> Network:
+        """By id, name or a beginning of its id. Raises NotFound and InvalidParameter."""
+
+
+class Connector:
+    """Changes which networks a container is in."""
+
+    def __init__(
+        self, *, journal: Journal, networks: Networks, sandboxes: Sandboxes, naming: Naming
+    ) -> None:
+        self._journal = journal
+        self._networks = networks
+        self._sandboxes = sandboxes
+        self._naming = naming
+
+    async def connect(self, container: Container, ref: str, asked: EndpointSettings) -> None:
+        """Have a container in one more network. Source: Engine API, NetworkConnect.
+
+        Raises:
+            NotFound: there is no such network.
+            InvalidParameter: the two do not go together, or the settings cannot be had.
+            Forbidden: it runs and is in that network, or an address is taken.
+        """
+        with trio.CancelScope(shield=True):  # a client that leaves must not leave half of it
+            async with container.turn("its connection to a network"):
+                network = self._networks.find(ref)
+                _refuse_dying(container)
+                if network.config_only:
+                    raise Forbidden(
+                        f"network {network.name} is a configuration network: no container can be "
+                        "in it"
+                    )
+                _check_together(container, network)
+                check_endpoint(network.name, asked, network)
+                # Where the last one began, a new one has not: what came of it is not asked for.
+                asked = _only_asked(asked)
+                if not container.state.has_task:
+                    await self._set_asked(container, network.name, asked)
+                    return
+                await self._plug_in(container, network, asked)
+
+    async def disconnect(self, container: Container, ref: str, *, force: bool = False) -> None:
+        """Have a container in a network no more. Source: Engine API, NetworkDisconnect.
+
+        Raises:
+            NotFound: there is no such network.
+            InvalidParameter: it is in the host's.
+            EngineError: it is not in that network.
+        """
+        with trio.CancelScope(shield=True):
+            async with container.turn("its disconnection from a network"):
+                name = self._name_of(ref, force=force)
+                _refuse_dying(container)
+                present = container.status.networks
+                if name not in present and name not in container.definition.networks:
+                    raise EngineError(
+                        f"container {container.id} is not connected to network {name}"
+                    )
+                if name == "host" and container.state.has_task:
+                    raise InvalidParameter(
+                        "cannot disconnect container from host network - container was created in "
+                        "host network mode"
+                    )
+                if name in present and container.state.has_task:
+                    await self._unplug(container, name)
+                else:
+                    await self._set_asked(container, name, None)
+
+    async def finish(self, container: Container) -> None:
+        """Take away the links of what an earlier daemon was cut off at; the container runs."""
+        status = container.status
+        if not status.loose:
+            return
+        for loose in status.loose.values():
+            endpoint = endpoint_of(loose.network, loose.settings, loose.place)
+            try:
+                await self._naming.disconnected(container, endpoint)
+                await self._sandboxes.remove_loose(container.id, endpoint, pid=status.pid)
+            except EngineError as error:
+                log.error("link not reclaimed", container=container.id, error=str(error))
+        await self._settle_ports(container, loose={})
+
+    # -- while it runs --------------------------------------------------------------------------
+
+    async def _plug_in(
+        self, container: Container, network: Network, asked: EndpointSettings
+    ) -> None:
+        request = endpoint_request(network.id, asked)
+        try:
+            endpoint = await self._sandboxes.reserve_one(container.id, request)
+        except Forbidden as error:
+            if "already exists" in str(error):
+                raise Forbidden(
+                    f"endpoint with name {container.name} already exists in network {network.name}"
+                ) from error
+            raise
+        settings = settings_of(asked, endpoint)
+        try:
+            await self._journal.change_status(
+                container, loose=_with_loose(container, endpoint, settings)
+            )
+            await self._sandboxes.plug_in(container.id, endpoint, pid=container.status.pid)
+            await self._record_connect(container, endpoint, asked, settings)
+        except BaseException:
+            await self._undo_plug_in(container, endpoint)
+            raise
+        namespace = self._sandboxes.namespace(container.id, container.status.pid)
+        await self._naming.connected(container, endpoint, namespace)
+        await self._settle_ports(container)
+        log.info("container connected", container=container.id, network=network.id)
+
+    async def _record_connect(
+        self,
+        container: Container,
+        endpoint: Endpoint,
+        asked: EndpointSettings,
+        settings: EndpointSettings,
+    ) -> None:
+        status, name = container.status, endpoint.network
+        places = {name: place_of(endpoint)}
+        now_ns = time.time_ns()
+        await self._journal.set_definition(
+            container,
+            msgspec.structs.replace(
+                container.definition, networks={**container.definition.networks, name: asked}
+            ),
+            *network_events(container, {name: settings}, places, "connect", time_ns=now_ns),
+            networks={**status.networks, name: settings},
+            places={**status.places, **places},
+            loose=_without(status.loose, endpoint.endpoint_id),
+        )
+
+    async def _undo_plug_in(self, container: Container, endpoint: Endpoint) -> None:
+        """What cannot be undone now the next daemon does: the endpoint stands there as loose."""
+        try:
+            await self._sandboxes.unplug(container.id, endpoint, pid=container.status.pid)
+        except EngineError:  # the link was not made, or its namespace is gone
+            self._sandboxes.cancel(container.id, endpoint)
+        loose = _without(container.status.loose, endpoint.endpoint_id)
+        if loose != container.status.loose:
+            try:
+                await self._journal.change_status(container, loose=loose)
+            except EngineError as error:
+                log.error("record not written", container=container.id, error=str(error))
+
+    async def _unplug(self, container: Container, name: str) -> None:
+        status = container.status
+        settings, place = status.networks[name], status.places.get(name, Place())
+        endpoint = endpoint_of(name, settings, place)
+        definition = msgspec.structs.replace(
+            container.definition, networks=_without(container.definition.networks, name)
+        )
+        await self._journal.set_definition(
+            container,
+            definition,
+            *network_events(
+                container, {name: settings}, {name: place}, "disconnect", time_ns=time.time_ns()
+            ),
+            networks=_without(status.networks, name),
+            places=_without(status.places, name),
+            loose=_with_loose(container, endpoint, settings),
+        )
+        await self._naming.disconnected(container, endpoint)
+        await self._sandboxes.unplug(container.id, endpoint, pid=status.pid)
+        await self._settle_ports(
+            container, loose=_without(container.status.loose, endpoint.endpoint_id)
+        )
+        log.info("container disconnected", container=container.id, network=endpoint.network_id)
+
+    async def _settle_ports(self, container: Container, **changes: Any) -> None:
+        """Ports lead to what is the way out now; the record says which ones there are."""
+        try:
+            ports = await self._sandboxes.follow_ports(
+                container.id, wanted_ports(container.definition), name=container.name
+            )
+        except EngineError as error:  # the container runs on, without them
+            log.error("ports not published", container=container.id, error=str(error))
+            ports = self._sandboxes.ports(container.id)
+        if list(ports) != container.status.ports:
+            changes["ports"] = list(ports)
+        if changes:
+            await self._journal.change_status(container, **changes)
+
+    # -- while it does not ----------------------------------------------------------------------
+
+    async def _set_asked(
+        self, container: Container, name: str, asked: EndpointSettings | None
+    ) -> None:
+        networks = _without(container.definition.networks, name)
+        if asked is not None:
+            if name in container.definition.networks:
+                return  # as dockerd: what was asked for first holds
+            networks[name] = asked
+        definition = msgspec.structs.replace(container.definition, networks=networks)
+        await self._journal.set_definition(container, definition)
+
+    def _name_of(self, ref: str, *, force: bool) -> str:
+        """A network that is gone may still stand in the record of a container."""
+        try:
+            return self._networks.find(ref).name
+        except NotFound:
+            if force:
+                return ref
+            raise
+
+
+def _refuse_dying(container: Container) -> None:
+    if container.state in (State.REMOVING, State.DEAD):
+        raise EngineError(
+            f"Container {container.id} is marked for removal and cannot be connected or "
+            "disconnected to the network"
+        )
+
+
+def _check_together(container: Container, network: Network) -> None:
+    """Refuse networks that a container cannot be in besides those that it is in."""
+    mode = container.definition.host_config.network_mode
+    if shared_container(mode) is not None:
+        raise InvalidParameter(SHARED)
+    if network.driver == "host" and mode != "host":
+        raise InvalidParameter(
+            "cannot connect container to host network - container must be created in host network "
+            "mode"
+        )
+    for name in container.definition.networks:
+        if name == network.name:
+            continue
+        if name == "host" or network.driver == "host":
+            raise InvalidParameter(SHARED)
+        if name == "none" or network.driver == "null":
+            raise InvalidParameter(
+                "container cannot be connected to multiple networks with one of the networks in "
+                "private (none) mode"
+            )
+    if container.definition.config.network_disabled is True:
+        raise Conflict(f"container {container.name} was created without networking")
+
+
+def _only_asked(settings: EndpointSettings) -> EndpointSettings:
+    """Without what only the engine knows: clients send back what they were shown."""
+    return EndpointSettings(
+        ipam_config=settings.ipam_config,
+        links=settings.links,
+        aliases=settings.aliases,
+        mac_address=settings.mac_address,
+        driver_opts=settings.driver_opts,
+        gw_priority=settings.gw_priority,
+    )
+
+
+def _with_loose(
+    container: Container, endpoint: Endpoint, settings: EndpointSettings
+) -> dict[str, LooseEndpoint]:
+    loose = LooseEndpoint(network=endpoint.network, settings=settings, place=place_of(endpoint))
+    return {**container.status.loose, endpoint.endpoint_id: loose}
+
+
+def _without(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != key}

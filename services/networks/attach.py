@@ -1,0 +1,195 @@
+"""Links of containers: made inside a namespace, joined to their networks on the host.
+
+Everything of one container is two datagrams, whatever the number of its networks. The functions
+block for about a millisecond and are called in a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.networks.endpoints import Endpoint, Gateways, mac_bytes
+from services.networks.macvlan_options import MODES, parse_macvlan_options
+from services.networks.model import Network
+from services.networks.netns import here, namespace_of
+from services.networks.rtnetlink import Batch, NetlinkError, link_index, open_netlink
+
+LOOPBACK_INDEX: Final = 1
+FIRST_INDEX: Final = 10
+"""Chosen by us, so that address and route can be set without asking for it. A new namespace has
+only a few low numbers of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One link of a container: its endpoint, its network, and how large its packets are."""
+
+    endpoint: Endpoint
+    network: Network
+    mtu: int
+
+
+def attach_all(
+    inside: socket.socket,
+    attachments: Sequence[Attachment],
+    ways: Gateways,
+    prepare: Callable[[], None] | None = None,
+) -> None:
+    """Make all links of a new namespace. `inside` is a route socket of it.
+
+    `prepare` is called when they are there and have no addresses yet. What a failure leaves goes
+    with the namespace.
+    """
+    indexes = {a.endpoint.endpoint_id: FIRST_INDEX + n for n, a in enumerate(attachments)}
+    with open_netlink() as outside, here() as host:
+        batch = Batch()
+        batch.set_up(LOOPBACK_INDEX, "lo")
+        for attachment in attachments:
+            index = indexes[attachment.endpoint.endpoint_id]
+            _make(batch, outside, inside, attachment, host=host, index=index)
+        if prepare is not None:
+            batch.send(inside)
+            prepare()
+            batch = Batch()
+        for attachment in attachments:
+            _configure(batch, attachment.endpoint, indexes[attachment.endpoint.endpoint_id])
+        _route(batch, ways, indexes)
+        batch.send(inside)
+        _join(outside, attachments)
+
+
+def attach_one(
+    inside: socket.socket,
+    attachment: Attachment,
+    ways: Gateways,
+    prepare: Callable[[], None] | None = None,
+) -> None:
+    """Make one more link, in a namespace that may have links of any number.
+
+    `prepare` is called when the link is there and has no address yet. A failure leaves nothing.
+    """
+    endpoint = attachment.endpoint
+    with open_netlink() as outside, here() as host:
+        try:
+            batch = Batch()
+            _make(batch, outside, inside, attachment, host=host, index=0)
+            batch.send(inside)
+            if prepare is not None:
+                prepare()
+            batch = Batch()
+            _configure(batch, endpoint, link_index(inside, endpoint.interface))
+            batch.send(inside)
+            _join(outside, [attachment])
+            set_routes(inside, ways)
+        except BaseException:
+            detach(inside, endpoint)
+            raise
+
+
+def set_routes(inside: socket.socket, ways: Gateways) -> None:
+    """Have the default routes of these gateways, and no others of ours."""
+    indexes = {e.endpoint_id: link_index(inside, e.interface) for e in (ways.ipv4, ways.ipv6) if e}
+    batch = Batch()
+    _route(batch, ways, indexes)
+    batch.send(inside)
+    for version in (4, 6):
+        if ways.of(version) is None:
+            batch = Batch()
+            batch.delete_default_route(version=version)
+            _send_unless(batch, inside, errno.ESRCH, errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
+
+
+def detach(inside: socket.socket | None, endpoint: Endpoint) -> None:
+    """Delete a container's link; gone already is fine. Blocks for about 30 ms."""
+    if endpoint.driver == "bridge":
+        batch = Batch()
+        batch.delete_link(endpoint.host_link)
+        with open_netlink() as outside:
+            _send_unless(batch, outside, errno.ENODEV)
+    elif inside is not None and endpoint.interface:
+        batch = Batch()
+        batch.delete_link(endpoint.interface)
+        _send_unless(batch, inside, errno.ENODEV)
+
+
+def _make(
+    batch: Batch,
+    outside: socket.socket,
+    inside: socket.socket,
+    attachment: Attachment,
+    *,
+    host: int,
+    index: int,
+) -> None:
+    """A veth pair is made from inside, by `batch`: only the link that the request is for can
+    choose its index. A macvlan link is made from the host, where its parent is, at once.
+    """
+    endpoint = attachment.endpoint
+    if endpoint.driver == "bridge":
+        batch.add_veth(
+            endpoint.interface,
+            index=index,
+            mac=mac_bytes(endpoint.mac_address),
+            peer=endpoint.host_link,
+            peer_netns=host,
+            mtu=attachment.mtu,
+        )
+        return
+    made = Batch()
+    with namespace_of(inside) as namespace:
+        mode = parse_macvlan_options(attachment.network.options).mode
+        made.add_macvlan(
+            endpoint.interface,
+            index=index,
+            # In this mode it has its parent's address.
+            mac=b"" if mode == "passthru" else mac_bytes(endpoint.mac_address),
+            parent=socket.if_nametoindex(attachment.network.link),
+            mode=MODES[mode],
+            mtu=attachment.mtu,
+            netns=namespace,
+        )
+        made.send(outside)
+
+
+def _configure(batch: Batch, endpoint: Endpoint, index: int) -> None:
+    """Addresses, then up. Without an IPv6 address it gets none from the kernel either."""
+    if not endpoint.address6:
+        batch.without_own_address(index, endpoint.interface)
+    for address in endpoint.interfaces:
+        batch.add_address(index, address)
+    batch.set_up(index, endpoint.interface)
+
+
+def _route(batch: Batch, ways: Gateways, indexes: Mapping[str, int]) -> None:
+    for version in (4, 6):
+        way = ways.of(version)
+        if way is not None:
+            endpoint, gateway = way
+            batch.add_default_route(gateway, indexes[endpoint.endpoint_id], version=version)
+
+
+def _join(outside: socket.socket, attachments: Sequence[Attachment]) -> None:
+    """Put the host's ends into their bridges."""
+    ends = [a for a in attachments if a.endpoint.driver == "bridge"]
+    batch = Batch()
+    for attachment in ends:
+        bridge = socket.if_nametoindex(attachment.network.link)
+        batch.join_bridge(attachment.endpoint.host_link, bridge)
+    batch.send(outside)
+    batch = Batch()
+    for attachment in ends:
+        link = attachment.endpoint.host_link
+        batch.set_hairpin(socket.if_nametoindex(link), link)
+    batch.send(outside)
+
+
+def _send_unless(batch: Batch, netlink: socket.socket, *fine: int) -> None:
+    try:
+        batch.send(netlink)
+    except NetlinkError as error:
+        if error.errno not in fine:
+            raise

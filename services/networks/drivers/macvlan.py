@@ -1,0 +1,77 @@
+"""Networks of the macvlan driver: the link on the host that containers' links are made on.
+
+The functions block for some milliseconds and are called in a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+from typing import Final
+
+from services.errors import EngineError
+from services.networks.host_links import link_names
+from services.networks.macvlan_options import DUMMY_PREFIX, vlan_of
+from services.networks.model import Network
+from services.networks.netns import here
+from services.networks.rtnetlink import Batch, NetlinkError, open_netlink
+
+OTHER_END: Final = "dx-"
+
+
+def make_parent(network: Network) -> None:
+    """Have the parent: a dummy for a network that was given none, or a VLAN of another link.
+
+    Raises:
+        EngineError: it is not there and is neither of these, or the kernel refused.
+    """
+    name = network.link
+    if name in link_names():
+        return
+    is_dummy = network.id.startswith(name.removeprefix(DUMMY_PREFIX))
+    try:
+        if name.startswith(DUMMY_PREFIX) and is_dummy:
+            _make_dummy(name)
+        else:
+            _make_vlan(name)
+    except NetlinkError as error:
+        if error.errno != errno.EEXIST:
+            raise EngineError(f"failed to create the {name} parent link: {error}") from error
+
+
+def _make_vlan(name: str) -> None:
+    link, tag = vlan_of(name)
+    if link not in link_names():
+        raise EngineError(f"-o parent interface does not exist on the host: {link}")
+    batch = Batch()
+    batch.add_vlan(name, parent=socket.if_nametoindex(link), tag=tag)
+    with open_netlink() as netlink:
+        batch.send(netlink)
+
+
+def _make_dummy(name: str) -> None:
+    """A pair of links that nobody listens to leads nowhere too, where the kernel has no dummies."""
+    with open_netlink() as netlink:
+        batch = Batch()
+        batch.add_dummy(name)
+        try:
+            batch.send(netlink)
+        except NetlinkError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            _make_pair(netlink, name, f"{OTHER_END}{name.removeprefix(DUMMY_PREFIX)}")
+
+
+def _make_pair(netlink: socket.socket, name: str, other: str) -> None:
+    mac = b"\x02\x42" + secrets.token_bytes(4)
+    batch = Batch()
+    with here() as namespace:
+        batch.add_veth(name, index=0, mac=mac, peer=other, peer_netns=namespace, mtu=1500)
+        batch.send(netlink)
+    batch = Batch()
+    for end in (name, other):
+        index = socket.if_nametoindex(end)
+        batch.without_own_address(index, end)
+        batch.set_up(index, end)
+    batch.send(netlink)

@@ -1,0 +1,428 @@
+"""Containers in networks: their namespaces, links, addresses and published ports.
+
+What a container gets is decided first (`reserve`, no system call) and made true afterwards
+(`connect`), so that the second runs while runc creates the container.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+from loguru import logger
+
+from services.errors import EngineError, Forbidden
+from services.networks.attach import Attachment, attach_all, attach_one, detach, set_routes
+from services.networks.bridge_options import parse_bridge_options
+from services.networks.endpoints import Endpoint, EndpointRequest, Gateways, gateways, without
+from services.networks.host_links import link_mtu
+from services.networks.model import Network
+from services.networks.netns import (
+    drop_namespace,
+    enter_namespace,
+    held_namespaces,
+    make_namespace,
+    write_sysctls,
+)
+from services.networks.network_rules import PortTargets
+from services.networks.networks import Networks
+from services.networks.ports import ANY_ADDRESS, PortRequest, PublishedPort
+from services.networks.publishing import Publishing
+from services.networks.reserve import WITHOUT_LINKS, give_back, link_mtu_of, take_endpoint
+from services.networks.rules import targets_of
+
+_T = TypeVar("_T")
+
+log = logger.bind(service="networks")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """What a container gets: its endpoints, and the namespace that its task is to join.
+
+    `netns` None leaves the namespace to the runtime: a new one (`none`), or the host's (`host`).
+    """
+
+    container_id: str
+    endpoints: tuple[Endpoint, ...] = ()
+    netns: Path | None = None
+    ports: tuple[PublishedPort, ...] = ()
+
+
+class Sandboxes:
+    """Who is in which network of `networks`, and by what links.
+
+    Operations on one container come one after the other: the caller sees to that.
+    """
+
+    def __init__(
+        self, networks: Networks, *, publishing: Publishing, netns_directory: Path
+    ) -> None:
+        self._networks = networks
+        self._publishing = publishing
+        self._directory = netns_directory
+        self._ports: dict[str, tuple[PublishedPort, ...]] = {}
+        self._led_to: dict[str, PortTargets] = {}
+        self._places: dict[str, list[Endpoint]] = {}
+        self._threads = trio.CapacityLimiter(8)
+
+    def endpoints(self, container_id: str) -> Sequence[Endpoint]:
+        """A container's places in networks."""
+        return tuple(self._places.get(container_id, ()))
+
+    def ports(self, container_id: str) -> tuple[PublishedPort, ...]:
+        """A container's published ports."""
+        return self._ports.get(container_id, ())
+
+    # -- a container's start and end ------------------------------------------------------------
+
+    async def reserve(
+        self,
+        container_id: str,
+        requests: Sequence[EndpointRequest],
+        *,
+        ports: Sequence[PortRequest] = (),
+        name: str = "",
+    ) -> Sandbox:
+        """Decide what a container gets in its networks; `name` is for messages.
+
+        Ports are published where something leads out over a bridge; elsewhere there is nothing to
+        do.
+
+        Raises:
+            NotFound: there is no such network.
+            InvalidParameter, Forbidden: an address cannot be had.
+            Unavailable: the networks are not up.
+            EngineError: a port is taken, or no address is left.
+        """
+        networks = [await self._network(request.network) for request in requests]
+        if any(network.driver in WITHOUT_LINKS for network in networks):
+            endpoint = self._enter(container_id, networks[0], requests[0])
+            return Sandbox(container_id=container_id, endpoints=(endpoint,))
+        try:
+            for network, request in zip(networks, requests, strict=True):
+                self._enter(container_id, network, request)
+            endpoints = self.endpoints(container_id)
+            published = await self._reserve_ports(container_id, endpoints, ports, name=name)
+        except BaseException:
+            self._leave_all(container_id)
+            raise
+        return Sandbox(
+            container_id=container_id,
+            endpoints=tuple(endpoints),
+            netns=self._directory / container_id,
+            ports=published,
+        )
+
+    async def connect(
+        self, sandbox: Sandbox, has_namespace: Callable[[], None] = lambda: None
+    ) -> None:
+        """Make the namespace and its links. For `none` and `host` there is nothing to do.
+
+        `has_namespace` is called as soon as a task can join the namespace, before it has links.
+        What a failure leaves is the namespace, which `release` drops.
+        """
+        if sandbox.netns is None:
+            has_namespace()
+            return
+        ways = gateways(sandbox.endpoints)
+        attachments = [self._attachment(endpoint) for endpoint in sandbox.endpoints]
+        prepare = _preparation(sandbox.netns, sandbox.endpoints)
+        inside = await self._in_thread(partial(make_namespace, sandbox.netns))
+        with inside:
+            has_namespace()
+            await self._in_thread(partial(attach_all, inside, attachments, ways, prepare))
+        await self._publishing.publish(sandbox.container_id)
+
+    async def release(self, container_id: str, *, held_by_others: bool = False) -> None:
+        """Drop a container's namespace, if it has one, and let others have its addresses.
+
+        `held_by_others`: other containers may be in the namespace and keep it. Its links are taken
+        away, or they would go on using the addresses.
+        """
+        await self.release_ports(container_id)
+        path = self._directory / container_id
+        if held_by_others:
+            await self._in_thread(partial(_unplug, path, self.endpoints(container_id)))
+        await self._in_thread(partial(drop_namespace, path))
+        self._leave_all(container_id)
+
+    async def release_ports(self, container_id: str) -> None:
+        """Let others have a container's ports, if it has any."""
+        self._ports.pop(container_id, None)
+        self._led_to.pop(container_id, None)
+        await self._publishing.release(container_id)
+
+    # -- while it runs --------------------------------------------------------------------------
+
+    async def reserve_one(self, container_id: str, request: EndpointRequest) -> Endpoint:
+        """Decide what a container that runs gets in one more network. Raises as `reserve`.
+
+        Raises:
+            Forbidden: it is in that network.
+        """
+        network = await self._network(request.network)
+        if any(e.network_id == network.id for e in self.endpoints(container_id)):
+            raise Forbidden(f"endpoint with name {request.network} already exists")
+        return self._enter(container_id, network, request)
+
+    def cancel(self, container_id: str, endpoint: Endpoint) -> None:
+        """Give back what `reserve_one` has taken; its link is not there."""
+        self._exit(container_id, endpoint)
+
+    async def plug_in(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
+        """Make the link of an endpoint of a container that runs. A failure leaves none.
+
+        Raises:
+            EngineError: the container's namespace is gone, or the kernel refused.
+        """
+        if not endpoint.interface:
+            return
+        path = self.namespace(container_id, pid)
+        ways = gateways(self.endpoints(container_id))
+        attachment = self._attachment(endpoint)
+        prepare = _preparation(path, [endpoint])
+
+        def plug_in() -> None:
+            with _inside(path) as inside:
+                attach_one(inside, attachment, ways, prepare)
+
+        await self._in_thread(plug_in)
+
+    async def unplug(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
+        """Take away the link of an endpoint of a container that runs, and give back the rest.
+
+        Raises:
+            EngineError: the kernel refused. Nothing is given back.
+        """
+        path = self.namespace(container_id, pid)
+        rest = without(self.endpoints(container_id), endpoint.network_id)
+
+        def unplug() -> None:
+            with _inside(path) as inside:
+                detach(inside, endpoint)
+                set_routes(inside, gateways(rest))
+
+        await self._in_thread(unplug)
+        self._exit(container_id, endpoint)
+
+    async def follow_ports(
+        self, container_id: str, ports: Sequence[PortRequest], *, name: str
+    ) -> tuple[PublishedPort, ...]:
+        """Lead a running container's ports to what is its way out now; which ones it has then.
+
+        Ports that nothing leads out for are released; they are reserved when something does.
+
+        Raises:
+            EngineError: a port is taken by now.
+        """
+        endpoints = self.endpoints(container_id)
+        targets = self._targets(gateways(endpoints))
+        present = self.ports(container_id)
+        if not _leads_anywhere(targets):
+            await self.release_ports(container_id)
+            return ()
+        if not present:
+            present = await self._reserve_ports(container_id, endpoints, ports, name=name)
+            await self._publishing.publish(container_id)
+        elif self._led_to.get(container_id) != targets:
+            await self._publishing.publish(container_id, targets)
+            self._led_to[container_id] = targets
+        return present
+
+    # -- after a restart of the engine ----------------------------------------------------------
+
+    def adopt(
+        self,
+        container_id: str,
+        endpoints: Sequence[Endpoint],
+        ports: Sequence[PublishedPort] = (),
+    ) -> None:
+        """A container found running has these endpoints and ports; `settle` is to follow."""
+        known = {endpoint.endpoint_id for endpoint in self.endpoints(container_id)}
+        for endpoint in endpoints:
+            network = self._networks.by_id(endpoint.network_id)
+            if network is None or endpoint.endpoint_id in known:
+                continue
+            self._places.setdefault(container_id, []).append(endpoint)
+            self._networks.enter(network.id, endpoint.endpoint_id, container_id)
+            for text in (endpoint.address, endpoint.address6):
+                if text:
+                    self._networks.addresses(network).take_if_free(ip_address(text))
+        if ports and container_id not in self._ports:
+            self._ports[container_id] = tuple(ports)
+            self._led_to[container_id] = targets = self._targets(gateways(endpoints))
+            self._publishing.adopt(container_id, targets, ports)
+
+    def settle(self) -> None:
+        """All that run were adopted: what else the firewall has of an earlier life is dropped."""
+        self._publishing.settle()
+
+    async def held(self) -> list[str]:
+        """The ids of the containers that have a namespace here, alive or not."""
+        return await self._in_thread(partial(held_namespaces, self._directory))
+
+    async def remove_loose(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
+        """Take away the link of an endpoint that a connect or disconnect cut short may have left.
+
+        Raises:
+            EngineError: the kernel refused.
+        """
+        path = self.namespace(container_id, pid)
+        rest = without(self.endpoints(container_id), endpoint.network_id)
+
+        def remove() -> None:
+            with _inside(path) as inside:
+                detach(inside, endpoint)
+                set_routes(inside, gateways(rest))
+
+        await self._in_thread(remove)
+
+    # -- what they have in common ---------------------------------------------------------------
+
+    async def _network(self, ref: str) -> Network:
+        network = self._networks.find(ref)
+        if network.driver not in WITHOUT_LINKS:
+            await self._networks.wait_ready()
+            await self._networks.mend(network)
+            network = self._networks.find(ref)  # the default bridge has its subnets now
+        return network
+
+    def _enter(self, container_id: str, network: Network, request: EndpointRequest) -> Endpoint:
+        present = self._places.get(container_id, [])
+        endpoint = take_endpoint(
+            network,
+            self._networks.addresses(network),
+            request,
+            interfaces=[endpoint.interface for endpoint in present],
+        )
+        self._places[container_id] = [*present, endpoint]
+        self._networks.enter(network.id, endpoint.endpoint_id, container_id)
+        return endpoint
+
+    def _exit(self, container_id: str, endpoint: Endpoint) -> None:
+        network = self._networks.by_id(endpoint.network_id)
+        if network is not None:
+            give_back(self._networks.addresses(network), endpoint)
+        self._networks.leave(endpoint.network_id, endpoint.endpoint_id)
+        rest = [
+            other
+            for other in self._places.get(container_id, ())
+            if other.endpoint_id != endpoint.endpoint_id
+        ]
+        if rest:
+            self._places[container_id] = rest
+        else:
+            self._places.pop(container_id, None)
+
+    def _leave_all(self, container_id: str) -> None:
+        for endpoint in self.endpoints(container_id):
+            self._exit(container_id, endpoint)
+
+    def _attachment(self, endpoint: Endpoint) -> Attachment:
+        network = self._networks.by_id(endpoint.network_id)
+        if network is None:
+            raise EngineError(f"network {endpoint.network_id} not found")
+        mtu = link_mtu_of(network, link_mtu(network.link))
+        return Attachment(endpoint=endpoint, network=network, mtu=mtu)
+
+    def _targets(self, ways: Gateways) -> PortTargets:
+        found = (e.network_id for e in (ways.ipv4, ways.ipv6) if e)
+        networks = {network_id: self._networks.by_id(network_id) for network_id in found}
+        return targets_of(ways, {key: network for key, network in networks.items() if network})
+
+    async def _reserve_ports(
+        self,
+        container_id: str,
+        endpoints: Sequence[Endpoint],
+        requests: Sequence[PortRequest],
+        *,
+        name: str,
+    ) -> tuple[PublishedPort, ...]:
+        ways = gateways(endpoints)
+        targets = self._targets(ways)
+        if not requests or not _leads_anywhere(targets):
+            return ()
+        try:
+            ports = await self._publishing.reserve(
+                container_id, targets, requests, default_address=self._binding(ways)
+            )
+        except EngineError as error:
+            way = ways.ipv4 or ways.ipv6
+            raise type(error)(
+                "failed to set up container networking: driver failed programming external "
+                f"connectivity on endpoint {name} ({way.endpoint_id if way else ''}): {error}"
+            ) from error
+        self._ports[container_id], self._led_to[container_id] = ports, targets
+        return ports
+
+    def _binding(self, ways: Gateways) -> str:
+        """The host's address for ports of which nobody says where: the network's."""
+        way = ways.ipv4 or ways.ipv6
+        network = self._networks.by_id(way.network_id) if way else None
+        if network is None or network.driver != "bridge":
+            return ANY_ADDRESS
+        return parse_bridge_options(network.options).host_binding or ANY_ADDRESS
+
+    def namespace(self, container_id: str, pid: int) -> Path:
+        """Where a container that runs is: ours, or the runtime's if it began without networks."""
+        held = self._directory / container_id
+        return held if held.exists() else Path(f"/proc/{pid}/ns/net")
+
+    async def _in_thread(self, call: Callable[[], _T]) -> _T:
+        return await trio.to_thread.run_sync(call, limiter=self._threads)
+
+
+def _leads_anywhere(targets: PortTargets) -> bool:
+    return targets.ipv4 is not None or targets.ipv6 is not None
+
+
+def _preparation(path: Path, endpoints: Sequence[Endpoint]) -> Callable[[], None] | None:
+    """What is to be written inside before the links get their addresses."""
+    settings: dict[str, str] = {}
+    for endpoint in endpoints:
+        if endpoint.address6:
+            settings[f"net/ipv6/conf/{endpoint.interface}/disable_ipv6"] = "0"
+            settings[f"net/ipv6/conf/{endpoint.interface}/accept_ra"] = "0"
+            settings[f"net/ipv6/conf/{endpoint.interface}/accept_dad"] = "0"
+        for text in endpoint.sysctls:
+            name, _, value = text.partition("=")
+            _, family, kind, _, setting = name.split(".", 4)
+            settings[f"net/{family}/{kind}/{endpoint.interface}/{setting}"] = value
+    return partial(_write_settings, path, settings) if settings else None
+
+
+def _write_settings(path: Path, settings: dict[str, str]) -> None:
+    try:
+        write_sysctls(path, settings)
+    except OSError as error:
+        raise EngineError(f"failed to set a network interface's sysctl: {error}") from error
+
+
+@contextmanager
+def _inside(path: Path) -> Iterator[socket.socket]:
+    """A route socket that lives inside; the kernel's refusals are ours to tell of."""
+    try:
+        inside = enter_namespace(path)
+        if inside is None:
+            raise EngineError(f"the container's network namespace is gone: {path}")
+        with inside:
+            yield inside
+    except OSError as error:
+        raise EngineError(f"network link not changed: {error.strerror or error}") from error
+
+
+def _unplug(path: Path, endpoints: Sequence[Endpoint]) -> None:
+    """Take the links out of a namespace that may have some. Blocks for about 30 ms for each."""
+    inside = enter_namespace(path)
+    if inside is not None:
+        with inside:
+            for endpoint in endpoints:
+                detach(inside, endpoint)

@@ -1,0 +1,153 @@
+"""Networks and sandboxes on the real kernel, with a store of their own."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from services.events import MIGRATION as EVENTS
+from services.events import Event, EventBus
+from services.networks import (
+    MIGRATION,
+    BridgeConfig,
+    EndpointRequest,
+    NetworkRequest,
+    Networks,
+    Pool,
+    PortMeans,
+    Publishing,
+    Sandbox,
+    Sandboxes,
+)
+from services.networks.drivers.bridge import HostSwitches
+from services.networks.model import Network
+from services.networks.netns import enter_namespace
+from services.store import Store
+
+
+class Scene:
+    """What one engine has of networks. Its bridges and subnets are (most likely) nobody else's."""
+
+    def __init__(self, folder: Path, prefix: str, bridge: BridgeConfig | None) -> None:
+        self.folder, self.prefix = folder, prefix
+        self.store = Store(folder / "state.db", [EVENTS, MIGRATION])
+        self.bus = EventBus(self.store)
+        self.networks = Networks(
+            store=self.store,
+            events=self.bus,
+            bridge=bridge,
+            firewall=None,
+            engine_id="engine",
+            pools=[Pool(ip_network(f"{prefix}.0.0/16"), 24)],
+            switches=HostSwitches(forwards=False, local_routes=False),
+        )
+        self.sandboxes = Sandboxes(
+            self.networks,
+            publishing=Publishing(firewall=None, proxy=None, means=PortMeans()),
+            netns_directory=folder / "netns",
+        )
+
+    async def create(self, name: str = "n", **fields: Any) -> Network:
+        """Make a network."""
+        return await self.networks.create(NetworkRequest(name=name, **fields))
+
+    async def start(self, container_id: str, *networks: str | EndpointRequest) -> Sandbox:
+        """Give a container what it gets at its start."""
+        requests = [
+            EndpointRequest(network=one) if isinstance(one, str) else one for one in networks
+        ]
+        sandbox = await self.sandboxes.reserve(container_id, requests)
+        await self.sandboxes.connect(sandbox)
+        return sandbox
+
+    def inside(self, container_id: str, *command: str, ok: bool = True) -> str:
+        """What a command says in a container's namespace."""
+        netns = f"--net={self.folder / 'netns' / container_id}"
+        done = subprocess.run(
+            ["nsenter", netns, *command], capture_output=True, text=True, check=False
+        )
+        assert not ok or done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout
+
+    def links(self, container_id: str) -> dict[str, list[str]]:
+        """A container's links, each with its addresses but those that the kernel gives."""
+        found = json.loads(self.inside(container_id, "ip", "-j", "addr"))
+        return {
+            link["ifname"]: [
+                f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["scope"] != "link"
+            ]
+            for link in found
+            if link["ifname"] != "lo"
+        }
+
+    def route(self, container_id: str, version: int = 4) -> str:
+        """A container's default route, as link and gateway."""
+        found = json.loads(
+            self.inside(container_id, "ip", "-j", f"-{version}", "route", "show", "default") or "[]"
+        )
+        return " ".join(f"{one['dev']} {one['gateway']}" for one in found)
+
+    def pings(self, container_id: str, address: str) -> bool:
+        """Whether a container reaches an address."""
+        version = "-6" if ":" in address else "-4"
+        text = self.inside(
+            container_id, "busybox", "ping", version, "-c1", "-W1", address, ok=False
+        )
+        return " 0% packet loss" in text
+
+    async def told(self) -> list[tuple[str, str]]:
+        """All events so far: action and name."""
+        async with self.bus.subscribe(since_ns=0, until_ns=2**62) as channel:
+            with trio.move_on_after(0.2):
+                return [
+                    (item.action, item.attributes.get("name", ""))
+                    for item in [await channel.receive() for _ in range(self.bus.tail)]
+                    if isinstance(item, Event)
+                ]
+        raise AssertionError("events are missing")
+
+
+def own_prefix() -> str:
+    """The first half of addresses that nobody else has."""
+    return f"10.{128 + secrets.randbelow(60)}"
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, prefix: str, bridge: BridgeConfig | None = None
+) -> AsyncIterator[Scene]:
+    """An engine on `folder`; left as a kill leaves it."""
+    scene = Scene(folder, prefix, bridge)
+    async with trio.open_nursery() as nursery:
+        for part in (scene.store, scene.bus, scene.networks):
+            await nursery.start(part.run)
+        yield scene
+        nursery.cancel_scope.cancel()
+
+
+def host_links() -> set[str]:
+    """The names of the host's links."""
+    return {name for _, name in socket.if_nameindex()}
+
+
+def is_held(path: Path) -> bool:
+    """Whether a namespace is there."""
+    inside = enter_namespace(path)
+    if inside is not None:
+        inside.close()
+    return inside is not None
+
+
+def delete_links(names: Sequence[str]) -> None:
+    """Take links away; gone already is fine."""
+    for name in names:
+        subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
