@@ -221,24 +221,6 @@ def test_what_containers_get_changes_for_the_next_one(daemon: Daemon) -> None:
     assert inspect(daemon)["HostConfig"]["Runtime"] == "runc"
 
 
-def test_new_networks_come_from_the_new_pools(daemon: Daemon) -> None:
-    """Those that are there stay where they are."""
-
-    def subnet(name: str) -> str:
-        made = daemon.http("POST", "/networks/create", {"Name": name})
-        assert made.status == 201, made
-        told = daemon.http("GET", f"/networks/{name}").json()
-        daemon.http("DELETE", f"/networks/{name}")
-        return str(told["IPAM"]["Config"][0]["Subnet"])
-
-    pools = [{"base": "10.217.0.0/16", "size": 26}]
-    plan = reload(daemon, default_address_pools=pools).json()
-    assert plan["Applied"] == ["default-address-pools"]
-    assert subnet("pooled").endswith("/26")
-    assert reload(daemon).status == 200
-    assert not subnet("usual").endswith("/26")
-
-
 def test_certificates_are_renewed_under_open_connections(daemon: Daemon, tmp_path: Path) -> None:
     """Who is connected stays; who comes sees the new one. Broken ones change nothing."""
     old, new, used = tmp_path / "old", tmp_path / "new", tmp_path / "used"
