@@ -19,6 +19,7 @@ from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
+from services.containers.freeze import Freezer
 from services.containers.health import HealthWatcher
 from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
@@ -233,6 +234,7 @@ def build_containers(
         tasks=containerd.tasks, devices=DeviceLimits(cgroups), journal=journal, facts=facts
     )
     connections = Connector(journal=journal, networks=networks, sandboxes=sandboxes, naming=naming)
+    freezer = Freezer(tasks=containerd.tasks, journal=journal)
     containers = Containers(
         containerd=containerd,
         table=table,
@@ -249,6 +251,7 @@ def build_containers(
         naming=naming,
         statistics=Statistics(KernelFiles(cgroups, host_memory_bytes=facts.memory_total_bytes)),
         updater=updater,
+        freezer=freezer,
         sizes=sizes,
         pruner=Pruner(
             table=table,
@@ -291,6 +294,7 @@ def build_containers(
         start=containers.start,
         finish_update=updater.finish,
         finish_connects=connections.finish,
+        let_go=freezer.finish,
     )
     reconciler = Reconciler(
         containerd=containerd, table=table, runs=runs, mender=restorer, engine_id=engine_id

@@ -70,6 +70,7 @@ def build_networks(
         proxy=proxy,
         means=PortMeans(
             has_firewall=firewall is not None,
+            has_firewall6=firewall is not None and wanted.firewall6,
             has_proxy=proxy is not None,
             has_ipv6=listens_on_ipv6(),
         ),

@@ -346,7 +346,12 @@ def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:
 
 def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
     return [
-        ImageUse(container_id=c.id, is_running=c.is_running, image=c.definition.config.image)
+        ImageUse(
+            container_id=c.id,
+            is_running=c.is_running,
+            image=c.definition.config.image,
+            manifest=c.definition.image_manifest.digest if c.definition.image_manifest else "",
+        )
         for c in table
         if c.definition.image_id == image_id
     ]

@@ -55,7 +55,7 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "ip-forward-no-drop": "Without effect: the policy of the FORWARD chain is never changed.",
         "bridge-accept-fwmark": "`MARK` or `MARK/MASK`.",
         "ip": "Of the default bridge. `0.0.0.0`, the default, is all addresses of both families.",
-        "ip6tables": "Without effect so far: IPv6 has rules where IPv4 has.",
+        "ip6tables": "Without them the userland proxy carries the ports of containers with IPv6.",
         "log-driver": "`json-file`, `local`, `none`, `fluentd`, `gelf`, `journald` or `syslog`.",
         "log-level": "Also `panic` and `trace`. `--debug` means at least `debug`.",
         "max-download-attempts": "Of a blob, down or up.",

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
 import shutil
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from .archives import write_archive
 from .engines import Containerd, Engine, docker_archive, dockerd, unmount_below, wharfinger
 from .results import Measure, Result, alternate
 
@@ -38,8 +34,7 @@ class Scale:
     stopped: int  # of a start over many
     starts: int  # at once
     stream_bytes: int
-    layer_bytes: int
-    pull_bytes: int
+    image_bytes: int
     requests_s: float  # how long requests are counted
 
 
@@ -51,8 +46,7 @@ FULL: Final = Scale(
     stopped=2000,
     starts=300,
     stream_bytes=200_000_000,
-    layer_bytes=300_000_000,
-    pull_bytes=300_000_000,
+    image_bytes=300_000_000,
     requests_s=1.0,
 )
 QUICK: Final = Scale(
@@ -63,8 +57,7 @@ QUICK: Final = Scale(
     stopped=100,
     starts=20,
     stream_bytes=20_000_000,
-    layer_bytes=10_000_000,
-    pull_bytes=30_000_000,
+    image_bytes=30_000_000,
     requests_s=0.2,
 )
 
@@ -164,9 +157,9 @@ class Bench:
             yield
 
     def fresh_archive(self, name: str) -> Path:
-        """A docker-archive of `name:1` that nobody has seen: one layer, half of it noise."""
+        """A docker-archive of `name:1` that nobody has seen, half of it noise."""
         path = self.folder / f"{name}.tar"
-        write_archive(path, f"{name}:1", self.scale.layer_bytes)
+        write_archive(path, f"{name}:1", self.scale.image_bytes)
         return path
 
 
@@ -183,35 +176,3 @@ def running_bench(scale: Scale, makers: Mapping[str, Maker] = BOTH) -> Iterator[
         time.sleep(0.5)  # shims are the last to let go
         unmount_below(folder)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def write_archive(path: Path, reference: str, layer_bytes: int) -> None:
-    """A docker-archive with one layer of 100 files, about `layer_bytes` together."""
-    data = layer_tar("data", layer_bytes)
-    config: dict[str, Any] = {
-        "architecture": os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"),
-        "os": "linux",
-        "config": {"Cmd": ["/data/0"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}"]},
-    }
-    manifest = [{"Config": "c.json", "RepoTags": [reference], "Layers": ["l/layer.tar"]}]
-    with tarfile.open(path, mode="w") as tar:
-        _add(tar, "c.json", json.dumps(config).encode())
-        _add(tar, "l/layer.tar", data)
-        _add(tar, "manifest.json", json.dumps(manifest).encode())
-
-
-def layer_tar(folder: str, size: int) -> bytes:
-    """A layer of 100 files in `folder`, about `size` bytes together, half of them noise."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        for number in range(100):
-            half = size // 200
-            _add(tar, f"{folder}/{number}", os.urandom(half) + bytes(half))
-    return layer.getvalue()
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))

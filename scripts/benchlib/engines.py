@@ -180,6 +180,7 @@ class Engine:
             **os.environ,
             "DOCKER_HOST": f"unix://{self.socket}",
             "DOCKER_CONFIG": str(folder / "client"),
+            "DOCKER_BUILDKIT": "0",  # what both can: the CLI's own builder has no daemon in it
         }
 
     def _flags(self) -> list[str]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import IO, Final
 
-from . import dns, registry
+from . import dns, image_lines, traffic
 from .bench import IMAGE, Bench
 from .crowd import start_at_once
 from .engines import Engine, EngineFailed
 from .fleet import Start, fleet, start_over
-from .http import Connection, request
+from .http import request
 from .results import OURS, Result
 
 Line = Callable[[Bench], Result]
@@ -25,7 +23,6 @@ NETWORK: Final = "own"
 NO_AIM: Final[Mapping[str, float]] = {}
 SETTLE_S: Final = 5.0
 QUIET_LINES: Final = 60
-PING_EVERY_S: Final = 0.005
 
 
 def start(bench: Bench) -> Result:
@@ -177,6 +174,26 @@ def exec_api(bench: Bench) -> Result:
         return bench.compare("exec-api", "exec through the API", "s", run_one)
 
 
+def published(bench: Bench) -> Result:
+    """Bytes to a container by a published port; `veth` is a pair of links with nothing between."""
+    size = bench.scale.stream_bytes * 20
+    with ExitStack() as stack:
+        ways = {
+            engine.name: stack.enter_context(traffic.published_port(engine))
+            for engine in bench.engines.values()
+        }
+        bare = stack.enter_context(traffic.bare_pair())
+        return bench.compare(
+            "published",
+            f"a published port, {size // 10**6} MB",
+            "MB/s",
+            lambda engine: size / 1e6 / ways[engine.name].timed(size),
+            more_is_better=True,
+            aims={"dockerd": 1.0, "veth": 1.1},
+            also={"veth": lambda: size / 1e6 / bare.timed(size)},
+        )
+
+
 def start_many(bench: Bench) -> Result:
     """How long all take, asked for at once; each engine on its own."""
     return bench.compare(
@@ -304,111 +321,6 @@ def _followed(engine: Engine, cat: subprocess.Popen[bytes]) -> Iterator[IO[bytes
             logs.kill()
 
 
-def load(bench: Bench) -> Result:
-    """An image that nobody has, from an archive."""
-    number = itertools.count()
-
-    def load_one(engine: Engine) -> float:
-        name = f"fresh-{engine.name}-{next(number)}"
-        archive = bench.fresh_archive(name)
-        took_s = engine.timed("load", "-q", "-i", str(archive))
-        engine.docker("rmi", f"{name}:1")
-        archive.unlink()
-        return took_s
-
-    def import_one() -> float:
-        name = f"fresh-ctr-{next(number)}"
-        archive = bench.fresh_archive(name)
-        took_s = bench.containerd.import_timed(archive, f"{name}:1")
-        archive.unlink()
-        return took_s
-
-    return bench.compare(
-        "load",
-        f"docker load of {bench.scale.layer_bytes // 10**6} MB",
-        "s",
-        load_one,
-        rounds=bench.scale.heavy_rounds,
-        aims={"dockerd": 1.0},
-        also={"ctr": import_one},
-    )
-
-
-def save(bench: Bench) -> Result:
-    """The same image as an archive, into a file."""
-    archive = bench.fresh_archive("saved")
-    for engine in bench.engines.values():
-        engine.docker("load", "-q", "-i", str(archive))
-
-    def save_one(engine: Engine) -> float:
-        return engine.timed("save", "-o", str(archive), "saved:1")
-
-    try:
-        return bench.compare(
-            "save",
-            f"docker save of {bench.scale.layer_bytes // 10**6} MB",
-            "s",
-            save_one,
-            rounds=bench.scale.heavy_rounds,
-            aims={"dockerd": 1.0},
-        )
-    finally:
-        for engine in bench.engines.values():
-            engine.docker("rmi", "saved:1")
-        archive.unlink()
-
-
-def ping_loading(bench: Bench) -> Result:
-    """How long a ping takes, 99 of 100 times, while an image is loaded beside it."""
-    number = itertools.count()
-
-    def slowest(engine: Engine) -> float:
-        name = f"beside-{engine.name}-{next(number)}"
-        archive = bench.fresh_archive(name)
-        loading = threading.Thread(target=engine.docker, args=("load", "-q", "-i", str(archive)))
-        took_s: list[float] = []
-        with Connection(engine.socket) as connection:
-            loading.start()
-            while loading.is_alive():
-                began = time.perf_counter()
-                connection.exchange(request("GET", "/_ping"))
-                took_s.append(time.perf_counter() - began)
-                time.sleep(PING_EVERY_S)
-        loading.join()
-        engine.docker("rmi", f"{name}:1")
-        archive.unlink()
-        return sorted(took_s)[len(took_s) * 99 // 100] * 1000
-
-    return bench.compare(
-        "ping-loading",
-        "GET /_ping during a load, p99",
-        "ms",
-        slowest,
-        rounds=bench.scale.heavy_rounds,
-        aims={OURS: 20.0},
-    )
-
-
-def pull(bench: Bench) -> Result:
-    """An image of eight layers that nobody has, from a registry on loopback."""
-
-    def pull_one(engine: Engine) -> float:
-        took_s = engine.timed("pull", "-q", registry.REFERENCE)
-        engine.docker("rmi", registry.REFERENCE)
-        return took_s
-
-    if not registry.is_installed():
-        raise EngineFailed("needs docker-registry")
-    with registry.registries(bench):
-        return bench.compare(
-            "pull",
-            f"docker pull of {bench.scale.pull_bytes // 10**6} MB in {registry.LAYERS} layers",
-            "s",
-            pull_one,
-            rounds=bench.scale.heavy_rounds,
-        )
-
-
 def ps_few(bench: Bench) -> Result:
     """The CLI's own time is in it; see the next line for the engine's."""
     return _ps(bench, "ps-100", bench.scale.few)
@@ -475,14 +387,12 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "exec": exec_,
         "exec-api": exec_api,
         "dns": names,
+        "published": published,
         "stdin": stdin,
         "log-in": log_in,
         "log-out": log_out,
         "quiet-line": quiet_line,
-        "load": load,
-        "save": save,
-        "ping-loading": ping_loading,
-        "pull": pull,
+        **image_lines.LINES,
         "ps-100": ps_few,
         "list-100": list_few,
         "memory-100": memory_running,

@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from .bench import Bench, layer_tar
+from .archives import LAYERS, layer_tar
+from .bench import Bench
 from .engines import START_LIMIT_S, Engine, EngineFailed, Program
 
 PORT: Final = 5000
 REFERENCE: Final = f"127.0.0.1:{PORT}/bench/pull:1"
-LAYERS: Final = 8
 _DOCKER: Final = "application/vnd.docker"
 
 
@@ -31,8 +31,9 @@ def is_installed() -> bool:
 def registries(bench: Bench) -> Iterator[None]:
     """Each engine finds REFERENCE within the block."""
     folder = bench.folder / "registry"
-    _store_image(folder / "data", bench.scale.pull_bytes)
+    _store_image(folder / "data", bench.scale.image_bytes)
     with ExitStack() as running:
+        running.callback(shutil.rmtree, folder)
         for engine in bench.engines.values():
             program = _start(folder, engine)
             running.callback(program.stop)

@@ -44,6 +44,7 @@ def build_request(query: Query) -> BuildRequest:
         host=_host(query),
         platform=parse_platform(_platform_json(platform)) if platform else None,
         uses_cache=not query.boolean("nocache"),
+        cache_from=tuple(filter(None, _json(query, "cachefrom", list[str]) or ())),
         pulls=query.boolean("pull"),
         removes=query.boolean("rm", default=True),
         always_removes=query.boolean("forcerm"),

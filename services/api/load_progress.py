@@ -5,7 +5,7 @@ Source: Engine API, ImageLoad; the shape is that of dockerd's JSON messages.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -32,12 +32,12 @@ class LoadAnswer:
         body: Body,
         *,
         is_quiet: bool,
-        platform: Platform | None = None,
+        platforms: Sequence[Platform] = (),
     ) -> None:
         self._images = images
         self._body = body
         self._is_quiet = is_quiet
-        self._platform = platform
+        self._platforms = platforms
 
     @asynccontextmanager
     async def lines(self) -> AsyncIterator[AsyncIterable[bytes]]:
@@ -59,7 +59,7 @@ class LoadAnswer:
 
         async with send:
             try:
-                await self._images.load(self._body, report, self._platform)
+                await self._images.load(self._body, report, self._platforms)
             except EngineError as error:
                 await send.send(_line(error_to_wire(str(error))))
             except Exception as error:

@@ -11,7 +11,15 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from services.errors import EngineError
-from services.images import Deleted, Image, ImageFilters, Platform, Reference, Untagged
+from services.images import (
+    Deleted,
+    Image,
+    ImageFilters,
+    OciDescriptor,
+    Platform,
+    Reference,
+    Untagged,
+)
 from services.images.attestations import Attestation
 from services.images.load import LoadSink
 from services.images.ports import Body
@@ -38,16 +46,17 @@ class ImageLoader(Protocol):
     """`docker load`."""
 
     async def load(
-        self, body: Body, report: LoadSink, platform: Platform | None = None
+        self, body: Body, report: LoadSink, platforms: Sequence[Platform] = ()
     ) -> None: ...
 
 
 class ImageStore(ImageLister, ImageLoader, Protocol):
     """All that is done with images that are here."""
 
-    async def inspect(self, ref: str) -> Image: ...
+    async def inspect(self, ref: str, platform: Platform | None = None) -> Image: ...
+    async def repositories(self, descriptor: OciDescriptor) -> Sequence[str]: ...
     def save(
-        self, names: Sequence[str], platform: Platform | None = None
+        self, names: Sequence[str], platforms: Sequence[Platform] = ()
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
     async def tag(self, ref: str, name: str) -> Image: ...
     async def prune(self, wanted: PruneFilters) -> PrunedImages: ...
@@ -60,6 +69,9 @@ class ImageStore(ImageLister, ImageLoader, Protocol):
         with_statements: bool = ...,
     ) -> Sequence[Attestation]: ...
     async def remove(self, ref: str, *, force: bool = False) -> Sequence[Untagged | Deleted]: ...
+    async def remove_platforms(
+        self, ref: str, platforms: Sequence[Platform], *, force: bool = False
+    ) -> Sequence[Deleted]: ...
 
 
 class Usage(Protocol):

@@ -82,16 +82,9 @@ LIMITS: Final = MappingProxyType(
         ("POST", "/containers/create"): (
             "not yet: mounts of type image, log drivers of clouds (awslogs, gcplogs, splunk)"
         ),
-        ("GET", "/images/json"): "without `identity`",
-        ("GET", "/images/{}/json"): "of another platform than the machine's: not yet",
-        ("GET", "/images/{}/history"): "of another platform than the machine's: not yet",
-        ("DELETE", "/images/{}"): "not yet: one platform alone",
-        ("POST", "/build"): (
-            "the classic builder (DOCKER_BUILDKIT=0); `cachefrom` changes nothing"
-        ),
-        ("POST", "/images/load"): "not yet: several platforms, but not all",
-        ("GET", "/images/get"): "not yet: several platforms, but not all",
-        ("GET", "/images/{}/get"): "not yet: several platforms, but not all",
+        ("GET", "/images/json"): "`identity` knows where an image came from, not its signatures",
+        ("GET", "/images/{}/json"): "`Identity` knows where it came from, not its signatures",
+        ("POST", "/build"): "the classic builder (DOCKER_BUILDKIT=0)",
         ("POST", "/networks/create"): (
             "drivers bridge and macvlan; no ipvlan, overlay, nor network and IPAM plugins"
         ),

@@ -35,6 +35,9 @@ class ImageStore(Protocol):
     async def resolve(self, ref: str) -> Image:
         """The image that a text names."""
 
+    async def inspect(self, ref: str, platform: Platform | None = None) -> Image:
+        """The same, as one platform has it."""
+
     async def make_step(self, recipe: Recipe, key: str, description: str) -> Image:
         """Make an image that is a step of a build."""
 

@@ -15,7 +15,7 @@ class BuildRequest:
 
     `build_args` map to None where the client takes a variable away. `host` holds the limits, the
     network and what else the containers of RUN get. `remote` is where the context is, "" for the
-    body.
+    body. `cache_from` are images whose steps may be taken.
     """
 
     dockerfile: str = "Dockerfile"
@@ -27,6 +27,7 @@ class BuildRequest:
     host: HostConfig = field(default_factory=HostConfig)
     platform: Platform | None = None
     uses_cache: bool = True
+    cache_from: tuple[str, ...] = ()
     pulls: bool = False
     removes: bool = True
     always_removes: bool = False

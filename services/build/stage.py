@@ -7,12 +7,9 @@ key before it, what the instruction does, the files and arguments that go into i
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import trio
@@ -21,19 +18,16 @@ from services.containers.archives.root import Root
 from services.containers.config import HostConfig
 from services.dockerfile import Line
 from services.errors import EngineError, InvalidParameter
-from services.images import HistoryEntry, Image, Platform, RunConfig
-from services.images.compose import Recipe, run_config_to_json
+from services.images import Image, RunConfig
+from services.images.compose import run_config_to_json
 from services.images.instructions import (
     CONFIG_INSTRUCTIONS,
-    SHELL,
     Scope,
     apply_line,
     command_words,
     environment_of,
     json_words,
 )
-from services.images.layers import LayerSource
-from services.images.times import rfc3339_ns
 
 from .context import BuildContext
 from .copying import CopyStep, read_copy
@@ -42,7 +36,10 @@ from .output import StageOutput
 from .plan import PREDEFINED_ARGS, Plan, Stage, arg_pairs, flags_of
 from .ports import ImageStore
 from .request import BuildRequest
+from .reuse import CacheSources
 from .sources import make_directory
+from .stage_state import StageState, history_entry, mixed
+from .step_cache import StageFiles, StepCache
 from .workbench import Command, Workbench
 
 NOP: Final = "/bin/sh -c #(nop) "
@@ -53,44 +50,6 @@ T = TypeVar("T")
 
 FileWork = Callable[[Root], object]
 """Changes files below a root; blocks."""
-
-
-class StageFiles(Protocol):
-    """Files that a COPY or ADD takes from elsewhere than the context."""
-
-    async def image_of(self, source: Stage | str) -> tuple[Image, str]:
-        """The image of an earlier stage, or of a reference; and its key."""
-
-    def key_for(self, key: str) -> str:
-        """The key under which this build keeps a step: another one where the cache is not used."""
-
-    def hold(self, image: Image) -> None:
-        """The build stands on it: nobody takes it away before the build has ended."""
-
-
-@dataclass(slots=True, kw_only=True)
-class StageState:
-    """How far a stage has come. `pending` are the steps since `image` was made."""
-
-    image: Image
-    key: str
-    config: RunConfig
-    platform: Platform
-    author: str = ""
-    shell: Sequence[str] = SHELL
-    has_command: bool = False  # a CMD of this stage, which an ENTRYPOINT does not reset
-    arguments: dict[str, str] = field(default_factory=dict)
-    pending: list[HistoryEntry] = field(default_factory=list)
-
-    def mix(self, *parts: object) -> str:
-        """The key of a step that follows this one."""
-        return mixed(self.key, *parts)
-
-
-def mixed(*parts: object) -> str:
-    """A key made of all parts, in order."""
-    encoded = msgspec.json.encode([str(part) for part in parts])
-    return hashlib.sha256(encoded).hexdigest()
 
 
 class StageBuild:
@@ -109,14 +68,17 @@ class StageBuild:
         output: StageOutput,
         first_step: int,
         steps: int,
+        sources: CacheSources,
         disk: trio.CapacityLimiter,
     ) -> None:
         """`first_step` of all `steps` is the number of this stage's FROM."""
         self._plan, self._stage, self._request = plan, stage, request
-        self._context, self._images, self._workbench = context, images, workbench
+        self._context, self._workbench = context, workbench
         self._files, self._output, self._disk = files, output, disk
         self._number, self._steps = first_step, steps
-        self._uses_cache = request.uses_cache
+        self._cache = StepCache(
+            request=request, images=images, files=files, sources=sources, output=output
+        )
 
     async def run(self, state: StageState, triggers: Sequence[Line]) -> StageState:
         """All instructions; first the ONBUILD `triggers` of the base image.
@@ -140,11 +102,7 @@ class StageBuild:
 
     async def finish(self, state: StageState) -> Image:
         """The image of all steps."""
-        if state.pending:
-            *earlier, last = state.pending
-            state.image = await self._found_or_made(state, state.key, None, last, earlier)
-            state.pending.clear()
-        return state.image
+        return await self._cache.finish(state)
 
     async def label(self, state: StageState, labels: Mapping[str, str]) -> None:
         """What --label asks for, as one more step."""
@@ -209,7 +167,7 @@ class StageBuild:
     def _note(self, state: StageState, created_by: str) -> None:
         """A step that changed the configuration alone."""
         state.key = state.mix(created_by, msgspec.json.encode(run_config_to_json(state.config)))
-        state.pending.append(_history(created_by, is_empty=True, author=state.author))
+        state.pending.append(history_entry(created_by, is_empty=True, author=state.author))
 
     def _scope(self, state: StageState) -> Scope:
         variables = {**state.arguments, **environment_of(state.config)}
@@ -233,7 +191,7 @@ class StageBuild:
             shown = " ".join(f"{name}={value}" for name, value in counted.items())
             created_by = f"|{len(counted)} {shown} {created_by}"
         key = state.mix("RUN", created_by, script, flags.get("network", ""))
-        if await self._is_cached(state, key):
+        if await self._cache.is_cached(state, key, "" if script else created_by):
             return
         if script:
             path = await self._in_thread(
@@ -243,14 +201,14 @@ class StageBuild:
         command = Command(
             words=words, text=" ".join(words), env=arguments, host=host, line=line.number
         )
-        base = await self.finish(state)
+        base = await self._cache.finish(state)
         async with self._workbench.container(
             base, state.config, words=words, env=arguments, host=host
         ) as container:
             await self._output.say(f" ---> Running in {container.id[:12]}\n")
             await self._workbench.run(container, command, self._output)
             async with self._workbench.changes(container) as layer:
-                await self._take(state, key, layer, created_by)
+                await self._cache.take(state, key, layer, created_by)
         await self._output.say(f"Removed intermediate container {container.id[:12]}\n")
 
     def _run_words(self, state: StageState, line: Line) -> tuple[list[str], str]:
@@ -301,9 +259,9 @@ class StageBuild:
         """`source_key` stands for the files of another image; those of the context are hashed."""
         await self._in_thread(partial(step.find, root))
         digest = source_key or await self._in_thread(partial(step.hash, root))
-        shown = f"{NOP} {step.keyword} file:{digest} in {step.target}"
+        shown = f"{NOP} {step.keyword} file:{mixed(step.arguments(), digest)} in {step.target}"
         key = state.mix(step.keyword, step.arguments(), digest)
-        if await self._is_cached(state, key):
+        if await self._cache.is_cached(state, key, shown):
             return
 
         def work(target: Root) -> None:
@@ -317,7 +275,7 @@ class StageBuild:
         path = state.config.working_dir or "/"
         created_by = f"{NOP} WORKDIR {path}"
         key = state.mix("WORKDIR", path)
-        if not await self._is_cached(state, key):
+        if not await self._cache.is_cached(state, key, created_by):
             await self._change_files(
                 state, key, lambda root: make_directory(root, path), created_by
             )
@@ -326,81 +284,15 @@ class StageBuild:
         self, state: StageState, key: str, work: FileWork, created_by: str
     ) -> None:
         """Have `work` change the files of the image so far."""
-        base = await self.finish(state)
+        base = await self._cache.finish(state)
         async with self._workbench.container(base, state.config) as container:
             async with self._workbench.writing(container) as root:
                 await self._in_thread(partial(work, root))
             async with self._workbench.changes(container) as layer:
-                await self._take(state, key, layer, created_by)
-
-    # -- steps that are kept --------------------------------------------------------------------
-
-    async def _is_cached(self, state: StageState, key: str) -> bool:
-        """Whether the step was made before; the state is then after it."""
-        found = await self._images.find_step(key) if self._uses_cache else None
-        if found is None:
-            self._uses_cache = False  # nothing that follows can have been made of this
-            return False
-        self._files.hold(found)
-        state.image, state.key = found, key
-        state.config = found.config.config or RunConfig()
-        state.pending.clear()
-        await self._output.say(" ---> Using cache\n")
-        return True
-
-    async def _take(
-        self, state: StageState, key: str, layer: LayerSource | None, created_by: str
-    ) -> None:
-        entry = _history(created_by, is_empty=layer is None, author=state.author)
-        state.image = await self._made(state, key, layer, entry, [])
-        state.key = key
-
-    async def _found_or_made(
-        self,
-        state: StageState,
-        key: str,
-        layer: LayerSource | None,
-        entry: HistoryEntry,
-        earlier: Sequence[HistoryEntry],
-    ) -> Image:
-        found = await self._images.find_step(key) if self._request.uses_cache else None
-        if found is not None:
-            self._files.hold(found)
-        return found or await self._made(state, key, layer, entry, earlier)
-
-    async def _made(
-        self,
-        state: StageState,
-        key: str,
-        layer: LayerSource | None,
-        entry: HistoryEntry,
-        earlier: Sequence[HistoryEntry],
-    ) -> Image:
-        recipe = Recipe(
-            base=state.image,
-            layer=layer,
-            config=state.config,
-            platform=state.platform,
-            author=state.author,
-            step=entry,
-            earlier=tuple(earlier),
-        )
-        kept = self._files.key_for(key)
-        image = await self._images.make_step(recipe, kept, entry.created_by or "")
-        self._files.hold(image)
-        return image
+                await self._cache.take(state, key, layer, created_by)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(call, limiter=self._disk)
-
-
-def _history(created_by: str, *, is_empty: bool, author: str) -> HistoryEntry:
-    return HistoryEntry(
-        created=rfc3339_ns(time.time_ns()),
-        created_by=created_by,
-        author=author or None,
-        empty_layer=is_empty or None,
-    )
 
 
 def _short(digest: str) -> str:

@@ -22,6 +22,7 @@ from services.containers.config import ContainerConfig, HealthConfig, HostConfig
 from services.errors import EngineError
 from services.images import Image, RunConfig
 from services.images.layers import LayerSource, compressed
+from services.images.oci import INDEX_TYPES
 
 from .errors import CommandFailed
 from .output import Decoder, StageOutput
@@ -75,6 +76,7 @@ class Workbench:
                     healthcheck=HealthConfig(test=["NONE"]),
                 ),
                 host_config=msgspec.structs.replace(host, annotations=annotations),
+                platform=str(image.platform) if image.target.media_type in INDEX_TYPES else "",
             )
         )
         container = created.container

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from services import lazily
 
 if TYPE_CHECKING:
-    from .content import ContentWriter as ContentWriter
+    from .content_writer import ContentWriter as ContentWriter
     from .errors import AlreadyExists as AlreadyExists
     from .errors import ShimGone as ShimGone
     from .events import ContainerdEvent as ContainerdEvent
@@ -54,11 +54,11 @@ if TYPE_CHECKING:
 __getattr__ = lazily.exports(
     __name__,
     {
-        "content": "ContentWriter",
+        "content_writer": "ContentWriter",
         "errors": "AlreadyExists ShimGone",
         "events": "ContainerdEvent EventEnvelope EventStream OtherEvent TaskCreateEvent "
-        "TaskDeleteEvent TaskExecAddedEvent TaskExecStartedEvent TaskExitEvent TaskOOMEvent "
-        "TaskPausedEvent TaskResumedEvent TaskStartEvent",
+        "TaskDeleteEvent TaskExecAddedEvent TaskExecStartedEvent TaskExitEvent "
+        "TaskOOMEvent TaskPausedEvent TaskResumedEvent TaskStartEvent",
         "facade": "Containerd",
         "process": "Process",
         "process_config": "ProcessConfig",

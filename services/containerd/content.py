@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from typing import Final
 
-import trio
 from grpclib.const import Cardinality
 
 from protos.generated.containerd.services.content.v1 import (
@@ -25,40 +23,31 @@ from protos.generated.containerd.services.content.v1 import (
     Status,
     UpdateRequest,
     UpdateResponse,
-    WriteAction,
-    WriteContentRequest,
-    WriteContentResponse,
 )
 from protos.generated.wire import Empty, FieldMask
-from services.errors import EngineError, InvalidParameter, Unavailable
+from services.errors import InvalidParameter
 
-from ._method import BULK_RPC_LIMIT_S, RPC_LIMIT_S, SLOW_RPC_LIMIT_S, Method
-from ._stream import Stream
+from ._method import RPC_LIMIT_S, Method
 from ._wire import to_ns
 from .connection import Connection
 from .content_root import ContentRoot
-from .ingest_files import MIN_BYTES, IngestFile, IngestFiles
+from .content_writer import ABORT, SERVICE, WRITE, ContentWriter
+from .file_writer import FileWriter
+from .ingest_files import MIN_BYTES, IngestFiles
 from .values import ContentInfo, IngestStatus
 
-# Far below gRPC's 16 MB a message, and large enough that the answer to each costs little.
-CHUNK_BYTES: Final = 1024 * 1024
-
-_REOPENINGS: Final = 40
-_REOPEN_AGAIN_S: Final = 0.05
-
-_SERVICE: Final = "containerd.services.content.v1.Content"
-INFO: Final = Method(service=_SERVICE, name="Info", request=InfoRequest, reply=InfoResponse)
-UPDATE: Final = Method(service=_SERVICE, name="Update", request=UpdateRequest, reply=UpdateResponse)
+INFO: Final = Method(service=SERVICE, name="Info", request=InfoRequest, reply=InfoResponse)
+UPDATE: Final = Method(service=SERVICE, name="Update", request=UpdateRequest, reply=UpdateResponse)
 LIST: Final = Method(
-    service=_SERVICE,
+    service=SERVICE,
     name="List",
     request=ListContentRequest,
     reply=ListContentResponse,
     cardinality=Cardinality.UNARY_STREAM,
 )
-DELETE: Final = Method(service=_SERVICE, name="Delete", request=DeleteContentRequest, reply=Empty)
+DELETE: Final = Method(service=SERVICE, name="Delete", request=DeleteContentRequest, reply=Empty)
 READ: Final = Method(
-    service=_SERVICE,
+    service=SERVICE,
     name="Read",
     request=ReadContentRequest,
     reply=ReadContentResponse,
@@ -66,140 +55,8 @@ READ: Final = Method(
     limit_s=RPC_LIMIT_S,
 )
 STATUSES: Final = Method(
-    service=_SERVICE, name="ListStatuses", request=ListStatusesRequest, reply=ListStatusesResponse
+    service=SERVICE, name="ListStatuses", request=ListStatusesRequest, reply=ListStatusesResponse
 )
-# A commit hashes what an earlier writer left, and syncs.
-WRITE: Final = Method(
-    service=_SERVICE,
-    name="Write",
-    request=WriteContentRequest,
-    reply=WriteContentResponse,
-    cardinality=Cardinality.STREAM_STREAM,
-    limit_s=SLOW_RPC_LIMIT_S,
-)
-# Opened again, containerd hashes all that is there before it answers.
-RESUME: Final = replace(WRITE, limit_s=BULK_RPC_LIMIT_S)
-ABORT: Final = Method(service=_SERVICE, name="Abort", request=AbortRequest, reply=Empty)
-
-
-class ContentWriter:
-    """One blob being written, for one task at a time. Comes from `Content.writer`."""
-
-    def __init__(
-        self, stream: Stream[WriteContentRequest, WriteContentResponse], ref: str, offset: int
-    ) -> None:
-        self.ref = ref
-        self.offset = offset  # bytes that containerd has; the next write goes there
-        self.digest = ""  # of these
-        self._stream = stream
-        self._total = 0
-        self._expected = ""
-
-    async def write(self, data: bytes | memoryview) -> None:
-        """Append `data`, of any length; returns once containerd has it (not: has it synced)."""
-        view = memoryview(data)
-        for start in range(0, len(view), CHUNK_BYTES):
-            chunk = bytes(view[start : start + CHUNK_BYTES])
-            request = WriteContentRequest(
-                action=WriteAction.WRITE,
-                ref=self.ref,
-                offset=self.offset,
-                data=chunk,
-            )
-            reply = await self._exchange(request)
-            if reply.offset != self.offset + len(chunk):
-                raise EngineError(
-                    f"{WRITE.about(self.ref)}: {len(chunk)} bytes sent at {self.offset}, "
-                    f"and containerd is at {reply.offset}"
-                )
-            self.offset, self.digest = reply.offset, reply.digest
-
-    async def commit(
-        self, labels: Mapping[str, str] | None = None, *, expected: str = "", total: int = 0
-    ) -> str:
-        """Make the blob part of the store and return its digest; nothing can be written after it.
-
-        `expected` (a digest) and `total` (bytes) are checked when given, and default to what the
-        writer was opened with. AlreadyExists if the blob came by another way meanwhile.
-        """
-        request = WriteContentRequest(
-            action=WriteAction.COMMIT,
-            ref=self.ref,
-            offset=self.offset,
-            total=total or self._total or self.offset,
-            expected=expected or self._expected,
-            labels=dict(labels or {}),
-        )
-        # It is the last: said here, or containerd resets the stream and its answer may be lost.
-        return (await self._exchange(request, end=True)).digest
-
-    async def _open(self, total: int, expected: str) -> str:
-        """Begin or go on; the digest of what is there."""
-        self._total, self._expected = total, expected
-        request = WriteContentRequest(
-            action=WriteAction.STAT, ref=self.ref, total=total, expected=expected
-        )
-        reply = await self._exchange(request)
-        self.offset, self.digest = reply.offset, reply.digest
-        return reply.digest
-
-    async def _exchange(
-        self, request: WriteContentRequest, *, end: bool = False
-    ) -> WriteContentResponse:
-        await self._stream.send(request, end=end)
-        reply = await self._stream.receive()
-        if reply is None:
-            raise EngineError(f"{WRITE.about(self.ref)}: containerd ended the call")
-        return reply
-
-
-class FileWriter:
-    """One large blob being written, for one task at a time, into the ingest's own file."""
-
-    def __init__(
-        self, connection: Connection, file: IngestFile, *, ref: str, total: int, expected: str
-    ) -> None:
-        self.ref = ref
-        self.digest = ""  # of what is written; known once a commit has begun
-        self._connection, self._file = connection, file
-        self._total, self._expected = total, expected
-
-    @property
-    def offset(self) -> int:
-        """Bytes that are written; the next write goes there."""
-        return self._file.offset
-
-    async def write(self, data: bytes | memoryview) -> None:
-        """As `ContentWriter.write`."""
-        try:
-            await self._file.write(data)
-        except OSError as error:
-            raise EngineError(f"{WRITE.about(self.ref)}: {error.strerror}") from error
-
-    async def commit(
-        self, labels: Mapping[str, str] | None = None, *, expected: str = "", total: int = 0
-    ) -> str:
-        """As `ContentWriter.commit`; also after the block, and in another task."""
-        expected, total = expected or self._expected, total or self._total
-        for attempts_left in reversed(range(_REOPENINGS)):
-            try:
-                return await self._commit(labels, expected=expected, total=total)
-            except Unavailable:  # containerd has not yet let go of the call that began it
-                if not attempts_left:
-                    raise
-                await trio.sleep(_REOPEN_AGAIN_S)
-        raise AssertionError("the last attempt raises")
-
-    async def _commit(self, labels: Mapping[str, str] | None, *, expected: str, total: int) -> str:
-        async with self._connection.stream(RESUME, self.ref) as stream:
-            writer = ContentWriter(stream, self.ref, 0)
-            self.digest = await writer._open(total, expected)
-            if writer.offset != self.offset:
-                raise EngineError(
-                    f"{WRITE.about(self.ref)}: {self.offset} bytes written, "
-                    f"and containerd has {writer.offset}"
-                )
-            return await writer.commit(labels)
 
 
 class Content:
@@ -276,7 +133,7 @@ class Content:
         async with AsyncExitStack() as stack:
             stream = await stack.enter_async_context(self._connection.stream(WRITE, ref))
             writer = ContentWriter(stream, ref, 0)
-            await writer._open(total, expected)
+            await writer.open(total, expected)
             if total - writer.offset < MIN_BYTES:
                 yield writer
                 return

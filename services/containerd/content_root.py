@@ -28,7 +28,8 @@ class ContentRoot:
             except EngineError:
                 return None  # asked again next time
             root = Path(next((p.exports["root"] for p in plugins if "root" in p.exports), ""))
-            if root.is_absolute() and (root / "ingest").is_dir() and (root / "blobs").is_dir():
+            # Its folder for blobs comes with the first blob.
+            if root.is_absolute() and (root / "ingest").is_dir():
                 self._root = root
             self._is_known = bool(plugins)
         return self._root

@@ -33,9 +33,16 @@ class ShimGone(NotFound):
     """The task's shim has closed its socket: it ends, and the task with it or before it."""
 
 
+class CallReset(Unavailable):
+    """containerd broke the call off, not the connection: its answer is larger than HTTP/2 carries,
+    as when it quotes a name of an archive that has no end."""
+
+
 SHIM_CLOSED: Final = "ttrpc: closed"
 """containerd passes this on as an unknown error, from the moment the shim hangs up until it has
 noticed: a call on a task that has just exited may fall in between."""
+
+_RESET: Final = "reset by remote party"  # grpclib has no class of its own for it
 
 # A status that is absent says nothing about what a caller could do: EngineError, 500.
 FROM_GRPC: Final[Mapping[Status, type[EngineError]]] = MappingProxyType(
@@ -67,8 +74,11 @@ def containerd_errors(what: str) -> Iterator[None]:
         yield
     except GRPCError as error:
         raise _class_of(error)(f"{what}: {error.message}") from error
+    except StreamTerminatedError as error:
+        if _RESET in str(error):
+            raise CallReset(f"{what}: containerd broke the call off") from error
+        raise Unavailable(f"{what}: the connection to containerd was lost") from error
     except (
-        StreamTerminatedError,
         ProtocolError,
         H2Error,
         OSError,

@@ -25,12 +25,20 @@ from services.containers.config import ContainerConfig, HealthConfig
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.merge import merge_image_config
-from services.containers.model import State
+from services.containers.model import Definition, State
 from services.errors import EngineError
-from services.images import HealthcheckConfig, HistoryEntry, Image, Reference, RunConfig
+from services.images import (
+    HealthcheckConfig,
+    HistoryEntry,
+    Image,
+    Platform,
+    Reference,
+    RunConfig,
+)
 from services.images.compose import Recipe
 from services.images.instructions import apply_instructions
 from services.images.layers import Send, compressed
+from services.images.platform import normalise
 from services.images.times import rfc3339_ns
 from services.measures import Durations
 
@@ -44,6 +52,9 @@ class ImageStore(Protocol):
 
     async def resolve(self, ref: str) -> Image:
         """The image that a text names."""
+
+    async def of_platform(self, image: Image, platform: Platform, ref: str) -> Image:
+        """The image as one of its platforms has it."""
 
     async def compose(self, recipe: Recipe, reference: Reference | None, action: str) -> str:
         """Make an image; its ID."""
@@ -70,12 +81,12 @@ class Committer:
         archives: Archives,
         images: ImageStore,
         journal: Journal,
-        pause: Act,
-        unpause: Act,
+        hold: Act,
+        let_go: Act,
         actions: Durations,
     ) -> None:
         self._archives, self._images, self._journal = archives, images, journal
-        self._pause, self._unpause = pause, unpause
+        self._hold, self._let_go = hold, let_go
         self._actions = actions
 
     async def commit(self, container: Container, request: CommitRequest) -> str:
@@ -91,7 +102,7 @@ class Committer:
     async def _commit(self, container: Container, request: CommitRequest) -> str:
         refuse_leaving(container, "commit")
         run_config = _run_config(container.definition.config, request)
-        base = await self._images.resolve(container.definition.image_id)
+        base = await self._base(container.definition)
         now_ns = time.time_ns()
         command = " ".join(container.definition.config.cmd or ())
         author = request.author or base.config.author or ""
@@ -124,24 +135,32 @@ class Committer:
         await self._journal.tell(container_event(container, "commit", attributes))
         return image_id
 
+    async def _base(self, definition: Definition) -> Image:
+        """The container's image, as the platform has it that the container is of."""
+        image = await self._images.resolve(definition.image_id)
+        manifest = definition.image_manifest
+        if manifest is None or image.manifest is None or image.manifest.digest == manifest.digest:
+            return image
+        said = manifest.platform or {}
+        platform = normalise(
+            said.get("os", ""), said.get("architecture", ""), said.get("variant", "")
+        )
+        return await self._images.of_platform(image, platform, definition.config.image)
+
     @asynccontextmanager
     async def _paused(self, container: Container, wanted: bool) -> AsyncIterator[None]:
         """Hold a running container still, so that the files fit together."""
         await container.settle()
-        is_ours = wanted and container.state is State.RUNNING and await self._freeze(container)
+        if not wanted or container.state is not State.RUNNING:
+            yield
+            return
         try:
+            with suppress(EngineError):  # it has just ended: nothing moves then either
+                await self._hold(container)
             yield
         finally:
-            if is_ours:
-                with trio.CancelScope(shield=True), suppress(EngineError):  # it has ended
-                    await self._unpause(container)
-
-    async def _freeze(self, container: Container) -> bool:
-        try:
-            await self._pause(container)
-        except EngineError:  # it has just ended: nothing moves then either
-            return False
-        return True
+            with trio.CancelScope(shield=True), suppress(EngineError):  # the same
+                await self._let_go(container)
 
 
 def write_layer(trees: Trees, send: Send) -> None:

@@ -23,10 +23,10 @@ from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig
 from services.containers.execs import Execs
+from services.containers.freeze import Freezer
 from services.containers.joining import network_owner
 from services.containers.journal import Journal, container_event
 from services.containers.life import Lives
-from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links, split_link_name, unlinked
 from services.containers.logs import Extent, LogReader
 from services.containers.model import State
@@ -90,6 +90,7 @@ class Containers:
         naming: Naming,
         statistics: Statistics,
         updater: Updater,
+        freezer: Freezer,
         sizes: Sizes,
         pruner: Pruner,
         images: ImagesAndRoots,
@@ -115,13 +116,14 @@ class Containers:
         self.sizes = sizes
         self.pruner = pruner
         self._updater = updater
+        self._freezer = freezer
         self.archives = Archives(images, volumes, self.tell, actions=self.actions)
         self.committer = Committer(
             archives=self.archives,
             images=images,
             journal=journal,
-            pause=self.pause,
-            unpause=self.unpause,
+            hold=freezer.hold,
+            let_go=freezer.let_go,
             actions=self.actions,
         )
 
@@ -195,25 +197,12 @@ class Containers:
         await self._stopper.kill(container, signal)
 
     async def pause(self, container: Container) -> None:
-        """Freeze all processes. Source: Engine API, ContainerPause.
-
-        Raises:
-            Conflict: it does not run, or is paused already.
-        """
-        async with container.turn("its pause"):
-            if container.state is State.PAUSED:
-                raise Conflict(f"container {container.id} is already paused")
-            container.check_running()
-            await self._containerd.tasks.pause(container.id)
-            await self._change_state(container, LifeEvent.PAUSED)
+        """As `Freezer.pause`."""
+        await self._freezer.pause(container)
 
     async def unpause(self, container: Container) -> None:
-        """Let them go on. Raises Conflict when it is not paused."""
-        async with container.turn("its unpause"):
-            if container.state is not State.PAUSED:
-                raise Conflict(f"container {container.id} is not paused")
-            await self._containerd.tasks.resume(container.id)
-            await self._change_state(container, LifeEvent.RESUMED)
+        """As `Freezer.unpause`."""
+        await self._freezer.unpause(container)
 
     async def rename(self, container: Container, name: str) -> None:
         """Give a container another name. Source: Engine API, ContainerRename.
@@ -354,11 +343,6 @@ class Containers:
         run = self._runs.get(container)
         if run is not None and not await run.end_within(OLD_RUN_LIMIT_S):
             raise Conflict(f"container {container.name} is still ending; try again")
-
-    async def _change_state(self, container: Container, event: LifeEvent) -> None:
-        told = container_event(container, event.value)
-        state = next_state(container.state, event)
-        await self._journal.change_status(container, told, state=state)
 
 
 def _check_startable(container: Container) -> None:

@@ -57,9 +57,9 @@ from services.containers.volume_points import (
     request_of,
     with_volumes,
 )
-from services.errors import EngineError, InvalidParameter, NotFound, NotSupported, single_error
+from services.errors import EngineError, InvalidParameter, NotSupported, single_error
 from services.images import Image
-from services.images.platform import host_platform, parse_specifier
+from services.images.platform import Platform, host_platform, parse_specifier, rank
 from services.system import HostFacts
 from services.volumes import Volumes
 
@@ -72,6 +72,9 @@ class ImageStore(Protocol):
 
     async def resolve(self, ref: str) -> Image:
         """The image that a user's text names."""
+
+    async def of_platform(self, image: Image, platform: Platform, ref: str) -> Image:
+        """The image as one of its platforms has it."""
 
     async def prepare_rootfs(
         self, image: Image, key: str, labels: dict[str, str]
@@ -157,6 +160,7 @@ class Creator:
         image = await self._image(request.config.image, request.platform)
         container_id = new_id()
         definition, warnings = await self._define(request, image, container_id)
+        warnings = [*_platform_warnings(image, request.platform), *warnings]
         name = self._reserve_name(request.name, container_id)
         definition = msgspec.structs.replace(definition, name=name)
         try:
@@ -171,12 +175,7 @@ class Creator:
         if not ref:
             raise InvalidParameter("invalid reference format")
         image = await self._images.resolve(ref)
-        if wanted is not None and wanted != image.platform:
-            raise NotFound(
-                f"image with reference {ref} was found but does not provide the specified "
-                f"platform ({wanted})"
-            )
-        return image
+        return image if wanted is None else await self._images.of_platform(image, wanted, ref)
 
     def _reserve_name(self, wanted: str, container_id: ContainerId) -> str:
         name = checked_name(wanted) if wanted else made_up_name(self._table.is_name_taken)
@@ -349,5 +348,21 @@ def _manifest(image: Image) -> ImageDescriptor | None:
         media_type=image.manifest.media_type,
         digest=image.manifest.digest,
         size=image.manifest.size,
-        platform={"architecture": image.platform.architecture, "os": image.platform.os},
+        platform=_platform(image.platform),
     )
+
+
+def _platform(platform: Platform) -> dict[str, str]:
+    wire = {"architecture": platform.architecture, "os": platform.os}
+    return wire | ({"variant": platform.variant} if platform.variant else {})
+
+
+def _platform_warnings(image: Image, asked: str) -> list[str]:
+    """dockerd's, for an image that this machine is not likely to run, and nobody has asked for."""
+    host = host_platform()
+    if asked or not image.platform.architecture or rank(image.platform, host) is not None:
+        return []
+    return [
+        f"The requested image's platform ({image.platform}) does not match the detected host "
+        f"platform ({host}) and no specific platform was requested"
+    ]

@@ -94,6 +94,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     updating: HostConfig | None = None
     """What an update that is under way makes of the host config; the kernel may know of it."""
 
+    is_held: bool = False
+    """The engine has it frozen for a moment, or is about to: the next one lets it go."""
+
     def failure_code(self, exit_code: int) -> int:
         """What an exit of this run counts as for the restart policy: 0 is a success."""
         return exit_code or int(self.failed_health)

@@ -2,6 +2,7 @@
 
 on disk          containerd says        becomes
 any              task runs, is paused   running, paused; adopted as it is
+held, paused     task is paused         let go: the engine that held it is no more
 running          task has exited        exited with its true code and time
 not running      task has exited        taken away: its exit was recorded before
 any              task never started     taken away
@@ -90,6 +91,7 @@ class Restorer:
         start: Callable[[Container], Awaitable[None]],
         finish_update: Callable[[Container], Awaitable[None]],
         finish_connects: Callable[[Container], Awaitable[None]],
+        let_go: Callable[[Container], Awaitable[None]],
     ) -> None:
         self._containerd = containerd
         self._table = table
@@ -109,6 +111,7 @@ class Restorer:
         self._start = start
         self._finish_update = finish_update
         self._finish_connects = finish_connects
+        self._let_go = let_go
         self._is_loaded = False
         self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
         self._settling = trio.Lock()
@@ -276,6 +279,7 @@ class Restorer:
                 return False
             is_lost = await self._compare(container, record)
             await self._finish_update(container)
+            await self._let_go(container)
         if self._runs.get(container) is None and not container.is_running:
             self._terminals.send_rest(container)
         # One that is being made by `docker run --rm` at this moment has not run yet.

@@ -12,6 +12,7 @@ from functools import cached_property
 from services.errors import NotFound
 
 from .model import DANGLING_PREFIX, Image, ImageId, ImageName
+from .platform import Platform
 from .reference import Reference, id_prefix, parse_any_reference
 
 
@@ -60,6 +61,14 @@ def no_such_image(text: str) -> NotFound:
     parsed = parse_any_reference(text)
     shown = parsed.tagged().familiar if isinstance(parsed, Reference) else parsed
     return NotFound(f"No such image: {shown}")
+
+
+def no_such_platform(text: str, platform: Platform) -> NotFound:
+    """dockerd's answer for an image that is here, but not for this platform."""
+    return NotFound(
+        f"image with reference {text} was found but does not provide the specified "
+        f"platform ({platform})"
+    )
 
 
 def find(catalog: Catalog, text: str) -> Match:

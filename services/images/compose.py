@@ -32,14 +32,15 @@ _REF: Final = "containerd.io/gc.ref.content."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What to make. Without a `layer` the files are those of `base`; without a `base`, nothing.
+    """What to make. Without a `layer` the files are those of `base`; without a `base`, nothing. A
+    `Layer` is one of another image that is here.
 
     `step` is the last line of the history, if there is one; its time is the image's. `earlier` are
     steps before it that have changed nothing but the configuration.
     """
 
     base: Image | None
-    layer: LayerSource | None
+    layer: LayerSource | Layer | None
     config: RunConfig
     platform: Platform
     author: str
@@ -72,7 +73,10 @@ class Composer:
         """
         async with self._leases.hold() as lease_id:
             layers = await self._held_layers(recipe.base, lease_id)
-            if recipe.layer is not None:
+            if isinstance(recipe.layer, Layer):
+                await self._hold(recipe.layer.descriptor, lease_id)
+                layers.append(recipe.layer)
+            elif recipe.layer is not None:
                 layers.append(
                     await store_layer(
                         recipe.layer,
@@ -103,9 +107,7 @@ class Composer:
         if base is None:
             return []
         for layer in base.layers:
-            await self._containerd.leases.add_resource(
-                lease_id, LeaseResource(id=layer.digest, type="content")
-            )
+            await self._hold(layer, lease_id)
         return [
             Layer(descriptor=descriptor, diff_id=diff_id)
             for descriptor, diff_id in zip(base.layers, base.diff_ids, strict=True)
@@ -124,9 +126,14 @@ class Composer:
                     await writer.write(missing)
                 await writer.commit()
         except AlreadyExists:
-            resource = LeaseResource(id=digest, type="content")
-            await self._containerd.leases.add_resource(lease_id, resource)
+            await self._containerd.leases.add_resource(
+                lease_id, LeaseResource(id=digest, type="content")
+            )
         return OciDescriptor(media_type=media_type, digest=digest, size=len(data))
+
+    async def _hold(self, layer: OciDescriptor, lease_id: str) -> None:
+        resource = LeaseResource(id=layer.digest, type="content")
+        await self._containerd.leases.add_resource(lease_id, resource)
 
 
 def run_config_to_json(config: RunConfig) -> dict[str, Any]:

@@ -58,6 +58,10 @@ class ExpansionLimits:
     ratio: int = 200
     total_bytes: int = 1 << 40
 
+    def allow(self, given_bytes: int, taken_bytes: int) -> bool:
+        """Whether so much may come out of so much, by now."""
+        return given_bytes <= min(self.total_bytes, max(self.free_bytes, self.ratio * taken_bytes))
+
 
 class Readable(Protocol):
     """A blocking source: up to `size` bytes, b"" at its end."""
@@ -95,13 +99,11 @@ class PlainStream:
         return data
 
     def _check_expansion(self) -> None:
-        limits, given = self._limits, self._given_bytes
-        in_proportion = max(limits.free_bytes, limits.ratio * self._source.taken_bytes)
-        compressed = self.compression is not Compression.NONE
-        if given > limits.total_bytes or (compressed and given > in_proportion):
+        limits, given, taken = self._limits, self._given_bytes, self._source.taken_bytes
+        is_plain = self.compression is Compression.NONE
+        if not (given <= limits.total_bytes if is_plain else limits.allow(given, taken)):
             raise InvalidParameter(
-                "the archive expands to more than the engine accepts: "
-                f"{given} bytes out of {self._source.taken_bytes}"
+                f"the archive expands to more than the engine accepts: {given} bytes out of {taken}"
             )
 
 

@@ -6,43 +6,39 @@ catalog is still so when it is done; what only moves data runs side by side.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import trio
 from loguru import logger
 
 from services.containerd.values import Mount
-from services.errors import Conflict, DeadlineExceeded, EngineError, InvalidParameter, NotFound
-from services.events import Event
+from services.errors import EngineError, InvalidParameter, NotFound
 
 from .attestations import Attestation, read_attestations
-from .catalog import Catalog, Match, find, no_such_image
+from .catalog import Catalog, Match, find, no_such_platform
+from .changes import NameChanges, carried_through
 from .compose import Composer, Recipe
 from .filters import ImageFilters, select
 from .index import ImageIndex
 from .leases import WorkingLeases
 from .load import Loader, LoadSink
 from .model import Deleted, Image, ImageId, ImageUse, Untagged
-from .names import ImageNames
 from .oci import OciDescriptor
+from .origins import repositories_of
 from .platform import Platform, host_platform
 from .ports import Body, ContainerdClient, EventSink, ImageUsers
-from .prune import PrunedImages, PruneFilters, SpaceMeter
-from .prune import choose as choose_to_prune
+from .prune import PrunedImages, PruneFilters
 from .reference import Reference, parse_reference
-from .removal import Removal, plan_removal
+from .remover import ImageRemover
+from .rootfs import RootFilesystems
 from .save import Saver, choose
 from .steps import BuildSteps
 from .survey import Surveyor
 from .unpack import Unpacker, UnpackSteps
 
-LABEL_ROOT: Final = "containerd.io/gc.root"
 TIDY_EVERY_S: Final = 30.0
-CHANGE_LIMIT_S: Final = 120.0  # of a change of names; the last removal runs the collector
 MAX_LOADS: Final = 4  # a load past this many waits; each holds a thread and a few MiB
 
 _ALL: Final = ImageFilters()
@@ -52,15 +48,6 @@ _log = logger.bind(service="images")
 
 def _nobody(_image_id: ImageId, /) -> Sequence[ImageUse]:
     return ()
-
-
-@contextmanager
-def _carried_through(what: str) -> Iterator[None]:
-    """Once begun, the block ends though the client goes: half of it would be told as none."""
-    with trio.move_on_after(CHANGE_LIMIT_S, shield=True) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise DeadlineExceeded(f"{what}: not done after {CHANGE_LIMIT_S:g} s")
 
 
 class Images:
@@ -78,12 +65,12 @@ class Images:
         in_use: ImageUsers = _nobody,
         host: Platform | None = None,
     ) -> None:
-        self._containerd, self._events, self._in_use = containerd, events, in_use
+        self._containerd = containerd
         self._host = host = host or host_platform()
         self._surveyor = surveyor = Surveyor(containerd.content)
         self._leases = WorkingLeases(containerd)
         self._unpacker = Unpacker(containerd, snapshotter=snapshotter)
-        self._index = ImageIndex(containerd=containerd, surveyor=surveyor, host=host)
+        self._index = index = ImageIndex(containerd=containerd, surveyor=surveyor, host=host)
         self._loader = Loader(
             containerd=containerd,
             surveyor=surveyor,
@@ -101,10 +88,20 @@ class Images:
         self._saver = Saver(
             containerd=containerd, surveyor=surveyor, leases=self._leases, host=host
         )
-        self._names = ImageNames(containerd.images)
+        self._changes = NameChanges(containerd.images, index=index, events=events)
+        self._remover = ImageRemover(
+            containerd=containerd,
+            surveyor=surveyor,
+            index=index,
+            changes=self._changes,
+            leases=self._leases,
+            events=events,
+            in_use=in_use,
+        )
+        self._roots = RootFilesystems(
+            containerd.snapshots, unpacker=self._unpacker, leases=self._leases
+        )
         self.steps = BuildSteps(containerd.images)
-        self._changing = trio.Lock()
-        self._is_pruning = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Clear away unfinished work, before `started` and after; hear of what other tools change.
@@ -138,23 +135,27 @@ class Images:
         self._leases.doubt()
         await self._leases.remove_leftovers()
 
-    async def load(self, body: Body, report: LoadSink, platform: Platform | None = None) -> None:
+    async def load(self, body: Body, report: LoadSink, platforms: Sequence[Platform] = ()) -> None:
         """Load the images of an archive as it arrives (`docker load`), telling `report` of it.
 
-        With a `platform`, that one alone of each; an image without it is refused.
+        With `platforms`, these alone of each; an image without one of them is refused.
 
         The archive may be docker's or an OCI layout, plain or compressed. Cancelled or failed, it
         has loaded nothing. An image whose name moved to another one stays without a name.
 
         Raises:
             InvalidParameter: not an archive, damaged, hostile, or its parts do not fit together.
-            NotFound: an image does not provide the platform.
+            NotFound: an image does not provide a platform.
         """
-        await self._loader.load(body, name=self._name_loaded, report=report, platform=platform)
+        await self._loader.load(
+            body, name=self._changes.name_loaded, report=report, platforms=platforms
+        )
+        if platforms:  # what came along is gone again
+            self._index.forget()
 
     @asynccontextmanager
     async def save(
-        self, names: Sequence[str], platform: Platform | None = None
+        self, names: Sequence[str], platforms: Sequence[Platform] = ()
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """An archive of the images that `names` mean, in pieces (`docker save`).
 
@@ -165,9 +166,9 @@ class Images:
             chosen = choose(await self._index.current(), names)
         except NotFound:
             chosen = choose(await self._index.current(fresh=True), names)
-        async with self._saver.archive(chosen, platform) as pieces:
+        async with self._saver.archive(chosen, platforms) as pieces:
             for image in {one.image.id: one.image for one in chosen}.values():
-                await self._tell(image, "save", image.id)
+                await self._changes.tell(image, "save", image.id)
             yield pieces
 
     async def catalog(self) -> Catalog:
@@ -192,15 +193,15 @@ class Images:
 
     async def name_pulled(self, reference: Reference, target: OciDescriptor) -> None:
         """Let `reference`, from a registry, mean `target`, all of which is here."""
-        async with self._changing:
-            with _carried_through(f"naming {reference}"):
-                await self._names.give(reference, target)
+        async with self._changes.changing:
+            with carried_through(f"naming {reference}"):
+                await self._changes.names.give(reference, target)
                 await self._index.current(fresh=True)
-                await self._tell_transfer("pull", reference)
+                await self._changes.tell_transfer("pull", reference)
 
     async def tell_pushed(self, reference: Reference) -> None:
         """Say that the image of this name is in its registry now."""
-        await self._tell_transfer("push", reference)
+        await self._changes.tell_transfer("push", reference)
 
     async def compose(self, recipe: Recipe, reference: Reference | None, action: str) -> ImageId:
         """Make an image (`docker commit`, `docker import`) and name it, if `reference` is given.
@@ -213,7 +214,7 @@ class Images:
 
         async def name(target: OciDescriptor) -> None:
             references = () if reference is None else (reference,)
-            await self._name_made(target, references, action)
+            await self._changes.name_made(target, references, action)
 
         target = await self._composer.compose(recipe, name)
         return ImageId(target.digest)
@@ -239,10 +240,9 @@ class Images:
 
     async def find_step(self, key: str) -> Image | None:
         """The image that a step of a build ended in, if it is kept."""
-        digest = await self.steps.find(key)
+        digest = await self.steps.use(key)
         if digest is None:
             return None
-        await self.steps.touch(key)
         try:
             return await self._of_digest(digest)
         except NotFound:  # it cannot be read: it is made anew
@@ -250,13 +250,13 @@ class Images:
 
     async def show_step(self, image: Image, references: Sequence[Reference]) -> None:
         """Let users see the image that a build has ended in, under its names or without one."""
-        async with self._changing:
-            with _carried_through(f"naming {image.id}"):
+        async with self._changes.changing:
+            with carried_through(f"naming {image.id}"):
                 for reference in references:
-                    await self._names.give(reference, image.target)
-                    await self._tell(image, "tag", reference.familiar)
+                    await self._changes.names.give(reference, image.target)
+                    await self._changes.tell(image, "tag", reference.familiar)
                 if not references:
-                    await self._keep_nameless(image.target)
+                    await self._changes.keep_nameless(image.target)
                 await self._index.current(fresh=True)
 
     async def _of_digest(self, digest: str) -> Image:
@@ -284,9 +284,35 @@ class Images:
         """
         return (await self._match(ref)).image
 
-    async def inspect(self, ref: str) -> Image:
-        """As `resolve`: an Image holds all that `docker image inspect` shows."""
-        return await self.resolve(ref)
+    async def inspect(self, ref: str, platform: Platform | None = None) -> Image:
+        """As `resolve`; with a `platform` as that one of its manifests has it.
+
+        Raises:
+            NotFound: it is not here for this platform.
+        """
+        image = await self.resolve(ref)
+        return image if platform is None else await self.of_platform(image, platform, ref)
+
+    async def of_platform(self, image: Image, platform: Platform, ref: str) -> Image:
+        """The image as one of its platforms has it. `ref` is what the client calls it.
+
+        Raises:
+            NotFound: it is not here for this platform.
+        """
+        if image.platform == platform and image.manifest is not None:
+            return image
+        found = await self._index.of_platform(image, platform)
+        if found is None:
+            raise no_such_platform(ref, platform)
+        return found
+
+    async def repositories(self, descriptor: OciDescriptor) -> Sequence[str]:
+        """Where a document was pulled from or pushed to, by whole names, in order."""
+        try:
+            info = await self._containerd.content.info(descriptor.digest)
+        except NotFound:
+            return ()
+        return repositories_of(info.labels)
 
     async def tag(self, ref: str, name: str) -> Image:
         """Let `name` mean the image that `ref` means.
@@ -299,54 +325,27 @@ class Images:
         if reference.digest is not None:
             raise InvalidParameter("refusing to create a tag with a digest reference")
         reference = reference.tagged()
-        async with self._changing:
+        async with self._changes.changing:
             image = find(await self._index.current(fresh=True), ref).image
-            with _carried_through(f"tagging {ref}"):
-                await self._names.give(reference, image.target)
-                await self._tell(image, "tag", reference.familiar)
+            with carried_through(f"tagging {ref}"):
+                await self._changes.names.give(reference, image.target)
+                await self._changes.tell(image, "tag", reference.familiar)
             catalog = await self._index.current(fresh=True)
         return catalog.by_id.get(image.id, image)
 
     async def remove(self, ref: str, *, force: bool = False) -> Sequence[Untagged | Deleted]:
-        """Take away the name `ref`, and with the last one the image; or the image of an ID.
+        """As `ImageRemover.remove`."""
+        return await self._remover.remove(ref, force=force)
 
-        Raises:
-            NotFound: `ref` matches nothing.
-            Conflict: containers or other names stand in the way; dockerd's words.
-        """
-        async with self._changing:
-            match = find(await self._index.current(fresh=True), ref)
-            if match.image.is_hidden:
-                raise no_such_image(ref)
-            removal = plan_removal(match, self._in_use(match.image.id), force=force)
-            with _carried_through(f"removing {ref}"):
-                await self._carry_out(match.image, removal)
-        return removal.answer(match.image.id)
+    async def remove_platforms(
+        self, ref: str, platforms: Sequence[Platform], *, force: bool = False
+    ) -> Sequence[Deleted]:
+        """As `ImageRemover.remove_platforms`."""
+        return await self._remover.remove_platforms(ref, platforms, force=force)
 
     async def prune(self, wanted: PruneFilters) -> PrunedImages:
-        """Remove what nothing needs; tell what was freed on disk.
-
-        Raises:
-            Conflict: another prune is at work.
-        """
-        if self._is_pruning:
-            raise Conflict("a prune operation is already running")
-        self._is_pruning = True
-        try:
-            pruned = await self._prune(wanted)
-        finally:
-            self._is_pruning = False
-        reclaimed = {"reclaimed": str(pruned.reclaimed_bytes)}
-        await self._events.commit(
-            Event(
-                type="image",
-                action="prune",
-                actor_id="",
-                attributes=reclaimed,
-                time_ns=time.time_ns(),
-            )
-        )
-        return pruned
+        """As `ImageRemover.prune`."""
+        return await self._remover.prune(wanted)
 
     async def attestations(
         self,
@@ -368,65 +367,20 @@ class Images:
     async def prepare_rootfs(
         self, image: Image, key: str, labels: Mapping[str, str] | None = None
     ) -> Sequence[Mount]:
-        """A writable root file system named `key` on top of `image`; how to mount it.
-
-        It stays until `remove_rootfs`, whatever becomes of the image. An image that is not unpacked
-        here yet is now.
-
-        Raises:
-            Conflict: `key` exists.
-            NotFound: content of the image is missing.
-        """
-        labels = {**(labels or {}), LABEL_ROOT: datetime.now(UTC).isoformat(timespec="seconds")}
-        snapshots = self._containerd.snapshots
-        try:
-            return await snapshots.prepare(key, image.chain_id, labels)
-        except NotFound:  # of the parent: another tool loaded it, or the collector was there
-            if not image.chain_id or image.config_descriptor is None:
-                raise
-        async with self._leases.hold() as lease_id:
-            await self._unpacker.unpack(
-                image.config_descriptor, image.layers, image.diff_ids, lease_id=lease_id
-            )
-            return await snapshots.prepare(key, image.chain_id, labels)
+        """As `RootFilesystems.prepare`."""
+        return await self._roots.prepare(image, key, labels)
 
     async def rootfs_mounts(self, key: str) -> Sequence[Mount]:
-        """How to mount a root file system made before. NotFound as it says."""
-        return await self._containerd.snapshots.mounts(key)
+        """As `RootFilesystems.mounts`."""
+        return await self._roots.mounts(key)
 
     async def rootfs_keys(self, label: str) -> Sequence[str]:
-        """The root file systems that carry `label`."""
-        return [s.name for s in await self._containerd.snapshots.list(f'labels."{label}"')]
+        """As `RootFilesystems.keys`."""
+        return await self._roots.keys(label)
 
     async def remove_rootfs(self, key: str) -> None:
-        """Delete a root file system; it may be gone already."""
-        try:
-            await self._containerd.snapshots.remove(key)
-        except NotFound:
-            return
-
-    async def _prune(self, wanted: PruneFilters) -> PrunedImages:
-        meter = SpaceMeter(self._containerd, self._surveyor)
-        untagged: list[Untagged] = []
-        async with self._changing:
-            doomed = choose_to_prune(await self._index.current(fresh=True), wanted, self._in_use)
-            for one in doomed:
-                await meter.look_at(one.image)
-            for one in doomed:
-                removal = Removal(
-                    names=one.names,
-                    deletes_image=one.is_last,
-                    keeps_dangling=one.keeps_dangling,
-                )
-                with _carried_through("pruning images"):
-                    await self._carry_out(one.image, removal, collect=False)
-                untagged += [
-                    Untagged(name=name.familiar) for name in one.names if not name.is_dangling
-                ]
-        if doomed:
-            await self._leases.collect()
-        deleted, freed = await meter.gone()
-        return PrunedImages(removed=(*untagged, *deleted), reclaimed_bytes=freed)
+        """As `RootFilesystems.remove`."""
+        await self._roots.remove(key)
 
     async def _match(self, ref: str) -> Match:
         """From the catalog at hand; a miss, which is rare, is worth a fresh one."""
@@ -434,66 +388,3 @@ class Images:
             return find(await self._index.current(), ref)
         except NotFound:
             return find(await self._index.current(fresh=True), ref)
-
-    async def _name_loaded(self, target: OciDescriptor, references: Sequence[Reference]) -> None:
-        await self._name_made(target, references, "load")
-
-    async def _name_made(
-        self, target: OciDescriptor, references: Sequence[Reference], action: str
-    ) -> None:
-        """Let an image that is whole be seen, under its names or without one."""
-        async with self._changing:
-            with _carried_through(f"naming {target.digest}"):
-                for reference in references:
-                    await self._names.give(reference, target)
-                if not references:
-                    await self._keep_nameless(target)
-                catalog = await self._index.current(fresh=True)
-                image = catalog.by_id.get(ImageId(target.digest))
-                if image is not None:
-                    await self._tell(image, action, image.id)
-
-    async def _keep_nameless(self, target: OciDescriptor) -> None:
-        catalog = await self._index.current(fresh=True)
-        image = catalog.by_id.get(ImageId(target.digest))
-        if image is None or image.is_hidden:
-            await self._names.keep_dangling(target)
-
-    async def _carry_out(self, image: Image, removal: Removal, *, collect: bool = True) -> None:
-        """With `collect`, return once what the image had is gone from the disk too."""
-        if removal.keeps_dangling:
-            await self._names.keep_dangling(image.target)
-        for name in removal.names:
-            is_last = collect and removal.deletes_image and name is removal.names[-1]
-            if not (removal.keeps_dangling and name.is_dangling):
-                await self._names.drop(name.text, collect=is_last)
-            if not name.is_dangling:
-                await self._tell(image, "untag", name.familiar)
-        if removal.deletes_image:
-            await self._tell(image, "delete", image.id)
-        await self._index.current(fresh=True)
-
-    async def _tell_transfer(self, action: str, reference: Reference) -> None:
-        """dockerd's event of a pull or push: its actor is the name."""
-        image = (await self._index.current()).by_name.get(str(reference))
-        labels = {} if image is None else image.labels
-        await self._events.commit(
-            Event(
-                type="image",
-                action=action,
-                actor_id=reference.familiar,
-                attributes={**labels, "name": reference.familiar_name},
-                time_ns=time.time_ns(),
-            )
-        )
-
-    async def _tell(self, image: Image, action: str, name: str) -> None:
-        await self._events.commit(
-            Event(
-                type="image",
-                action=action,
-                actor_id=image.id,
-                attributes={**image.labels, "name": name},
-                time_ns=time.time_ns(),
-            )
-        )

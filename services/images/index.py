@@ -79,6 +79,24 @@ class ImageIndex:
                     await self._refresh()
         return self._catalog
 
+    async def of_platform(self, image: Image, platform: Platform) -> Image | None:
+        """An image of the catalog, as its manifest for `platform` has it; None if that is missing.
+
+        Raises:
+            Unavailable: containerd is away.
+        """
+        survey = await self._surveyor.survey(image.target)
+        variant = survey.of_platform(platform)
+        if variant is None:
+            return None
+        unpacked = [await self._unpacked(each) or 0 for each in survey.variants]
+        return replace(_describe(survey, variant, unpacked), names=image.names)
+
+    def forget(self) -> None:
+        """What images consist of has changed: they are read anew."""
+        self._facts.settled.clear()
+        self._changed_at = trio.current_time()
+
     def at_once(self) -> Catalog | None:
         """The catalog as of a moment ago, if nobody has to be asked for it."""
         return self._catalog if self._listed_at >= self._oldest_good() else None

@@ -45,11 +45,12 @@ class WorkingLeases:
         self._is_clean = False
 
     @asynccontextmanager
-    async def hold(self) -> AsyncIterator[str]:
+    async def hold(self, *, collects: bool = False) -> AsyncIterator[str]:
         """Put what the block makes in containerd under a new lease, whose ID the block gets.
 
         The block gives ingests names that begin with the ID. If it fails, everything that it made
-        is gone when this ends; if not, whatever nothing refers to goes a little later.
+        is gone when this ends; if not, whatever nothing refers to goes a little later, or with
+        `collects` by then too.
         """
         lease_id = f"{LEASE_PREFIX}{secrets.token_hex(8)}"
         self._held.add(lease_id)
@@ -61,7 +62,7 @@ class WorkingLeases:
             await self._end(lease_id, collect_now=True)
             raise
         else:
-            await self._end(lease_id, collect_now=False)
+            await self._end(lease_id, collect_now=collects)
         finally:
             self._held.discard(lease_id)
 

@@ -72,18 +72,18 @@ class Loader:
         *,
         name: NameGiver,
         report: LoadSink,
-        platform: Platform | None = None,
+        platforms: Sequence[Platform] = (),
     ) -> None:
         """Bring the images of the archive in `body` in, give them to `name`, then tell `report`.
 
-        With a `platform` only that one's content is kept.
+        With `platforms` only their content is kept.
 
         Raises:
             InvalidParameter: `body` is no archive that we understand or trust. Nothing is named,
                 and nothing that came with it is left.
-            NotFound: an image does not provide `platform`.
+            NotFound: an image does not provide one of `platforms`.
         """
-        async with self._leases.hold() as lease_id:
+        async with self._leases.hold(collects=bool(platforms)) as lease_id:
             archive = await ingest_archive(
                 body,
                 content=self._containerd.content,
@@ -94,7 +94,7 @@ class Loader:
             images = read_archive(archive)
             for image in images:
                 await self._store_document(image, lease_id)
-                await self._adopt(image, lease_id, platform)
+                await self._adopt(image, lease_id, platforms)
             for image in images:
                 await name(image.target, image.references)
         for image in images:
@@ -114,25 +114,28 @@ class Loader:
         except AlreadyExists:
             return
 
-    async def _adopt(self, image: ArchivedImage, lease_id: str, platform: Platform | None) -> None:
-        """Check the image, unpack it if this machine could run it, and tie its blobs to it."""
+    async def _adopt(
+        self, image: ArchivedImage, lease_id: str, platforms: Sequence[Platform]
+    ) -> None:
+        """Check the image, unpack what was asked for or this machine could run, tie its blobs."""
         survey = await self._surveyor.survey(image.target)
-        if platform is None:
-            chosen, kept = survey.best(self._host), survey.variants
+        if platforms:
+            chosen = kept = tuple(_provided(image, survey, platform) for platform in platforms)
         else:
-            chosen = _provided(image, survey, platform)
-            kept = (chosen,)
-        if chosen is None or not chosen.is_available:
-            raise InvalidParameter(_incomplete(survey, chosen))
+            best, kept = survey.best(self._host), survey.variants
+            if best is None or not best.is_available:
+                raise InvalidParameter(_incomplete(survey, best))
+            runs = best.platform is not None and rank(best.platform, self._host) is not None
+            chosen = (best,) if runs else ()
         for variant in kept:
             if variant.is_available and variant.is_image:
                 _check_layers(variant)
         await self._label(survey, kept)
-        runs = chosen.platform is not None and rank(chosen.platform, self._host) is not None
-        if (runs or platform) and chosen.manifest is not None and chosen.config is not None:
-            await self._unpacker.unpack(
-                chosen.manifest.config, chosen.layers, chosen.config.diff_ids, lease_id=lease_id
-            )
+        for one in chosen:
+            if one.manifest is not None and one.config is not None:
+                await self._unpacker.unpack(
+                    one.manifest.config, one.layers, one.config.diff_ids, lease_id=lease_id
+                )
 
     async def _label(self, survey: Survey, kept: Sequence[Variant]) -> None:
         """Let each document keep what it refers to, in containerd's spelling."""
@@ -167,9 +170,8 @@ async def _report_loaded(image: ArchivedImage, report: LoadSink) -> None:
 
 def _provided(image: ArchivedImage, survey: Survey, platform: Platform) -> Variant:
     """The variant for `platform`, whole."""
-    for variant in survey.variants:
-        if variant.is_image and variant.platform == platform and variant.is_available:
-            return variant
+    if (variant := survey.of_platform(platform)) is not None:
+        return variant
     name = image.references[0].familiar if image.references else image.target.digest
     raise NotFound(
         f"image {name} was loaded, but doesn't provide the requested platform ({platform})"

@@ -170,6 +170,7 @@ class ImageUse:
     container_id: str
     is_running: bool
     image: str = ""  # what its maker called the image
+    manifest: str = ""  # the digest of that one of the image's manifests
 
 
 def dangling_name(image_id: str) -> str:

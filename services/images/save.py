@@ -18,9 +18,9 @@ from typing import Any, Final
 import msgspec
 
 from services.containerd.values import LeaseResource
-from services.errors import EngineError, NotFound, NotSupported
+from services.errors import EngineError, NotFound
 
-from .catalog import Catalog, find, no_such_image
+from .catalog import Catalog, find, no_such_image, no_such_platform
 from .leases import WorkingLeases
 from .model import Image
 from .oci import (
@@ -106,18 +106,20 @@ class Saver:
 
     @asynccontextmanager
     async def archive(
-        self, chosen: Sequence[Chosen], platform: Platform | None
+        self, chosen: Sequence[Chosen], platforms: Sequence[Platform]
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The archive of these images, of one platform only if that is given.
+        """The archive of these images; of some platforms only, if any are given.
+
+        With one platform an image is its manifest, with several its index, as with all.
 
         Raises:
-            NotFound: an image does not provide the platform.
+            NotFound: an image does not provide a platform.
         """
         async with self._leases.hold() as lease_id:
             plan = _Plan()
             for one in chosen:
                 survey = await self._surveyor.survey(one.image.target)
-                _add(plan, one, survey, self._host, platform)
+                _add(plan, one, survey, self._host, platforms)
             for digest in plan.blobs:
                 resource = LeaseResource(id=digest, type="content")
                 await self._containerd.leases.add_resource(lease_id, resource)
@@ -142,15 +144,17 @@ class Saver:
 
 
 def _add(
-    plan: _Plan, chosen: Chosen, survey: Survey, host: Platform, platform: Platform | None
+    plan: _Plan, chosen: Chosen, survey: Survey, host: Platform, platforms: Sequence[Platform]
 ) -> None:
     target, variants = survey.target, survey.variants
     best = survey.best(host)
-    if platform is None:
-        plan.blobs |= {index.digest: index.size for index, _ in survey.indexes}
+    if platforms:
+        variants = tuple(_of_platform(survey, platform, chosen) for platform in platforms)
+        best = best if best in variants else variants[0]
+    if len(platforms) == 1:
+        target = variants[0].descriptor
     else:
-        best = _of_platform(survey, platform, chosen)
-        target, variants = best.descriptor, (best,)
+        plan.blobs |= {index.digest: index.size for index, _ in survey.indexes}
     for variant in variants:
         plan.blobs |= {b.digest: b.size for b in variant.blobs if b.digest in variant.present}
     plan.index.append(_index_line(target, chosen.reference))
@@ -159,25 +163,11 @@ def _add(
 
 
 def _of_platform(survey: Survey, platform: Platform, chosen: Chosen) -> Variant:
-    for variant in survey.variants:
-        if variant.is_image and variant.platform == platform and variant.is_available:
-            return variant
-    name = chosen.image.id if chosen.reference is None else chosen.reference.familiar
-    raise NotFound(
-        f"image with reference {name} was found but does not provide the specified "
-        f"platform ({platform})"
-    )
-
-
-def only_one(platforms: Sequence[Platform]) -> Platform | None:
-    """The platform to save or load; None is all that there is.
-
-    Raises:
-        NotSupported: several are asked for.
-    """
-    if len(platforms) > 1:
-        raise NotSupported("several platforms of an image but not all are not supported yet")
-    return platforms[0] if platforms else None
+    variant = survey.of_platform(platform)
+    if variant is None:
+        name = chosen.image.id if chosen.reference is None else chosen.reference.familiar
+        raise no_such_platform(name, platform)
+    return variant
 
 
 def _index_line(target: OciDescriptor, reference: Reference | None) -> dict[str, Any]:

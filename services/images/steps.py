@@ -7,6 +7,7 @@ prune` takes it away. Layers are shared with every image that has them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,6 +22,7 @@ from .oci import OciDescriptor
 from .ports import ImageClient
 
 LABEL_PREFIX: Final = "io.wharfinger.build."
+USE_NOTED_EVERY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +42,19 @@ class BuildSteps:
     def __init__(self, images: ImageClient) -> None:
         self._images = images
 
-    async def find(self, key: str) -> str | None:
-        """The digest of the image that the step of this key ended in."""
+    async def use(self, key: str) -> str | None:
+        """The digest of the image that the step of this key ended in; it counts as used now.
+
+        That is written down once in USE_NOTED_EVERY_S: it is a sync of containerd's database, and a
+        build of many steps that are all kept would wait for nothing else.
+        """
         try:
-            return (await self._images.get(f"{STEP_PREFIX}{key}")).target.digest
+            record = await self._images.get(f"{STEP_PREFIX}{key}")
+            if time.time_ns() - record.updated_at_ns > USE_NOTED_EVERY_S * 1e9:
+                await self._images.update(record)
         except NotFound:
             return None
+        return record.target.digest
 
     async def keep(self, key: str, target: OciDescriptor, description: str) -> str:
         """Keep a step; the digest that is kept: another one's that was quicker, if there is one."""
@@ -56,7 +65,7 @@ class BuildSteps:
         try:
             await self._images.create(record)
         except AlreadyExists:
-            return await self.find(key) or target.digest
+            return await self.use(key) or target.digest
         return target.digest
 
     async def replace(self, key: str, newer_key: str) -> None:
@@ -71,13 +80,6 @@ class BuildSteps:
         except AlreadyExists:
             await self._images.update(record)
         await self.drop(newer_key, collect=False)
-
-    async def touch(self, key: str) -> None:
-        """It was used again just now."""
-        try:
-            await self._images.update(await self._images.get(f"{STEP_PREFIX}{key}"))
-        except NotFound:  # pruned meanwhile: who uses it holds its layers
-            return
 
     async def list(self) -> Sequence[BuildStep]:
         """All steps, the one that was used last first."""

@@ -110,6 +110,13 @@ class Survey:
 
         return min(images, key=order, default=None)
 
+    def of_platform(self, platform: Platform) -> Variant | None:
+        """The image for exactly this platform, whole."""
+        for variant in self.variants:
+            if variant.is_image and variant.platform == platform and variant.is_available:
+                return variant
+        return None
+
     @property
     def content_bytes(self) -> int:
         """Size of all blobs that are here, each once."""

@@ -3,6 +3,9 @@
 The snapshot of a layer and all below it is named by its chain ID. Work in progress is under the
 caller's lease, so that a crash at any point leaves nothing that the collector would not take; what
 is done is kept by a label on the image's configuration.
+
+How much a layer may expand to is bounded as with every other archive. containerd knows no such
+bound, and writes out what a sparse entry leaves out; so what it writes is looked at while it does.
 """
 
 from __future__ import annotations
@@ -16,24 +19,26 @@ from typing import Final
 import trio
 from loguru import logger
 
-from services.containerd.errors import AlreadyExists
+from services.containerd.errors import AlreadyExists, CallReset
 from services.containerd.values import Descriptor, LeaseResource, Mount
 from services.errors import EngineError, InvalidParameter, NotFound
 
 from ._groups import single_error
+from .compression import ExpansionLimits
 from .model import chain_ids
 from .oci import OciDescriptor
 from .ports import ContainerdClient
 
 _CLEANUP_S: Final = 10.0
+LOOKS_EVERY_S: Final = 3.0  # each look walks the tree; most layers are done before the first
 UNPACK_KEY_PREFIX: Final = "wharfinger-unpack-"
 LABEL_UNCOMPRESSED: Final = "containerd.io/uncompressed"
 LABEL_SNAPSHOT_REF: Final = "containerd.io/gc.ref.snapshot."
-# containerd's status is "unknown" whether the layer is broken or the disk is full; these are the
-# words of Go's readers for the former.
-_BROKEN_LAYER: Final = (
-    "archive/tar:", "unexpected EOF", "gzip:", "flate:", "zstd:", "magic number mismatch",
-    "invalid input:", "breakout",
+# containerd's status is "unknown" whether the layer is broken or the machine; these are the words
+# of the latter. Whatever else keeps a tar from being unpacked is the tar's.
+_MACHINES_FAULT: Final = (
+    "no space left", "quota exceeded", "input/output error", "read-only file system",
+    "cannot allocate memory", "too many open files", "transport endpoint",
 )  # fmt: skip
 
 _log = logger.bind(service="images")
@@ -76,8 +81,16 @@ class UnpackSteps:
 class Unpacker:
     """Makes snapshots of layers. Two calls for the same layer share the work."""
 
-    def __init__(self, containerd: ContainerdClient, *, snapshotter: str) -> None:
+    def __init__(
+        self,
+        containerd: ContainerdClient,
+        *,
+        snapshotter: str,
+        limits: ExpansionLimits | None = None,
+        looks_every_s: float = LOOKS_EVERY_S,
+    ) -> None:
         self._containerd, self._snapshotter = containerd, snapshotter
+        self._limits, self._looks_every_s = limits or ExpansionLimits(), looks_every_s
         self._locks = _ChainLocks()
 
     async def unpack(
@@ -156,7 +169,7 @@ class Unpacker:
         key = f"{UNPACK_KEY_PREFIX}{secrets.token_hex(6)} {chain_id}"
         try:
             mounts = await snapshots.prepare(key, parent)
-            await self._apply(layer, diff_id, mounts)
+            await self._apply_watched(key, layer, diff_id, mounts)
             await snapshots.commit(chain_id, key)
         except AlreadyExists:  # another tool of containerd was quicker
             await self._discard(key)
@@ -164,6 +177,26 @@ class Unpacker:
         except BaseException:
             await self._discard(key)
             raise
+
+    async def _apply_watched(
+        self, key: str, layer: OciDescriptor, diff_id: str, mounts: Sequence[Mount]
+    ) -> None:
+        """Have it unpacked, unless it turns out to be larger than it may be."""
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, key, layer)
+                await self._apply(layer, diff_id, mounts)
+                nursery.cancel_scope.cancel()
+
+    async def _watch(self, key: str, layer: OciDescriptor) -> None:
+        while True:
+            await trio.sleep(self._looks_every_s)
+            written = (await self._containerd.snapshots.usage(key)).size_bytes
+            if not self._limits.allow(written, layer.size):
+                raise InvalidParameter(
+                    f"layer {layer.digest} expands to more than the engine accepts: "
+                    f"{written} bytes out of {layer.size}"
+                )
 
     async def _apply(self, layer: OciDescriptor, diff_id: str, mounts: Sequence[Mount]) -> None:
         descriptor = Descriptor(
@@ -173,7 +206,8 @@ class Unpacker:
             applied = await self._containerd.diff.apply(descriptor, mounts)
         except EngineError as error:
             text = f"failed to unpack layer {layer.digest}: {error}"
-            if any(words in str(error) for words in _BROKEN_LAYER):
+            is_layers = type(error) in (EngineError, CallReset)
+            if is_layers and not any(words in str(error) for words in _MACHINES_FAULT):
                 raise InvalidParameter(text) from error
             raise type(error)(text) from error
         if applied.digest != diff_id:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import trio
@@ -17,6 +18,7 @@ from loguru import logger
 
 from services.errors import EngineError, Unavailable, single_error
 from services.networks import ruleset
+from services.networks.bridge_filter import require_bridge_filter
 from services.networks.child_end import wait_ended
 from services.networks.foreign import ForeignChains
 from services.networks.network_chains import network_added, network_removed
@@ -101,8 +103,11 @@ class Firewall:
 
         Raises:
             Unavailable: there is no helper.
-            EngineError: nft refused the rules.
+            EngineError: nft refused the rules, or the kernel cannot keep containers apart.
         """
+        if not network.icc:
+            require = partial(require_bridge_filter, ipv6=network.ipv6 is not None)
+            await trio.to_thread.run_sync(require)
         self._networks[network.bridge] = network
         self._is_foreign_stale.set()
         try:

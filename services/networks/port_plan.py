@@ -27,7 +27,8 @@ LOOPBACK_6: Final = "::1"
 class PortMeans:
     """What there is to lead ports with."""
 
-    has_firewall: bool = True
+    has_firewall: bool = True  # for IPv4, and
+    has_firewall6: bool = True  # for IPv6
     has_proxy: bool = True
     has_ipv6: bool = True  # on the host
 
@@ -105,7 +106,11 @@ def _version(address: str) -> int:
 def _can_be_led(protocol: str, address: str, targets: PortTargets, means: PortMeans) -> bool:
     port = PublishedPort(protocol=protocol, container_port=0, host_address=address, host_port=1)
     target = targets.ipv6 if port.is_ipv6 else targets.ipv4
-    by_kernel = means.has_firewall and target is not None and not _is_loopback_6(address)
+    by_kernel = (
+        _has_firewall(means, is_ipv6=port.is_ipv6)
+        and target is not None
+        and not _is_loopback_6(address)
+    )
     return by_kernel or is_proxied(port, targets, means)
 
 
@@ -115,7 +120,7 @@ def is_proxied(port: PublishedPort, targets: PortTargets, means: PortMeans) -> b
         return False
     if proxy_target(port, targets) is None:
         return False
-    if not means.has_firewall:
+    if not _has_firewall(means, is_ipv6=port.is_ipv6):
         return True
     return port.is_ipv6 and (
         targets.ipv6 is None or port.host_address == ANY_ADDRESS_6 or _is_local(port.host_address)
@@ -125,6 +130,10 @@ def is_proxied(port: PublishedPort, targets: PortTargets, means: PortMeans) -> b
 def proxy_target(port: PublishedPort, targets: PortTargets) -> Target | None:
     """Where the proxy carries a port: to the same family if it can."""
     return (targets.ipv6 or targets.ipv4) if port.is_ipv6 else targets.ipv4
+
+
+def _has_firewall(means: PortMeans, *, is_ipv6: bool) -> bool:
+    return means.has_firewall6 if is_ipv6 else means.has_firewall
 
 
 def _is_loopback_6(address: str) -> bool:

@@ -7,7 +7,7 @@ takes all of it back. What each owner has is known here, whichever of the three 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -105,7 +105,7 @@ class Publishing:
             if self._proxy is not None:
                 await self._proxy.stop(owner)
         if self._firewall is not None:
-            await self._firewall.publish(owner, owned.targets, owned.ports)
+            await self._firewall.publish(owner, self._led(owned.targets), owned.ports)
         self._serve(owner, owned)
         await self._forget_flows(owned.ports)
 
@@ -131,7 +131,7 @@ class Publishing:
             return
         self._owned[owner] = _Owned(targets, tuple(ports))
         if self._firewall is not None:
-            self._firewall.adopt(owner, targets, ports)
+            self._firewall.adopt(owner, self._led(targets), ports)
         for problem in self._reservations.adopt(owner, ports):
             log.warning("port not reserved again", container=owner, error=problem)
         self._serve(owner, self._owned[owner])
@@ -140,6 +140,10 @@ class Publishing:
         """All that run were adopted: no others' ports are led any more."""
         if self._firewall is not None:
             self._firewall.settle()
+
+    def _led(self, targets: PortTargets) -> PortTargets:
+        """What of it the firewall leads."""
+        return targets if self._means.has_firewall6 else replace(targets, ipv6=None)
 
     def _serve(self, owner: str, owned: _Owned) -> None:
         if self._proxy is None:

@@ -43,6 +43,7 @@ class Reservations:
         self._next = self._first
         self._held: dict[str, list[_Held]] = {}
         self._by_number: dict[tuple[str, int], list[PublishedPort]] = {}
+        self._count = 0
 
     def reserve(self, owner: str, groups: Sequence[PortGroup]) -> tuple[PublishedPort, ...]:
         """Reserve a number for each group, at all of its addresses, or none at all.
@@ -88,6 +89,7 @@ class Reservations:
 
     def _let_go(self, some: Sequence[_Held]) -> None:
         for port, bound in some:
+            self._count -= 1
             if bound is not None:
                 bound.close()
             key = (port.protocol, port.host_port)
@@ -156,11 +158,12 @@ class Reservations:
         bound = _bound(port, limit=self._room())
         self._held.setdefault(owner, []).append((port, bound))
         self._by_number[port.protocol, port.host_port] = [*others, port]
+        self._count += 1
 
     def _room(self) -> int:
         """How many more sockets there may be: the rest of the daemon needs its half."""
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return limit // 2 - len(self._by_number)
+        return limit // 2 - self._count
 
 
 def listens_on_ipv6() -> bool:

@@ -17,13 +17,14 @@ from services.images.oci import (
 )
 from services.images.reference import Reference
 
+from .answers import read_bounded
 from .credentials import Credentials
 from .endpoints import Endpoint
 from .errors import RegistryError, Unreachable
 from .manifests import Document, Manifests
 from .requests import Distribution
 from .retry import retrying
-from .session import Session, open_session, read_bounded
+from .session import Session, open_session
 from .settings import RegistrySettings
 
 

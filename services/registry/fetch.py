@@ -18,6 +18,7 @@ import trio
 from services.containerd.errors import AlreadyExists
 from services.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
 from services.images.oci import OciDescriptor
+from services.images.origins import LABEL_SOURCE
 
 from .endpoints import Endpoint
 from .errors import Unreachable
@@ -30,7 +31,6 @@ from .session import Session
 from .settings import RegistrySettings
 
 PIECE_BYTES: Final = 1 << 20
-LABEL_SOURCE: Final = "containerd.io/distribution.source."
 _LOCKED_LIMIT_S: Final = 10.0  # containerd lets go of a writer once it has heard of its end
 _LOCKED_AGAIN_S: Final = 0.05
 

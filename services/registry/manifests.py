@@ -23,9 +23,10 @@ from services.images.oci import (
 )
 from services.images.reference import Reference, is_digest
 
+from .answers import read_bounded
 from .endpoints import Endpoint
 from .errors import manifest_error
-from .session import Session, read_bounded
+from .session import Session
 
 MAX_BYTES: Final = 4 << 20  # the specification's; registries refuse larger ones
 SCHEMA1_TYPES: Final = frozenset(

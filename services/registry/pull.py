@@ -7,7 +7,7 @@ and the ones below it are here; the name last. Until then a lease keeps what the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -27,12 +27,12 @@ from services.images.oci import (
 )
 from services.images.platform import Platform, normalise
 from services.images.reference import Reference, is_digest
-from services.images.unpack import UnpackSteps
 
 from .choice import choose
 from .endpoints import Endpoint
 from .errors import Unreachable, pull_error
 from .fetch import BlobFetcher, BlobSource
+from .layer_lines import LayerLines, LayerWatch, Silent
 from .leases import PullLeases, ingest_ref
 from .manifests import MAX_BYTES, Document, Manifests
 from .ports import ContainerdClient, ImageStore
@@ -227,11 +227,11 @@ class _Pull:
 
     async def _bring_image(self, manifest: OciManifest, lease_id: str) -> None:
         layers = manifest.layers or []
-        lines = _Layers(board=self.board, layers=layers)
+        lines = LayerLines(board=self.board, layers=layers)
         with single_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._fetch_layers, layers, lines)
-                source, watch = self._source, _Silent()
+                source, watch = self._source, Silent()
                 fetched = await self.puller._fetcher.fetch(source, manifest.config, watch)
                 self.has_fetched = self.has_fetched or fetched
                 config = await self._config(manifest)
@@ -239,14 +239,14 @@ class _Pull:
                     manifest.config, layers, config.diff_ids, lease_id=lease_id, steps=lines
                 )
 
-    async def _fetch_layers(self, layers: Sequence[OciDescriptor], lines: _Layers) -> None:
+    async def _fetch_layers(self, layers: Sequence[OciDescriptor], lines: LayerLines) -> None:
         """Side by side, the lowest first: it is the one that is unpacked first."""
         async with trio.open_nursery() as nursery:
             for digest, blob in {layer.digest: layer for layer in layers}.items():
                 await nursery.start(self._fetch_layer, blob, lines.watch(digest))
 
     async def _fetch_layer(
-        self, blob: OciDescriptor, watch: _LayerWatch, *, task_status: trio.TaskStatus[None]
+        self, blob: OciDescriptor, watch: LayerWatch, *, task_status: trio.TaskStatus[None]
     ) -> None:
         fetched = await self.puller._fetcher.fetch(
             self._source, blob, watch, task_status=task_status
@@ -283,98 +283,6 @@ class _Pull:
             domain=self.reference.domain,
             repository=self.reference.path,
         )
-
-
-def short(digest: str) -> str:
-    """What stands for a blob on a client's screen."""
-    return digest.partition(":")[2][:12]
-
-
-class _Silent:
-    """For a blob that has no line."""
-
-    def starting(self) -> None:
-        """See FetchWatch."""
-
-    def waiting(self) -> None:
-        """See FetchWatch."""
-
-    def progress(self, done_bytes: int, total_bytes: int) -> None:
-        """See FetchWatch."""
-
-    def retrying(self, in_s: float) -> None:
-        """See FetchWatch."""
-
-    def verifying(self) -> None:
-        """See FetchWatch."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _LayerWatch:
-    """One layer's line while it is fetched, and the event that it is here."""
-
-    board: Board
-    id: str
-    here: trio.Event = field(default_factory=trio.Event)
-    is_fetched: bool = False
-    is_unpacked: bool = False
-
-    def end(self, *, fetched: bool, is_new: bool) -> None:
-        """Its blob is here. Of an image that was here before, only what was missing is told."""
-        self.is_fetched = fetched
-        if fetched or is_new:
-            self.board.action(self.id, "Download complete" if fetched else "Already exists")
-        self.here.set()
-
-    def starting(self) -> None:
-        """See FetchWatch."""
-        self.board.action(self.id, "Pulling fs layer")
-
-    def waiting(self) -> None:
-        """See FetchWatch."""
-        self.board.action(self.id, "Waiting")
-
-    def progress(self, done_bytes: int, total_bytes: int) -> None:
-        """See FetchWatch."""
-        self.board.count(self.id, "Downloading", done_bytes, total_bytes)
-
-    def retrying(self, in_s: float) -> None:
-        """See FetchWatch."""
-        seconds = max(1, round(in_s))
-        self.board.action(self.id, f"Retrying in {seconds} second{'s' if seconds > 1 else ''}")
-
-    def verifying(self) -> None:
-        """See FetchWatch."""
-        self.board.action(self.id, "Verifying Checksum")
-
-
-class _Layers(UnpackSteps):
-    """The layers' lines, and their unpacking in step with their coming."""
-
-    def __init__(self, *, board: Board, layers: Sequence[OciDescriptor]) -> None:
-        self._board, self._layers = board, layers
-        self._watches = {
-            layer.digest: _LayerWatch(board=board, id=short(layer.digest)) for layer in layers
-        }
-
-    def watch(self, digest: str) -> _LayerWatch:
-        """The line of a layer."""
-        return self._watches[digest]
-
-    async def wanted(self, number: int, /) -> None:
-        await self._at(number).here.wait()
-
-    def unpacking(self, number: int, /) -> None:
-        self._at(number).is_unpacked = True
-        self._board.action(self._at(number).id, "Extracting")
-
-    def unpacked(self, number: int, /) -> None:
-        watch = self._at(number)
-        if watch.is_fetched or watch.is_unpacked:
-            self._board.action(watch.id, "Pull complete")
-
-    def _at(self, number: int) -> _LayerWatch:
-        return self._watches[self._layers[number].digest]
 
 
 def _references(manifest: OciManifest) -> dict[str, str]:

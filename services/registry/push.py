@@ -7,51 +7,31 @@ the one that suits this machine is pushed alone, and the client is told.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import trio
 
 from services.errors import NotFound, single_error
 from services.images.names import from_descriptor
 from services.images.oci import (
-    INDEX_TYPES,
     OciDescriptor,
-    OciIndex,
-    OciManifest,
-    decode_document,
 )
 from services.images.platform import Platform
 from services.images.reference import Reference, parse_reference
 
-from .choice import choose
 from .endpoints import Endpoint
 from .errors import Unreachable
-from .manifests import MAX_BYTES, Document
+from .layer_lines import short
+from .manifests import Document
 from .ports import ContainerdClient, ImageStore
 from .progress import Board
-from .pull import MAX_NESTING, short
+from .push_plan import PushPlan, PushPlanner
 from .requests import PushRequest
 from .retry import retrying
 from .session import Session, open_session
 from .settings import RegistrySettings
-from .upload import BlobUploader, Destination
-
-NOT_ALL_HERE = (
-    "missing content: {}: not found\n"
-    "Note: You're trying to push a manifest list/index which references multiple platform "
-    "specific manifests, but not all of them are available locally or available to the remote "
-    "repository.\nMake sure you have all the referenced content and try again."
-)
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What goes, in order: blobs, then documents, the last one under the tag."""
-
-    documents: list[Document] = field(default_factory=list)
-    layers: dict[str, OciDescriptor] = field(default_factory=dict)
-    configs: dict[str, OciDescriptor] = field(default_factory=dict)
+from .transmission import Destination
+from .upload import BlobUploader
 
 
 class Pusher:
@@ -68,7 +48,8 @@ class Pusher:
         user_agent: str,
     ) -> None:
         self._containerd, self._images, self._uploader = containerd, images, uploader
-        self._settings, self._host, self._user_agent = settings, host, user_agent
+        self._settings, self._user_agent = settings, user_agent
+        self._planner = PushPlanner(containerd.content, host=host)
 
     async def push(self, request: PushRequest, board: Board) -> None:
         """Bring the image to its registry under its name, telling `board`.
@@ -112,7 +93,7 @@ class Pusher:
         except NotFound as error:
             raise _absent(reference.familiar_name) from error
         target = from_descriptor(record.target)
-        plan = await self._plan(target, platform, reference, board)
+        plan = await self._planner.plan(target, platform, reference, board)
         to = Destination(
             session=session, endpoint=endpoint, domain=reference.domain, repository=reference.path
         )
@@ -127,83 +108,7 @@ class Pusher:
         board.aux({"Tag": name, "Digest": digest, "Size": size})
         await self._images.tell_pushed(reference)
 
-    async def _plan(
-        self,
-        target: OciDescriptor,
-        platform: Platform | None,
-        reference: Reference,
-        board: Board,
-    ) -> _Plan:
-        plan = _Plan()
-        if target.media_type in INDEX_TYPES:
-            chosen = await self._alone(target, platform, reference)
-            if chosen is not None and platform is None:
-                board.aux(
-                    {
-                        "manifestPushedInsteadOfIndex": True,
-                        "originalIndex": _to_wire(target),
-                        "selectedManifest": _to_wire(chosen),
-                    }
-                )
-            target = chosen or target
-        await self._gather(plan, target, 0)
-        return plan
-
-    async def _alone(
-        self, target: OciDescriptor, platform: Platform | None, reference: Reference
-    ) -> OciDescriptor | None:
-        """The manifest to push instead of the index; None to push the index whole."""
-        index = decode_document(OciIndex, (await self._read(target)).data, f"index {target.digest}")
-        children = index.manifests or []
-        here = [child for child in children if not await self._missing(child, 1)]
-        if platform is None and len(here) == len(children):
-            return None
-        chosen = choose(here, platform or self._host, strict=platform is not None)
-        if chosen is not None:
-            return chosen
-        if platform is not None:
-            raise NotFound(
-                f"image with reference {reference.familiar} was found but does not provide the "
-                f"specified platform ({platform})"
-            )
-        missing = next(child for child in children if child not in here)
-        raise NotFound(NOT_ALL_HERE.format(missing.digest))
-
-    async def _missing(self, descriptor: OciDescriptor, depth: int) -> bool:
-        """Whether some of what a manifest or index needs is not here."""
-        try:
-            document = await self._read(descriptor)
-            if descriptor.media_type in INDEX_TYPES:
-                index = decode_document(OciIndex, document.data, f"index {descriptor.digest}")
-                children = index.manifests or []
-                if depth > MAX_NESTING:
-                    return True
-                return any([await self._missing(child, depth + 1) for child in children])
-            manifest = decode_document(OciManifest, document.data, f"manifest {descriptor.digest}")
-            for blob in (manifest.config, *(manifest.layers or ())):
-                await self._containerd.content.info(blob.digest)
-        except NotFound:
-            return True
-        return False
-
-    async def _gather(self, plan: _Plan, descriptor: OciDescriptor, depth: int) -> None:
-        """Everything under `descriptor`, children first."""
-        document = await self._read(descriptor)
-        if descriptor.media_type in INDEX_TYPES and depth < MAX_NESTING:
-            index = decode_document(OciIndex, document.data, f"index {descriptor.digest}")
-            for child in index.manifests or ():
-                await self._gather(plan, child, depth + 1)
-        else:
-            manifest = decode_document(OciManifest, document.data, f"manifest {descriptor.digest}")
-            plan.configs[manifest.config.digest] = manifest.config
-            plan.layers |= {layer.digest: layer for layer in manifest.layers or ()}
-        plan.documents.append(document)
-
-    async def _read(self, descriptor: OciDescriptor) -> Document:
-        data = await self._containerd.content.read_all(descriptor.digest, MAX_BYTES)
-        return Document(descriptor=descriptor, data=data)
-
-    async def _upload_all(self, to: Destination, plan: _Plan, board: Board) -> None:
+    async def _upload_all(self, to: Destination, plan: PushPlan, board: Board) -> None:
         for layer in plan.layers.values():
             board.action(short(layer.digest), "Preparing")
         with single_error():
@@ -290,14 +195,6 @@ async def _whole(data: bytes) -> AsyncGenerator[bytes, None]:
 
 def _is_foreign(blob: OciDescriptor) -> bool:
     return ".foreign." in blob.media_type or ".nondistributable." in blob.media_type
-
-
-def _to_wire(descriptor: OciDescriptor) -> dict[str, Any]:
-    return {
-        "mediaType": descriptor.media_type,
-        "digest": descriptor.digest,
-        "size": descriptor.size,
-    }
 
 
 def _absent(name: str) -> NotFound:

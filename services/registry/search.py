@@ -15,9 +15,10 @@ import msgspec
 from services.errors import EngineError, InvalidParameter
 from services.images.reference import parse_reference
 
+from .answers import read_bounded
 from .errors import RegistryError, Unreachable
 from .requests import SearchRequest, SearchResult
-from .session import open_session, read_bounded
+from .session import open_session
 from .settings import OFFICIAL, RegistrySettings
 
 MAX_BYTES: Final = 8 << 20

@@ -6,8 +6,6 @@ A redirect is followed by hand: the Authorization field goes to the endpoint's o
 
 from __future__ import annotations
 
-import datetime
-import email.utils
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,10 +16,11 @@ import trio
 
 from services.errors import EngineError, Unauthorized
 
+from .answers import beginning_of, read_bounded, retry_after_s
 from .challenge import parse_challenges
 from .credentials import Credentials
 from .endpoints import Endpoint, Endpoints
-from .errors import MAX_BODY_BYTES, RegistryError, error_of
+from .errors import RegistryError, error_of
 from .failures import unreachable
 from .settings import RegistrySettings
 from .tokens import MAX_BYTES as TOKEN_MAX_BYTES
@@ -125,8 +124,8 @@ class Session:
         )
         try:
             if not (response.is_success or response.status_code in accept):
-                text = b"" if method == "HEAD" else await _some(response)
-                raise error(response.status_code, text, retry_after_s=_retry_after_s(response))
+                text = b"" if method == "HEAD" else await beginning_of(response)
+                raise error(response.status_code, text, retry_after_s=retry_after_s(response))
             yield response
         except httpx.HTTPError as broken:
             raise unreachable(method, response.url, broken) from broken
@@ -250,8 +249,8 @@ class Session:
         response = await self._send(None, method, httpx.URL(url), headers, body)
         try:
             if response.status_code != 200:
-                text = await _some(response)
-                raise error_of(response.status_code, text, retry_after_s=_retry_after_s(response))
+                text = await beginning_of(response)
+                raise error_of(response.status_code, text, retry_after_s=retry_after_s(response))
             return await read_bounded(response, TOKEN_MAX_BYTES, "token response")
         except httpx.HTTPError as error:
             raise unreachable(method, response.url, error) from error
@@ -280,40 +279,6 @@ async def open_session(
         yield session
     finally:
         await session.close()
-
-
-async def read_bounded(response: httpx.Response, limit_bytes: int, what: str) -> bytes:
-    """The whole body. EngineError when it is larger than `limit_bytes`."""
-    data = bytearray()
-    async for piece in response.aiter_raw():
-        data += piece
-        if len(data) > limit_bytes:
-            raise EngineError(f"{what} is larger than {limit_bytes} bytes")
-    return bytes(data)
-
-
-async def _some(response: httpx.Response) -> bytes:
-    """The beginning of a body, for its text."""
-    data = bytearray()
-    async for piece in response.aiter_raw():
-        data += piece
-        if len(data) >= MAX_BODY_BYTES:
-            break
-    return bytes(data[:MAX_BODY_BYTES])
-
-
-def _retry_after_s(response: httpx.Response) -> float | None:
-    """Seconds that the server asks us to wait: a number, or a date. Never negative."""
-    text = response.headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return float(text[:9])
-    try:
-        at = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=datetime.UTC)
-    return max(0.0, (at - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
 def _same_origin(url: httpx.URL, base: str) -> bool:

@@ -10,9 +10,10 @@ import msgspec
 from services.errors import EngineError
 from services.images.reference import Reference
 
+from .answers import read_bounded
 from .endpoints import Endpoint
 from .errors import Unreachable, error_of
-from .session import Session, read_bounded
+from .session import Session
 
 MAX_TAGS: Final = 10_000
 MAX_BYTES: Final = 4 << 20  # a page

@@ -5,27 +5,22 @@ Source: distribution-spec, "Pushing blobs" and "Mounting a blob from another rep
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import httpx
 import trio
 
-from services.errors import EngineError
 from services.images.oci import OciDescriptor
+from services.images.origins import LABEL_SOURCE
 
-from .endpoints import Endpoint
 from .errors import RegistryError
-from .fetch import LABEL_SOURCE
 from .ports import ContentClient
 from .retry import retrying
-from .session import Session
 from .settings import RegistrySettings
+from .transmission import Destination, Transmission, begin_upload, location_of
 
 MAX_MOUNT_SOURCES: Final = 3
-OCTETS: Final = "application/octet-stream"
 
 
 class UploadWatch(Protocol):
@@ -42,25 +37,6 @@ class UploadWatch(Protocol):
 
     def ended(self, how: str) -> None:
         """The registry has it; in dockerd's words how that came."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """Where blobs go."""
-
-    session: Session
-    endpoint: Endpoint
-    domain: str
-    repository: str
-
-    def scopes(self, *sources: str) -> tuple[str, ...]:
-        """What a token must be good for; `sources` are repositories to mount from."""
-        own = f"repository:{self.repository}:pull,push"
-        return (own, *(f"repository:{source}:pull" for source in sources))
-
-    def path(self, rest: str) -> str:
-        """A path of the repository."""
-        return f"/v2/{self.repository}/{rest}"
 
 
 class BlobUploader:
@@ -82,51 +58,32 @@ class BlobUploader:
             watch.waiting()
         async with self._slots:
             sources = await self._sources(to, blob)
+            sending = Transmission(content=self._content, to=to, blob=blob, watch=watch)
             how = await retrying(
-                lambda: self._once(to, blob, sources, watch),
+                lambda: self._once(sending, sources),
                 attempts=self._settings().max_attempts,
                 waiting=watch.retrying,
             )
         await self._remember(to, blob)
         watch.ended(how)
 
-    async def _once(
-        self, to: Destination, blob: OciDescriptor, sources: Sequence[str], watch: UploadWatch
-    ) -> str:
+    async def _once(self, sending: Transmission, sources: Sequence[str]) -> str:
+        """One try; what it comes to, in dockerd's words."""
+        to, blob = sending.to, sending.blob
         if await _exists(to, blob):
             return "Layer already exists"
-        location: str | None = None
-        for source in sources:
-            if location is not None:
-                await _give_up(to, location)
-            location = await _mount(to, blob, source)
-            if location is None:
-                return f"Mounted from {source.removeprefix('library/')}"
-        await self._send(to, blob, location or await _begin(to), watch)
+        if not await sending.goes_on():
+            location = ""
+            for source in sources:
+                if location:
+                    await _give_up(to, location)
+                mounted = await _mount(to, blob, source)
+                if mounted is None:
+                    return f"Mounted from {source.removeprefix('library/')}"
+                location = mounted
+            sending.begin(location or await begin_upload(to))
+        await sending.send()
         return "Pushed"
-
-    async def _send(
-        self, to: Destination, blob: OciDescriptor, location: str, watch: UploadWatch
-    ) -> None:
-        async def body() -> AsyncGenerator[bytes, None]:
-            done = 0
-            async with aclosing(self._content.read(blob.digest)) as pieces:
-                async for piece in pieces:
-                    watch.progress(done, blob.size)
-                    yield piece
-                    done += len(piece)
-            watch.progress(done, blob.size)
-
-        headers = {"Content-Type": OCTETS, "Content-Length": str(blob.size)}
-        async with to.session.stream(
-            to.endpoint, "PATCH", location, scopes=to.scopes(), headers=headers, body=body
-        ) as response:
-            location = _location(response)
-        end = str(httpx.URL(location).copy_merge_params({"digest": blob.digest}))
-        async with to.session.stream(
-            to.endpoint, "PUT", end, scopes=to.scopes(), headers={"Content-Length": "0"}
-        ):
-            return
 
     async def _sources(self, to: Destination, blob: OciDescriptor) -> list[str]:
         """Repositories of the same registry that have had the blob."""
@@ -155,18 +112,6 @@ async def _exists(to: Destination, blob: OciDescriptor) -> bool:
         return response.is_success
 
 
-async def _begin(to: Destination) -> str:
-    """Begin an upload; the URL to send to."""
-    async with to.session.stream(
-        to.endpoint,
-        "POST",
-        to.path("blobs/uploads/"),
-        scopes=to.scopes(),
-        headers={"Content-Length": "0"},
-    ) as response:
-        return _location(response)
-
-
 async def _mount(to: Destination, blob: OciDescriptor, source: str) -> str | None:
     """Let the repository have a blob of another one. None: done; else an upload has begun there."""
     query = httpx.QueryParams({"mount": blob.digest, "from": source})
@@ -178,11 +123,11 @@ async def _mount(to: Destination, blob: OciDescriptor, source: str) -> str | Non
             scopes=to.scopes(source),
             headers={"Content-Length": "0"},
         ) as response:
-            return None if response.status_code == 201 else _location(response)
+            return None if response.status_code == 201 else location_of(response)
     except RegistryError as error:
         if error.may_pass:
             raise
-        return await _begin(to)  # the other repository is not ours to read
+        return await begin_upload(to)  # the other repository is not ours to read
 
 
 async def _give_up(to: Destination, location: str) -> None:
@@ -192,13 +137,3 @@ async def _give_up(to: Destination, location: str) -> None:
         to.endpoint, "DELETE", location, scopes=to.scopes(), accept=everything
     ):
         return
-
-
-def _location(response: httpx.Response) -> str:
-    location = response.headers.get("location")
-    if not location:
-        raise EngineError("the registry began an upload and did not say where")
-    url = response.url.join(location)
-    if url.scheme not in ("http", "https"):
-        raise EngineError(f"the registry began an upload at {url.scheme!r}")
-    return str(url)

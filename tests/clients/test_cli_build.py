@@ -148,6 +148,29 @@ def test_what_counts_for_the_cache(daemon: Daemon) -> None:
     assert cached() == 2
 
 
+def test_steps_of_an_image_from_elsewhere(daemon: Daemon) -> None:
+    """--cache-from takes its layers as far as the steps are the same; the image is the same."""
+    dockerfile = """FROM busybox
+ENV A=1
+COPY --chmod=600 f /f
+RUN cat /f > /2
+WORKDIR /w
+CMD ["cat", "/2"]
+"""
+    build(daemon, dockerfile, "-q", "-t", "elsewhere", f="1")
+    image_id = daemon.docker("inspect", "-f", "{{.Id}}", "elsewhere").text
+    archive = daemon.docker("save", "elsewhere").out
+    source = ("--cache-from", "nosuch", "--cache-from", "elsewhere")
+    for words, content, cached in (((), "1", 0), (source, "2", 0), (source, "1", 3)):
+        daemon.docker("rmi", "-f", "elsewhere", "again", code=None)
+        daemon.http("POST", "/build/prune")
+        daemon.docker("load", stdin=archive)  # as on a machine that has but the image
+        built = build(daemon, dockerfile, "-t", "again", *words, f=content).text
+        assert built.count("Using cache") == cached, (words, content)
+    assert daemon.docker("inspect", "-f", "{{.Id}}", "again").text == image_id
+    assert run(daemon, "again") == "1"
+
+
 @pytest.mark.parametrize(
     ("dockerfile", "error"),
     [

@@ -329,6 +329,19 @@ def test_settings_of_published_ports() -> None:
         )
 
 
+def test_ports_without_a_firewall() -> None:
+    """The proxy carries all of them."""
+    with running_daemon("--iptables=false") as daemon:
+        number = free_port()
+        serve(daemon, "web", "-p", f"{number}:80")
+        for address in ("127.0.0.1", "::1", daemon.bridge.address):
+            wait_fetched(address, number)
+        assert fetched_inside(daemon, "web", daemon.bridge.address, number) == "hello"
+        assert daemon.bridge.published() == []
+        daemon.docker("rm", "-f", "web")
+        assert is_free(number)
+
+
 def test_a_udp_client_finds_the_next_container(daemon: Daemon) -> None:
     """Its flow does not stick to the one that is gone."""
     number = free_port(socket.SOCK_DGRAM)

@@ -245,3 +245,44 @@ def test_an_interrupted_cli_ends_the_pull(
         process.terminate()
         process.wait(LIMIT_S)
     wait_until(lambda: stored(local) == before, "all is as before", limit_s=LIMIT_S)
+
+
+THREE_STAGES = """FROM busybox AS one
+RUN echo one > /one
+FROM busybox AS two
+RUN echo two > /two
+FROM busybox
+COPY --from=one /one /made/
+COPY --from=two /two /made/
+CMD ["sh", "-c", "cat /made/*"]
+"""
+
+
+def test_from_a_build_through_a_registry_to_a_run(
+    local: Daemon, locked: TestRegistry, tmp_path: Path
+) -> None:
+    """Built in three stages, pushed, removed down to the cache, pulled and run, by both clients."""
+    (tmp_path / "Dockerfile").write_text(THREE_STAGES)
+    client = local.client()
+    client.login(USER, PASSWORD, registry=locked.url)
+    local.docker("login", "-u", USER, "--password-stdin", locked.host, stdin=b"secret\n")
+
+    def forget(name: str) -> None:
+        """Nothing of it is left on this machine."""
+        local.docker("rmi", name)
+        local.docker("builder", "prune", "-af")
+        assert name not in local.image_names()
+        assert len(stored(local)["images"]) == 1  # busybox
+
+    by_cli, by_library = f"{locked.host}/whole/cli:1", f"{locked.host}/whole/py:1"
+    local.docker("build", "-q", "-t", by_cli, str(tmp_path))
+    local.docker("push", "-q", by_cli)
+    forget(by_cli)
+    assert local.docker("run", "--rm", "--network", "none", by_cli).text == "one\ntwo"
+    local.docker("rmi", by_cli)
+    client.images.build(path=str(tmp_path), tag=by_library)
+    client.images.push(by_library)
+    forget(by_library)
+    pulled = client.images.pull(by_library)
+    assert client.containers.run(pulled, remove=True, network_mode="none") == b"one\ntwo\n"
+    forget(by_library)

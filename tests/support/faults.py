@@ -23,11 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from services.containerd.connection import Connection
+from services.containerd.content_writer import ContentWriter
+from services.containerd.ingest_files import IngestFile
 from services.containers import shm
 from services.events import EventBus
 from services.networks import netns
 from services.networks.nft import Nft
 from services.networks.rtnetlink import Batch
+from services.registry.session import Session
 
 READING = ("Get", "List", "ListStream", "Stat", "Mounts", "Version", "Info", "Read", "Usage",
            "ListPids", "Metrics", "Status", "ListStatuses", "ListResources", "Plugins", "Server",
@@ -130,6 +133,8 @@ def die() -> None:
 def install(faults: Faults) -> None:
     """Wrap the boundaries of this process."""
     _wrap_containerd(faults)
+    _wrap_content(faults)
+    _wrap_registries(faults)
     _wrap_events(faults)
     _wrap_mounts(faults)
     _wrap_network(faults)
@@ -151,6 +156,53 @@ def _wrap_containerd(faults: Faults) -> None:
             faults.leave(label)
 
     Connection.unary = counted  # type: ignore[method-assign]
+
+
+def _wrap_content(faults: Faults) -> None:
+    open_, commit = ContentWriter.open, ContentWriter.commit
+    append, place = IngestFile._append, IngestFile._place
+
+    async def counted_open(self: ContentWriter, total: int, expected: str) -> str:
+        label = faults.enter("containerd content.Open")
+        try:
+            return await open_(self, total, expected)
+        finally:
+            faults.leave(label)
+
+    async def counted_commit(self: ContentWriter, *arguments: Any, **options: Any) -> str:
+        label = faults.enter("containerd content.Commit")
+        try:
+            return await commit(self, *arguments, **options)
+        finally:
+            faults.leave(label)
+
+    def counted_append(self: IngestFile, data: bytes | memoryview) -> None:
+        label = faults.enter("append to ingest")
+        append(self, data)
+        faults.leave(label)
+
+    def counted_place(self: IngestFile) -> None:
+        label = faults.enter("place blob")
+        place(self)
+        faults.leave(label)
+
+    ContentWriter.open = counted_open  # type: ignore[method-assign]
+    ContentWriter.commit = counted_commit  # type: ignore[method-assign]
+    IngestFile._append = counted_append  # type: ignore[method-assign]
+    IngestFile._place = counted_place  # type: ignore[method-assign]
+
+
+def _wrap_registries(faults: Faults) -> None:
+    send = Session._send
+
+    async def counted(self: Session, endpoint: Any, method: str, *arguments: Any) -> Any:
+        label = faults.enter(f"registry {method}")
+        try:
+            return await send(self, endpoint, method, *arguments)
+        finally:
+            faults.leave(label)
+
+    Session._send = counted  # type: ignore[method-assign,assignment]
 
 
 def _wrap_events(faults: Faults) -> None:

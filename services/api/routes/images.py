@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from quart import Blueprint
 
@@ -14,6 +14,7 @@ from services.api.query import Query
 from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.images import (
+    NO_ORIGINS,
     UNKNOWN,
     attestation_to_wire,
     history_to_wire,
@@ -24,11 +25,10 @@ from services.api.types.images import (
 from services.api.types.platforms import parse_platform
 from services.api.version import ApiVersion
 from services.api.wire import encode
-from services.errors import InvalidParameter, NotFound, NotSupported
-from services.images import Image, ImageFilters, ImageUse, Platform
+from services.errors import InvalidParameter, NotFound
+from services.images import Deleted, Image, ImageFilters, ImageUse, Platform, Untagged
 from services.images.model import chain_ids
 from services.images.ports import ImageUsers
-from services.images.save import only_one
 
 SHARED_SIZE_SINCE = ApiVersion(1, 42)
 MANIFESTS_IN_LIST_SINCE = ApiVersion(1, 47)
@@ -89,7 +89,8 @@ class ImageRoutes:
         request = current_request()
         query, version = request.query, request.api_version
         manifests = version >= MANIFESTS_IN_LIST_SINCE and query.boolean("manifests")
-        if version >= IDENTITY_SINCE and query.boolean("identity") and not manifests:
+        identity = version >= IDENTITY_SINCE and query.boolean("identity")
+        if identity and not manifests:
             raise InvalidParameter("conflicting options: identity requires manifests=1")
         images = await self._images.list(_list_filters(query, version))
         shared: Sequence[int] = [UNKNOWN] * len(images)
@@ -102,6 +103,7 @@ class ImageRoutes:
                 uses=self._in_use(image.id),
                 shared_bytes=shared_bytes,
                 manifests=manifests,
+                origins=await self._origins(image) if identity else NO_ORIGINS,
             )
             for image, shared_bytes in zip(images, shared, strict=True)
         ]
@@ -117,8 +119,10 @@ class ImageRoutes:
             raise InvalidParameter(
                 "conflicting options: manifests and platform options cannot both be set"
             )
-        image = await self._images.inspect(name)
-        _check_platform(image, name, platform)
+        image = await self._images.inspect(name, platform)
+        origins: Sequence[str] = ()
+        if version >= IDENTITY_SINCE:
+            origins = await self._images.repositories(image.target)
         answer = inspect_to_wire(
             image,
             version=version,
@@ -126,6 +130,7 @@ class ImageRoutes:
             snapshotter=self._snapshotter,
             platform=platform,
             manifests=manifests,
+            origins=origins,
         )
         return EngineResponse(encode(answer))
 
@@ -133,19 +138,16 @@ class ImageRoutes:
         """GET /images/{name}/history (ImageHistory)."""
         request = current_request()
         platform = _platform(request.query, request.api_version, PLATFORM_SINCE)
-        image = await self._images.inspect(name)
-        _check_platform(image, name, platform)
+        image = await self._images.inspect(name, platform)
         return EngineResponse(encode(history_to_wire(image, await self._layer_bytes(image))))
 
     async def load(self) -> EngineResponse:
         """POST /images/load (ImageLoad). What goes wrong is told in the stream, as dockerd does."""
         request = current_request()
         query = request.query
-        platform = None
-        if request.api_version >= PLATFORM_SINCE:
-            platform = only_one([parse_platform(p) for p in query.values("platform") if p])
+        platforms = _platforms(query, request.api_version)
         is_quiet = query.boolean("quiet", default=True)
-        answer = LoadAnswer(self._images, request.body, is_quiet=is_quiet, platform=platform)
+        answer = LoadAnswer(self._images, request.body, is_quiet=is_quiet, platforms=platforms)
         return StreamResponse(answer.lines())
 
     async def save(self, name: str = "") -> EngineResponse:
@@ -153,10 +155,7 @@ class ImageRoutes:
         request = current_request()
         query = request.query
         names = (name,) if name else query.values("names")
-        platform = None
-        if request.api_version >= PLATFORM_SINCE:
-            platform = only_one([parse_platform(p) for p in query.values("platform") if p])
-        archive = self._images.save(names, platform)
+        archive = self._images.save(names, _platforms(query, request.api_version))
         return StreamResponse(archive, content_type="application/x-tar")
 
     async def prune(self) -> EngineResponse:
@@ -199,10 +198,21 @@ class ImageRoutes:
         query = request.query
         if not name.strip():
             raise InvalidParameter("image name cannot be blank")
+        force = query.boolean("force")
+        removed: Sequence[Untagged | Deleted]
         if request.api_version >= REMOVE_PLATFORMS_SINCE and any(query.values("platforms")):
-            raise NotSupported("removing one platform of an image alone is not supported yet")
-        removed = await self._images.remove(name, force=query.boolean("force"))
+            platforms = [parse_platform(text) for text in query.values("platforms") if text]
+            removed = await self._images.remove_platforms(name, platforms, force=force)
+        else:
+            removed = await self._images.remove(name, force=force)
         return EngineResponse(encode(removed_to_wire(removed)))
+
+    async def _origins(self, image: Image) -> Mapping[str, Sequence[str]]:
+        """Where each manifest that is here came from, by its digest."""
+        return {
+            manifest.descriptor.digest: await self._images.repositories(manifest.descriptor)
+            for manifest in image.manifests
+        }
 
     async def _layer_bytes(self, image: Image) -> Sequence[int]:
         """Unpacked sizes of its layers, lowest first; 0 for what is not unpacked."""
@@ -241,16 +251,11 @@ def _platform(query: Query, version: ApiVersion, since: ApiVersion) -> Platform 
     return parse_platform(text) if text and version >= since else None
 
 
-def _check_platform(image: Image, name: str, platform: Platform | None) -> None:
-    """Only the platform that this machine would run is at hand whole."""
-    if platform is None or (image.manifest is not None and platform == image.platform):
-        return
-    if any(m.platform == platform and m.is_available for m in image.manifests):
-        raise NotSupported(f"showing {name} for {platform}, not this machine's, is not supported")
-    raise NotFound(
-        f"image with reference {name} was found but does not provide the specified "
-        f"platform ({platform})"
-    )
+def _platforms(query: Query, version: ApiVersion) -> Sequence[Platform]:
+    """Those that are asked for, each once; all, if it is none."""
+    if version < PLATFORM_SINCE:
+        return ()
+    return tuple(dict.fromkeys(parse_platform(p) for p in query.values("platform") if p))
 
 
 def _created() -> EngineResponse:

@@ -37,6 +37,8 @@ EMPTY_NAMES_SINCE: Final = ApiVersion(1, 43)
 UNKNOWN: Final = -1
 """In place of a number that was not asked for."""
 
+NO_ORIGINS: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
+
 # What an image's configuration held below 1.52 even if the image says nothing of it.
 _CONFIG_1_50: Final = MappingProxyType(
     {
@@ -60,8 +62,9 @@ def summary_to_wire(
     uses: Sequence[ImageUse],
     shared_bytes: int = UNKNOWN,
     manifests: bool = False,
+    origins: Mapping[str, Sequence[str]] = NO_ORIGINS,
 ) -> dict[str, Any]:
-    """One element of GET /images/json."""
+    """One element of GET /images/json. `origins`: where manifests came from, by their digests."""
     tags, digests = list(image.repo_tags), list(image.repo_digests)
     if version < EMPTY_NAMES_SINCE and not tags and not digests:
         tags, digests = ["<none>:<none>"], ["<none>@<none>"]
@@ -77,7 +80,10 @@ def summary_to_wire(
         "Size": image.size_bytes,
     }
     if manifests:
-        wire["Manifests"] = [manifest_to_wire(m, image, uses) for m in image.manifests]
+        wire["Manifests"] = [
+            manifest_to_wire(m, image, uses, origins.get(m.descriptor.digest, ()))
+            for m in image.manifests
+        ]
     if version >= DESCRIPTOR_SINCE:
         wire["Descriptor"] = descriptor_to_wire(image.target)
     if version < VIRTUAL_SIZE_BELOW:
@@ -93,6 +99,7 @@ def inspect_to_wire(
     snapshotter: str,
     platform: Platform | None = None,
     manifests: bool = False,
+    origins: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The answer of GET /images/{name}/json; of one platform's manifest when that was asked for."""
     target = image.target if platform is None or image.manifest is None else image.manifest
@@ -122,7 +129,7 @@ def inspect_to_wire(
         wire["Descriptor"] = descriptor_to_wire(target)
     if manifests:
         wire["Manifests"] = [manifest_to_wire(m, image, uses) for m in image.manifests]
-    return wire
+    return wire | _present(Identity=identity_to_wire(origins))
 
 
 def config_to_wire(image: Image, version: ApiVersion) -> dict[str, Any]:
@@ -141,8 +148,15 @@ def config_to_wire(image: Image, version: ApiVersion) -> dict[str, Any]:
     return {**unsaid, **_present(**said)}
 
 
-def manifest_to_wire(manifest: Manifest, image: Image, uses: Sequence[ImageUse]) -> dict[str, Any]:
-    """Schema ImageManifestSummary. Containers stand on the manifest that this machine runs."""
+def identity_to_wire(origins: Sequence[str]) -> dict[str, Any]:
+    """Schema Identity, as far as it is known here: where an image was pulled from or pushed to."""
+    return _present(Pull=[{"Repository": name} for name in origins])
+
+
+def manifest_to_wire(
+    manifest: Manifest, image: Image, uses: Sequence[ImageUse], origins: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Schema ImageManifestSummary."""
     wire: dict[str, Any] = {
         "ID": manifest.descriptor.digest,
         "Descriptor": descriptor_to_wire(manifest.descriptor),
@@ -156,11 +170,13 @@ def manifest_to_wire(manifest: Manifest, image: Image, uses: Sequence[ImageUse])
     if manifest.kind == "attestation":
         wire["AttestationData"] = {"For": manifest.attests}
     elif manifest.kind == "image":
-        is_run = image.manifest is not None and image.manifest.digest == manifest.descriptor.digest
+        digest = manifest.descriptor.digest
+        usual = "" if image.manifest is None else image.manifest.digest
         wire["ImageData"] = {
             "Platform": _platform_to_wire(manifest.platform),
-            "Containers": [use.container_id for use in uses] if is_run else [],
+            "Containers": [u.container_id for u in uses if (u.manifest or usual) == digest],
             "Size": {"Unpacked": manifest.unpacked_bytes},
+            **_present(Identity=identity_to_wire(origins)),
         }
     return wire
 

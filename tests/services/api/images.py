@@ -28,7 +28,7 @@ from services.images import (
     parse_reference,
 )
 from services.images.attestations import Attestation
-from services.images.catalog import Catalog, find, make_catalog
+from services.images.catalog import Catalog, find, make_catalog, no_such_platform
 from services.images.filters import select
 from services.images.load import LoadSink
 from services.images.model import chain_ids, dangling_name
@@ -152,7 +152,8 @@ class MemoryImages:
     reports: list[IngestProgress | Loaded] = field(default_factory=list)
     load_error: Exception | None = None
     loaded_bytes: int = 0
-    loaded_platform: Platform | None = None
+    loaded_platforms: Sequence[Platform] = ()
+    origins: dict[str, Sequence[str]] = field(default_factory=dict)
     pruned: PruneFilters | None = None
     load_ended: trio.Event = field(default_factory=trio.Event)
 
@@ -163,8 +164,21 @@ class MemoryImages:
     async def list(self, filters: ImageFilters | None = None) -> Sequence[Image]:
         return select(self.catalog, filters or ImageFilters())
 
-    async def inspect(self, ref: str) -> Image:
-        return find(self.catalog, ref).image
+    async def inspect(self, ref: str, platform: Platform | None = None) -> Image:
+        image = find(self.catalog, ref).image
+        if platform is not None and platform != image.platform:
+            raise no_such_platform(ref, platform)
+        return image
+
+    async def repositories(self, descriptor: OciDescriptor) -> Sequence[str]:
+        return self.origins.get(descriptor.digest, ())
+
+    async def remove_platforms(
+        self, ref: str, platforms: Sequence[Platform], *, force: bool = False
+    ) -> Sequence[Deleted]:
+        image = await self.inspect(ref, platforms[0])
+        assert image.manifest is not None
+        return [Deleted(id=ImageId(image.manifest.digest))]
 
     async def tag(self, ref: str, name: str) -> Image:
         image = find(self.catalog, ref).image
@@ -204,18 +218,18 @@ class MemoryImages:
 
     @asynccontextmanager
     async def save(
-        self, names: Sequence[str], platform: Platform | None = None
+        self, names: Sequence[str], platforms: Sequence[Platform] = ()
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         for name in names:
             await self.inspect(name)
 
         async def pieces() -> AsyncIterator[bytes]:
-            yield repr((tuple(names), platform)).encode()
+            yield repr((tuple(names), [str(each) for each in platforms])).encode()
 
         yield pieces()
 
-    async def load(self, body: Body, report: LoadSink, platform: Platform | None = None) -> None:
-        self.loaded_platform = platform
+    async def load(self, body: Body, report: LoadSink, platforms: Sequence[Platform] = ()) -> None:
+        self.loaded_platforms = platforms
         try:
             async for piece in body:
                 self.loaded_bytes += len(piece)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
@@ -17,9 +18,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from services.containerd.content import FileWriter
 from services.containerd.errors import AlreadyExists
-from services.containerd.ingest_files import MIN_BYTES
+from services.containerd.file_writer import FileWriter
+from services.containerd.ingest_files import MIN_BYTES, IngestFile
 from services.containerd.process_config import ProcessConfig
 from services.containerd.values import (
     ContainerRecord,
@@ -160,8 +161,46 @@ async def test_a_large_blob_goes_into_the_ingests_file(containerd_config: Proces
             await writer.write(data)
             with pytest.raises(Conflict):
                 await writer.commit()
-        with contextlib.suppress(NotFound):
-            await containerd.content.abort(other)
+
+
+async def test_a_large_blob_is_shared_with_containerd(
+    containerd_config: ProcessConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is taken over unread, whatever the collector does meanwhile; else it is hashed again."""
+    place, placed = IngestFile._place, list[str]()
+
+    def unlucky(file: IngestFile) -> None:
+        """The collector comes between the first placing and containerd's hearing of it."""
+        place(file)
+        if not placed:
+            blob(file.digest).unlink()
+        placed.append(file.digest)
+
+    def impossible(_file: IngestFile) -> None:
+        raise OSError(errno.EXDEV, "no link to there")
+
+    def blob(digest: str) -> Path:
+        return containerd_config.root / "io.containerd.content.v1.content/blobs/sha256" / digest[7:]
+
+    async with connected(containerd_config) as containerd:
+        for how, placings in ((place, 0), (unlucky, 2), (impossible, 0)):
+            monkeypatch.setattr(IngestFile, "_place", how)
+            ref, data = new_name("ref"), os.urandom(MIN_BYTES)
+            async with containerd.content.writer(ref, len(data)) as writer:
+                await writer.write(data)
+                assert await writer.commit({"a": "1"}) == digest_of(data)
+            assert len(placed) == placings
+            info = await containerd.content.info(digest_of(data))
+            assert (info.size_bytes, info.labels) == (len(data), {"a": "1"})
+            assert blob(info.digest).read_bytes() == data
+            assert blob(info.digest).stat().st_nlink == 1
+            assert not [s for s in await containerd.content.statuses() if s.ref.startswith(ref)]
+            async with containerd.content.writer(ref, len(data)) as writer:
+                await writer.write(data)
+                with pytest.raises(AlreadyExists):
+                    await writer.commit()
+            placed.clear()
+            assert not [s for s in await containerd.content.statuses() if s.ref.startswith(ref)]
 
 
 async def test_content_with_a_wrong_digest_is_refused(containerd_config: ProcessConfig) -> None:

@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +155,18 @@ async def body_of(data: bytes, *, piece: int = 65_536) -> AsyncIterator[bytes]:
     """The data as a request body brings it."""
     for start in range(0, len(data), piece):
         yield data[start : start + piece]
+
+
+def index_members(name: str, *images: TestImage) -> dict[str, bytes | str]:
+    """An OCI layout of one name with an index: the images are its platforms."""
+    members = oci_members(*(replace(image, tags=[]) for image in images))
+    outer = json.loads(members["index.json"])
+    for image, line in zip(images, outer["manifests"], strict=True):
+        line["platform"] = {"os": "linux", "architecture": image.architecture}
+    index = "application/vnd.oci.image.index.v1+json"
+    data = json.dumps({**outer, "mediaType": index}).encode()
+    members[f"blobs/sha256/{digest_of(data)[7:]}"] = data
+    target = {"mediaType": index, "digest": digest_of(data), "size": len(data)}
+    target["annotations"] = {"io.containerd.image.name": f"docker.io/library/{name}"}
+    members["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [target]}).encode()
+    return members

@@ -6,10 +6,15 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 
 import pytest
 
+from services.errors import EngineError
+from services.networks import bridge_filter
+from services.networks.bridge_filter import require_bridge_filter
 from services.networks.network_rules import (
     FamilyRules,
     FirewallPolicy,
@@ -97,6 +102,7 @@ def check(
     assert set(lab.reached(reached, closed)) == set(reached)
 
 
+BRIDGE_SWITCHES = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
 EVERYWHERE = (("0.0.0.0", 8080), ("::", 8080))
 
 
@@ -193,7 +199,12 @@ def test_ports_at_one_address(lab: Lab) -> None:
 
 
 def test_without_icc(lab: Lab) -> None:
-    """Those beside each other are apart, but for published ports; out and the host as ever."""
+    """Those beside each other are apart, but for published ports; out and the host as ever.
+
+    The switch that shows the rules what is bridged is set: on many hosts it is not.
+    """
+    lab.host.run("sysctl", "-qw", *(f"net.bridge.{switch}=0" for switch in BRIDGE_SWITCHES))
+    lab.host.inside(partial(require_bridge_filter, ipv6=True))
     write(
         lab,
         network(FIRST, icc=False),
@@ -209,6 +220,15 @@ def test_without_icc(lab: Lab) -> None:
     ]
     closed = [*both(lab, "a", "b", 80), *both(lab, "b", "a", 80), *both(lab, "c", "b", 80)]
     check(lab, reached, closed)
+
+
+def test_a_kernel_that_cannot_keep_them_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is told of, instead of a network that is open."""
+    monkeypatch.setattr(bridge_filter, "_SWITCHES", tmp_path)
+    with pytest.raises(EngineError, match="br_netfilter"):
+        require_bridge_filter(ipv6=False)
 
 
 def test_an_internal_network(lab: Lab) -> None:

@@ -21,7 +21,8 @@ V6 = Target(bridge="b", address=IPv6Address("fd00::2"))
 ONLY_4, ONLY_6, DUAL = PortTargets(ipv4=V4), PortTargets(ipv6=V6), PortTargets(ipv4=V4, ipv6=V6)
 ALL = PortMeans()
 KERNEL = PortMeans(has_proxy=False)
-PROXY = PortMeans(has_firewall=False)
+PROXY = PortMeans(has_firewall=False, has_firewall6=False)
+KERNEL_4 = PortMeans(has_firewall6=False)
 
 
 def asked(*addresses: str, protocol: str = "tcp", first: int = 0) -> list[PortRequest]:
@@ -110,6 +111,8 @@ def test_a_routed_family_is_open_at_the_container() -> None:
         ("2001:db8::1", DUAL, ALL, None),
         ("2001:db8::1", ONLY_4, ALL, V4),
         ("::", ONLY_4, KERNEL, None),
+        ("2001:db8::1", DUAL, KERNEL_4, V6),
+        ("0.0.0.0", DUAL, KERNEL_4, None),
     ],
 )
 def test_what_the_proxy_carries(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import trio
 from services.errors import EngineError, NotFound
 from services.images.platform import Platform
 from services.images.reference import parse_reference
-from services.registry import PushRequest
+from services.registry import PushRequest, upload
+from services.registry.transmission import Transmission
 from tests.services.registry.conftest import Scene, open_scene, plain_layer, put_plain
 from tests.support.broken_http import Fault, FaultProxy, Seen
 from tests.support.registry import DOCKER_LAYER, TestRegistry
@@ -141,6 +143,86 @@ async def test_an_upload_that_breaks_is_repeated(
         with pytest.raises(NotFound):
             await scene.pull(f"{copy}/again:1")
         assert not await scene.containerd.leases.list()
+
+
+CHUNK = 1 << 20
+
+
+@asynccontextmanager
+async def pushing_in_chunks(
+    address: Path, registry: TestRegistry, proxy: FaultProxy, seed: int
+) -> AsyncIterator[tuple[Scene, str]]:
+    """A scene with an image of one layer of several chunks, under the proxy's name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upload, "Transmission", partial(Transmission, chunk_bytes=CHUNK))
+        async with pulled(address, registry, f"chunks/{seed}", seed) as scene:
+            copy = f"{proxy.host}/chunks/copy{seed}:1"
+            await rename(scene, f"{registry.host}/chunks/{seed}:1", copy)
+            yield scene, copy
+
+
+def chunks(proxy: FaultProxy) -> list[tuple[int, int]]:
+    """First and last byte of each chunk that came, and (-1, length) of what came whole."""
+    found = []
+    for seen in proxy.seen:
+        if (
+            seen.method == "PATCH" and int(seen.headers["content-length"]) > 2000
+        ):  # the configuration is smaller
+            said = seen.headers.get("content-range", f"-1-{seen.headers['content-length']}")
+            first, _, last = said.rpartition("-")
+            found.append((int(first), int(last)))
+    return found
+
+
+async def test_a_large_layer_goes_in_chunks(
+    containerd_address: Path, open_registry: TestRegistry, faulty: FaultProxy
+) -> None:
+    """One after the other, each once; what arrives is whole."""
+    async with pushing_in_chunks(containerd_address, open_registry, faulty, 60) as (scene, copy):
+        told = await scene.push(copy)
+    assert ": Pushed" in told
+    sent = chunks(faulty)
+    assert [first for first, _ in sent] == [0, CHUNK, 2 * CHUNK, 3 * CHUNK]
+    assert sent[-1][1] + 1 == len(plain_layer(60))
+    original = open_registry.manifest("chunks/60", "1")
+    assert open_registry.manifest("chunks/copy60", "1") == original
+
+
+@pytest.mark.parametrize("how", ["broken", "forgotten"])
+async def test_a_chunk_that_breaks_is_sent_again_alone(
+    containerd_address: Path, open_registry: TestRegistry, faulty: FaultProxy, how: str
+) -> None:
+    """What the registry has is not sent twice, unless it has forgotten it."""
+    faults = {
+        "broken": Fault(take_after=5000),
+        "forgotten": Fault(status=404),
+    }
+    seed = 61 + list(faults).index(how)
+
+    def judge(seen: Seen, _before: int) -> Fault | None:
+        is_third = seen.headers.get("content-range", "").startswith(f"{2 * CHUNK}-")
+        is_first_time = [first for first, _ in chunks(faulty)].count(2 * CHUNK) == 1
+        return faults[how] if seen.method == "PATCH" and is_third and is_first_time else None
+
+    async with pushing_in_chunks(containerd_address, open_registry, faulty, seed) as (scene, copy):
+        faulty.judge = judge
+        told = await scene.push(copy)
+    assert ": Pushed" in told
+    starts = [first // CHUNK for first, _ in chunks(faulty)]
+    assert starts == ([0, 1, 2, 0, 1, 2, 3] if how == "forgotten" else [0, 1, 2, 2, 3])
+
+
+async def test_a_registry_without_chunks_gets_the_layer_whole(
+    containerd_address: Path, open_registry: TestRegistry, faulty: FaultProxy
+) -> None:
+    """It refuses the first chunk; the one request that follows has all of it."""
+    faulty.judge = lambda seen, _before: (
+        Fault(status=416) if "content-range" in seen.headers else None
+    )
+    async with pushing_in_chunks(containerd_address, open_registry, faulty, 65) as (scene, copy):
+        told = await scene.push(copy)
+    assert ": Pushed" in told
+    assert chunks(faulty) == [(0, CHUNK - 1), (-1, len(plain_layer(65)))]
 
 
 async def test_a_push_ends_with_its_client(

@@ -206,6 +206,41 @@ async def test_one_platform(tmp_path: Path) -> None:
     assert bad.message.startswith("failed to parse platform: ")
 
 
+async def test_origins(tmp_path: Path) -> None:
+    """Where an image came from: of itself, and of its manifests where that is asked for."""
+    images = two_images()
+    ids = [image.id for image in images.images]
+    images.origins = {digest("1a"): ["docker.io/library/busybox"], ids[0]: ["reg.example/x"]}
+    origin = {"Pull": [{"Repository": "docker.io/library/busybox"}]}
+    async with serving(tmp_path, images) as api:
+        listed = (await api.call("GET", "/images/json?manifests=1&identity=1")).json()
+        plain = (await api.call("GET", "/images/json?manifests=1")).json()
+        old = (await api.call("GET", "/v1.53/images/json?manifests=1&identity=1")).json()
+        refused = await api.call("GET", "/images/json?identity=1")
+        one = (await api.call("GET", f"/images/{ids[0]}/json")).json()
+        before = (await api.call("GET", f"/v1.53/images/{ids[0]}/json")).json()
+    manifests = {m["ID"]: m for image in listed for m in image.get("Manifests") or ()}
+    assert manifests[digest("1a")]["ImageData"]["Identity"] == origin
+    assert not any("Identity" in str(answer) for answer in (plain, old))
+    assert refused.status == 400
+    assert one["Identity"] == {"Pull": [{"Repository": "reg.example/x"}]}
+    assert "Identity" not in before
+
+
+async def test_removing_platforms(tmp_path: Path) -> None:
+    """From 1.50 on; before, the word is not known, and all goes."""
+    own = quote('{"os":"linux","architecture":"amd64"}')
+    other = quote('{"os":"linux","architecture":"arm64"}')
+    async with serving(tmp_path, two_images(), in_use=nobody) as api:
+        missing = await api.call("DELETE", f"/images/busybox?platforms={other}")
+        bad = await api.call("DELETE", "/images/busybox?platforms=x")
+        removed = (await api.call("DELETE", f"/images/busybox?platforms={own}")).json()
+        whole = (await api.call("DELETE", f"/v1.49/images/busybox?platforms={own}")).json()
+    assert (missing.status, bad.status) == (404, 400)
+    assert removed == [{"Deleted": digest("1a")}]
+    assert {"Untagged": "busybox:latest"} in whole
+
+
 async def test_history(tmp_path: Path) -> None:
     """Last step first; empty steps weigh nothing; only the image itself has an id."""
     async with serving(tmp_path, two_images()) as api:
@@ -313,19 +348,21 @@ async def test_who_leaves_ends_the_load(
     assert images.loaded_bytes == 1
 
 
-async def test_one_platform_of_an_archive(tmp_path: Path) -> None:
-    """Handed on; several, or one that is none, are refused; before 1.48 there was no such word."""
+async def test_platforms_of_an_archive(tmp_path: Path) -> None:
+    """Handed on, each once; one that is none is refused; before 1.48 there was no such word."""
     platform = "platform=%7B%22os%22:%22linux%22,%22architecture%22:%22arm64%22%7D"
+    other = platform.replace("arm64", "s390x")
     images = two_images()
     async with serving(tmp_path, images) as api:
         assert (await api.call("POST", f"/images/load?{platform}", b"x")).status == 200
-        assert str(images.loaded_platform) == "linux/arm64"
+        assert [str(each) for each in images.loaded_platforms] == ["linux/arm64"]
         assert (await api.call("POST", f"/v1.47/images/load?{platform}", b"x")).status == 200
-        assert images.loaded_platform is None
+        assert images.loaded_platforms == ()
         bad = await api.call("POST", "/images/load?platform=%7B%7D", b"x")
-        several = await api.call("GET", f"/images/get?names=busybox&{platform}&{platform}")
+        several = await api.call("GET", f"/images/get?names=busybox&{platform}&{other}&{platform}")
         saved = await api.call("GET", f"/images/busybox/get?{platform}")
         absent = await api.call("GET", "/images/nosuch/get")
-    assert (bad.status, several.status, absent.status) == (400, 501, 404)
+    assert (bad.status, several.status, absent.status) == (400, 200, 404)
+    assert several.body == b"(('busybox',), ['linux/arm64', 'linux/s390x'])"
     assert saved.headers["content-type"] == "application/x-tar"
     assert b"arm64" in saved.body

@@ -1,0 +1,93 @@
+"""Containers whose processes are frozen: by their users, and by the engine while it looks at files.
+
+What the engine freezes for itself it has promised to let go of. That stands in the container's row
+before anything is frozen, so that the next engine keeps the promise of one that was killed.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Protocol
+
+from services.containers.container import Container
+from services.containers.journal import Journal, container_event
+from services.containers.lifecycle import LifeEvent, next_state
+from services.containers.model import State
+from services.errors import Conflict, EngineError
+
+
+class FreezingTasks(Protocol):
+    """containerd's tasks, as far as they freeze."""
+
+    async def pause(self, container_id: str, /) -> None:
+        """Freeze all processes."""
+
+    async def resume(self, container_id: str, /) -> None:
+        """Let them go on."""
+
+
+class Freezer:
+    """Freezes containers and lets them go, each in its turn."""
+
+    def __init__(self, *, tasks: FreezingTasks, journal: Journal) -> None:
+        self._tasks, self._journal = tasks, journal
+
+    async def pause(self, container: Container) -> None:
+        """Freeze all processes. Source: Engine API, ContainerPause.
+
+        Raises:
+            Conflict: it does not run, or is paused already.
+        """
+        async with container.turn("its pause"):
+            _check_pausable(container)
+            await self._pause(container)
+
+    async def unpause(self, container: Container) -> None:
+        """Let them go on. Raises Conflict when it is not paused."""
+        async with container.turn("its unpause"):
+            if container.state is not State.PAUSED:
+                raise Conflict(f"container {container.id} is not paused")
+            await self._resume(container)
+
+    async def hold(self, container: Container) -> None:
+        """Freeze it for the engine's own sake. Raises as `pause`; `let_go` is due all the same."""
+        async with container.turn("its pause"):
+            _check_pausable(container)
+            await self._journal.change_status(container, is_held=True)
+            await self._pause(container)
+
+    async def let_go(self, container: Container) -> None:
+        """Undo `hold`, whatever has become of the container."""
+        async with container.turn("its unpause"):
+            await self.finish(container)
+
+    async def finish(self, container: Container) -> None:
+        """What is still held is let go. For whoever has the container's turn."""
+        if not container.status.is_held:
+            return
+        if container.state is State.PAUSED:
+            await self._resume(container)
+            return
+        if container.state is State.RUNNING:  # a freezing that was given up may have come to pass
+            with suppress(EngineError):
+                await self._tasks.resume(container.id)
+        await self._journal.change_status(container, is_held=False)
+
+    async def _pause(self, container: Container) -> None:
+        await self._tasks.pause(container.id)
+        await self._change_state(container, LifeEvent.PAUSED)
+
+    async def _resume(self, container: Container) -> None:
+        await self._tasks.resume(container.id)
+        await self._change_state(container, LifeEvent.RESUMED, is_held=False)
+
+    async def _change_state(self, container: Container, event: LifeEvent, **changes: Any) -> None:
+        told = container_event(container, event.value)
+        state = next_state(container.state, event)
+        await self._journal.change_status(container, told, state=state, **changes)
+
+
+def _check_pausable(container: Container) -> None:
+    if container.state is State.PAUSED:
+        raise Conflict(f"container {container.id} is already paused")
+    container.check_running()
