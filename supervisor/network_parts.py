@@ -23,6 +23,7 @@ from services.networks import (
 )
 from services.store import Store
 
+from .in_force import Current
 from .settings import Settings
 
 
@@ -37,7 +38,7 @@ class NetworkParts:
 
 
 def build_networks(
-    settings: Settings,
+    current: Current,
     *,
     store: Store,
     bus: EventBus,
@@ -49,6 +50,7 @@ def build_networks(
 
     `ends_containers`: whether the daemon ends, and containers with it.
     """
+    settings = current.settings()
     wanted = settings.network
     firewall = _firewall(settings, engine_id, ends_containers)
     proxy = UserlandProxy() if wanted.userland_proxy else None
@@ -58,8 +60,8 @@ def build_networks(
         bridge=_bridge(settings),
         firewall=firewall,
         engine_id=engine_id,
-        pools=tuple(Pool(pool.base, pool.size) for pool in wanted.pools),
-        default_options=wanted.default_options,
+        pools=partial(_pools, current),
+        default_options=lambda: current.settings().network.default_options,
         switches=HostSwitches(forwards=wanted.ip_forward, local_routes=firewall is not None),
         container_name=partial(_container_name, table),
     )
@@ -77,6 +79,10 @@ def build_networks(
         networks, publishing=publishing, netns_directory=settings.exec_root / "netns"
     )
     return NetworkParts(firewall=firewall, proxy=proxy, networks=networks, sandboxes=sandboxes)
+
+
+def _pools(current: Current) -> tuple[Pool, ...]:
+    return tuple(Pool(pool.base, pool.size) for pool in current.settings().network.pools)
 
 
 def _firewall(

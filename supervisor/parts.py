@@ -158,7 +158,7 @@ def build_parts(
         is_ending=is_ending,
     )
     net = build_networks(
-        settings,
+        current,
         store=store,
         bus=bus,
         table=table,

@@ -58,8 +58,8 @@ __getattr__ = lazily.exports(
         "content_writer": "ContentWriter",
         "errors": "AlreadyExists ShimGone",
         "events": "ContainerdEvent EventEnvelope EventStream OtherEvent TaskCreateEvent "
-        "TaskDeleteEvent TaskExecAddedEvent TaskExecStartedEvent TaskExitEvent TaskOOMEvent "
-        "TaskPausedEvent TaskResumedEvent TaskStartEvent",
+        "TaskDeleteEvent TaskExecAddedEvent TaskExecStartedEvent TaskExitEvent "
+        "TaskOOMEvent TaskPausedEvent TaskResumedEvent TaskStartEvent",
         "facade": "Containerd",
         "process": "Process",
         "process_config": "ProcessConfig",

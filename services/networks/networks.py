@@ -53,17 +53,18 @@ class Networks:
         bridge: BridgeConfig | None,
         firewall: Firewall | None,
         engine_id: str,
-        pools: Sequence[Pool] = (),
-        default_options: Mapping[str, Mapping[str, str]] | None = None,
+        pools: Callable[[], Sequence[Pool]] = tuple,
+        default_options: Callable[[], Mapping[str, Mapping[str, str]]] = dict,
         switches: HostSwitches | None = None,
         container_name: Callable[[str], str] = lambda container_id: container_id[:12],
     ) -> None:
+        """`pools` (none: the built-in ones) and `default_options` are asked for each new one."""
         self._catalog = NetworkCatalog(store=store, events=events)
         self._config = bridge
         self._host = HostSide(firewall=firewall, switches=switches or HostSwitches())
         self._engine_id = engine_id
-        self._pools = with_unique_local(pools or DEFAULT_POOLS, engine_id)
-        self._default_options = default_options or {}
+        self._wanted_pools = pools
+        self._default_options = default_options
         self._container_name = container_name
         self._ready = trio.Event()
         self._changing = trio.Lock()
@@ -77,6 +78,9 @@ class Networks:
             self._catalog.set(
                 Network(id=self.network_id(name), name=name, driver=driver, ipv4=False)
             )
+
+    def _pools(self) -> Sequence[Pool]:
+        return with_unique_local(self._wanted_pools() or DEFAULT_POOLS, self._engine_id)
 
     @property
     def has_bridge(self) -> bool:
@@ -247,7 +251,7 @@ class Networks:
             others = [s.prefix for n in self._catalog.all if n.id != network.id for s in n.subnets]
             routes = host_routes()
             return bridge_subnets(
-                config, present=present, pools=self._pools, taken=[*others, *routes]
+                config, present=present, pools=self._pools(), taken=[*others, *routes]
             )
 
         network = msgspec.structs.replace(network, subnets=await self._host.in_thread(subnets))
@@ -323,9 +327,9 @@ class Networks:
     def _surroundings(self) -> Surroundings:
         return Surroundings(
             present=self._catalog.all,
-            pools=self._pools,
+            pools=self._pools(),
             routes=host_routes(),
-            default_options=self._default_options,
+            default_options=self._default_options(),
             links=link_names(),
             unusable_drivers={"ipvlan": NO_IPVLAN},
         )

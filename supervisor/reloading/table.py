@@ -99,7 +99,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "containers.dns_search": _live(_STARTED),
         "containers.cdi_directories": _live(_STARTED),
         "network": _daemon(_BRIDGE),
+        "network.default_options": _live("for networks that are made from then on"),
         "network.host_gateways": _live(_STARTED),
+        "network.pools": _live("for networks that are made from then on"),
         "registry": _live("for pulls and pushes that begin from then on"),
     }
 )

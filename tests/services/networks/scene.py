@@ -47,7 +47,7 @@ class Scene:
             bridge=bridge,
             firewall=None,
             engine_id="engine",
-            pools=[Pool(ip_network(f"{prefix}.0.0/16"), 24)],
+            pools=lambda: [Pool(ip_network(f"{prefix}.0.0/16"), 24)],
             switches=HostSwitches(forwards=False, local_routes=False),
         )
         self.sandboxes = Sandboxes(
