@@ -44,3 +44,13 @@ def test_docs_name_what_is_there() -> None:
         if not name.startswith("_") and name != "annotations" and not inspect.ismodule(value)
     }
     assert set(re.findall(r"`(\w+)`", listed)) == public
+
+
+async def test_the_service_in_thirty_lines(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It fails at every third beat, and goes on from there; the stop is in good order."""
+    await runpy.run_path(str(ROOT / "docs/examples/heartbeat.py"))["main"]()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == ["beat 1", "beat 2", "beat 4", "beat 5"]
+    assert lines[-1] == "stopped"

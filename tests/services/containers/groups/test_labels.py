@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from services.containers.groups.labels import (
     DEFAULT_INTENSITY,
@@ -13,6 +16,7 @@ from services.containers.groups.labels import (
     Membership,
     membership_of,
 )
+from services.containers.labels import check_labels
 from services.errors import InvalidParameter
 from supervisor.otp import Intensity, Strategy
 
@@ -34,6 +38,18 @@ def test_every_label_counts() -> None:
         order=-3,
         intensity=Intensity(max_restarts=2, window_s=90.0),
     )
+
+
+def test_the_compose_file_of_the_docs_is_one_group_in_order() -> None:
+    """Its labels are what the engine takes, and say what its comment says."""
+    path = Path(__file__).parents[4] / "docs" / "examples" / "groups.yaml"
+    services = yaml.safe_load(path.read_text())["services"]
+    places = {name: membership_of(service["labels"]) for name, service in services.items()}
+    for service in services.values():
+        check_labels(service["labels"])
+    found = [(name, place.order) for name, place in places.items() if place is not None]
+    assert found == [("db", 0), ("app", 1), ("web", 2)]
+    assert {place.strategy for place in places.values() if place} == {Strategy.REST_FOR_ONE}
 
 
 @pytest.mark.parametrize(
