@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import socket
 import struct
@@ -14,7 +15,9 @@ from services.networks.model import Prefix
 _SIOCGIFADDR: Final = 0x8915
 _SIOCGIFNETMASK: Final = 0x891B
 _SIOCGIFMTU: Final = 0x8921
-_LINKS: Final = Path("/sys/class/net")
+_SIOCETHTOOL: Final = 0x8946
+_ETHTOOL_GDRVINFO: Final = 3
+_DRIVER_INFO_BYTES: Final = 196  # struct ethtool_drvinfo, linux/ethtool.h
 _NOBODYS: Final = (IPv6Network("fe80::/10"), IPv6Network("ff00::/8"))
 
 
@@ -24,14 +27,17 @@ def link_names() -> frozenset[str]:
 
 
 def is_bridge(name: str) -> bool:
-    """Whether a link is a bridge."""
-    return (_LINKS / name / "bridge").is_dir()
-
-
-def ports_of(bridge: str) -> list[str]:
-    """The links that are in a bridge."""
-    directory = _LINKS / bridge / "brif"
-    return sorted(entry.name for entry in directory.iterdir()) if directory.is_dir() else []
+    """Whether a link is a bridge: its driver says so. Not from /sys, see `link_mtu`."""
+    info = bytearray(_DRIVER_INFO_BYTES)
+    struct.pack_into("=I", info, 0, _ETHTOOL_GDRVINFO)
+    place = (ctypes.c_char * len(info)).from_buffer(info)
+    request = struct.pack("16sP8x", name.encode(), ctypes.addressof(place))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            fcntl.ioctl(probe, _SIOCETHTOOL, request)
+        except OSError:
+            return False
+    return bytes(info[4:36]).rstrip(b"\0") == b"bridge"
 
 
 def link_mtu(name: str) -> int:
