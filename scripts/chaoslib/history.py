@@ -55,6 +55,7 @@ class History:
     strokes: list[tuple[float, str]] = field(default_factory=list)
     fates: dict[str, Fate] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    full: list[tuple[float, float]] = field(default_factory=list)  # disk; Unix seconds
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def now_s(self) -> float:
@@ -86,6 +87,10 @@ class History:
         """Something was wrong that no later look could find."""
         with self._lock:
             self.wrong.append(f"{self.now_s():.1f} s: {text}")
+
+    def was_full_at(self, unix_s: float) -> bool:
+        """Whether nothing could be written then."""
+        return any(began - 1 <= unix_s <= ended + 1 for began, ended in self.full)
 
     def hit_all(self) -> None:
         """The nemesis may have ended any container that runs now."""

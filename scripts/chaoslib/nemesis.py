@@ -89,12 +89,13 @@ class Nemesis:
 
     def fill_disk(self) -> None:
         """Nothing can be written for a while."""
-        filling = self._scene.data / "filling"
+        filling, began = self._scene.data / "filling", time.time()
         with suppress(OSError), filling.open("wb") as file:
             while True:
                 file.write(bytes(1 << 20))
         time.sleep(FULL_S)
         filling.unlink()
+        self._history.full.append((began, time.time()))
 
     def jump_clock(self) -> None:
         """The engine's clock is set, forwards or back."""

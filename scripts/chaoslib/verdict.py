@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ def judge(scene: Scene, history: History, since_s: float) -> list[str]:
         one["Names"][0].lstrip("/"): one for one in scene.call("GET", "/containers/json?all=1")
     }
     for name, fate in sorted(history.fates.items()):
-        wrong += _judge_fate(scene, fate, containers.get(name))
+        wrong += _judge_fate(scene, history, fate, containers.get(name))
     wrong += _judge_events(scene, since_s, {one["Id"] for one in containers.values()})
     return wrong
 
@@ -50,7 +51,7 @@ def _settle(scene: Scene) -> Iterator[str]:
             yield f"audit: {finding['Kind']}: {finding['Subject']}: {finding['Text']}"
 
 
-def _judge_fate(scene: Scene, fate: Fate, there: Any | None) -> Iterator[str]:
+def _judge_fate(scene: Scene, history: History, fate: Fate, there: Any | None) -> Iterator[str]:
     if fate.exists is True and there is None:
         yield f"{fate.name}: it was acknowledged, and is not there"
     if fate.exists is False and there is not None:
@@ -64,7 +65,10 @@ def _judge_fate(scene: Scene, fate: Fate, there: Any | None) -> Iterator[str]:
         yield f"{fate.name}: it ran, and is said never to have"
     if fate.code is not None and fate.ran and not fate.was_hit and state["ExitCode"] != fate.code:
         yield f"{fate.name}: exit code {state['ExitCode']} instead of {fate.code}"
-    yield from _judge_log(scene, fate)
+    finished = state["FinishedAt"][:19] + "+00:00"
+    # One that ends while the disk is full has nowhere to say what is missing.
+    if not history.was_full_at(datetime.fromisoformat(finished).timestamp()):
+        yield from _judge_log(scene, fate)
 
 
 def _judge_log(scene: Scene, fate: Fate) -> Iterator[str]:
