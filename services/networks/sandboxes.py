@@ -231,7 +231,8 @@ class Sandboxes:
             for text in (endpoint.address, endpoint.address6):
                 if text:
                     self._networks.addresses(network).take_if_free(ip_address(text))
-        self._ports.adopt(container_id, endpoints, ports)
+        if endpoints:  # those of a start that was not recorded are known when it is
+            self._ports.adopt(container_id, endpoints, ports)
 
     def settle(self) -> None:
         """All that run were adopted: what else the firewall has of an earlier life is dropped."""

@@ -51,10 +51,16 @@ def test_the_rest_restarts_with_one(daemon: Daemon) -> None:
         return all(now.values()) and {n for n in NAMES if now[n] != before[n]} == {"app", "web"}
 
     wait_until(restarted, "app and web run again")
-    told = daemon.docker(
-        "events", "--since", "1h", "--until", "0s", "--filter", "event=die", "--filter",
-        "event=start", "--format", "{{.Action}} {{.Actor.Attributes.name}}",
-    ).text.splitlines()  # fmt: skip
+    told: list[str] = []
+
+    def is_told() -> bool:  # up to the last whole second
+        told[:] = daemon.docker(
+            "events", "--since", "1h", "--until", "0s", "--filter", "event=die", "--filter",
+            "event=start", "--format", "{{.Action}} {{.Actor.Attributes.name}}",
+        ).text.splitlines()  # fmt: skip
+        return len(told) == len(NAMES) + 4
+
+    wait_until(is_told, f"all events are told: {told}")
     assert told[-4:] == ["die app", "die web", "start app", "start web"]
 
     kill(daemon, "db")

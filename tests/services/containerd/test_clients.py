@@ -268,8 +268,13 @@ async def test_lease_holds_what_is_written_under_it(containerd_config: ProcessCo
         held = LeaseResource(id=digest, type="content")
         assert await containerd.leases.resources(lease) == [held]
         assert lease in [each.id for each in await containerd.leases.list()]
+        # Another's collection may come in between: a second lease holds it meanwhile.
+        other = new_name("lease")
+        await containerd.leases.create(other, expires_s=3600)
+        await containerd.leases.add_resource(other, held)
         await containerd.leases.delete_resource(lease, held)
         await containerd.leases.add_resource(lease, held)
+        await containerd.leases.delete(other, sync=True)
         assert (await containerd.content.info(digest)).size_bytes == len(data)
         await containerd.leases.delete(lease, sync=True)
         with pytest.raises(NotFound):
