@@ -67,7 +67,7 @@ def untrue(daemon: FaultableDaemon, shown: Sequence[dict[str, Any]]) -> list[str
         "shims": (set(find_shims(config.address, "moby")), alive),
         "namespaces": (_names(daemon.exec_root / "netns"), linked),
         "shared memory": (_names(daemon.exec_root / "shm"), shared),
-        "pipes": (_names(daemon.exec_root / "io"), alive),
+        "pipes": (_names(daemon.exec_root / "io") - _of_execs(shown), alive),
         "folders": (_names(daemon.data_root / "containers"), known),
         "places of mounts": (_names(daemon.exec_root / "mounts"), set()),
         "bridges": (set(daemon.bridge.networks()), own),
@@ -177,6 +177,16 @@ def misordered(told: Sequence[str], status: str) -> str | None:
         "exited": ("die",),
     }
     return None if last in ends[status] else f"{status or 'gone'} after {told}"
+
+
+def _of_execs(shown: Sequence[dict[str, Any]]) -> set[str]:
+    """The pipes of execs that run in containers that do."""
+    return {
+        f"exec.{container['Id']}.{exec_id}"
+        for container in shown
+        if container["State"]["Running"]
+        for exec_id in container["ExecIDs"] or ()
+    }
 
 
 def _names(folder: Path) -> set[str]:
