@@ -45,6 +45,8 @@ class Bridge:
     def networks(self) -> list[str]:
         """The bridges of the daemon's other networks."""
         done = subprocess.run(["ip", "-j", "address"], check=False, capture_output=True)
+        if not self.address:
+            return []  # there is no bridge, and no daemon that makes networks
         pool = ip_network(self.pool)
         return [
             link["ifname"]
