@@ -30,9 +30,9 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def call(self, method: str, target: str, body: object = None) -> Any:
-        """The decoded JSON of an answer, None if it has no body."""
-        answer = self.exchange(request(method, target, body))
+    def call(self, method: str, target: str, body: object = None, *, fields: str = "") -> Any:
+        """The decoded JSON of an answer, None if it has no body. `fields` are more of the head."""
+        answer = self.exchange(request(method, target, body, fields=fields))
         return json.loads(answer) if answer else None
 
     def upload(self, target: str, data: bytes) -> bytes:
@@ -86,10 +86,10 @@ class Connection:
         return data
 
 
-def request(method: str, target: str, body: object = None) -> bytes:
-    """A request's bytes; `body` is sent as JSON."""
+def request(method: str, target: str, body: object = None, *, fields: str = "") -> bytes:
+    """A request's bytes; `body` is sent as JSON. `fields` end with a line's end each."""
     data = b"" if body is None else json.dumps(body).encode()
-    fields = "Content-Type: application/json\r\n" if data else ""
+    fields += "Content-Type: application/json\r\n" if data else ""
     head = f"{method} {target} HTTP/1.1\r\nHost: d\r\n{fields}Content-Length: {len(data)}\r\n\r\n"
     return head.encode() + data
 

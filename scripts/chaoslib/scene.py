@@ -138,7 +138,7 @@ class Scene:
     def call(self, method: str, target: str, body: object = None) -> Any:
         """A call of the API. Raises OSError, HttpError."""
         with Connection(self.socket, limit_s=CALL_LIMIT_S) as connection:
-            return connection.call(method, target, body)
+            return connection.call(method, target, body, fields="X-Wharfinger: chaos\r\n")
 
     def inside(self, *command: str) -> subprocess.CompletedProcess[bytes]:
         """A command in the engine's network namespace."""

@@ -12,12 +12,13 @@ from tests.support.daemon import Daemon
 pytestmark = [pytest.mark.engine]
 
 LOST = "f" * 64
+OWN = {"X-Wharfinger": "test"}
 
 
 def audit(daemon: Daemon, **query: str) -> Any:
     """The answer of an audit."""
     words = "&".join(f"{name}={value}" for name, value in query.items())
-    answer = daemon.http("POST", f"/wharfinger/v1/audit?{words}")
+    answer = daemon.http("POST", f"/wharfinger/v1/audit?{words}", headers=OWN)
     assert answer.status == 200, answer.body
     return answer.json()
 
@@ -60,3 +61,12 @@ def test_what_is_amiss_is_found_and_mended(fresh_daemon: Daemon) -> None:
     assert {(mended["Kind"], mended["Subject"]) for mended in answer["Mended"]} == amiss
     assert daemon.docker("volume", "inspect", "found").code == 0
     assert daemon.docker("exec", "up", "true").code == 0
+
+
+def test_a_page_of_another_site_cannot_ask(daemon: Daemon) -> None:
+    """Nor whoever lacks the field that such a page cannot set."""
+    for path in ("audit", "reload"):
+        answer = daemon.http("POST", f"/wharfinger/v1/{path}")
+        assert (answer.status, b"X-Wharfinger" in answer.body) == (403, True)
+        origin = {**OWN, "Origin": "http://elsewhere.example"}
+        assert daemon.http("POST", f"/wharfinger/v1/{path}", headers=origin).status == 403

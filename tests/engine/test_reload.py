@@ -39,13 +39,17 @@ def daemon(started: Daemon) -> Iterator[Daemon]:
     assert started.http("GET", "/info").json()["Warnings"] in (None, [])
 
 
+OWN = {"X-Wharfinger": "test"}
+
+
 def reload(daemon: Daemon, *, dry_run: bool = False, **settings: Any) -> Answer:
     """Write daemon.json and have it read."""
     content = {"hosts": [daemon.host]} | {
         name.replace("_", "-"): value for name, value in settings.items()
     }
     (daemon.folder / "daemon.json").write_text(json.dumps(content))
-    return daemon.http("POST", "/wharfinger/v1/reload" + ("?dry-run=1" if dry_run else ""))
+    path = "/wharfinger/v1/reload" + ("?dry-run=1" if dry_run else "")
+    return daemon.http("POST", path, headers=OWN)
 
 
 def free_port() -> int:
@@ -108,7 +112,7 @@ def test_the_address_that_asks_may_be_the_one_that_goes(daemon: Daemon) -> None:
     assert reload(daemon, hosts=[daemon.host, f"tcp://127.0.0.1:{port}"]).status == 200
     remote = HTTPConnection("127.0.0.1", port, timeout=5)
     (daemon.folder / "daemon.json").write_text(json.dumps({"hosts": [daemon.host]}))
-    remote.request("POST", "/wharfinger/v1/reload")
+    remote.request("POST", "/wharfinger/v1/reload", headers=OWN)
     answer = remote.getresponse()
     assert answer.status == 200
     assert json.loads(answer.read())["Restarted"][0]["Part"] == "root/faces/api"

@@ -7,12 +7,13 @@ from typing import Any, Final, Protocol
 
 from quart import Blueprint
 
+from services.api.own_guard import PREFIX, guard_own
 from services.api.request import current_request
 from services.api.responses import EngineResponse
 from services.api.wire import encode
 from services.audit import AuditReport, Checked, Finding
 
-PATH: Final = "/wharfinger/v1/audit"
+PATH: Final = f"{PREFIX}/audit"
 
 
 class RunAudit(Protocol):
@@ -32,6 +33,7 @@ class AuditRoutes:
     def blueprint(self) -> Blueprint:
         """The route, without version prefix."""
         blueprint = Blueprint("audit", __name__)
+        blueprint.before_request(guard_own)
         blueprint.add_url_rule(PATH, "audit", self.audit, methods=["POST"])
         return blueprint
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Final, cast
+from typing import Final
 
 from quart import Blueprint
 
-from services.api.asgi import Scope
+from services.api.own_guard import PREFIX, guard_own
 from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse, StreamResponse
 from services.api.wire import encode
@@ -16,14 +16,12 @@ from services.errors import InvalidParameter, NotFound
 from services.observer import Observer
 from services.observer.census import take_census
 from services.observer.container_feeds import TAIL_LIMIT, log_events, usage_events
-from services.observer.guard import OBSERVER_KEY, Door, check
 from services.observer.page import PAGE_HEADERS, Page
 from services.observer.report_stream import parse_id, report_events, report_to_wire
 from services.observer.scrape import RenderMetrics
 from services.observer.sse import CONTENT_TYPE
 from services.observer.tree import DEPTH
 
-PREFIX: Final = "/wharfinger/v1"
 MAX_DEPTH: Final = 20
 TAIL: Final = 200
 
@@ -42,7 +40,7 @@ class ObserverRoutes:
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
         blueprint = Blueprint("observer", __name__)
-        blueprint.before_request(_guard)
+        blueprint.before_request(guard_own)
         for rule, view, method in (
             ("/tree", self.tree, "GET"),
             ("/parts/<path:path>", self.part, "GET"),
@@ -133,25 +131,6 @@ class ObserverRoutes:
 
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
-
-
-async def _guard() -> None:
-    """Before each request. Raises what `check` raises."""
-    request = current_request()
-    check(
-        door_of(cast("Scope", request.scope)),
-        method=request.method,
-        scheme=request.scheme,
-        headers={name.lower(): value for name, value in request.headers.items()},
-        is_page=not request.path.startswith(f"{PREFIX}/"),
-    )
-
-
-def door_of(scope: Scope) -> Door:
-    """How a request came in."""
-    if scope.get(OBSERVER_KEY):
-        return Door.OBSERVER
-    return Door.UNIX if scope.get("server") is None else Door.TCP
 
 
 def _json(value: object) -> EngineResponse:

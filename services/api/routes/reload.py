@@ -8,11 +8,12 @@ from typing import Any, Final, Protocol
 
 from quart import Blueprint
 
+from services.api.own_guard import PREFIX, guard_own
 from services.api.request import current_request
 from services.api.responses import EngineResponse
 from services.api.wire import encode
 
-PATH: Final = "/wharfinger/v1/reload"
+PATH: Final = f"{PREFIX}/reload"
 
 
 class RestartedPart(Protocol):
@@ -64,6 +65,7 @@ class ReloadRoutes:
     def blueprint(self) -> Blueprint:
         """The route, without version prefix."""
         blueprint = Blueprint("reload", __name__)
+        blueprint.before_request(guard_own)
         blueprint.add_url_rule(PATH, "reload", self.reload, methods=["POST"])
         return blueprint
 
