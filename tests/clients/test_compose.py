@@ -95,6 +95,10 @@ def test_a_project_from_up_to_down(daemon: Daemon, tmp_path: Path) -> None:
         *("proj_db_1", "proj_web_1", "proj_worker_1", "proj_worker_2", "proj_worker_3")
     ]
     assert set(ids) <= set(daemon.docker("ps", "-q", "--no-trunc").text.split())
+    project.file.write_text(PROJECT.replace("exec sleep 1000", "exec sleep 1001"))
+    project.run("up", "-d", "-t", "0", "--no-deps", "db")
+    assert project.names()[0] == "proj_db_1"
+    assert project.run("exec", "-T", "db", "cat", "/data/file").strip() == "kept"
     project.run("down", "-v", "-t", "0")
     assert project.names() == []
     assert daemon.container_ids() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 from quart import Blueprint
 
@@ -42,6 +43,10 @@ REFERENCE_FILTER_SINCE = ApiVersion(1, 25)
 
 async def nothing_left() -> None:
     """For an engine that does not pull."""
+
+
+COMPOSE_1: Final = "docker-compose/1."
+"""It looks into a member that the API has no more since 1.45, when it makes a service anew."""
 
 
 class ImageRoutes:
@@ -132,6 +137,8 @@ class ImageRoutes:
             manifests=manifests,
             origins=origins,
         )
+        if request.headers.get("User-Agent", "").startswith(COMPOSE_1):
+            answer["ContainerConfig"] = {}
         return EngineResponse(encode(answer))
 
     async def history(self, name: str) -> EngineResponse:
