@@ -9,6 +9,7 @@ import trio
 
 from services.audit import Audit
 from services.audit.containers import FolderCheck, MountCheck, SnapshotCheck, TaskCheck
+from services.audit.networks import LinkCheck
 from services.audit.storage import ImageCheck, LeaseCheck, StoreCheck, VolumeCheck
 from services.containerd import Containerd
 from services.containers import Container
@@ -18,6 +19,7 @@ from services.store import Store
 from services.volumes import Volumes
 
 from .container_parts import ContainerParts
+from .network_parts import NetworkParts
 from .settings import Settings
 
 AUDIT_THREADS: Final = 2
@@ -31,6 +33,7 @@ def build_audit(
     store: Store,
     images: Images,
     volumes: Volumes,
+    networks: NetworkParts,
     containers: ContainerParts,
 ) -> Audit:
     """Make it. Nothing is looked at before it is asked to."""
@@ -64,6 +67,11 @@ def build_audit(
                 disk=disk,
             ),
             MountCheck(exec_root=exec_root, table=table, is_lively=is_lively, disk=disk),
+            LinkCheck(
+                bridges=networks.networks.bridges,
+                wanted=networks.sandboxes.bridged_links,
+                disk=disk,
+            ),
             VolumeCheck(records=volumes.recorded, directories=volumes.names_on_disk, disk=disk),
             ImageCheck(containerd=containerd),
             LeaseCheck(

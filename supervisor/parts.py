@@ -282,6 +282,7 @@ def build_parts(
             store=store,
             images=images,
             volumes=volumes,
+            networks=net,
             containers=ours,
         ),
         firewall_warnings=lambda: net.firewall.warnings if net.firewall else (),

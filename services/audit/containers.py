@@ -14,6 +14,7 @@ from services.audit.findings import Finding
 from services.containerd import Containerd, find_shims
 from services.containers import Container, ContainerTable
 from services.containers.create import SNAPSHOT_OWNER_LABEL
+from services.containers.image_points import owner_of
 from services.containers.launch import OWNER_LABEL
 from services.containers.model import State
 from services.errors import EngineError, NotFound
@@ -93,7 +94,7 @@ class TaskCheck:
 
 
 class SnapshotCheck:
-    """Containers' file systems: each container has one, and each belongs to a container."""
+    """Containers' file systems: each container has its own, and each belongs to a container."""
 
     kind = "snapshots"
 
@@ -109,7 +110,7 @@ class SnapshotCheck:
             *(
                 _found("snapshots", key, "it belongs to no container")
                 for key in there
-                if not self._table.is_reserved(key)
+                if not self._table.is_reserved(owner_of(key))
             ),
             *(
                 _found("snapshots", one.id, f"container {one.name} has lost its file system")

@@ -204,6 +204,14 @@ class Networks:
         await self._catalog.tell(network_event("prune", "", {"reclaimed": "0"}))
         return names
 
+    def bridges(self) -> frozenset[str]:
+        """The links of all networks that have a bridge, but those that could not be made."""
+        return frozenset(
+            network.link
+            for network in self._catalog.present()
+            if network.driver == "bridge" and network.link and network.id not in self._broken
+        )
+
     # -- for who is in them ---------------------------------------------------------------------
 
     def find(self, ref: str) -> Network:

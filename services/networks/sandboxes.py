@@ -70,6 +70,15 @@ class Sandboxes:
         """A container's places in networks."""
         return tuple(self._places.get(container_id, ()))
 
+    def bridged_links(self) -> dict[str, str]:
+        """The host's ends of links that are in bridges, each with its container."""
+        return {
+            place.host_link: container_id
+            for container_id, places in self._places.items()
+            for place in places
+            if place.driver == "bridge"
+        }
+
     def ports(self, container_id: str) -> tuple[PublishedPort, ...]:
         """A container's published ports."""
         return self._ports.of(container_id)

@@ -49,6 +49,13 @@ def test_what_is_amiss_is_found_and_mended(fresh_daemon: Daemon) -> None:
     mounted.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "shm", mounted], check=True)
     (data / "volumes" / "found" / "_data").mkdir(parents=True)
+    lost = f"veth{LOST[:8]}"
+    subprocess.run(
+        ["ip", "link", "add", lost, "type", "veth", "peer", "name", "wfaudit0"], check=True
+    )
+    subprocess.run(["ip", "link", "set", lost, "master", daemon.bridge.name], check=True)
+    assert found(audit(daemon)) >= {("links", lost)}
+    subprocess.run(["ip", "link", "delete", lost], check=True)
     amiss = {
         ("folders", str(data / "containers" / LOST)),
         ("folders", str(mounted)),

@@ -12,6 +12,7 @@ import trio
 
 from services.audit import Finding
 from services.audit.containers import FolderCheck, MountCheck, SnapshotCheck
+from services.audit.networks import LinkCheck
 from services.audit.storage import LeaseCheck, StoreCheck, VolumeCheck
 from services.containers import Container, ContainerTable
 from services.containers.model import State
@@ -140,3 +141,21 @@ async def test_a_damaged_database_is_told(tmp_path: Path) -> None:
     found = await StoreCheck(Store()).look()
     assert found
     assert found[0].subject == "database"
+
+
+async def test_links_are_somebodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In our bridges; those of others, and what is no container's end, are left alone."""
+    there = {
+        "br-1": "", "veth1": "br-1", "veth2": "br-1", "veth3": "others", "eth1": "br-1",
+    }  # fmt: skip
+    monkeypatch.setattr("services.audit.networks._links", lambda: there)
+    check = LinkCheck(
+        bridges=lambda: {"br-1", "br-2"},
+        wanted=lambda: {"veth1": "a", "veth4": "b"},
+        disk=trio.CapacityLimiter(1),
+    )
+    assert texts(list(await check.look())) == {
+        "veth2": "it is in br-1, and no container's",
+        "veth4": "the link of container b is gone",
+        "br-2": "the bridge of a network is gone",
+    }
