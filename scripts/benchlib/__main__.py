@@ -11,9 +11,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .bench import FULL, QUICK, Scale, running_bench
 from .engines import REPOSITORY, EngineFailed, otp_figures
+from .history import courses, slower
 from .http import HttpError
 from .lines import LINES
 from .report import document, save, table
@@ -48,7 +50,26 @@ def main(argv: Sequence[str]) -> int:
     for name, why in skipped.items():
         print(f"skipped {name}: {why}")
     print(f"figures: {path}")
+    if results:
+        _compare(found, path, has_plots=not options.no_plots)
     return 0
+
+
+def _compare(found: dict[str, Any], path: Path, *, has_plots: bool) -> None:
+    """With earlier runs beside the file; pictures beside it, too."""
+    all_courses = courses(found, path.parent)
+    print("".join(f"{sentence}\n" for sentence in slower(all_courses)), end="")
+    if not has_plots:
+        return
+    try:
+        from .plots import plot_history, plot_ratios
+    except ImportError:
+        print("no plots: matplotlib is not installed (scripts/setup --dev)")
+        return
+    pictures = path.with_suffix(".ratios.png"), path.with_suffix(".history.png")
+    plot_ratios(found["lines"], pictures[0])
+    plot_history(all_courses, pictures[1])
+    print(f"plots: {pictures[0]}, {pictures[1]}")
 
 
 def _measure(names: Sequence[str], scale: Scale) -> tuple[list[Result], dict[str, str]]:
@@ -85,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--runs", type=int, metavar="N", help="rounds of every line")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the JSON goes")
+    parser.add_argument("--no-plots", action="store_true", help="the table and the JSON only")
     parser.add_argument("--list", action="store_true", help="print the names of the lines")
     return parser
 
