@@ -56,7 +56,8 @@ def test_the_rest_restarts_with_one(daemon: Daemon) -> None:
     def is_told() -> bool:  # up to the last whole second
         told[:] = daemon.docker(
             "events", "--since", "1h", "--until", "0s", "--filter", "event=die", "--filter",
-            "event=start", "--format", "{{.Action}} {{.Actor.Attributes.name}}",
+            "event=start", "--filter", "label=io.wharfinger.group=shop", "--format",
+            "{{.Action}} {{.Actor.Attributes.name}}",
         ).text.splitlines()  # fmt: skip
         return len(told) == len(NAMES) + 4
 

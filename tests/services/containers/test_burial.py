@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import trio
@@ -69,6 +69,17 @@ class Containerd:
     def _fail(self, errors: Iterator[str]) -> None:
         for text in errors:
             raise EngineError(text)
+
+
+@pytest.fixture(autouse=True)
+def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock would jump while a thread is at work, and no task runs."""
+
+    async def at_once(call: Callable[..., object], *arguments: object, **_: object) -> object:
+        await trio.lowlevel.checkpoint()
+        return call(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
 
 
 def burials(shims: FakeShims | None = None, *, recent: bool = True) -> Burials:
