@@ -36,7 +36,7 @@ def is_backend(task: Task, nodes: Snapshot) -> bool:
     node = nodes.nodes.get(task.node_id)
     return (
         task.status.state == TaskState.RUNNING
-        and task.desired_state <= TaskState.RUNNING
+        and task.desired_state.is_to_run
         and node is not None
         and node.status.state != NodeState.DOWN
     )
