@@ -238,7 +238,9 @@ class Connector:
                 return  # as dockerd: what was asked for first holds
             networks[name] = asked
         definition = msgspec.structs.replace(container.definition, networks=networks)
-        await self._journal.set_definition(container, definition)
+        # Whoever connects it to another network of that name has not been in it.
+        ids = _without(container.status.network_ids, name)
+        await self._journal.set_definition(container, definition, network_ids=ids)
 
     def _name_of(self, ref: str, *, force: bool) -> str:
         """A network that is gone may still stand in the record of a container."""

@@ -86,6 +86,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Addresses and gateways of the present run, by network name."""
     places: dict[str, Place] = {}
     """What `networks` does not tell of the present run's networks, by name."""
+    network_ids: dict[str, str] = {}
+    """The ids of the networks that the last run was in, by name: dockerd goes on to show them."""
     loose: dict[str, LooseEndpoint] = {}
     """Endpoints that the present run is about to get, or has just lost, by their id: their links
     may be there. Written before anything is done, so that the next daemon takes them away."""

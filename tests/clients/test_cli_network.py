@@ -156,8 +156,18 @@ def test_a_network_in_use_stays(daemon: Daemon) -> None:
     assert settings["DNSNames"] == ["box", container[:12]]
     assert names(daemon, "-f", "dangling=1") == []
     daemon.docker("stop", "-t0", "box")
+    of_network = ("ps", "-aq", "--no-trunc", "--filter", f"network={shown['Id'][:20]}")
+    assert daemon.docker(*of_network).text == container
     daemon.docker("network", "rm", "n1")
     assert "network n1 not found" in refusal(daemon, "start", "box")
+    # As with dockerd, the record goes on to name the network that it was in.
+    after = daemon.http("GET", "/containers/box/json").json()["NetworkSettings"]["Networks"]["n1"]
+    assert (after["NetworkID"], after["EndpointID"], after["IPAddress"]) == (shown["Id"], "", "")
+    assert daemon.docker(*of_network).text == container
+    daemon.docker("network", "create", "n1")
+    daemon.docker("network", "disconnect", "n1", "box")
+    daemon.docker("network", "connect", "n1", "box")
+    assert daemon.docker(*of_network).text == ""
 
 
 def test_prune(daemon: Daemon) -> None:
