@@ -1,7 +1,9 @@
 """Connecting containers to networks, and disconnecting them, whether they run or not.
 
 The record is what a container is in. Before a link is made, and until one is deleted, the endpoint
-stands in the status as loose: whatever becomes of the daemon, the next one takes that link away.
+stands in the status as loose: whatever becomes of the daemon, the next one takes that link away. A
+link that the kernel will not give up now stays loose as well, with its address and its membership,
+and is tried again.
 
 Source: moby, daemon/network.go (ConnectToNetwork, DisconnectFromNetwork).
 """
@@ -83,6 +85,7 @@ class Connector:
                 if not container.state.has_task:
                     await self._set_asked(container, network.name, asked)
                     return
+                await self.finish(container)
                 await self._plug_in(container, network, asked)
 
     async def disconnect(self, container: Container, ref: str, *, force: bool = False) -> None:
@@ -113,18 +116,34 @@ class Connector:
                     await self._set_asked(container, name, None)
 
     async def finish(self, container: Container) -> None:
-        """Take away the links of what an earlier daemon was cut off at; the container runs."""
+        """Take away the links that could not be before, or that an earlier daemon was cut off at.
+
+        The container runs, and the caller has its turn. What cannot be taken away stays loose.
+        """
         status = container.status
-        if not status.loose:
-            return
-        for loose in status.loose.values():
+        left = status.loose
+        for endpoint_id, loose in status.loose.items():
             endpoint = endpoint_of(loose.network, loose.settings, loose.place)
             try:
                 await self._naming.disconnected(container, endpoint)
-                await self._sandboxes.remove_loose(container.id, endpoint, pid=status.pid)
+                await self._sandboxes.unplug(container.id, endpoint, pid=status.pid)
             except EngineError as error:
                 log.error("link not reclaimed", container=container.id, error=str(error))
-        await self._settle_ports(container, loose={})
+            else:
+                left = _without(left, endpoint_id)
+        if left != status.loose:
+            await self._settle_ports(container, loose=left)
+
+    async def try_again(self, container: Container) -> None:
+        """As `finish`, if there is something to do and nobody is at it. Never fails."""
+        if not container.status.loose or container.is_busy:
+            return
+        try:
+            async with container.turn("the end of its disconnection from a network"):
+                if container.state.has_task:
+                    await self.finish(container)
+        except EngineError as error:
+            log.error("link not reclaimed", container=container.id, error=str(error))
 
     # -- while it runs --------------------------------------------------------------------------
 
@@ -132,13 +151,16 @@ class Connector:
         self, container: Container, network: Network, asked: EndpointSettings
     ) -> None:
         request = endpoint_request(network.id, asked)
+        there = Forbidden(
+            f"endpoint with name {container.name} already exists in network {network.name}"
+        )
+        if any(one.settings.network_id == network.id for one in container.status.loose.values()):
+            raise there
         try:
             endpoint = await self._sandboxes.reserve_one(container.id, request)
         except Forbidden as error:
             if "already exists" in str(error):
-                raise Forbidden(
-                    f"endpoint with name {container.name} already exists in network {network.name}"
-                ) from error
+                raise there from error
             raise
         settings = settings_of(asked, endpoint)
         try:
@@ -177,11 +199,14 @@ class Connector:
         )
 
     async def _undo_plug_in(self, container: Container, endpoint: Endpoint) -> None:
-        """What cannot be undone now the next daemon does: the endpoint stands there as loose."""
+        """What cannot be undone now is tried again: the endpoint stands there as loose."""
         try:
             await self._sandboxes.unplug(container.id, endpoint, pid=container.status.pid)
-        except EngineError:  # the link was not made, or its namespace is gone
-            self._sandboxes.cancel(container.id, endpoint)
+        except EngineError as error:
+            log.error("link not reclaimed", container=container.id, error=str(error))
+            if endpoint.endpoint_id not in container.status.loose:  # so no link was made
+                self._sandboxes.cancel(container.id, endpoint)
+            return
         loose = _without(container.status.loose, endpoint.endpoint_id)
         if loose != container.status.loose:
             try:

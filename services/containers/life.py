@@ -288,7 +288,7 @@ class Lives:
             oom_killed=oom_killed,
             finished_at_ns=exit_.exited_at_ns,
             restart_count=status.restart_count + int(comes_back),
-            network_ids=ids_of(status.networks),
+            network_ids=ids_of(status.networks) or status.network_ids,
             networks={},
             places={},
             loose={},

@@ -126,6 +126,6 @@ def mac_bytes(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def without(endpoints: Sequence[Endpoint], network_id: str) -> list[Endpoint]:
-    """The endpoints in other networks."""
-    return [endpoint for endpoint in endpoints if endpoint.network_id != network_id]
+def without(endpoints: Sequence[Endpoint], one: Endpoint) -> list[Endpoint]:
+    """The other endpoints."""
+    return [endpoint for endpoint in endpoints if endpoint.endpoint_id != one.endpoint_id]

@@ -174,8 +174,9 @@ class Sandboxes:
         return self._enter(container_id, network, request)
 
     def cancel(self, container_id: str, endpoint: Endpoint) -> None:
-        """Give back what `reserve_one` has taken; its link is not there."""
-        self._exit(container_id, endpoint)
+        """Give back what `reserve_one` has taken, if that has not happened; no link is there."""
+        if any(one.endpoint_id == endpoint.endpoint_id for one in self.endpoints(container_id)):
+            self._exit(container_id, endpoint)
 
     async def plug_in(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
         """Make the link of an endpoint of a container that runs. A failure leaves none.
@@ -197,16 +198,18 @@ class Sandboxes:
         await self._in_thread(plug_in)
 
     async def unplug(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
-        """Take away the link of an endpoint of a container that runs, and give back the rest.
+        """Take away the link of an endpoint, gone already is fine, and give back the rest.
+
+        Also of one that an earlier daemon has left, which has nothing to give back here.
 
         Raises:
-            EngineError: the kernel refused. Nothing is given back.
+            EngineError: the kernel refused. Nothing is given back; call again.
         """
         path = self.namespace(container_id, pid)
-        rest = without(self.endpoints(container_id), endpoint.network_id)
+        rest = without(self.endpoints(container_id), endpoint)
 
         await self._in_thread(partial(remove_link, path, endpoint, rest))
-        self._exit(container_id, endpoint)
+        self.cancel(container_id, endpoint)
 
     async def follow_ports(
         self, container_id: str, ports: Sequence[PortRequest], *, name: str
@@ -250,17 +253,6 @@ class Sandboxes:
     async def held(self) -> list[str]:
         """The ids of the containers that have a namespace here, alive or not."""
         return await self._in_thread(partial(held_namespaces, self._directory))
-
-    async def remove_loose(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
-        """Take away the link of an endpoint that a connect or disconnect cut short may have left.
-
-        Raises:
-            EngineError: the kernel refused.
-        """
-        path = self.namespace(container_id, pid)
-        rest = without(self.endpoints(container_id), endpoint.network_id)
-
-        await self._in_thread(partial(remove_link, path, endpoint, rest))
 
     # -- what they have in common ---------------------------------------------------------------
 
