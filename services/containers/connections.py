@@ -135,15 +135,24 @@ class Connector:
             await self._settle_ports(container, loose=left)
 
     async def try_again(self, container: Container) -> None:
-        """As `finish`, if there is something to do and nobody is at it. Never fails."""
-        if not container.status.loose or container.is_busy:
+        """Do for a container that runs what could not be done before, if nobody else is at it.
+
+        That is `finish`, and having it answered by the DNS. Never fails.
+        """
+        if container.is_busy or not (
+            container.status.loose or self._naming.lacks_answers(container)
+        ):
             return
         try:
-            async with container.turn("the end of its disconnection from a network"):
-                if container.state.has_task:
-                    await self.finish(container)
+            async with container.turn("another try at its networks"):
+                if not container.state.has_task:
+                    return
+                await self.finish(container)
+                if self._naming.lacks_answers(container):
+                    namespace = self._sandboxes.namespace(container.id, container.status.pid)
+                    await self._naming.answer(container, namespace)
         except EngineError as error:
-            log.error("link not reclaimed", container=container.id, error=str(error))
+            log.warning("networks not mended", container=container.id, error=str(error))
 
     # -- while it runs --------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ class World:
         self.events: list[tuple[str, str]] = []
         self.fails_at = fails_at
         self.now_ports = tuple(ports)
+        self.is_mute = False  # it is to be answered by the DNS, and is not
         fakes: Any = self
         self.connector = Connector(journal=fakes, networks=fakes, sandboxes=fakes, naming=fakes)
 
@@ -103,6 +104,14 @@ class World:
         return f"/proc/{pid}/ns/net"
 
     # -- naming
+    def lacks_answers(self, subject: Container) -> bool:
+        return self.is_mute
+
+    async def answer(self, subject: Container, namespace: object) -> None:
+        assert namespace == f"/proc/{subject.status.pid}/ns/net"
+        self._step("answered")
+        self.is_mute = False
+
     async def connected(self, subject: Container, endpoint: Endpoint, namespace: object) -> None:
         self._step("named")
 
@@ -182,6 +191,22 @@ async def test_what_cannot_be_deleted_stays_loose() -> None:
     assert subject.status.loose == {}
     await world.connector.try_again(subject)
     assert world.steps == ["unnamed", "unplug", "ports", "status"]
+
+
+async def test_one_that_could_not_be_answered_is_in_the_end() -> None:
+    """While it runs, round after round; a failure is no end."""
+    world, subject = World(fails_at="answered"), container(status=running())
+    world.is_mute = True
+    for _ in range(2):
+        await world.connector.try_again(subject)
+        assert world.is_mute
+    world.fails_at = ""
+    await world.connector.try_again(subject)
+    await world.connector.try_again(subject)
+    assert world.steps == ["answered"] * 3
+    world.is_mute = True
+    await world.connector.try_again(container(status=exited()))
+    assert world.steps == ["answered"] * 3
 
 
 async def test_connecting_again_first_takes_away_what_is_loose() -> None:
