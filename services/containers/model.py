@@ -47,10 +47,11 @@ class State(enum.StrEnum):
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a run is in a network: by a link of the network's driver. `interface` is its name inside,
-    "" where there is none."""
+    "" where there is none; `is_routed`: it leads everywhere without a gateway."""
 
     driver: str = "bridge"
     interface: str = ""
+    is_routed: bool = False
 
 
 class LooseEndpoint(msgspec.Struct, frozen=True, kw_only=True):

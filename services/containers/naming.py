@@ -197,7 +197,7 @@ class Naming:
             names=tuple(dns_names(container.definition, settings)) if has_names else (),
             addresses=tuple(ip_address(address) for address in _addresses(endpoint)),
             links={alias: name for name, alias in links},
-            leads_out=bool(endpoint.gateway or endpoint.gateway6),
+            leads_out=endpoint.leads_out,
             priority=endpoint.gateway_priority,
         )
         self._dns.names.put(endpoint.network_id, named)

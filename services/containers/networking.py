@@ -172,7 +172,7 @@ def ids_of(settings: Mapping[str, EndpointSettings]) -> dict[str, str]:
 
 def place_of(endpoint: Endpoint) -> Place:
     """What the settings do not tell of an endpoint."""
-    return Place(driver=endpoint.driver, interface=endpoint.interface)
+    return Place(driver=endpoint.driver, interface=endpoint.interface, is_routed=endpoint.is_routed)
 
 
 def endpoint_of(name: str, settings: EndpointSettings, place: Place) -> Endpoint:
@@ -191,6 +191,7 @@ def endpoint_of(name: str, settings: EndpointSettings, place: Place) -> Endpoint
         mac_address=settings.mac_address,
         interface=place.interface,
         gateway_priority=settings.gw_priority,
+        is_routed=place.is_routed,
     )
 
 

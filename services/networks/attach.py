@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from services.networks import ipvlan_options, macvlan_options
 from services.networks.endpoints import Endpoint, Gateways, mac_bytes
-from services.networks.macvlan_options import MODES, parse_macvlan_options
+from services.networks.ipvlan_options import parse_ipvlan_options
+from services.networks.macvlan_options import parse_macvlan_options
 from services.networks.model import Network
 from services.networks.netns import here, namespace_of
 from services.networks.rtnetlink import Batch, NetlinkError, link_index, open_netlink
@@ -126,7 +128,7 @@ def _make(
     index: int,
 ) -> None:
     """A veth pair is made from inside, by `batch`: only the link that the request is for can
-    choose its index. A macvlan link is made from the host, where its parent is, at once.
+    choose its index. Other links are made from the host, where their parents are, at once.
     """
     endpoint = attachment.endpoint
     if endpoint.driver == "bridge":
@@ -139,20 +141,38 @@ def _make(
             mtu=attachment.mtu,
         )
         return
-    made = Batch()
+    add = _add_ipvlan if endpoint.driver == "ipvlan" else _add_macvlan
     with namespace_of(inside) as namespace:
-        mode = parse_macvlan_options(attachment.network.options).mode
-        made.add_macvlan(
-            endpoint.interface,
-            index=index,
-            # In this mode it has its parent's address.
-            mac=b"" if mode == "passthru" else mac_bytes(endpoint.mac_address),
-            parent=socket.if_nametoindex(attachment.network.link),
-            mode=MODES[mode],
-            mtu=attachment.mtu,
-            netns=namespace,
-        )
+        made = Batch()
+        add(made, attachment, index=index, netns=namespace)
         made.send(outside)
+
+
+def _add_macvlan(batch: Batch, attachment: Attachment, *, index: int, netns: int) -> None:
+    endpoint = attachment.endpoint
+    mode = parse_macvlan_options(attachment.network.options).mode
+    batch.add_macvlan(
+        endpoint.interface,
+        index=index,
+        # In this mode it has its parent's address.
+        mac=b"" if mode == "passthru" else mac_bytes(endpoint.mac_address),
+        parent=socket.if_nametoindex(attachment.network.link),
+        mode=macvlan_options.MODES[mode],
+        mtu=attachment.mtu,
+        netns=netns,
+    )
+
+
+def _add_ipvlan(batch: Batch, attachment: Attachment, *, index: int, netns: int) -> None:
+    options = parse_ipvlan_options(attachment.network.options)
+    batch.add_ipvlan(
+        attachment.endpoint.interface,
+        index=index,
+        parent=socket.if_nametoindex(attachment.network.link),
+        mode=ipvlan_options.MODES[options.mode],
+        flag=ipvlan_options.FLAGS[options.flag],
+        netns=netns,
+    )
 
 
 def _configure(batch: Batch, endpoint: Endpoint, index: int) -> None:

@@ -79,7 +79,7 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A network. `created_at_ns` 0: it has always been there.
 
-    `link` is its bridge, or the parent of its macvlan links; `owns_link`: made by us.
+    `link` is its bridge, or the parent of its macvlan or ipvlan links; `owns_link`: made by us.
     """
 
     id: str

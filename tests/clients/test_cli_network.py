@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.networks.drivers.ipvlan import why_no_ipvlan
 from tests.clients.cli import refusal, start
 from tests.support.daemon import Daemon
 
@@ -100,7 +101,6 @@ def test_create_with_everything(daemon: Daemon) -> None:
         (("-d", "nope", "n"), 'plugin "nope" not found'),
         (("-d", "host", "n"), 'only one instance of "host" network is allowed'),
         (("-d", "overlay", "n"), "This node is not a swarm manager."),
-        (("-d", "ipvlan", "n"), "ipvlan networks are not supported"),
         (("-d", "macvlan", "-o", "parent=wfx.7", "n"), "parent interface does not exist"),
         (("--subnet", "10.1.0.1/24", "n"), "invalid subnet 10.1.0.1/24: it should be 10.1.0.0/24"),
         (("-o", "com.docker.network.bridge.enable_icc=x", "n"), "failed to parse com.docker"),
@@ -136,6 +136,17 @@ def test_pools_run_out(daemon: Daemon) -> None:
     )
     daemon.docker("network", "rm", "n3")
     daemon.docker("network", "create", "more")
+
+
+def test_ipvlan_is_there_where_the_kernel_has_it(daemon: Daemon) -> None:
+    """And a 501 that says what is missing where it has not."""
+    why_not = why_no_ipvlan(0)
+    made = daemon.http("POST", "/networks/create", {"Name": "n1", "Driver": "ipvlan"})
+    if why_not:
+        assert (made.status, made.message) == (501, why_not)
+        return
+    assert made.status == 201
+    start(daemon, "--network", "n1")
 
 
 def test_a_network_in_use_stays(daemon: Daemon) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import trio
 
 from services.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from services.networks import EndpointRequest, SubnetRequest, inside, model
+from services.networks.attach import set_routes
+from services.networks.endpoints import gateways
 from tests.services.networks.scene import (
     Scene,
     delete_links,
@@ -194,6 +197,24 @@ async def test_a_parent_of_ones_own(tmp_path: Path, prefix: str) -> None:
             await scene.sandboxes.release("c1")
             await scene.networks.remove(name)
         assert {shared.link, own.link} <= host_links()
+
+
+async def test_a_routed_link_needs_no_gateway(tmp_path: Path, prefix: str) -> None:
+    """Everything is at the link then; beside another one the priority tells."""
+    async with running(tmp_path, prefix) as scene:
+        await scene.create("m", driver="macvlan")
+        await scene.create("n")
+        (made,) = (await scene.start("c1", "m")).endpoints
+        await connect(scene, "c1", "n")
+        routed = dataclasses.replace(made, is_routed=True, gateway_priority=1)
+        (other,) = (e for e in scene.sandboxes.endpoints("c1") if e.network == "n")
+        with inside.entered(tmp_path / "netns" / "c1") as netlink:
+            set_routes(netlink, gateways([other, routed]))
+        text = scene.inside("c1", "ip", "route", "show", "default").split()
+        assert text[:3] == ["default", "dev", "eth0"]
+        with inside.entered(tmp_path / "netns" / "c1") as netlink:
+            set_routes(netlink, gateways([other]))
+        assert scene.route("c1") == f"eth1 {other.gateway}"
 
 
 async def test_namespaces_of_an_earlier_life_are_found(tmp_path: Path, prefix: str) -> None:
