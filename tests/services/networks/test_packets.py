@@ -128,6 +128,20 @@ def test_a_network_of_its_own(lab: Lab) -> None:
     assert found["a", lab.place("b").ipv4, 80] == ("b", lab.place("a").ipv4)
 
 
+def test_a_bridges_own_address_is_the_hosts(lab: Lab) -> None:
+    """A neighbour with a route reaches it; the rule of the documentation keeps it for containers."""
+    write(lab, network(FIRST), network(SECOND))
+    own = ("10.99.0.1", 81)
+    check(lab, [("outside", *own), ("a", *own)], [])
+    rule = f'iifname != "{FIRST}" ip daddr {own[0]} drop'
+    chain = "type filter hook input priority 0; policy accept;"
+    lab.host.run("nft", "-f", "-", text=f"table inet own {{ chain own {{ {chain} {rule}; }} }}")
+    try:
+        check(lab, [("a", *own)], [("outside", *own)])
+    finally:
+        lab.host.run("nft", "delete table inet own")
+
+
 def test_a_published_port(lab: Lab) -> None:
     """At all of the host's addresses, for host, neighbour, the other network, itself and beside.
 
