@@ -129,13 +129,16 @@ def test_a_network_of_its_own(lab: Lab) -> None:
 
 
 def test_a_bridges_own_address_is_the_hosts(lab: Lab) -> None:
-    """A neighbour with a route reaches it; the rule of the documentation keeps it for containers."""
+    """A neighbour with a route reaches it; the documented rule keeps it for containers."""
     write(lab, network(FIRST), network(SECOND))
     own = ("10.99.0.1", 81)
     check(lab, [("outside", *own), ("a", *own)], [])
-    rule = f'iifname != "{FIRST}" ip daddr {own[0]} drop'
-    chain = "type filter hook input priority 0; policy accept;"
-    lab.host.run("nft", "-f", "-", text=f"table inet own {{ chain own {{ {chain} {rule}; }} }}")
+    lines = [
+        "add table inet own",
+        "add chain inet own own { type filter hook input priority 0; policy accept; }",
+        f'add rule inet own own iifname != "{FIRST}" ip daddr {own[0]} drop',
+    ]
+    lab.host.run("nft", "-f", "-", text="\n".join(lines) + "\n")
     try:
         check(lab, [("a", *own)], [("outside", *own)])
     finally:
