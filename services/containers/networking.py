@@ -19,6 +19,7 @@ from services.containers.spec.modes import shared_container
 from services.errors import InvalidParameter, NotFound
 from services.networks import Endpoint, EndpointRequest, Network
 from services.networks.endpoints import checked_mac
+from services.networks.model import GATEWAY_BRIDGE
 
 SYSCTLS: Final = "com.docker.network.endpoint.sysctls"
 IFNAME: Final = "com.docker.network.endpoint.ifname"
@@ -150,6 +151,17 @@ def settings_by_network(
         for one in endpoints
     }
     return settings, {one.network: place_of(one) for one in endpoints}
+
+
+def shown_networks(
+    asked: Mapping[str, EndpointSettings], present: Mapping[str, EndpointSettings]
+) -> dict[str, EndpointSettings]:
+    """What was asked of each network, or what came of it where the container runs.
+
+    Its way out of networks that span nodes is not among them, unless it was asked for.
+    """
+    shown = {n: s for n, s in present.items() if n != GATEWAY_BRIDGE or n in asked}
+    return {**asked, **shown}
 
 
 def place_of(endpoint: Endpoint) -> Place:
