@@ -254,7 +254,7 @@ def _place(endpoints: Sequence[Endpoint]) -> Place:
 
 def _is_user_network(endpoint: Endpoint) -> bool:
     """Whether names are found in this network."""
-    return endpoint.network not in PREDEFINED
+    return endpoint.network not in PREDEFINED and not endpoint.is_way_out_only
 
 
 def _endpoints(container: Container) -> list[Endpoint]:
@@ -262,6 +262,8 @@ def _endpoints(container: Container) -> list[Endpoint]:
 
 
 def _addresses(endpoint: Endpoint) -> list[str]:
+    if endpoint.is_way_out_only:
+        return []
     return [address for address in (endpoint.address, endpoint.address6) if address]
 
 

@@ -19,6 +19,7 @@ from services.containers.spec.modes import shared_container
 from services.errors import InvalidParameter, NotFound
 from services.networks import Endpoint, EndpointRequest, Network
 from services.networks.endpoints import checked_mac
+from services.networks.model import GATEWAY_BRIDGE
 
 SYSCTLS: Final = "com.docker.network.endpoint.sysctls"
 IFNAME: Final = "com.docker.network.endpoint.ifname"
@@ -156,13 +157,15 @@ def networks_in_sight(definition: Definition, status: Status) -> dict[str, Endpo
     """What users see of a container's networks: the present run's, or else what was asked of each.
 
     A network that the last run was in keeps its id, also when it is gone. Source: moby,
-    daemon/container_operations.go, cleanOperationalData.
+    daemon/container_operations.go, cleanOperationalData. Its way out of networks that span nodes is
+    not among them, unless it was asked for.
     """
     asked = {
         name: msgspec.structs.replace(settings, network_id=status.network_ids.get(name, ""))
         for name, settings in definition.networks.items()
     }
-    return {**asked, **status.networks}
+    shown = {n: s for n, s in status.networks.items() if n != GATEWAY_BRIDGE or n in asked}
+    return {**asked, **shown}
 
 
 def ids_of(settings: Mapping[str, EndpointSettings]) -> dict[str, str]:

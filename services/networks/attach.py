@@ -127,8 +127,8 @@ def set_routes(inside: socket.socket, ways: Gateways) -> None:
 
 def join_bridges(attachments: Sequence[Attachment]) -> None:
     """Put the host's ends of links that are there into their bridges, and set them up."""
-    with open_netlink() as outside:
-        _join(outside, attachments)
+    with _far_sides(attachments) as far:
+        _join(attachments, far)
 
 
 def detach(inside: socket.socket | None, endpoint: Endpoint) -> None:

@@ -16,6 +16,7 @@ from ipaddress import (
 from typing import Final
 
 from services.errors import InvalidParameter
+from services.networks.model import GATEWAY_BRIDGE
 
 HOST_LINK_PREFIX: Final = "veth"
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}\Z")
@@ -79,6 +80,11 @@ class Endpoint:
         return HOST_LINK_PREFIX + self.endpoint_id[:8]
 
     @property
+    def is_way_out_only(self) -> bool:
+        """Whether it is what a container in overlays leaves by: nobody has a name there."""
+        return self.network == GATEWAY_BRIDGE
+
+    @property
     def interfaces(self) -> list[IPv4Interface | IPv6Interface]:
         """Its addresses, each with the length of its network."""
         found: list[IPv4Interface | IPv6Interface] = []
@@ -108,10 +114,10 @@ class Gateways:
 def gateways(endpoints: Iterable[Endpoint]) -> Gateways:
     """Which endpoints the default routes are through.
 
-    The highest priority; among equals the network whose name comes first. Source: Engine API,
-    EndpointSettings.GwPriority.
+    The highest priority; among equals the network whose name comes first. What is a way out and
+    nothing else comes last. Source: Engine API, EndpointSettings.GwPriority.
     """
-    ways = sorted(endpoints, key=lambda e: (-e.gateway_priority, e.network))
+    ways = sorted(endpoints, key=lambda e: (e.is_way_out_only, -e.gateway_priority, e.network))
     return Gateways(
         next((e for e in ways if e.leads_out_by(4)), None),
         next((e for e in ways if e.leads_out_by(6)), None),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -58,11 +59,17 @@ class Networks:
         default_options: Callable[[], Mapping[str, Mapping[str, str]]] = dict,
         switches: HostSwitches | None = None,
         container_name: Callable[[str], str] = lambda container_id: container_id[:12],
+        overlays: Path | None = None,
     ) -> None:
-        """`pools` (none: the built-in ones) and `default_options` are asked for each new one."""
+        """`pools` (none: the built-in ones) and `default_options` are asked for each new one.
+
+        In `overlays` the namespaces of networks that span nodes are held; None: there are none.
+        """
         self._catalog = NetworkCatalog(store=store, events=events)
         self._config = bridge
-        self._host = HostSide(firewall=firewall, switches=switches or HostSwitches())
+        self._host = HostSide(
+            firewall=firewall, switches=switches or HostSwitches(), overlays=overlays
+        )
         self._engine_id = engine_id
         self._wanted_pools = pools
         self._default_options = default_options
@@ -193,6 +200,8 @@ class Networks:
                 is_wanted = filters.choose(network, self.members.is_used(network.id))
                 if network.is_predefined or network.config_only or not is_wanted:
                     continue
+                if network.is_of_cluster:
+                    continue
                 async with self._changing:
                     try:
                         await self._remove(self._catalog.find(network.id))
@@ -204,6 +213,51 @@ class Networks:
             self._is_pruning = False
         await self._catalog.tell(network_event("prune", "", {"reclaimed": "0"}))
         return names
+
+    # -- networks that span nodes: the cluster's, known here while this node is in them ----------
+
+    def of_cluster(self) -> list[Network]:
+        """Those that this node has."""
+        return [network for network in self._catalog.present() if network.is_of_cluster]
+
+    async def have_of_cluster(self, network: Network) -> None:
+        """Have a network as the cluster has it now, on disk and with its links.
+
+        One that could not be made is tried again by the next call.
+
+        Raises:
+            EngineError: the kernel refused, or it cannot be had here.
+        """
+        await self.wait_ready()
+        async with self._changing:
+            known = self._catalog.get(network.id)
+            if known == network and network.id not in self._broken:
+                return
+            with trio.CancelScope(shield=True):
+                if known != network:
+                    await self._catalog.put(network)
+                try:
+                    await self._host.make(network)
+                except EngineError as error:
+                    self._broken[network.id] = str(error)
+                    raise
+                self._broken.pop(network.id, None)
+                if known is None or known.subnets != network.subnets:
+                    self._renew_addresses(network)
+
+    async def drop_of_cluster(self, network_id: str) -> bool:
+        """Have a network no more; False while somebody is in it."""
+        await self.wait_ready()
+        async with self._changing:
+            network = self._catalog.get(network_id)
+            if network is None:
+                return True
+            if self.members.is_used(network_id):
+                return False
+            with trio.CancelScope(shield=True):
+                going = await self._catalog.move(network, Stage.REMOVING)
+                await self._finish_removal(going)
+        return True
 
     def bridges(self) -> frozenset[str]:
         """The links of all networks that have a bridge, but those that could not be made."""
@@ -284,9 +338,13 @@ class Networks:
 
         network = msgspec.structs.replace(network, subnets=await self._host.in_thread(subnets))
         await self._host.make(network)
-        before = self._addresses.get(network.id)
         self._catalog.set(network)
-        if before is None or before.subnets != network.subnets:  # a new subnet needs a new pool
+        self._renew_addresses(network)
+
+    def _renew_addresses(self, network: Network) -> None:
+        """A new subnet needs a new pool."""
+        before = self._addresses.get(network.id)
+        if before is None or before.subnets != network.subnets:
             self._addresses[network.id] = after = NetworkAddresses(network)
             for address in before.handed_out if before else ():
                 after.take_if_free(address)
@@ -324,7 +382,8 @@ class Networks:
 
     async def _finish_removal(self, network: Network) -> None:
         await self._host.unmake(network, is_shared=self._is_link_shared(network))
-        events = () if network.config_only else (event_of(network, "destroy"),)
+        is_told = not network.config_only and not network.is_of_cluster
+        events = (event_of(network, "destroy"),) if is_told else ()
         await self._catalog.delete(network, *events)
         self._addresses.pop(network.id, None)
         self._broken.pop(network.id, None)
@@ -332,6 +391,8 @@ class Networks:
     def _check_removable(self, network: Network) -> None:
         if network.is_predefined:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        if network.is_of_cluster:
+            raise Forbidden(f"network {network.name} is the cluster's: remove it on a manager")
         if network.config_only:
             users = [n for n in self._catalog.all if n.config_from == network.name]
             if users:

@@ -20,6 +20,8 @@ from services.networks.ipam import NetworkAddresses
 from services.networks.ipvlan_options import parse_ipvlan_options
 from services.networks.model import Address, Network
 from services.networks.network_rules import GatewayMode
+from services.networks.overlay import DRIVER as OVERLAY
+from services.networks.overlay import overlay_mtu
 from services.networks.parents import DUMMY_PREFIXES, PARENT
 
 WITHOUT_LINKS = frozenset(("host", "null"))
@@ -53,6 +55,8 @@ def take_endpoint(
         )
     if mac and network.driver == "ipvlan":
         raise InvalidParameter("ipvlan interfaces do not support custom mac address assignment")
+    if network.driver == OVERLAY:
+        _check_overlay(network, request, mac)
     interface = _interface(network, request.interface, interfaces)
     extra = tuple(_link_local(text) for text in request.link_local)
     wanted4 = parse_address(request.address, 4)
@@ -110,6 +114,8 @@ def give_back(addresses: NetworkAddresses, endpoint: Endpoint) -> None:
 
 def leads_outside(network: Network) -> bool:
     """Whether a network can be a container's way to everywhere else."""
+    if network.driver == OVERLAY:
+        return False
     if network.driver in DUMMY_PREFIXES and not network.options.get(PARENT):
         return False
     return not network.internal
@@ -133,7 +139,19 @@ def link_mtu_of(network: Network, parent_mtu: int) -> int:
     """How large the packets of a network's links are; 0: as the kernel has it."""
     if network.driver == "bridge":
         return parse_bridge_options(network.options).mtu or parent_mtu
-    return 0
+    return overlay_mtu(network.options) if network.driver == OVERLAY else 0
+
+
+def _check_overlay(network: Network, request: EndpointRequest, mac: str) -> None:
+    """Addresses are the managers' to give, and other nodes derive the MAC address from them."""
+    if not request.address:
+        raise InvalidParameter(
+            f"network {network.name} spans nodes: its managers have given no address for it"
+        )
+    if mac and mac != mac_of(IPv4Address(request.address)):
+        raise InvalidParameter(
+            f"network {network.name} spans nodes: a MAC address cannot be chosen in it"
+        )
 
 
 def _is_routed(network: Network) -> bool:

@@ -6,12 +6,12 @@ What a container gets is decided first (`reserve`, no system call) and made true
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import trio
 from loguru import logger
@@ -20,15 +20,18 @@ from services.errors import EngineError, Forbidden
 from services.networks.attach import Attachment, attach_all, attach_one, join_bridges
 from services.networks.container_ports import ContainerPorts
 from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
+from services.networks.gateway import needs_gateway
 from services.networks.host_links import bridge_ports, link_mtu
 from services.networks.inside import entered, preparation, remove_link, remove_links
-from services.networks.model import Network
+from services.networks.model import GATEWAY_BRIDGE, Network
 from services.networks.netns import (
     drop_namespace,
     held_namespaces,
     make_namespace,
 )
 from services.networks.networks import Networks
+from services.networks.overlay import DRIVER as OVERLAY
+from services.networks.overlay import namespace_of_network
 from services.networks.ports import PortRequest, PublishedPort
 from services.networks.publishing import Publishing
 from services.networks.reserve import WITHOUT_LINKS, give_back, link_mtu_of, take_endpoint
@@ -58,16 +61,31 @@ class BridgedLink(NamedTuple):
     bridge: str
 
 
+Follower = Callable[[str, Path], Awaitable[None]]
+"""Is told of a container (its id, its namespace) whose links in overlay networks are just made."""
+
+INGRESS_SANDBOX: Final = "ingress"
+"""The namespace that is no container's: published ports of the cluster lead into it."""
+
+
 class Sandboxes:
     """Who is in which network of `networks`, and by what links.
 
-    Operations on one container come one after the other: the caller sees to that.
+    Operations on one container come one after the other: the caller sees to that. In `overlays` the
+    namespaces of overlay networks are held.
     """
 
     def __init__(
-        self, networks: Networks, *, publishing: Publishing, netns_directory: Path
+        self,
+        networks: Networks,
+        *,
+        publishing: Publishing,
+        netns_directory: Path,
+        overlays: Path | None = None,
     ) -> None:
         self._networks = networks
+        self._overlays = overlays
+        self._follower: Follower | None = None
         self._directory = netns_directory
         self._ports = ContainerPorts(networks, publishing)
         self._places: dict[str, list[Endpoint]] = {}
@@ -93,6 +111,18 @@ class Sandboxes:
     async def mend_ports(self) -> None:
         """Make it so, as far as nobody else has them."""
         await self._ports.mend()
+
+    def follow_overlays(self, follower: Follower | None) -> None:
+        """Have somebody told of each container that gets a link in an overlay network.
+
+        It is waited for: the container's process begins, or goes on, when it has returned.
+        """
+        self._follower = follower
+
+    def in_network(self, network_id: str) -> Mapping[str, Path]:
+        """Who is in a network, each with its namespace if that is held here."""
+        members = frozenset(self._networks.members.of(network_id).values())
+        return {container_id: self._directory / container_id for container_id in members}
 
     def ports(self, container_id: str) -> tuple[PublishedPort, ...]:
         """A container's published ports."""
@@ -126,6 +156,9 @@ class Sandboxes:
         try:
             for network, request in zip(networks, requests, strict=True):
                 self._enter(container_id, network, request)
+            if needs_gateway(networks, self.endpoints(container_id)):
+                gateway = await self._network(GATEWAY_BRIDGE)
+                self._enter(container_id, gateway, EndpointRequest(network=GATEWAY_BRIDGE))
             endpoints = self.endpoints(container_id)
             published = await self._ports.reserve(container_id, endpoints, ports, name=name)
         except BaseException:
@@ -156,6 +189,7 @@ class Sandboxes:
         with inside:
             has_namespace()
             await self._in_thread(partial(attach_all, inside, attachments, ways, prepare))
+        await self._tell_follower(sandbox.container_id, sandbox.netns, sandbox.endpoints)
         await self._ports.publish(sandbox.container_id)
 
     async def release(self, container_id: str, *, held_by_others: bool = False) -> None:
@@ -211,6 +245,7 @@ class Sandboxes:
                 attach_one(inside, attachment, ways, prepare)
 
         await self._in_thread(plug_in)
+        await self._tell_follower(container_id, path, [endpoint])
 
     async def without_links(self) -> list[str]:
         """The containers that lack a link, or have one that is not in its bridge."""
@@ -294,7 +329,8 @@ class Sandboxes:
 
     async def held(self) -> list[str]:
         """The ids of the containers that have a namespace here, alive or not."""
-        return await self._in_thread(partial(held_namespaces, self._directory))
+        held = await self._in_thread(partial(held_namespaces, self._directory))
+        return [name for name in held if name != INGRESS_SANDBOX]
 
     # -- what they have in common ---------------------------------------------------------------
 
@@ -342,7 +378,16 @@ class Sandboxes:
         if network is None:
             raise EngineError(f"network {endpoint.network_id} not found")
         mtu = link_mtu_of(network, link_mtu(network.link))
-        return Attachment(endpoint=endpoint, network=network, mtu=mtu)
+        overlay = None
+        if network.driver == OVERLAY and self._overlays is not None:
+            overlay = namespace_of_network(self._overlays, network.id)
+        return Attachment(endpoint=endpoint, network=network, mtu=mtu, overlay=overlay)
+
+    async def _tell_follower(
+        self, container_id: str, namespace: Path, endpoints: Sequence[Endpoint]
+    ) -> None:
+        if self._follower is not None and any(e.driver == OVERLAY for e in endpoints):
+            await self._follower(container_id, namespace)
 
     def namespace(self, container_id: str, pid: int) -> Path:
         """Where a container that runs is: ours, or the runtime's if it began without networks."""
