@@ -100,7 +100,7 @@ class MemoryStore:
                 self.log.append((self.revision, stored, False))
             else:
                 del self._objects[stored.kind][stored.id]
-                self.log.append((self.revision, before, True))
+                self.log.append((self.revision, change.object, True))
 
     def put(self, *objects: Stored) -> None:
         """Store objects, whatever is there."""
