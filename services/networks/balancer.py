@@ -52,7 +52,7 @@ class Balancer:
         Raises:
             HelperLost: it has ended.
         """
-        async with running_helper(nft_inside_process.__file__) as (helper, process):
+        async with running_helper(program=nft_inside_process.__file__) as (helper, process):
             self._helper = helper
             self._ready.set()
             task_status.started()

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+)
 from typing import Final
 
 from services.errors import InvalidParameter
@@ -34,7 +41,8 @@ class EndpointRequest:
 class Endpoint:
     """One container's place in one network. Addresses are "" where the network has none.
 
-    `interface` is the link inside, "" without one. Without a gateway it leads nowhere else.
+    `interface` is the link inside, "" without one. Without a gateway it leads nowhere else, unless
+    `is_routed`: then everything is at the link, where the host routes it.
     """
 
     network: str
@@ -52,6 +60,19 @@ class Endpoint:
     gateway_priority: int = 0
     extra: tuple[str, ...] = ()
     sysctls: tuple[str, ...] = ()
+    is_routed: bool = False
+
+    @property
+    def leads_out(self) -> bool:
+        """Whether it can be the way to everywhere else."""
+        return self.leads_out_by(4) or self.leads_out_by(6)
+
+    def leads_out_by(self, version: int) -> bool:
+        """The same for one IP version."""
+        address, gateway = (
+            (self.address, self.gateway) if version == 4 else (self.address6, self.gateway6)
+        )
+        return bool(gateway or (self.is_routed and address))
 
     @property
     def host_link(self) -> str:
@@ -81,11 +102,13 @@ class Gateways:
     ipv4: Endpoint | None = None
     ipv6: Endpoint | None = None
 
-    def of(self, version: int) -> tuple[Endpoint, IPv4Address | IPv6Address] | None:
-        """An endpoint and its gateway; None if nothing leads out."""
-        if version == 4:
-            return (self.ipv4, IPv4Address(self.ipv4.gateway)) if self.ipv4 else None
-        return (self.ipv6, IPv6Address(self.ipv6.gateway6)) if self.ipv6 else None
+    def of(self, version: int) -> tuple[Endpoint, IPv4Address | IPv6Address | None] | None:
+        """An endpoint and its gateway, which a routed one has not; None if nothing leads out."""
+        way = self.ipv4 if version == 4 else self.ipv6
+        if way is None:
+            return None
+        gateway = way.gateway if version == 4 else way.gateway6
+        return way, ip_address(gateway) if gateway else None
 
 
 def gateways(endpoints: Iterable[Endpoint]) -> Gateways:
@@ -96,7 +119,8 @@ def gateways(endpoints: Iterable[Endpoint]) -> Gateways:
     """
     ways = sorted(endpoints, key=lambda e: (e.is_way_out_only, -e.gateway_priority, e.network))
     return Gateways(
-        next((e for e in ways if e.gateway), None), next((e for e in ways if e.gateway6), None)
+        next((e for e in ways if e.leads_out_by(4)), None),
+        next((e for e in ways if e.leads_out_by(6)), None),
     )
 
 
@@ -132,6 +156,6 @@ def mac_bytes(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def without(endpoints: Sequence[Endpoint], network_id: str) -> list[Endpoint]:
-    """The endpoints in other networks."""
-    return [endpoint for endpoint in endpoints if endpoint.network_id != network_id]
+def without(endpoints: Sequence[Endpoint], one: Endpoint) -> list[Endpoint]:
+    """The other endpoints."""
+    return [endpoint for endpoint in endpoints if endpoint.endpoint_id != one.endpoint_id]

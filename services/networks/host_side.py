@@ -12,11 +12,12 @@ from loguru import logger
 
 from services.errors import EngineError
 from services.networks.drivers.bridge import HostSwitches, delete_link, make_bridge
-from services.networks.drivers.macvlan import make_parent
 from services.networks.drivers.overlay import make_overlay, unmake_overlay
+from services.networks.drivers.parent import make_parent
 from services.networks.firewall import Firewall
 from services.networks.model import Network
 from services.networks.overlay import DRIVER as OVERLAY
+from services.networks.parents import DUMMY_PREFIXES
 from services.networks.rules import rules_of
 
 _T = TypeVar("_T")
@@ -47,7 +48,7 @@ class HostSide:
         if network.config_only:
             return
         maker = partial(make_bridge, network, self._switches)
-        if network.driver == "macvlan":
+        if network.driver in DUMMY_PREFIXES:
             maker = partial(make_parent, network)
         elif network.driver == OVERLAY:
             maker = partial(make_overlay, network, self._overlay_directory())

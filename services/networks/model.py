@@ -91,8 +91,8 @@ class Underlay(msgspec.Struct, frozen=True, kw_only=True):
 class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A network. `created_at_ns` 0: it has always been there.
 
-    `link` is its bridge, or the parent of its macvlan links; `owns_link`: made by us. `underlay` is
-    of overlays, whose links stand in a namespace of their own.
+    `link` is its bridge, or the parent of its macvlan or ipvlan links; `owns_link`: made by us.
+    `underlay` is of overlays, whose links stand in a namespace of their own.
     """
 
     id: str

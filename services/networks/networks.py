@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import Final
@@ -20,10 +21,11 @@ from services.errors import (
     Forbidden,
     Unavailable,
 )
-from services.networks import model
+from services.networks import ipvlan_options, model
 from services.networks.catalog import EventSink, NetworkCatalog, Reader, event_of, network_event
 from services.networks.default_bridge import BridgeConfig, bridge_network, bridge_subnets
 from services.networks.drivers.bridge import HostSwitches
+from services.networks.drivers.ipvlan import why_no_ipvlan
 from services.networks.filters import NetworkFilters
 from services.networks.firewall import Firewall
 from services.networks.host_links import address_of, addresses6_of, host_routes, link_names
@@ -37,7 +39,6 @@ from services.networks.pools import DEFAULT_POOLS, Pool, with_unique_local
 log = logger.bind(service="networks")
 
 READY_LIMIT_S: Final = 5.0
-NO_IPVLAN: Final = "ipvlan networks are not supported: use the macvlan driver"
 
 
 class Networks:
@@ -153,7 +154,7 @@ class Networks:
         async with self._changing:
             if self._catalog.is_name_taken(request.name) and request.name not in model.PREDEFINED:
                 raise Conflict(f"network with name {request.name} already exists")
-            around = await self._host.in_thread(self._surroundings)
+            around = await self._host.in_thread(partial(self._surroundings, request))
             network = plan_network(
                 request, around, network_id=secrets.token_hex(32), now_ns=time.time_ns()
             )
@@ -276,6 +277,11 @@ class Networks:
         """The network with exactly this id."""
         return self._catalog.get(network_id)
 
+    def link_of(self, network_id: str) -> str:
+        """The link of a network on the host; "" without one, or without such a network."""
+        network = self._catalog.get(network_id)
+        return network.link if network is not None else ""
+
     def addresses(self, network: Network) -> NetworkAddresses:
         """Which addresses of a network are free."""
         found = self._addresses.get(network.id)
@@ -300,6 +306,20 @@ class Networks:
             async with self._changing:
                 await self._host.make(network)
                 self._broken.pop(network.id, None)
+
+    async def mend_links(self) -> None:
+        """Make bridges that are gone, with their rules; containers' links are not in them yet.
+
+        Raises:
+            EngineError: the kernel or the firewall refused.
+        """
+        async with self._changing:
+            there = await self._host.in_thread(link_names)
+            lost = self.bridges() - there
+            for network in self._catalog.present():
+                if network.driver == "bridge" and network.link in lost:
+                    await self._host.make(network)
+                    log.warning("network's lost link made again", network=network.id)
 
     # -- their links ----------------------------------------------------------------------------
 
@@ -393,12 +413,16 @@ class Networks:
                 f"({shown})"
             )
 
-    def _surroundings(self) -> Surroundings:
+    def _surroundings(self, request: NetworkRequest) -> Surroundings:
+        why_not = ""
+        if request.driver == "ipvlan":
+            mode = request.options.get(ipvlan_options.MODE, "")
+            why_not = why_no_ipvlan(ipvlan_options.MODES.get(mode, 0))
         return Surroundings(
             present=self._catalog.all,
             pools=self._pools(),
             routes=host_routes(),
             default_options=self._default_options(),
             links=link_names(),
-            unusable_drivers={"ipvlan": NO_IPVLAN},
+            unusable_drivers={"ipvlan": why_not} if why_not else {},
         )

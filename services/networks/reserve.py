@@ -17,11 +17,12 @@ from services.networks.endpoints import (
     mac_of,
 )
 from services.networks.ipam import NetworkAddresses
-from services.networks.macvlan_options import parse_macvlan_options
+from services.networks.ipvlan_options import parse_ipvlan_options
 from services.networks.model import Address, Network
 from services.networks.network_rules import GatewayMode
 from services.networks.overlay import DRIVER as OVERLAY
 from services.networks.overlay import overlay_mtu
+from services.networks.parents import DUMMY_PREFIXES, PARENT
 
 WITHOUT_LINKS = frozenset(("host", "null"))
 """The drivers whose networks give a container no link."""
@@ -52,6 +53,8 @@ def take_endpoint(
             endpoint_id=secrets.token_hex(32),
             driver=network.driver,
         )
+    if mac and network.driver == "ipvlan":
+        raise InvalidParameter("ipvlan interfaces do not support custom mac address assignment")
     if network.driver == OVERLAY:
         _check_overlay(network, request, mac)
     interface = _interface(network, request.interface, interfaces)
@@ -60,6 +63,7 @@ def take_endpoint(
     wanted6 = parse_address(request.address6, 6)
     _check_versions(network, wanted4, wanted6)
     leads_out = leads_outside(network)
+    is_routed = _is_routed(network)
     values: dict[str, str | int] = {}
     taken: list[Address] = []
     try:
@@ -71,14 +75,16 @@ def take_endpoint(
                 continue
             address, pool = addresses.take(version, wanted)
             taken.append(address)
-            gateway = _gateway(network, pool.subnet.version, address) if leads_out else ""
+            gateway = ""
+            if leads_out and not is_routed:
+                gateway = _gateway(network, pool.subnet.version, address)
             suffix = "" if version == 4 else "6"
             values |= {
                 f"address{suffix}": str(address),
                 f"prefix_length{suffix}": pool.subnet.prefixlen,
                 f"gateway{suffix}": gateway,
             }
-        if not mac:
+        if not mac and network.driver != "ipvlan":  # which has its parent's
             mac = _made_up_mac(taken)
         return Endpoint(
             network=network.name,
@@ -90,6 +96,7 @@ def take_endpoint(
             gateway_priority=request.gateway_priority,
             extra=extra,
             sysctls=request.sysctls,
+            is_routed=leads_out and is_routed,
             **values,  # type: ignore[arg-type]
         )
     except BaseException:
@@ -109,8 +116,8 @@ def leads_outside(network: Network) -> bool:
     """Whether a network can be a container's way to everywhere else."""
     if network.driver == OVERLAY:
         return False
-    if network.driver == "macvlan":
-        return not network.internal and bool(parse_macvlan_options(network.options).parent)
+    if network.driver in DUMMY_PREFIXES and not network.options.get(PARENT):
+        return False
     return not network.internal
 
 
@@ -145,6 +152,10 @@ def _check_overlay(network: Network, request: EndpointRequest, mac: str) -> None
         raise InvalidParameter(
             f"network {network.name} spans nodes: a MAC address cannot be chosen in it"
         )
+
+
+def _is_routed(network: Network) -> bool:
+    return network.driver == "ipvlan" and parse_ipvlan_options(network.options).is_routed
 
 
 def _gateway(network: Network, version: int, address: Address) -> str:

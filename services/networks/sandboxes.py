@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import trio
 from loguru import logger
 
 from services.errors import EngineError, Forbidden
-from services.networks.attach import Attachment, attach_all, attach_one
+from services.networks.attach import Attachment, attach_all, attach_one, join_bridges
 from services.networks.container_ports import ContainerPorts
 from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
 from services.networks.gateway import needs_gateway
-from services.networks.host_links import link_mtu
+from services.networks.host_links import bridge_ports, link_mtu
 from services.networks.inside import entered, preparation, remove_link, remove_links
 from services.networks.model import GATEWAY_BRIDGE, Network
 from services.networks.netns import (
@@ -52,6 +52,13 @@ class Sandbox:
     endpoints: tuple[Endpoint, ...] = ()
     netns: Path | None = None
     ports: tuple[PublishedPort, ...] = ()
+
+
+class BridgedLink(NamedTuple):
+    """Whose a link is, and the bridge that it is to be in; "" if that network is gone."""
+
+    container_id: str
+    bridge: str
 
 
 Follower = Callable[[str, Path], Awaitable[None]]
@@ -88,14 +95,22 @@ class Sandboxes:
         """A container's places in networks."""
         return tuple(self._places.get(container_id, ()))
 
-    def bridged_links(self) -> dict[str, str]:
-        """The host's ends of links that are in bridges, each with its container."""
+    def bridged_links(self) -> dict[str, BridgedLink]:
+        """The host's ends of links that are in bridges, by name."""
         return {
-            place.host_link: container_id
+            place.host_link: BridgedLink(container_id, self._networks.link_of(place.network_id))
             for container_id, places in self._places.items()
             for place in places
             if place.driver == "bridge"
         }
+
+    def port_problems(self) -> dict[str, list[str]]:
+        """What of published ports is not as it should be, by container. Blocks."""
+        return self._ports.problems()
+
+    async def mend_ports(self) -> None:
+        """Make it so, as far as nobody else has them."""
+        await self._ports.mend()
 
     def follow_overlays(self, follower: Follower | None) -> None:
         """Have somebody told of each container that gets a link in an overlay network.
@@ -208,8 +223,9 @@ class Sandboxes:
         return self._enter(container_id, network, request)
 
     def cancel(self, container_id: str, endpoint: Endpoint) -> None:
-        """Give back what `reserve_one` has taken; its link is not there."""
-        self._exit(container_id, endpoint)
+        """Give back what `reserve_one` has taken, if that has not happened; no link is there."""
+        if any(one.endpoint_id == endpoint.endpoint_id for one in self.endpoints(container_id)):
+            self._exit(container_id, endpoint)
 
     async def plug_in(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
         """Make the link of an endpoint of a container that runs. A failure leaves none.
@@ -231,17 +247,46 @@ class Sandboxes:
         await self._in_thread(plug_in)
         await self._tell_follower(container_id, path, [endpoint])
 
-    async def unplug(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
-        """Take away the link of an endpoint of a container that runs, and give back the rest.
+    async def without_links(self) -> list[str]:
+        """The containers that lack a link, or have one that is not in its bridge."""
+        there = await self._in_thread(bridge_ports)
+        return sorted(
+            {
+                link.container_id
+                for name, link in self.bridged_links().items()
+                if there.get(name) != link.bridge
+            }
+        )
+
+    async def mend_links(self, container_id: str, *, pid: int) -> None:
+        """Have the links of a container that runs, in their bridges; what is right is left so.
 
         Raises:
-            EngineError: the kernel refused. Nothing is given back.
+            EngineError: as `plug_in`.
+        """
+        there, links = await self._in_thread(bridge_ports), self.bridged_links()
+        for endpoint in self.endpoints(container_id):
+            wanted = links.get(endpoint.host_link)
+            if wanted is None or there.get(endpoint.host_link) == wanted.bridge:
+                continue
+            if endpoint.host_link in there:
+                await self._in_thread(partial(join_bridges, [self._attachment(endpoint)]))
+            else:
+                await self.plug_in(container_id, endpoint, pid=pid)
+
+    async def unplug(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
+        """Take away the link of an endpoint, gone already is fine, and give back the rest.
+
+        Also of one that an earlier daemon has left, which has nothing to give back here.
+
+        Raises:
+            EngineError: the kernel refused. Nothing is given back; call again.
         """
         path = self.namespace(container_id, pid)
-        rest = without(self.endpoints(container_id), endpoint.network_id)
+        rest = without(self.endpoints(container_id), endpoint)
 
         await self._in_thread(partial(remove_link, path, endpoint, rest))
-        self._exit(container_id, endpoint)
+        self.cancel(container_id, endpoint)
 
     async def follow_ports(
         self, container_id: str, ports: Sequence[PortRequest], *, name: str
@@ -286,17 +331,6 @@ class Sandboxes:
         """The ids of the containers that have a namespace here, alive or not."""
         held = await self._in_thread(partial(held_namespaces, self._directory))
         return [name for name in held if name != INGRESS_SANDBOX]
-
-    async def remove_loose(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
-        """Take away the link of an endpoint that a connect or disconnect cut short may have left.
-
-        Raises:
-            EngineError: the kernel refused.
-        """
-        path = self.namespace(container_id, pid)
-        rest = without(self.endpoints(container_id), endpoint.network_id)
-
-        await self._in_thread(partial(remove_link, path, endpoint, rest))
 
     # -- what they have in common ---------------------------------------------------------------
 
