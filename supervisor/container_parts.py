@@ -29,6 +29,7 @@ from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
+from services.containers.log_budget import LogBudget, LogPlaces
 from services.containers.mount_sources import MountSources
 from services.containers.naming import Naming, ResolvConfs
 from services.containers.oom import OomKills
@@ -78,6 +79,7 @@ class ContainerParts:
     oom_kills: OomKills
     runs: Runs
     groups: Groups
+    log_budget: LogBudget
 
 
 def build_containers(
@@ -322,6 +324,16 @@ def build_containers(
         oom_kills=oom_kills,
         runs=runs,
         groups=groups,
+        log_budget=LogBudget(
+            table,
+            LogPlaces(
+                log_of=terminals.log,
+                path_of=terminals.log_path,
+                spool_of=lambda container: terminals.directory / container.id,
+            ),
+            budget_bytes=lambda: current.settings().containers.log_budget_bytes,
+            counts=terminals.log_counts,
+        ),
     )
 
 

@@ -78,6 +78,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
             *sources.apparmor.warnings,
             *sources.firewall_warnings(),
             *sources.reload_warnings(),
+            *sources.log_warnings(),
         ),
         devices=sources.cdi.list,
         cluster=cluster,

@@ -57,6 +57,7 @@ class RouteSources:
     audit: Audit
     firewall_warnings: Callable[[], tuple[str, ...]]
     reload_warnings: Callable[[], tuple[str, ...]]
+    log_warnings: Callable[[], tuple[str, ...]]
     observer: Observer
     metrics: RenderMetrics
     cluster: ClusterFace = field(default_factory=OutsideSwarm)

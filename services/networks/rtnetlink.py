@@ -42,8 +42,8 @@ IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_OIF, RTA_GATEWAY = 4, 5
 
-_HEADER: Final = struct.Struct("=IHHII")
-_IFINFO: Final = struct.Struct("=BBHiII")
+HEADER: Final = struct.Struct("=IHHII")
+INTERFACE_INFO: Final = struct.Struct("=BBHiII")
 _IFADDR: Final = struct.Struct("=BBBBI")
 _RTMSG: Final = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE: Final = struct.Struct("=HH")
@@ -82,7 +82,7 @@ def no_own_address() -> bytes:
 def link_info(*, index: int = 0, up: bool = False) -> bytes:
     """The fixed head of a link message."""
     flags = IFF_UP if up else 0
-    return _IFINFO.pack(socket.AF_UNSPEC, 0, 0, index, flags, flags)
+    return INTERFACE_INFO.pack(socket.AF_UNSPEC, 0, 0, index, flags, flags)
 
 
 @dataclass(slots=True)
@@ -93,9 +93,9 @@ class Batch:
     _steps: list[str] = field(default_factory=list)
 
     def _add(self, step: str, kind: int, flags: int, body: bytes) -> None:
-        length = _HEADER.size + len(body)
+        length = HEADER.size + len(body)
         sequence = len(self._messages) + 1
-        self._messages.append(_HEADER.pack(length, kind, REQUEST_ACK | flags, sequence, 0) + body)
+        self._messages.append(HEADER.pack(length, kind, REQUEST_ACK | flags, sequence, 0) + body)
         self._steps.append(step)
 
     def add_bridge(self, name: str, *, mac: bytes, mtu: int = 0) -> None:
@@ -173,7 +173,7 @@ class Batch:
 
     def set_hairpin(self, index: int, name: str) -> None:
         """Let a bridge send back to this port what came from it: to a container's own host port."""
-        head = _IFINFO.pack(socket.AF_BRIDGE, 0, 0, index, 0, 0)
+        head = INTERFACE_INFO.pack(socket.AF_BRIDGE, 0, 0, index, 0, 0)
         mode = attribute(IFLA_BRPORT_MODE, b"\x01")
         body = head + attribute(IFLA_PROTINFO | NLA_F_NESTED, mode)
         self._add(f"let {name} send back", RTM_SETLINK, 0, body)
@@ -236,13 +236,18 @@ class Batch:
         Raises:
             NetlinkError: for the first message that was refused; later ones were tried too.
         """
+        self.send_from(netlink, 0)
+
+    def send_from(self, netlink: socket.socket, before: int) -> None:
+        """As `send`, for messages that were numbered after `before` other ones."""
         if not self._messages:
             return
         netlink.send(b"".join(self._messages))
         refused = [(seq, code) for seq, code in _answers(netlink, len(self._messages)) if code]
         if refused:
             sequence, code = refused[0]
-            raise NetlinkError(code, f"{self._steps[sequence - 1]}: {os.strerror(code)}")
+            step = self._steps[sequence - 1 - before]
+            raise NetlinkError(code, f"{step}: {os.strerror(code)}")
 
 
 def _answers(netlink: socket.socket, expected: int) -> Sequence[tuple[int, int]]:
@@ -251,9 +256,9 @@ def _answers(netlink: socket.socket, expected: int) -> Sequence[tuple[int, int]]
         data = netlink.recv(65536)
         offset = 0
         while offset < len(data):
-            length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+            length, kind, _, sequence, _ = HEADER.unpack_from(data, offset)
             if kind == NLMSG_ERROR:
-                (code,) = struct.unpack_from("=i", data, offset + _HEADER.size)
+                (code,) = struct.unpack_from("=i", data, offset + HEADER.size)
                 answers.append((sequence, -code))
             offset += (length + 3) & ~3
     return answers
@@ -268,11 +273,11 @@ def _default_route(version: int) -> bytes:
 def link_index(netlink: socket.socket, name: str) -> int:
     """The index of a link in the namespace of `netlink`; 0 when there is none. Blocks briefly."""
     body = link_info() + text(IFLA_IFNAME, name)
-    netlink.send(_HEADER.pack(_HEADER.size + len(body), RTM_GETLINK, 0x1, 1, 0) + body)
+    netlink.send(HEADER.pack(HEADER.size + len(body), RTM_GETLINK, 0x1, 1, 0) + body)
     data = netlink.recv(65536)
-    if _HEADER.unpack_from(data)[1] != RTM_NEWLINK:
+    if HEADER.unpack_from(data)[1] != RTM_NEWLINK:
         return 0
-    return int(_IFINFO.unpack_from(data, _HEADER.size)[3])
+    return int(INTERFACE_INFO.unpack_from(data, HEADER.size)[3])
 
 
 def open_netlink() -> socket.socket:
