@@ -34,16 +34,11 @@ INGRESS_NAME = "ingress"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCluster:
-    """All of it, before anything was written. `unlock_key` is "" unless managers lock themselves."""
+    """All of it, before anything was written."""
 
     cluster: Cluster
     node: Node
     credentials: Credentials
-
-    @property
-    def unlock_key(self) -> str:
-        """What managers ask for when they start."""
-        return self.cluster.unlock_key
 
 
 def new_cluster(

@@ -91,7 +91,7 @@ class Cluster:
     def role_word(self) -> str:
         """As `ClusterFace`'s."""
         if self._phase is not Phase.ACTIVE:
-            return self._phase.value
+            return str(self._phase)
         return "active/manager" if isinstance(self._life, ManagerLife) else "active/worker"
 
     def control(self) -> Control:

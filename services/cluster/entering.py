@@ -25,7 +25,7 @@ from services.cluster.model.objects import ManagerMember
 from services.cluster.model.wire import utc_now
 from services.cluster.requests import InitRequest, JoinRequest
 from services.cluster.rpc.joining import become_member, join_cluster
-from services.cluster.rpc.membership import Membership, MemberRequest
+from services.cluster.rpc.membership import MemberRequest, Membership
 from services.cluster.rpc.remotes import Remotes
 
 
@@ -207,9 +207,7 @@ async def taken_in(state: LocalState, credentials: Credentials, remotes: Remotes
     return Entered(
         state=replace(state, is_manager=True, members=members),
         credentials=credentials,
-        keys=Keys(
-            data_key=bytes.fromhex(membership.data_key), unlock_key=membership.unlock_key
-        ),
+        keys=Keys(data_key=bytes.fromhex(membership.data_key), unlock_key=membership.unlock_key),
     )
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -31,13 +32,11 @@ from services.cluster.addresses import peer_url, split_host
 from services.cluster.ca.admission import Admission, Application, Issued
 from services.cluster.ca.credentials import CredentialFiles, Credentials
 from services.cluster.ca.data_key import DataKeyFile
-from services.cluster.ca.identity import issuing_root, leaf_of
 from services.cluster.ca.keeper import CredentialKeeper
 from services.cluster.ca.rotation import RotationRule
 from services.cluster.ca.sealing import ObjectSealer, Sealer
 from services.cluster.dispatcher.dispatcher import Dispatcher
 from services.cluster.dispatcher.local import LocalSource
-from services.cluster.dispatcher.sessions import Peer
 from services.cluster.etcd.client import EtcdClient
 from services.cluster.facts import FactsKeeper
 from services.cluster.leader.election import Election
@@ -46,6 +45,7 @@ from services.cluster.local_state import LocalFiles, LocalState
 from services.cluster.lock import Lock
 from services.cluster.member import EtcdMember
 from services.cluster.members import MemberKeeper, Members
+from services.cluster.orchestrator.rules import leader_rules
 from services.cluster.rpc.joining import RemoteIssuer
 from services.cluster.rpc.remote import RemoteSource
 from services.cluster.rpc.remotes import Remotes
@@ -56,10 +56,8 @@ from services.cluster.store.store import EtcdStore
 from services.cluster.work import AgentContext, NodeWork
 from services.errors import EngineError
 from supervisor.otp import (
-    INFINITY,
     Backoff,
     ChildSpec,
-    ChildType,
     Intensity,
     Supervisor,
 )
@@ -67,8 +65,6 @@ from supervisor.otp import (
 PATIENT: Final = Backoff(first_s=0.1, cap_s=5.0)
 OFTEN: Final = Intensity(max_restarts=100, window_s=60.0)
 LISTEN_BACKLOG: Final = 256
-
-Rules = Mapping[str, Callable[[], Rule]]
 
 
 class Life(Protocol):
@@ -106,7 +102,6 @@ class LifeConfig:
 
     files: LocalFiles
     run_folder: Path
-    rules: Rules
     work: NodeWork
     on_removed: Callable[[], None]
 
@@ -126,7 +121,7 @@ class WorkerLife:
         self.facts: Final = FactsKeeper(
             state=state, files=config.files, keeper=self.keeper, remotes=self.remotes
         )
-        source = RemoteSource(lambda: self.keeper.credentials, self.remotes)
+        source = RemoteSource(self.keeper, self.remotes)
         self._children = [
             ChildSpec(id="certificates", start=self.keeper.run, backoff=PATIENT),
             ChildSpec(id="facts", start=self.facts.run, backoff=PATIENT),
@@ -195,7 +190,6 @@ class ManagerLife:
         self.facts: Final = FactsKeeper(
             state=state, files=config.files, keeper=self.keeper, remotes=self.remotes
         )
-        self._rules = {**config.rules, "ca": RotationRule}
         self._listener = _listening(state.listen_addr)
         serving = Serving(
             snapshot=self.store.snapshot,
@@ -219,7 +213,7 @@ class ManagerLife:
             *config.work.children(
                 AgentContext(
                     state=state,
-                    source=LocalSource(self.dispatcher, self._peer),
+                    source=LocalSource(self.dispatcher, self.keeper, addr=_own_addresses(state)[0]),
                     listeners=(self.facts.take,),
                     on_removed=config.on_removed,
                 )
@@ -246,19 +240,6 @@ class ManagerLife:
         """Free the swarm port."""
         self._listener.close()
 
-    def _peer(self) -> Peer:
-        identity = self.keeper.credentials.identity
-        host, _ = split_host(self.state.advertise_addr, 0)
-        root = self.store.snapshot().cluster.root_ca
-        return Peer(
-            node_id=identity.node_id,
-            role=identity.role,
-            addr=host,
-            issuer=issuing_root(
-                leaf_of(self.keeper.credentials.chain), (root.certificate, root.next_certificate)
-            ),
-        )
-
     def _after_store(self, run: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         """Started at once: without a quorum there may be no store for a long time."""
 
@@ -270,11 +251,19 @@ class ManagerLife:
 
     async def _lead(self, store: ClusterStore) -> None:
         """What only the leader does, each a child."""
-        loops = [RuleLoop(name, make, store) for name, make in self._rules.items()]
+        loops = [RuleLoop(name, partial(_rule, name), store) for name in _rules()]
         children = [ChildSpec(id=loop.name, start=loop.run, backoff=PATIENT) for loop in loops]
         members = MemberKeeper(self.client, store)
         children.append(ChildSpec(id="members", start=members.run, backoff=PATIENT))
         await Supervisor(children, name="leader", intensity=OFTEN).run()
+
+
+def _rules() -> Mapping[str, Rule]:
+    return {**leader_rules(), "ca": RotationRule()}
+
+
+def _rule(name: str) -> Rule:
+    return _rules()[name]
 
 
 class _LocalIssuer:

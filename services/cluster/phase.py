@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from services.errors import Conflict
 
 
-class Phase(Enum):
+class Phase(StrEnum):
     """The values are the API's LocalNodeState."""
 
     INACTIVE = "inactive"
@@ -62,4 +62,4 @@ def after(phase: Phase, step: Step) -> Phase:
     try:
         return TRANSITIONS[phase, step]
     except KeyError:
-        raise Conflict(f"a node whose place in a swarm is {phase.value} cannot {step.value}") from None
+        raise Conflict(f"a node that is {phase.value} in a swarm cannot {step.value}") from None

@@ -1,4 +1,4 @@
-"""What a node in a cluster does besides keeping it: whoever makes the engine's parts provides it."""
+"""What a node in a cluster does besides keeping it; whoever makes the engine's parts has it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.cluster.control.ports import Leadership
 from services.cluster.dispatcher.source import AssignmentSource
 from services.cluster.dispatcher.values import SessionFacts
 from services.cluster.local_state import LocalState
-from services.cluster.store.contract import ClusterStore
 from supervisor.otp import ChildSpec
 
 
