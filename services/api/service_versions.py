@@ -21,12 +21,12 @@ Change = Callable[[ServiceSpec], ServiceSpec]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRow:
-    """In force to the version before `below`. `since` is for the page about versions."""
+    """In force to the version before `below`."""
 
     what: str
     change: Change
     below: ApiVersion
-    since: ApiVersion | None = None
+    since: None = None  # they all reach back to the oldest version
 
 
 def adapted_service(spec: ServiceSpec, version: ApiVersion) -> ServiceSpec:

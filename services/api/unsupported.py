@@ -53,11 +53,15 @@ LIMITS: Final = MappingProxyType(
         ("GET", "/images/{}/json"): "`Identity` knows where it came from, not its signatures",
         ("POST", "/build"): "the classic builder (DOCKER_BUILDKIT=0)",
         ("POST", "/networks/create"): (
-            "drivers bridge, macvlan and ipvlan; no overlay, nor network and IPAM plugins"
+            "drivers bridge, macvlan, ipvlan, and in a swarm overlay; no network and IPAM plugins"
         ),
         ("POST", "/volumes/create"): "the local driver; no cluster volumes",
         ("PUT", "/volumes/{}"): "503: there are no cluster volumes to update",
         ("GET", "/plugins"): "there are none",
+        ("POST", "/swarm/init"): "501 yet",
+        ("POST", "/swarm/join"): "501 yet",
+        ("POST", "/services/create"): "tasks are containers; no plugins",
+        ("POST", "/secrets/create"): "no secret drivers, which are plugins",
     }
 )
 """What operations that are served do not do yet, by method and path (names are "{}")."""

@@ -1,10 +1,10 @@
-"""What the cluster refuses, beyond the engine's own errors; texts are dockerd's."""
+"""What a node answers that is not the manager it would have to be; texts are dockerd's."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from services.errors import Conflict, Unavailable
+from services.errors import Unavailable
 
 NOT_IN_A_SWARM: Final = "This node is not part of a swarm"
 ALREADY_IN_A_SWARM: Final = (
@@ -43,17 +43,3 @@ INVALID_UNLOCK_KEY: Final = "swarm could not be unlocked: invalid key provided"
 
 class NotManager(Unavailable):
     """This node cannot look at the cluster, or change it. 503, as dockerd's."""
-
-
-class OutOfSequence(Conflict):
-    """An object is not any more as the writer knew it: look again, decide again."""
-
-    def __init__(self, text: str = "update out of sequence") -> None:
-        super().__init__(text)
-
-
-class NameTaken(Conflict):
-    """Another object of the kind has the name."""
-
-    def __init__(self, text: str = "name conflicts with an existing object") -> None:
-        super().__init__(text)

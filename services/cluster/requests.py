@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from services.cluster.control.refusals import invalid
 from services.cluster.model.specs import CaConfig, Raft, SwarmSpec
 from services.cluster.model.wire import Wire
 from services.errors import InvalidParameter
@@ -128,10 +129,10 @@ def checked_spec(spec: SwarmSpec) -> SwarmSpec:
     if spec.name not in ("", "default"):
         raise InvalidParameter('swarm spec must be named "default"')
     if spec.dispatcher.heartbeat_period < 0:
-        raise InvalidParameter("heartbeat time period cannot be a negative duration")
+        raise invalid("heartbeat time period cannot be a negative duration")
     expiry = spec.ca_config.node_cert_expiry or CaConfig().node_cert_expiry
     if expiry < MIN_CERT_EXPIRY_NS:
-        raise InvalidParameter("minimum certificate expiry time is: 1h0m0s")
+        raise invalid("minimum certificate expiry time is: 1h0m0s")
     heartbeat = spec.dispatcher.heartbeat_period or type(spec.dispatcher)().heartbeat_period
     return replace(
         spec,

@@ -9,10 +9,10 @@ import trio
 from msgspec.structs import replace
 
 from services.cluster.control.ports import ControlStore
-from services.cluster.errors import OutOfSequence
 from services.cluster.model.objects import Stored
 from services.cluster.model.snapshot import Change, Snapshot, Transaction
 from services.cluster.model.wire import utc_now
+from services.cluster.store.contract import OutOfSequence
 
 T = TypeVar("T", bound=Stored)
 
@@ -38,7 +38,7 @@ def at_version(found: T, version: int) -> T:
         OutOfSequence: it has changed since.
     """
     if found.version != version:
-        raise OutOfSequence
+        raise OutOfSequence("rpc error: code = Unknown desc = update out of sequence")
     return found
 
 

@@ -19,7 +19,7 @@ class Control:
 
     def __init__(self, parts: Parts) -> None:
         store = parts.store
-        self.swarm: Final = Swarm(store, parts.authority)
+        self.swarm: Final = Swarm(store)
         self.nodes: Final = Nodes(store, parts.leadership)
         self.services: Final = Services(store, parts.images, parts.local_networks)
         self.tasks: Final = Tasks(store)

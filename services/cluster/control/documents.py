@@ -26,11 +26,12 @@ from services.cluster.control.filters import Filters, begins, check_known, has_l
 from services.cluster.control.find import find
 from services.cluster.control.names import check_document_name
 from services.cluster.control.ports import ControlStore
-from services.cluster.errors import NameTaken
+from services.cluster.control.refusals import exists, invalid
 from services.cluster.model.objects import Config, Secret, Service
 from services.cluster.model.snapshot import Change, Delete, Put, Snapshot
 from services.cluster.model.specs import ConfigSpec, SecretSpec
 from services.cluster.model.wire import new_id, utc_now
+from services.cluster.store.contract import NameTaken
 from services.errors import Conflict, InvalidParameter, NotSupported
 
 D = TypeVar("D", bound=Secret | Config)
@@ -71,10 +72,10 @@ def _config(spec: ConfigSpec, id_: str, now: datetime) -> Config:
     return Config(id=id_, created_at=now, updated_at=now, spec=spec)
 
 
-SECRETS: Final = DocumentKind[Secret](
+SECRETS: Final[DocumentKind[Secret]] = DocumentKind(
     word="secret", limit_bytes=SECRET_LIMIT, make=_secret, of=lambda s: s.secrets, used=secret_ids
 )
-CONFIGS: Final = DocumentKind[Config](
+CONFIGS: Final[DocumentKind[Config]] = DocumentKind(
     word="config", limit_bytes=CONFIG_LIMIT, make=_config, of=lambda s: s.configs, used=config_ids
 )
 
@@ -140,7 +141,7 @@ class Documents(Generic[D]):
         found = find(self._kind.word, self._kind.of(snapshot), ref)
         is_same = not spec.data or hmac.compare_digest(_bytes(spec.data), _bytes(found.spec.data))
         if spec.name != found.name or not is_same:
-            raise InvalidParameter("only updates to Labels are allowed")
+            raise invalid("only updates to Labels are allowed")
         relabelled = replace(found.spec, labels=spec.labels)
         await commit(
             self._store, Put(touched(replace(at_version(found, version), spec=relabelled)))
@@ -161,7 +162,7 @@ class Documents(Generic[D]):
             ]
             if users:
                 word = "service" if len(users) == 1 else "services"
-                raise InvalidParameter(
+                raise invalid(
                     f"{self._kind.word} '{found.name}' is in use by the following {word}: "
                     f"{', '.join(sorted(users))}"
                 )
@@ -170,14 +171,14 @@ class Documents(Generic[D]):
         await change_any_version(self._store, decide)
 
     def _taken(self, name: str) -> Conflict:
-        return Conflict(f"{self._kind.word} {name} already exists")
+        return exists(f"{self._kind.word} {name} already exists")
 
     def _check_data(self, spec: SecretSpec | ConfigSpec) -> None:
         if isinstance(spec, SecretSpec) and spec.driver is not None:
             raise NotSupported("secret drivers are plugins, which are not supported")
         size, limit = len(_bytes(spec.data)), self._kind.limit_bytes
         if not 0 < size < limit:
-            raise InvalidParameter(
+            raise invalid(
                 f"{self._kind.word} data must be larger than 0 and less than {limit} bytes"
             )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from services.errors import InvalidParameter
+from services.cluster.control.refusals import invalid
 
 _DNS_NAME: Final = re.compile(r"[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*", re.ASCII)
 _DOCUMENT_NAME: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,62}[a-zA-Z0-9])?", re.ASCII)
@@ -22,11 +22,11 @@ def check_service_name(name: str) -> None:
         InvalidParameter: it is none.
     """
     if not name:
-        raise InvalidParameter("meta: name must be provided")
+        raise invalid("meta: name must be provided")
     if len(name) > DNS_LABEL_CHARS:
-        raise InvalidParameter("name must be 63 characters or fewer")
+        raise invalid("name must be 63 characters or fewer")
     if not _DNS_NAME.fullmatch(name):
-        raise InvalidParameter("name must be valid as a DNS name component")
+        raise invalid("name must be valid as a DNS name component")
 
 
 def check_document_name(name: str) -> None:
@@ -36,9 +36,9 @@ def check_document_name(name: str) -> None:
         InvalidParameter: it is none.
     """
     if not name:
-        raise InvalidParameter("name must be provided")
+        raise invalid("name must be provided")
     if not _DOCUMENT_NAME.fullmatch(name):
-        raise InvalidParameter(
+        raise invalid(
             "invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end "
             "character must be [a-zA-Z0-9]"
         )

@@ -13,13 +13,14 @@ from services.cluster.control.changes import change_any_version, commit
 from services.cluster.control.find import find
 from services.cluster.control.names import check_service_name
 from services.cluster.control.ports import ControlStore
+from services.cluster.control.refusals import denied, exists, invalid, precondition
 from services.cluster.control.service_specs import networks_of
-from services.cluster.errors import NameTaken
 from services.cluster.model.objects import ClusterNetwork, Service
 from services.cluster.model.snapshot import Change, Delete, Put, Snapshot
 from services.cluster.model.specs import IpamRange, NetworkSpec
 from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import new_id, utc_now
+from services.cluster.store.contract import NameTaken
 from services.errors import Conflict, Forbidden, InvalidParameter, NotSupported
 
 PREDEFINED: Final = ("bridge", "host", "none")
@@ -66,7 +67,7 @@ class ClusterNetworks:
             raise _taken(spec.name)
         ingress = next((one for one in present if one.spec.ingress), None)
         if spec.ingress and ingress is not None:
-            raise Conflict(f"ingress network ({ingress.id}) is already present")
+            raise exists(f"ingress network ({ingress.id}) is already present")
         now = utc_now()
         network = ClusterNetwork(id=new_id(), created_at=now, updated_at=now, spec=spec)
         try:
@@ -106,15 +107,13 @@ class ClusterNetworks:
 def check_network(spec: NetworkSpec) -> None:
     """What a spec must be. Pure; raises as `ClusterNetworks.create`."""
     if spec.driver != "overlay":
-        raise NotSupported(
-            f"networks of the driver {spec.driver} cannot span the swarm: overlay can"
-        )
+        raise NotSupported(f"networks of the driver {spec.driver} cannot span nodes: overlay's can")
     if spec.attachable and spec.ingress:
-        raise InvalidParameter("ingress network cannot be attachable")
+        raise invalid("ingress network cannot be attachable")
     check_service_name(spec.name)
     for label in INTERNAL_LABELS:
         if label in spec.labels:
-            raise Forbidden(
+            raise denied(
                 f"label {label} is for predefined internal networks and cannot be applied by users"
             )
     for range_ in spec.ipam:
@@ -128,11 +127,11 @@ def check_removal(network: ClusterNetwork, snapshot: Snapshot) -> None:
         return
     for service in snapshot.services.values():
         if any(one.target == network.id for one in networks_of(service.spec)):
-            raise InvalidParameter(f"network {network.id} is in use by service {service.id}")
+            raise precondition(f"network {network.id} is in use by service {service.id}")
     for task in snapshot.tasks.values():
         is_live = task.desired_state <= TaskState.RUNNING and task.status.state <= TaskState.RUNNING
         if is_live and any(one.network_id == network.id for one in task.networks):
-            raise InvalidParameter(f"network {network.id} is in use by task {task.id}")
+            raise precondition(f"network {network.id} is in use by task {task.id}")
 
 
 def needs_ingress(service: Service) -> bool:
@@ -144,7 +143,7 @@ def needs_ingress(service: Service) -> bool:
 def _check_ingress_removal(snapshot: Snapshot) -> None:
     for service in snapshot.services.values():
         if needs_ingress(service):
-            raise InvalidParameter(
+            raise precondition(
                 f"ingress network cannot be removed because service {service.id} depends on it"
             )
 
@@ -154,15 +153,15 @@ def _check_range(range_: IpamRange) -> None:
     try:
         subnet = ip_network(subnet_text, strict=False)
     except ValueError as error:
-        raise InvalidParameter(f"ipam configuration: invalid subnet {subnet_text}") from error
+        raise invalid(f"ipam configuration: invalid subnet {subnet_text}") from error
     if range_.ip_range:
         try:
             inner = ip_network(range_.ip_range, strict=False)
         except ValueError as error:
             text = f"ipam configuration: invalid range {range_.ip_range}"
-            raise InvalidParameter(text) from error
+            raise invalid(text) from error
         if inner.network_address not in subnet:
-            raise InvalidParameter(
+            raise invalid(
                 f"ipam configuration: subnet {subnet_text} does not contain range {range_.ip_range}"
             )
     if range_.gateway:
@@ -170,9 +169,9 @@ def _check_range(range_: IpamRange) -> None:
             gateway = ip_address(range_.gateway)
         except ValueError as error:
             text = f"ipam configuration: invalid gateway {range_.gateway}"
-            raise InvalidParameter(text) from error
+            raise invalid(text) from error
         if gateway not in subnet:
-            raise InvalidParameter(
+            raise invalid(
                 f"ipam configuration: subnet {subnet_text} does not contain gateway "
                 f"{range_.gateway}"
             )

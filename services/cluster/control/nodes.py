@@ -27,6 +27,7 @@ from services.cluster.control.filters import (
 )
 from services.cluster.control.find import find
 from services.cluster.control.ports import ControlStore, Leadership
+from services.cluster.control.refusals import precondition
 from services.cluster.model.objects import Node, NodeState
 from services.cluster.model.snapshot import Change, Delete, Put, Snapshot
 from services.cluster.model.specs import NodeSpec
@@ -115,12 +116,12 @@ class Nodes:
         def decide(snapshot: Snapshot) -> Sequence[Change]:
             node = find_node(snapshot, ref)
             if node.spec.role == "manager" or node.manager is not None:
-                raise InvalidParameter(
+                raise precondition(
                     f"node {node.id} is a cluster manager and is a member of the raft cluster. It "
                     "must be demoted to worker before removal"
                 )
             if not force and node.status.state is NodeState.READY:
-                raise InvalidParameter(f"node {node.id} is not down and can't be removed")
+                raise precondition(f"node {node.id} is not down and can't be removed")
             return (Delete(node),)
 
         await change_any_version(self._store, decide)
@@ -151,10 +152,10 @@ def check_demotion(node: Node, nodes: Iterable[Node]) -> None:
     """
     others = [one for one in nodes if one.manager is not None and one.id != node.id]
     if not others:
-        raise InvalidParameter("attempting to demote the last manager of the swarm")
+        raise precondition("attempting to demote the last manager of the swarm")
     reachable = sum(is_reachable(one) for one in others)
     if reachable <= len(others) // 2:
-        raise InvalidParameter(
+        raise precondition(
             "can't remove member from the raft: this would result in a loss of quorum"
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from services.cluster.control.refusals import invalid
 from services.cluster.model.objects import Service
 from services.cluster.model.specs import PortConfig, ServiceSpec
 from services.errors import InvalidParameter
@@ -51,7 +52,7 @@ def _is_host(port: PortConfig) -> bool:
 
 
 def _taken(port: PortConfig, service: Service, how: str) -> InvalidParameter:
-    return InvalidParameter(
+    return invalid(
         f"port '{port.published_port}' is already in use by service '{service.name}' "
         f"({service.id}) as {how}"
     )

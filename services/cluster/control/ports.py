@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.cluster.model.objects import JoinTokens, RootCa
+from services.cluster.dispatcher.values import LogMessage, LogOptions, LogSelector
 from services.cluster.model.snapshot import Diff, Snapshot, Transaction
-from services.cluster.model.specs import CaConfig
 
 
 class ControlStore(Protocol):
@@ -34,61 +33,13 @@ class ControlStore(Protocol):
         """
 
 
-class Authority(Protocol):
-    """The cluster's certificate authority, as far as its settings go. Nothing here writes."""
-
-    def new_token_secret(self) -> str:
-        """The secret half of a join token, drawn anew."""
-
-    def join_tokens(self, root: RootCa) -> JoinTokens:
-        """The tokens as users see them: SWMTKN-1-<digest of the root>-<secret>."""
-
-    def new_unlock_key(self) -> str:
-        """SWMKEY-1-..., drawn anew."""
-
-    def rotated(self, root: RootCa, config: CaConfig) -> RootCa:
-        """`root` with its successor begun: the one in `config`, or one that is made now.
-
-        Raises:
-            InvalidParameter: certificate or key in `config` are no good.
-        """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogWish:
-    """Which output of which tasks. `tail` None: all of it. Times are nanoseconds, 0: from ever."""
-
-    service_ids: tuple[str, ...] = ()
-    task_ids: tuple[str, ...] = ()
-    stdout: bool = True
-    stderr: bool = True
-    follow: bool = False
-    tail: int | None = None
-    since_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogMessage:
-    """One line of a task, with its line feed if it has one. `stream` is 1 or 2."""
-
-    task_id: str
-    service_id: str
-    node_id: str
-    stream: int
-    time_ns: int
-    data: bytes
-    attributes: tuple[tuple[str, str], ...] = ()
-
-
 class TaskLogs(Protocol):
-    """Output of tasks, wherever they run."""
+    """Output of tasks, wherever they run. The dispatcher provides it."""
 
-    def read(self, wish: LogWish) -> AbstractAsyncContextManager[AsyncIterator[LogMessage]]:
-        """Lines in the order in which each node has them; ends unless `follow`.
-
-        Raises (as an error of the iteration):
-            EngineError: what became of some node's part, after what the others had to say.
-        """
+    def subscribe_logs(
+        self, selector: LogSelector, options: LogOptions
+    ) -> AbstractAsyncContextManager[AsyncIterable[LogMessage]]:
+        """Output in each task's own order; it ends unless `follow`."""
 
 
 class ImageDigests(Protocol):
@@ -122,7 +73,6 @@ class Parts:
     """What `Control` is made of."""
 
     store: ControlStore
-    authority: Authority
     images: ImageDigests
     local_networks: LocalNetworks
     leadership: Leadership

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from services.cluster.control.names import check_service_name
+from services.cluster.control.refusals import invalid
 from services.cluster.model.specs import (
     ConfigReference,
     ContainerSpec,
@@ -46,7 +47,7 @@ def check_service(spec: ServiceSpec) -> None:
     _check_mode(spec.mode)
     if spec.mode.replicated_job or spec.mode.global_job:
         if spec.update_config is not None:
-            raise InvalidParameter("Jobs may not have an update config")
+            raise invalid("Jobs may not have an update config")
     else:
         _check_update(spec.update_config)
     _check_endpoint(spec.endpoint_spec)
@@ -93,9 +94,7 @@ def _check_task(task: TaskSpec) -> None:
         _check_resources(task.resources.reservations)
         swappiness = task.resources.memory_swappiness
         if swappiness is not None and swappiness not in range(-1, 101):
-            raise InvalidParameter(
-                f"Invalid value: {swappiness}, valid memory swappiness range is 0-100"
-            )
+            raise invalid(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
     _check_restart(task.restart_policy)
     check_constraints(task.placement.constraints if task.placement else ())
     container = task.container_spec
@@ -109,22 +108,18 @@ def _check_resources(resources: Resources | None) -> None:
     if resources is None:
         return
     if resources.nano_cpus and resources.nano_cpus < NANO_CPUS_MIN:
-        raise InvalidParameter(
-            f"invalid cpu value {resources.nano_cpus / 1e9:g}: Must be at least 0.001"
-        )
+        raise invalid(f"invalid cpu value {resources.nano_cpus / 1e9:g}: Must be at least 0.001")
     if resources.memory_bytes and resources.memory_bytes < MEMORY_MIN_BYTES:
-        raise InvalidParameter(
-            f"invalid memory value {resources.memory_bytes}: Must be at least 4MiB"
-        )
+        raise invalid(f"invalid memory value {resources.memory_bytes}: Must be at least 4MiB")
 
 
 def _check_restart(policy: TaskRestartPolicy | None) -> None:
     if policy is None:
         return
     if (policy.delay or 0) < 0:
-        raise InvalidParameter("TaskSpec: restart-delay cannot be negative")
+        raise invalid("TaskSpec: restart-delay cannot be negative")
     if (policy.window or 0) < 0:
-        raise InvalidParameter("TaskSpec: restart-window cannot be negative")
+        raise invalid("TaskSpec: restart-window cannot be negative")
 
 
 def check_constraints(constraints: Iterable[str]) -> None:
@@ -132,12 +127,12 @@ def check_constraints(constraints: Iterable[str]) -> None:
     for text in constraints:
         operator = next((one for one in ("==", "!=") if one in text), None)
         if operator is None:
-            raise InvalidParameter("constraint expected one operator from ==, !=")
+            raise invalid("constraint expected one operator from ==, !=")
         key, _, value = (part.strip() for part in text.partition(operator))
         if not _KEY.fullmatch(key):
-            raise InvalidParameter(f"key '{key}' is invalid")
+            raise invalid(f"key '{key}' is invalid")
         if not _VALUE.fullmatch(value):
-            raise InvalidParameter(f"value '{value}' is invalid")
+            raise invalid(f"value '{value}' is invalid")
 
 
 def _named(one: SecretReference | ConfigReference) -> tuple[str, str]:
@@ -153,18 +148,16 @@ def _check_references(
     targets: dict[str, str] = {}
     for (id_, name), reference in references:
         if not id_ or not name:
-            raise InvalidParameter(f"malformed {word} reference")
+            raise invalid(f"malformed {word} reference")
         if reference.file is None:
             if isinstance(reference, ConfigReference) and reference.runtime is not None:
                 continue
-            raise InvalidParameter(f"malformed {word} reference, no target provided")
+            raise invalid(f"malformed {word} reference, no target provided")
         target = reference.file.name
         if not target:
-            raise InvalidParameter(
-                f"malformed file {word} reference, invalid target file name provided"
-            )
+            raise invalid(f"malformed file {word} reference, invalid target file name provided")
         if target in targets:
-            raise InvalidParameter(
+            raise invalid(
                 f"{word} references '{targets[target]}' and '{name}' have a conflicting target: "
                 f"'{target}'"
             )
@@ -173,17 +166,17 @@ def _check_references(
 
 def _check_container(container: ContainerSpec) -> None:
     if not container.image:
-        raise InvalidParameter("ContainerSpec: image reference must be provided")
+        raise invalid("ContainerSpec: image reference must be provided")
     try:
         parse_reference(container.image)
     except InvalidParameter as error:
-        raise InvalidParameter(
+        raise invalid(
             f'ContainerSpec: "{container.image}" is not a valid repository/tag'
         ) from error
     targets: set[str] = set()
     for mount in container.mounts:
         if mount.target in targets:
-            raise InvalidParameter(f"ContainerSpec: duplicate mount point: {mount.target}")
+            raise invalid(f"ContainerSpec: duplicate mount point: {mount.target}")
         targets.add(mount.target)
     _check_health(container.health_check)
 
@@ -198,32 +191,30 @@ def _check_health(check: HealthConfig | None) -> None:
         ("StartInterval", check.start_interval),
     ):
         if span != 0 and span < HEALTH_SPAN_MIN_NS:
-            raise InvalidParameter(f"ContainerSpec: {name} in HealthConfig cannot be less than 1ms")
+            raise invalid(f"ContainerSpec: {name} in HealthConfig cannot be less than 1ms")
     if check.retries < 0:
-        raise InvalidParameter("ContainerSpec: Retries in HealthConfig cannot be negative")
+        raise invalid("ContainerSpec: Retries in HealthConfig cannot be negative")
 
 
 def _check_mode(mode: ServiceMode) -> None:
     if mode.replicated is not None and (mode.replicated.replicas or 0) < 0:
-        raise InvalidParameter("Number of replicas must be non-negative")
+        raise invalid("Number of replicas must be non-negative")
     job = mode.replicated_job
     if job is not None and (job.max_concurrent or 0) < 0:
-        raise InvalidParameter("Maximum concurrent jobs must not be negative")
+        raise invalid("Maximum concurrent jobs must not be negative")
     if job is not None and (job.total_completions or 0) < 0:
-        raise InvalidParameter("Total completed jobs must not be negative")
+        raise invalid("Total completed jobs must not be negative")
 
 
 def _check_update(config: UpdateConfig | None) -> None:
     if config is None:
         return
     if config.delay < 0:
-        raise InvalidParameter("TaskSpec: update-delay cannot be negative")
+        raise invalid("TaskSpec: update-delay cannot be negative")
     if (config.monitor or 0) < 0:
-        raise InvalidParameter("TaskSpec: update-monitor cannot be negative")
+        raise invalid("TaskSpec: update-monitor cannot be negative")
     if not 0 <= config.max_failure_ratio <= 1:
-        raise InvalidParameter(
-            "TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1"
-        )
+        raise invalid("TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1")
 
 
 def _check_endpoint(endpoint: EndpointSpec | None) -> None:
@@ -232,11 +223,11 @@ def _check_endpoint(endpoint: EndpointSpec | None) -> None:
     taken: set[tuple[int, str]] = set()
     for port in endpoint.ports:
         if endpoint.mode == "dnsrr" and port.publish_mode != "host":
-            raise InvalidParameter(
+            raise invalid(
                 "EndpointSpec: port published with ingress mode can't be used with dnsrr mode"
             )
         if not port.published_port:
             continue
         if (port.published_port, port.protocol) in taken:
-            raise InvalidParameter("EndpointSpec: duplicate published ports provided")
+            raise invalid("EndpointSpec: duplicate published ports provided")
         taken.add((port.published_port, port.protocol))

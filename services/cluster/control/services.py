@@ -30,6 +30,7 @@ from services.cluster.control.filters import (
 from services.cluster.control.find import find
 from services.cluster.control.port_conflicts import check_ports
 from services.cluster.control.ports import ControlStore, ImageDigests, LocalNetworks
+from services.cluster.control.refusals import exists, invalid, precondition, unimplemented
 from services.cluster.control.service_checks import check_service
 from services.cluster.control.service_specs import (
     filled,
@@ -40,11 +41,11 @@ from services.cluster.control.service_specs import (
     with_network_ids,
 )
 from services.cluster.control.service_status import ServiceStatus, status_of
-from services.cluster.errors import NameTaken
 from services.cluster.model.objects import Config, JobStatus, Secret, Service, UpdateStatus
 from services.cluster.model.snapshot import Change, Delete, Put, Snapshot
 from services.cluster.model.specs import ContainerSpec, ServiceSpec
 from services.cluster.model.wire import new_id, utc_now
+from services.cluster.store.contract import NameTaken
 from services.containers.names import made_up_name
 from services.errors import (
     Conflict,
@@ -53,7 +54,6 @@ from services.errors import (
     Forbidden,
     InvalidParameter,
     NotFound,
-    NotSupported,
 )
 
 log = logger.bind(service="cluster")
@@ -236,7 +236,7 @@ class Services:
                     "swarm can be used, such as those created with the overlay driver."
                 ) from None
             if network.spec.ingress:
-                raise InvalidParameter(
+                raise invalid(
                     f'Service cannot be explicitly attached to the ingress network "{network.name}"'
                 )
             ids[one.target] = network.id
@@ -275,7 +275,7 @@ def rolled_back(service: Service) -> Service:
         InvalidParameter: there was none.
     """
     if service.previous_spec is None:
-        raise InvalidParameter(f"service {service.id} does not have a previous spec")
+        raise precondition(f"service {service.id} does not have a previous spec")
     return replace(
         service,
         spec=service.previous_spec,
@@ -348,11 +348,11 @@ def _check_change(before: ServiceSpec, after: ServiceSpec) -> None:
     """
     networks_moved = before.networks != after.networks
     if networks_moved and before.task_template.networks == after.task_template.networks:
-        raise NotSupported("networks must be migrated to TaskSpec before being changed")
+        raise unimplemented("networks must be migrated to TaskSpec before being changed")
     if mode_of(before.mode) != mode_of(after.mode):
-        raise NotSupported("service mode change is not allowed")
+        raise unimplemented("service mode change is not allowed")
     if before.name != after.name:
-        raise NotSupported("renaming services is not supported")
+        raise unimplemented("renaming services is not supported")
 
 
 def _check_references(spec: ServiceSpec, snapshot: Snapshot) -> None:
@@ -369,7 +369,7 @@ def _check_references(spec: ServiceSpec, snapshot: Snapshot) -> None:
         missing = _missing(names, objects)
         if missing:
             plural = "" if len(missing) == 1 else "s"
-            raise InvalidParameter(f"{word}{plural} not found: {', '.join(missing)}")
+            raise invalid(f"{word}{plural} not found: {', '.join(missing)}")
 
 
 def _missing(names: Mapping[str, str], objects: Mapping[str, Secret | Config]) -> list[str]:
@@ -381,4 +381,4 @@ def _missing(names: Mapping[str, str], objects: Mapping[str, Secret | Config]) -
 
 
 def _taken(name: str) -> Conflict:
-    return Conflict(f"name conflicts with an existing object: service {name} already exists")
+    return exists(f"name conflicts with an existing object: service {name} already exists")

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from services.cluster.ca.issuing import begun_rotation, join_tokens, with_new_tokens
+from services.cluster.ca.tokens import new_unlock_key
 from services.cluster.control.changes import at_version, commit, seen, touched
-from services.cluster.control.ports import Authority, ControlStore
-from services.cluster.model.objects import Cluster, JoinTokens, RootCa
+from services.cluster.control.ports import ControlStore
+from services.cluster.model.objects import Cluster, JoinTokens
 from services.cluster.model.snapshot import Put
-from services.cluster.model.specs import CaConfig, SwarmSpec
+from services.cluster.model.specs import SwarmSpec
+from services.cluster.model.wire import utc_now
 from services.cluster.requests import Rotations, checked_spec
 
 
 class Swarm:
     """Operations on the cluster as a whole."""
 
-    def __init__(self, store: ControlStore, authority: Authority) -> None:
-        self._store, self._authority = store, authority
+    def __init__(self, store: ControlStore) -> None:
+        self._store = store
 
     def get(self) -> Cluster:
         """The cluster's object, secrets and all: what is answered is picked from it."""
@@ -27,7 +30,7 @@ class Swarm:
 
     def join_tokens(self) -> JoinTokens:
         """As users hand them on."""
-        return self._authority.join_tokens(self.get().root_ca)
+        return join_tokens(self.get().root_ca)
 
     def unlock_key(self) -> str:
         """What managers ask for when they start; "" while they do not lock themselves."""
@@ -43,34 +46,21 @@ class Swarm:
         """
         wanted = checked_spec(spec)
         cluster = at_version((await seen(self._store, version)).cluster, version)
-        root = self._with_tokens(cluster.root_ca, rotations)
+        root = with_new_tokens(
+            cluster.root_ca, worker=rotations.worker_token, manager=rotations.manager_token
+        )
         changed = replace(
             cluster,
             spec=wanted,
-            root_ca=self._with_root(root, spec.ca_config),
-            unlock_key=self._unlock_key(cluster, wanted, rotations),
+            root_ca=begun_rotation(root, spec.ca_config, utc_now()),
+            unlock_key=_unlock_key(cluster, wanted, rotations),
         )
         await commit(self._store, Put(touched(changed)))
 
-    def _with_tokens(self, root: RootCa, rotations: Rotations) -> RootCa:
-        tokens = root.join_tokens
-        if rotations.worker_token:
-            tokens = replace(tokens, worker=self._authority.new_token_secret())
-        if rotations.manager_token:
-            tokens = replace(tokens, manager=self._authority.new_token_secret())
-        return replace(root, join_tokens=tokens)
 
-    def _with_root(self, root: RootCa, config: CaConfig) -> RootCa:
-        """The root, with its replacement begun if that is asked for once more, or for another."""
-        is_other = bool(config.signing_ca_cert) and config.signing_ca_cert != root.certificate
-        if config.force_rotate == root.last_forced_rotation and not is_other:
-            return root
-        rotated = self._authority.rotated(root, config)
-        return replace(rotated, last_forced_rotation=config.force_rotate)
-
-    def _unlock_key(self, cluster: Cluster, spec: SwarmSpec, rotations: Rotations) -> str:
-        if not spec.encryption_config.auto_lock_managers:
-            return ""
-        if cluster.unlock_key and not rotations.unlock_key:
-            return cluster.unlock_key
-        return self._authority.new_unlock_key()
+def _unlock_key(cluster: Cluster, spec: SwarmSpec, rotations: Rotations) -> str:
+    if not spec.encryption_config.auto_lock_managers:
+        return ""
+    if cluster.unlock_key and not rotations.unlock_key:
+        return cluster.unlock_key
+    return new_unlock_key()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from services.api.hijack import MULTIPLEXED_STREAM, RAW_STREAM
@@ -16,18 +18,20 @@ from services.api.request import EngineRequest
 from services.api.responses import StreamResponse
 from services.api.routes.container_streams import MULTIPLEXED_SINCE, check_streams
 from services.api.types.times import rfc3339_nano, unix_ns
-from services.cluster.control.ports import LogMessage, LogWish, TaskLogs
+from services.cluster.control.ports import TaskLogs
+from services.cluster.dispatcher.values import LogMessage, LogOptions, LogSelector
 from services.containers.logs.render import details_text, fixed_time
 from services.containers.stdio.streams import Stream, frame_header
 from services.errors import EngineError, InvalidParameter
 
 PREFIX: Final = "com.docker.swarm"
+STREAMS: Final = MappingProxyType({"stdout": 1, "stderr": 2})
 SYSTEM_ERROR: Final = 3
 """The number of the stream on which clients are told that something went wrong."""
 
 
 def logs_answer(
-    request: EngineRequest, logs: TaskLogs, chosen: Callable[[], tuple[LogWish, bool]]
+    request: EngineRequest, logs: TaskLogs, chosen: Callable[[], tuple[LogSelector, bool]]
 ) -> StreamResponse:
     """`chosen` says of which tasks, and whether they have a terminal: then nothing is framed.
 
@@ -37,26 +41,25 @@ def logs_answer(
     """
     query = request.query
     streams = check_streams(query)
-    wish, has_terminal = chosen()
-    wish = replace(
-        wish,
+    selector, has_terminal = chosen()
+    options = LogOptions(
         stdout=Stream.STDOUT in streams,
         stderr=Stream.STDERR in streams,
         follow=query.boolean("follow"),
         tail=_tail(query.text("tail")),
-        since_ns=unix_ns(query.text("since"), "since"),
+        since=_since(query.text("since")),
     )
     lines = _Lines(query, is_framed=not has_terminal)
 
     @asynccontextmanager
     async def parts() -> AsyncIterator[AsyncIterable[bytes]]:
-        async with logs.read(wish) as messages:
+        async with logs.subscribe_logs(selector, options) as messages:
             yield lines.parts(messages)
 
     is_multiplexed = not has_terminal and request.api_version >= MULTIPLEXED_SINCE
     return StreamResponse(
         parts(),
-        endless=wish.follow,
+        endless=options.follow,
         content_type=MULTIPLEXED_STREAM if is_multiplexed else RAW_STREAM,
     )
 
@@ -74,11 +77,11 @@ class _Lines:
         self._style = _Style(query.boolean("timestamps"), query.boolean("details"))
         self._is_framed = is_framed
 
-    async def parts(self, messages: AsyncIterator[LogMessage]) -> AsyncIterator[bytes]:
+    async def parts(self, messages: AsyncIterable[LogMessage]) -> AsyncIterator[bytes]:
         """The answer's bytes. What goes wrong on the way is its last line."""
         try:
             async for message in messages:
-                yield self._framed(message.stream, self._line(message))
+                yield self._framed(STREAMS[message.stream], self._line(message))
         except EngineError as error:
             yield self._framed(SYSTEM_ERROR, f"Error grabbing logs: {error}\n".encode())
 
@@ -94,18 +97,25 @@ class _Lines:
         if self._style.details:
             data = f"{details_text(_details(message))} ".encode() + data
         if self._style.timestamps:
-            data = f"{fixed_time(rfc3339_nano(message.time_ns))} ".encode() + data
+            data = f"{fixed_time(rfc3339_nano(message.timestamp_ns))} ".encode() + data
         return data
 
 
 def _details(message: LogMessage) -> dict[str, str]:
     """Labels and variables of the line; whose line it is has the last word."""
     return {
-        **dict(message.attributes),
+        **message.details,
         f"{PREFIX}.node.id": message.node_id,
         f"{PREFIX}.service.id": message.service_id,
         f"{PREFIX}.task.id": message.task_id,
     }
+
+
+def _since(text: str) -> datetime | None:
+    since_ns = unix_ns(text, "since")
+    if not since_ns:
+        return None
+    return datetime.fromtimestamp(0, tz=UTC) + timedelta(microseconds=since_ns // 1000)
 
 
 def _tail(text: str) -> int | None:

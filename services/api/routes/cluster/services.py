@@ -19,8 +19,8 @@ from services.api.routes.cluster.requests import (
 from services.api.service_versions import adapted_service
 from services.api.types.cluster.services import service_to_wire
 from services.api.version import ApiVersion
-from services.cluster.control.ports import LogWish
 from services.cluster.control.services import ServiceOptions
+from services.cluster.dispatcher.values import LogSelector
 from services.cluster.model.specs import ServiceSpec
 
 AUTH_HEADER: Final = "X-Registry-Auth"
@@ -74,10 +74,10 @@ class Routes:
         """GET /services/{id}/logs (ServiceLogs)."""
         control = self._face.control()
 
-        def chosen() -> tuple[LogWish, bool]:
+        def chosen() -> tuple[LogSelector, bool]:
             service = control.services.get(ref).service
             container = service.spec.task_template.container_spec
-            return LogWish(service_ids=(service.id,)), container is not None and container.tty
+            return LogSelector(service_ids=(service.id,)), container is not None and container.tty
 
         return logs_answer(current_request(), control.logs, chosen)
 

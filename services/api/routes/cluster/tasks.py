@@ -7,7 +7,7 @@ from services.api.responses import EngineResponse
 from services.api.routes.cluster.logs import logs_answer
 from services.api.routes.cluster.requests import answer, current_request
 from services.api.types.cluster.tasks import task_to_wire
-from services.cluster.control.ports import LogWish
+from services.cluster.dispatcher.values import LogSelector
 
 
 class Routes:
@@ -29,9 +29,9 @@ class Routes:
         """GET /tasks/{id}/logs (TaskLogs)."""
         control = self._face.control()
 
-        def chosen() -> tuple[LogWish, bool]:
+        def chosen() -> tuple[LogSelector, bool]:
             task = control.tasks.get(ref).task
             container = task.spec.container_spec
-            return LogWish(task_ids=(task.id,)), container is not None and container.tty
+            return LogSelector(task_ids=(task.id,)), container is not None and container.tty
 
         return logs_answer(current_request(), control.logs, chosen)

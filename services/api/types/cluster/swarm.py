@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.api.types.cluster.tls_info import tls_info_to_wire
-from services.api.types.cluster.wire import meta_to_wire, to_wire
+from services.api.types.cluster.wire import meta_to_wire, tls_info_to_wire, to_wire
 from services.cluster.info import SwarmInfo
 from services.cluster.model.objects import Cluster, JoinTokens
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ import msgspec
 from msgspec import inspect
 
 from services.api.types.times import NEVER
+from services.cluster.ca.issuing import TlsInfo, tls_info
 from services.cluster.model import specs
 from services.cluster.model.objects import ContainerStatus, Stored
 from services.containers.config import Ulimit
@@ -83,6 +84,17 @@ def meta_to_wire(one: Stored) -> dict[str, Any]:
         "CreatedAt": one.created_at,
         "UpdatedAt": one.updated_at,
     }
+
+
+@lru_cache(maxsize=4)  # of a pure function; there are two roots at most, and a list asks for each
+def _tls_info(root: str) -> TlsInfo:
+    return tls_info(root)
+
+
+def tls_info_to_wire(root: str) -> dict[str, Any]:
+    """Who signs the nodes' certificates (Engine API, schema TLSInfo)."""
+    wire: dict[str, Any] = to_wire(_tls_info(root)) if root else {}
+    return wire
 
 
 def time_to_wire(at: datetime | None) -> datetime | str:
