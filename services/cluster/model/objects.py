@@ -111,6 +111,16 @@ class Node(Stored, frozen=True, kw_only=True, omit_defaults=True):
         return self.spec.name or self.description.hostname
 
 
+class Session(Stored, frozen=True, kw_only=True, omit_defaults=True):
+    """Stands for an agent that a manager hears of; its id is the node's.
+
+    It is stored under a lease, which the manager that hears the agent keeps alive.
+    """
+
+    kind: ClassVar[str] = "session"
+    addr: str = ""  # the agent's, as the manager sees it
+
+
 class VirtualIp(Wire, frozen=True, kw_only=True):
     """`addr` with its prefix length, 10.0.1.2/24."""
 
@@ -175,11 +185,13 @@ class ContainerStatus(Wire, frozen=True, kw_only=True):
 class TaskStatus(Wire, frozen=True, kw_only=True):
     """What was last seen of a task. `err` is set for what failed or was rejected.
 
-    `ports` are those published in host mode, with the ports that were chosen.
+    `ports` are those published in host mode, with the ports that were chosen. `running_at` is when
+    it first was RUNNING, and stays when it ends: an update judges by it whether a task ended early.
     """
 
     state: TaskState = TaskState.NEW
     timestamp: datetime | None = None
+    running_at: datetime | None = None
     message: str = ""
     err: str = ""
     container: ContainerStatus | None = None
@@ -213,6 +225,8 @@ class Task(Stored, frozen=True, kw_only=True, omit_defaults=True):
     generic_resources: list[GenericResource] = []
     job_iteration: int | None = None
     start_after: datetime | None = None  # a restart's delay: not moved to RUNNING before
+    restart_count: int = 0  # how many restarts with this spec led to it
+    restart_times: list[datetime] = []  # those in the policy's window; empty without one
 
     @property
     def name(self) -> str:
@@ -307,5 +321,5 @@ class Cluster(Stored, frozen=True, kw_only=True, omit_defaults=True):
 
 
 KINDS: tuple[type[Stored], ...] = (
-    Cluster, Node, Service, Task, ClusterNetwork, Secret, Config,
+    Cluster, Node, Session, Service, Task, ClusterNetwork, Secret, Config,
 )  # fmt: skip

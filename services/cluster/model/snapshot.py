@@ -17,6 +17,7 @@ from services.cluster.model.objects import (
     Node,
     Secret,
     Service,
+    Session,
     Stored,
     Task,
 )
@@ -36,6 +37,10 @@ class Snapshot(Protocol):
     @property
     def nodes(self) -> Mapping[str, Node]:
         """Every node that has joined."""
+
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        """By node, of the nodes whose agents are heard of."""
 
     @property
     def services(self) -> Mapping[str, Service]:

@@ -37,6 +37,11 @@ class TaskState(IntEnum):
         """Whether nothing runs any more, and never will."""
         return self > TaskState.RUNNING
 
+    @property
+    def is_to_run(self) -> bool:
+        """As a desired state: whether the agent shall start it. A job's task is to COMPLETE."""
+        return self in (TaskState.RUNNING, TaskState.COMPLETE)
+
 
 BY_WORD: Final = {state.wire: state for state in TaskState}
 
