@@ -75,8 +75,8 @@ HOST_FIELDS: dict[str, tuple[Any, str, Any]] = {
     ),
     "privileges": (Privileges(no_new_privileges=True), "security_opt", ["no-new-privileges=true"]),
 }
-ELSEWHERE = {"labels", "secrets", "configs"}
-"""Labels have a test of their own; secrets and configs become files, not a part of the request."""
+ELSEWHERE = {"labels", "secrets", "configs", "registry_auth"}
+"""Labels have a test of their own; the others are no part of the request: files, and pulls."""
 
 
 @pytest.mark.parametrize("name", CONFIG_FIELDS)
