@@ -17,6 +17,7 @@ from .settings import (
 from .values import Runtime, Ulimit
 
 CDI_DIRECTORIES: Final = ("/etc/cdi", "/var/run/cdi")  # what CDI's specification names
+MIN_LOG_BUDGET_BYTES: Final = 1 << 20
 _OFF: Final = ("false", "0")
 
 
@@ -81,6 +82,7 @@ def container_defaults(values: Merged, runtimes: tuple[Runtime, ...]) -> Contain
         init_path=values.text("init-path"),
         no_new_privileges=values.switch("no-new-privileges"),
         seccomp_profile=values.text("seccomp-profile") or "builtin",
+        log_budget_bytes=_log_budget(cast("int", values.raw("log-budget"))),
         log_driver=values.text("log-driver"),
         log_opts=values.pairs("log-opt"),
         default_runtime=default_runtime,
@@ -90,6 +92,14 @@ def container_defaults(values: Merged, runtimes: tuple[Runtime, ...]) -> Contain
         dns_search=values.texts("dns-search"),
         cdi_directories=_cdi_directories(values),
     )
+
+
+def _log_budget(size_bytes: int) -> int:
+    if 0 != size_bytes < MIN_LOG_BUDGET_BYTES:
+        raise ValueError(
+            f"invalid log-budget: {size_bytes}: it must be 0 (no bound) or at least 1m"
+        )
+    return size_bytes
 
 
 def _is_slice(name: str) -> bool:

@@ -30,6 +30,7 @@ from services.containers.journal import Journal
 from services.containers.launch import TaskLauncher
 from services.containers.life import Lives
 from services.containers.links import Links
+from services.containers.log_budget import LogBudget, LogPlaces
 from services.containers.mount_sources import MountSources
 from services.containers.naming import Naming, ResolvConfs
 from services.containers.oom import OomKills
@@ -79,6 +80,7 @@ class ContainerParts:
     oom_kills: OomKills
     runs: Runs
     groups: Groups
+    log_budget: LogBudget
 
 
 def build_containers(
@@ -319,7 +321,12 @@ def build_containers(
         let_go=freezer.finish,
     )
     reconciler = Reconciler(
-        containerd=containerd, table=table, runs=runs, mender=restorer, engine_id=engine_id
+        containerd=containerd,
+        table=table,
+        runs=runs,
+        mender=restorer,
+        engine_id=engine_id,
+        tidy=connections.try_again,
     )
     return ContainerParts(
         containers=containers,
@@ -329,6 +336,16 @@ def build_containers(
         oom_kills=oom_kills,
         runs=runs,
         groups=groups,
+        log_budget=LogBudget(
+            table,
+            LogPlaces(
+                log_of=terminals.log,
+                path_of=terminals.log_path,
+                spool_of=lambda container: terminals.directory / container.id,
+            ),
+            budget_bytes=lambda: current.settings().containers.log_budget_bytes,
+            counts=terminals.log_counts,
+        ),
     )
 
 

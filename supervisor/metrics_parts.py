@@ -14,6 +14,7 @@ from services.build import Builder
 from services.containerd import Containerd
 from services.containers import Container
 from services.containers.containers import Containers
+from services.containers.log_budget import LogBudget
 from services.containers.logs import LogCounts
 from services.containers.stats import Sample
 from services.events import EventBus
@@ -36,6 +37,7 @@ class MetricsSources:
     facts: HostFacts
     engine_id: str
     containers: Containers
+    log_budget: LogBudget
     containerd: Containerd
     store: Store
     bus: EventBus
@@ -97,6 +99,7 @@ def _build_exposition(sources: MetricsSources) -> Exposition:
                 containers=containers,
                 events=sources.bus,
                 logs=containers.terminals.log_counts,
+                log_budget=sources.log_budget,
                 builds=sources.builder,
             ),
             SupervisionMetrics(sources.tree, observer.history),

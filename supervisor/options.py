@@ -266,6 +266,13 @@ OPTIONS: Final = _table(
     _option("ipv6", Kind.BOOL, "IPv6 on the default bridge"),
     _option("label", Kind.LABELS, "Labels of this engine (key=value)", key="labels"),
     _option("live-restore", Kind.BOOL, "Leave containers running when the engine stops"),
+    _option(
+        "log-budget",
+        Kind.BYTES,
+        "Room that all containers' logs together may take (0: no bound)",
+        default=0,
+        is_ours=True,
+    ),
     _option("log-driver", Kind.STRING, "Default log driver of containers", default="json-file"),
     _option("log-format", Kind.STRING, 'Format of the log ("text"|"json")', default="text"),
     _option(

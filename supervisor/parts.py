@@ -31,6 +31,7 @@ from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.groups import Groups
 from services.containers.journal import MIGRATIONS
+from services.containers.log_budget import LogBudget
 from services.containers.oom import OomKills
 from services.containers.reconcile import Reconciler
 from services.containers.restore import TASK_TOPICS, Restorer
@@ -103,6 +104,7 @@ class Parts:
     reconciler: Reconciler
     oom_kills: OomKills
     groups: Groups
+    log_budget: LogBudget
     containers: Containers
     routes: DeferredApp
     api: ApiServers
@@ -228,6 +230,7 @@ def build_parts(
             facts=facts,
             engine_id=engine_id,
             containers=containers,
+            log_budget=ours.log_budget,
             containerd=containerd,
             store=store,
             bus=bus,
@@ -287,6 +290,7 @@ def build_parts(
         ),
         firewall_warnings=lambda: net.firewall.warnings if net.firewall else (),
         reload_warnings=lambda: reloader.warnings,
+        log_warnings=lambda: ours.log_budget.warnings,
         observer=observer,
         metrics=lazy_metrics.render,
     )
@@ -319,6 +323,7 @@ def build_parts(
         reconciler=ours.reconciler,
         oom_kills=ours.oom_kills,
         groups=ours.groups,
+        log_budget=ours.log_budget,
         containers=containers,
         routes=routes,
         metrics=metrics,

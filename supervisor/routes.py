@@ -75,6 +75,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
             *sources.apparmor.warnings,
             *sources.firewall_warnings(),
             *sources.reload_warnings(),
+            *sources.log_warnings(),
         ),
         devices=sources.cdi.list,
     )

@@ -93,6 +93,7 @@ class ContainerDefaults:
     init_path: str  # empty: tini from PATH
     no_new_privileges: bool
     seccomp_profile: str  # "builtin", "unconfined", or a path
+    log_budget_bytes: int  # for all containers' log files together; 0: without bound
     log_driver: str
     log_opts: tuple[tuple[str, str], ...]
     default_runtime: str

@@ -56,5 +56,6 @@ class RouteSources:
     audit: Audit
     firewall_warnings: Callable[[], tuple[str, ...]]
     reload_warnings: Callable[[], tuple[str, ...]]
+    log_warnings: Callable[[], tuple[str, ...]]
     observer: Observer
     metrics: RenderMetrics

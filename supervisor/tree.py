@@ -8,8 +8,8 @@
     ├─ store                one_for_one: database
     ├─ events               one_for_one: bus, stream
     ├─ engine               one_for_one: images, registry, volumes, networks, dns, apparmor, keeper
-    │  │                    (of pipes), packer and shipping (of logs), oom, groups (of containers),
-    │  │                    containers, builder
+    │  │                    (of pipes), packer, shipping and log-budget (of logs), oom, groups
+    │  │                    (of containers), containers, builder
     │  └─ containers        rest_for_one: running (one supervisor a container), restore,
     │                       reconcile
     ├─ faces                one_for_one: observer, metrics, routes, api (one server a listener)
@@ -142,6 +142,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
             ChildSpec(id="keeper", start=parts.containers.terminals.keeper.run, backoff=PATIENT),
             ChildSpec(id="packer", start=parts.containers.terminals.packer.run, backoff=PATIENT),
             ChildSpec(id="shipping", start=parts.containers.terminals.shipping.run),
+            ChildSpec(id="log-budget", start=parts.log_budget.run, backoff=PATIENT),
             ChildSpec(id="oom", start=parts.oom_kills.run),
             ChildSpec(id="groups", start=parts.groups.run),
             _supervisor(containers),

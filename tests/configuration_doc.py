@@ -41,6 +41,7 @@ IN_FILE: Final[Mapping[Kind, str]] = MappingProxyType(
 # What the short help text leaves open.
 REMARKS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "log-budget": "At least `1m`; [which lines go](operations.md#a-budget-for-all-logs).",
         "audit-log": "JSON lines, mode 0600; [what is in it](security.md#the-audit-log).",
         "authorization-plugin": "Names; [how they are asked](security.md#authorization-plugins).",
         "data-root": "A relative path is made absolute.",

@@ -86,7 +86,7 @@ LIMITS: Final = MappingProxyType(
         ("GET", "/images/{}/json"): "`Identity` knows where it came from, not its signatures",
         ("POST", "/build"): "the classic builder (DOCKER_BUILDKIT=0)",
         ("POST", "/networks/create"): (
-            "drivers bridge and macvlan; no ipvlan, overlay, nor network and IPAM plugins"
+            "drivers bridge, macvlan and ipvlan; no overlay, nor network and IPAM plugins"
         ),
         ("POST", "/volumes/create"): "the local driver; no cluster volumes",
         ("PUT", "/volumes/{}"): "503: there are no cluster volumes to update",

@@ -1,40 +1,22 @@
-"""One RPC of containerd: where it lives, what it takes and gives, how long it may take."""
+"""One RPC of containerd."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final
 
-from betterproto2 import Message
-from grpclib.const import Cardinality
+from services.grpc import method
+from services.grpc.method import NO_LIMIT_S as NO_LIMIT_S
+from services.grpc.method import RPC_LIMIT_S as RPC_LIMIT_S
+from services.grpc.method import ReplyT as ReplyT
+from services.grpc.method import RequestT as RequestT
 
-RPC_LIMIT_S: Final = 10.0
 SLOW_RPC_LIMIT_S: Final = 60.0  # what starts a program, unmounts, syncs or walks a directory tree
 BULK_RPC_LIMIT_S: Final = 900.0  # what unpacks or packs a whole layer
-NO_LIMIT_S: Final = math.inf
-
-RequestT = TypeVar("RequestT", bound=Message)
-ReplyT = TypeVar("ReplyT", bound=Message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Method(Generic[RequestT, ReplyT]):
-    """A test compares every one of these with the services in protos/."""
+class Method(method.Method[RequestT, ReplyT]):
+    """Of containerd's."""
 
-    service: str  # with its package: "containerd.services.tasks.v1.Tasks"
-    name: str
-    request: type[RequestT]
-    reply: type[ReplyT]
-    cardinality: Cardinality = Cardinality.UNARY_UNARY
-    limit_s: float = RPC_LIMIT_S  # for a stream: between two messages
-
-    @property
-    def route(self) -> str:
-        """The path of the HTTP/2 request."""
-        return f"/{self.service}/{self.name}"
-
-    def about(self, object_: str) -> str:
-        """The call and its object, as the beginning of an error message."""
-        call = f"{self.service.rpartition('.')[2].lower()}.{self.name.lower()}"
-        return f"containerd {call} {object_}" if object_ else f"containerd {call}"
+    peer: str = "containerd"

@@ -1,38 +1,25 @@
-"""The one connection to containerd: asyncio and grpclib live here and in `_link`, nowhere else.
-
-A call may come from any trio task; it becomes an asyncio task on the loop that `run` keeps open
-under trio-asyncio, and cancelling the trio task cancels the RPC. The loop outlives connections.
-"""
+"""The one connection to containerd: its first call, and what each call bears."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from time import perf_counter
-from typing import Any, Final
-
-import trio
-import trio_asyncio
-from loguru import logger
+from typing import Final
 
 from protos.generated.containerd.services.version.v1 import VersionResponse
 from protos.generated.wire import Empty
-from services.errors import DeadlineExceeded, EngineError, Unavailable
-from services.measures import Counts, Durations
+from services.grpc import connection
+from services.grpc.connection import CONNECT_LIMIT_S as CONNECT_LIMIT_S
+from services.grpc.connection import READY_WAIT_S as READY_WAIT_S
+from services.grpc.connection import RETRY_MAX_S as RETRY_MAX_S
+from services.grpc.connection import Peer
+from services.grpc.connection import retry_delay_s as retry_delay_s
+from services.grpc.link import Link
 
-from ._link import Link, open_link
-from ._method import Method, ReplyT, RequestT
-from ._stream import Stream
+from ._method import Method
 from .errors import containerd_errors
-
-READY_WAIT_S: Final = 5.0  # how long a call waits for a connection before it fails
-CONNECT_LIMIT_S: Final = 5.0  # from connect(2) to containerd's first answer
-RETRY_FIRST_S: Final = 0.02
-RETRY_MAX_S: Final = 0.5  # a unix socket costs next to nothing to try
 
 VERSION: Final = Method(
     service="containerd.services.version.v1.Version",
@@ -42,8 +29,6 @@ VERSION: Final = Method(
 )
 
 _lease: ContextVar[str | None] = ContextVar("containerd_lease", default=None)
-
-log = logger.bind(service="containerd")
 
 
 @contextmanager
@@ -56,134 +41,12 @@ def lease_on_calls(id: str) -> Iterator[None]:
         _lease.reset(token)
 
 
-def retry_delay_s(failures: int) -> float:
-    """Seconds to wait after so many connects failed in a row."""
-    return min(RETRY_FIRST_S * 2.0 ** min(failures - 1, 10), RETRY_MAX_S)
-
-
-class Connection:
-    """Calls to containerd at `address` in `namespace`. `run` is a supervised child.
-
-    While there is no connection a call waits at the readiness gate, READY_WAIT_S at most. When the
-    connection breaks, every call and stream on it ends with Unavailable at once; whether containerd
-    had carried it out is unknown, so nothing is sent twice.
-    """
+class Connection(connection.Connection):
+    """Calls to containerd at `address` in `namespace`."""
 
     def __init__(self, address: Path, namespace: str) -> None:
-        self._address = address
         self._namespace = namespace
-        self.calls: Final = Durations()  # of unary calls, by method; not of those without a limit
-        self.failures: Final = Counts()  # of those calls, by method and class of our error
-        self._link: Link | None = None  # set exactly while `_ready` is
-        self._ready = trio.Event()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether a call made now would be sent now."""
-        return self._link is not None
-
-    async def wait_ready(self) -> None:
-        """Block until containerd has answered on a connection that is still up. No limit."""
-        while self._link is None:
-            await self._ready.wait()
-            # The connection may be lost again before this task runs: look once more.
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep a connection up until cancelled.
-
-        Started once the first attempt was made: containerd being away is what the gate is for, and
-        must not stop our own start, nor count as a failure of this child.
-        """
-        async with trio_asyncio.open_loop() as loop:
-            loop.set_exception_handler(_report)
-            failures = 0
-            while True:
-                try:
-                    with trio.fail_after(CONNECT_LIMIT_S):
-                        link = await _connect(loop, self._address)
-                except (EngineError, trio.TooSlowError) as error:
-                    failures += 1
-                    if failures == 1:
-                        log.bind(error=str(error)).warning("containerd is not answering")
-                    task_status.started()
-                    task_status = trio.TASK_STATUS_IGNORED
-                    await trio.sleep(retry_delay_s(failures))
-                    continue
-                failures = 0
-                await self._serve(link, task_status)
-                task_status = trio.TASK_STATUS_IGNORED
-
-    async def _serve(self, link: Link, task_status: trio.TaskStatus[None]) -> None:
-        """Let calls through until `link` is lost."""
-        self._link = link
-        self._ready.set()
-        log.info("connected to containerd")
-        task_status.started()
-        try:
-            await link.lost.wait()
-            log.warning("the connection to containerd was lost")
-        finally:
-            self._link = None
-            self._ready = trio.Event()
-            link.close()
-
-    async def unary(
-        self, method: Method[RequestT, ReplyT], request: RequestT, object_: str = ""
-    ) -> ReplyT:
-        """Call `method` and return its reply; `object_` names what it is about in error messages.
-
-        Raises:
-            DeadlineExceeded: no reply within the method's limit; its outcome is unknown.
-            Unavailable: no connection, or it was lost under the call.
-            EngineError: whatever containerd answered, by the table in `errors`.
-        """
-        began = perf_counter()
-        try:
-            reply = await self._unary(method, request, method.about(object_))
-        except EngineError as error:
-            self.failures.add(method.route, type(error).__name__)
-            raise
-        if method.limit_s < math.inf:
-            self.calls.observe(method.route, perf_counter() - began)
-        return reply
-
-    async def _unary(
-        self, method: Method[RequestT, ReplyT], request: RequestT, what: str
-    ) -> ReplyT:
-        with trio.move_on_after(method.limit_s):
-            link = await self._usable_link(what)
-            with containerd_errors(what):
-                return await link.run(link.unary(method, request, self._metadata()))
-        raise DeadlineExceeded(f"{what}: no answer from containerd in {method.limit_s:g} s")
-
-    @asynccontextmanager
-    async def stream(
-        self, method: Method[RequestT, ReplyT], object_: str = ""
-    ) -> AsyncIterator[Stream[RequestT, ReplyT]]:
-        """A call of `method` with a stream in it; leaving the block, in any way, ends the call."""
-        what = method.about(object_)
-        link = await self._usable_link(what)
-        stream = Stream(link, method, self._metadata(), what)
-        try:
-            yield stream
-        finally:
-            await stream.close()
-
-    async def collect(
-        self, method: Method[RequestT, ReplyT], request: RequestT, object_: str = ""
-    ) -> list[ReplyT]:
-        """All messages of a call that answers with a stream of them."""
-        async with self.stream(method, object_) as stream:
-            await stream.send(request, end=True)
-            return [message async for message in stream]
-
-    async def _usable_link(self, what: str) -> Link:
-        if self._link is None:
-            with trio.move_on_after(READY_WAIT_S):
-                await self.wait_ready()
-        if self._link is None:
-            raise Unavailable(f"{what}: containerd at {self._address} is not answering")
-        return self._link
+        super().__init__(_peer(address, self._metadata))
 
     def _metadata(self) -> Iterable[tuple[str, str]]:
         lease = _lease.get()
@@ -192,32 +55,21 @@ class Connection:
         return (("containerd-namespace", self._namespace), ("containerd-lease", lease))
 
 
-def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """asyncio's handler of last resort. The transport closed its connection; the loop goes on."""
-    log.opt(exception=context.get("exception")).error(
-        "error in the connection to containerd: {}", context.get("message", "")
+async def probe(address: Path) -> bool:
+    """Whether containerd answers at `address`, on a connection of its own. No limit."""
+    return await connection.probe(_peer(address))
+
+
+def _peer(address: Path, metadata: connection.MetadataOf = tuple) -> Peer:
+    return Peer(
+        name="containerd",
+        target=address,
+        errors=containerd_errors,
+        greet=_greet,
+        metadata=metadata,
     )
 
 
-async def probe(address: Path) -> bool:
-    """Whether containerd answers at `address`, on a connection of its own. No limit."""
-    async with trio_asyncio.open_loop() as loop:
-        loop.set_exception_handler(_report)
-        try:
-            link = await _connect(loop, address)
-        except EngineError:
-            return False
-        link.close()
-        return True
-
-
-async def _connect(loop: trio_asyncio.TrioEventLoop, address: Path) -> Link:
-    """A link on which containerd has answered."""
-    link = await open_link(loop, address)
-    try:
-        with containerd_errors("containerd version"):
-            await link.run(link.unary(VERSION, Empty(), ()))
-    except BaseException:
-        link.close()
-        raise
-    return link
+async def _greet(link: Link) -> None:
+    with containerd_errors("containerd version"):
+        await link.run(link.unary(VERSION, Empty(), ()))

@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+import trio
 from grpclib.const import Cardinality
+from loguru import logger
 
 from protos.generated.containerd.services.content.v1 import (
     AbortRequest,
@@ -25,7 +27,7 @@ from protos.generated.containerd.services.content.v1 import (
     UpdateResponse,
 )
 from protos.generated.wire import Empty, FieldMask
-from services.errors import InvalidParameter
+from services.errors import EngineError, InvalidParameter
 
 from ._method import RPC_LIMIT_S, Method
 from ._wire import to_ns
@@ -34,6 +36,7 @@ from .content_root import ContentRoot
 from .content_writer import ABORT, SERVICE, WRITE, ContentWriter
 from .file_writer import FileWriter
 from .ingest_files import MIN_BYTES, IngestFiles
+from .ingest_leftovers import remove_nameless
 from .values import ContentInfo, IngestStatus
 
 INFO: Final = Method(service=SERVICE, name="Info", request=InfoRequest, reply=InfoResponse)
@@ -57,6 +60,8 @@ READ: Final = Method(
 STATUSES: Final = Method(
     service=SERVICE, name="ListStatuses", request=ListStatusesRequest, reply=ListStatusesResponse
 )
+
+_log = logger.bind(service="containerd")
 
 
 class Content:
@@ -157,6 +162,18 @@ class Content:
         request = ListStatusesRequest(filters=list(filters))
         reply = await self._connection.unary(STATUSES, request)
         return [_to_status(status) for status in reply.statuses]
+
+    async def clear_nameless(self) -> None:
+        """Take away the folders of ingests that containerd no longer sees itself, where we can."""
+        root = None if self._root is None else await self._root.get()
+        if root is None:
+            return
+        try:
+            removed = await trio.to_thread.run_sync(remove_nameless, root)
+        except OSError as error:
+            raise EngineError(f"the content store's ingests at {root}: {error}") from error
+        if removed:
+            _log.info("ingests without a name removed", folders=removed)
 
     async def list(self, *filters: str) -> list[ContentInfo]:
         """Blobs that match any of the filters, all without one."""

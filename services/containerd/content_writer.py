@@ -16,9 +16,9 @@ from protos.generated.containerd.services.content.v1 import (
 )
 from protos.generated.wire import Empty
 from services.errors import EngineError
+from services.grpc.stream import Stream
 
 from ._method import BULK_RPC_LIMIT_S, SLOW_RPC_LIMIT_S, Method
-from ._stream import Stream
 
 # Far below gRPC's 16 MB a message, and large enough that the answer to each costs little.
 CHUNK_BYTES: Final = 1024 * 1024

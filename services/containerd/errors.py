@@ -1,93 +1,35 @@
-"""What goes wrong between us and containerd, in the engine's own classes: one table, used once."""
+"""What goes wrong between us and containerd, in the engine's own classes."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import MappingProxyType
+from contextlib import AbstractContextManager
 from typing import Final
 
 from grpclib.const import Status
-from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
-from h2.exceptions import H2Error
+from grpclib.exceptions import GRPCError
 
-from services.errors import (
-    Conflict,
-    DeadlineExceeded,
-    EngineError,
-    Forbidden,
-    InvalidParameter,
-    NotFound,
-    NotSupported,
-    Unauthorized,
-    Unavailable,
-)
-
-
-class AlreadyExists(Conflict):
-    """An object of that name is there; for content, named by its digest, as good as done."""
+from services.errors import EngineError, NotFound
+from services.grpc.errors import FROM_GRPC as FROM_GRPC
+from services.grpc.errors import AlreadyExists as AlreadyExists
+from services.grpc.errors import CallReset as CallReset
+from services.grpc.errors import class_by_status, grpc_errors
 
 
 class ShimGone(NotFound):
     """The task's shim has closed its socket: it ends, and the task with it or before it."""
 
 
-class CallReset(Unavailable):
-    """containerd broke the call off, not the connection: its answer is larger than HTTP/2 carries,
-    as when it quotes a name of an archive that has no end."""
-
-
 SHIM_CLOSED: Final = "ttrpc: closed"
 """containerd passes this on as an unknown error, from the moment the shim hangs up until it has
 noticed: a call on a task that has just exited may fall in between."""
 
-_RESET: Final = "reset by remote party"  # grpclib has no class of its own for it
 
-# A status that is absent says nothing about what a caller could do: EngineError, 500.
-FROM_GRPC: Final[Mapping[Status, type[EngineError]]] = MappingProxyType(
-    {
-        Status.INVALID_ARGUMENT: InvalidParameter,
-        Status.OUT_OF_RANGE: InvalidParameter,
-        Status.NOT_FOUND: NotFound,
-        Status.ALREADY_EXISTS: AlreadyExists,
-        Status.FAILED_PRECONDITION: Conflict,
-        Status.ABORTED: Conflict,
-        Status.PERMISSION_DENIED: Forbidden,
-        Status.UNAUTHENTICATED: Unauthorized,
-        Status.UNIMPLEMENTED: NotSupported,
-        Status.UNAVAILABLE: Unavailable,
-        Status.CANCELLED: Unavailable,  # by containerd as it stops; our own cancel never gets here
-        Status.DEADLINE_EXCEEDED: DeadlineExceeded,
-    }
-)
-
-
-@contextmanager
-def containerd_errors(what: str) -> Iterator[None]:
-    """Turn gRPC's, HTTP/2's and the socket's errors into ours; `what` names call and object.
-
-    asyncio's CancelledError arrives here only when the connection was given up under a call: a
-    cancel by trio comes as trio.Cancelled.
-    """
-    try:
-        yield
-    except GRPCError as error:
-        raise _class_of(error)(f"{what}: {error.message}") from error
-    except StreamTerminatedError as error:
-        if _RESET in str(error):
-            raise CallReset(f"{what}: containerd broke the call off") from error
-        raise Unavailable(f"{what}: the connection to containerd was lost") from error
-    except (
-        ProtocolError,
-        H2Error,
-        OSError,
-        asyncio.CancelledError,
-    ) as error:
-        raise Unavailable(f"{what}: the connection to containerd was lost") from error
+def containerd_errors(what: str) -> AbstractContextManager[None]:
+    """As `grpc_errors`, with containerd's peculiarities."""
+    return grpc_errors(what, peer="containerd", class_of=_class_of)
 
 
 def _class_of(error: GRPCError) -> type[EngineError]:
     if error.status is Status.UNKNOWN and SHIM_CLOSED in (error.message or ""):
         return ShimGone
-    return FROM_GRPC.get(error.status, EngineError)
+    return class_by_status(error)

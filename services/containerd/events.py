@@ -21,9 +21,9 @@ from protos.generated.containerd.services.events.v1 import (
 )
 from protos.generated.wire import Any, Empty
 from services.errors import DeadlineExceeded, EngineError
+from services.grpc.stream import Stream
 
 from ._method import NO_LIMIT_S, RPC_LIMIT_S, Method
-from ._stream import Stream
 from ._wire import to_ns
 from .connection import Connection
 

@@ -122,7 +122,7 @@ class Terminals:
             "ResolvConfPath": files.resolv_conf,
             "HostnamePath": files.hostname,
             "HostsPath": files.hosts,
-            "LogPath": str(self._log_path(container)) if is_public else "",
+            "LogPath": str(self.log_path(container)) if is_public else "",
         }
 
     def retire_streams(self, container: Container, streams: Stdio) -> None:
@@ -152,19 +152,20 @@ class Terminals:
         remove = partial(remove_tree, self.directory / container.id)
         await trio.to_thread.run_sync(remove, limiter=self._lanes.quiet)
 
-    def _log_path(self, container: Container) -> Path:
+    def log_path(self, container: Container) -> Path:
+        """The newest file of its log, whether it is there or not. For any thread."""
         return log_path(container_directory(self._data_root, container.id), container.definition)
 
     def _format(self, container: Container) -> Format:
         if container.definition.log_driver != JSON_FILE:
             return LocalRecords()
-        info = log_info(container.definition, str(self._log_path(container)))
+        info = log_info(container.definition, str(self.log_path(container)))
         return JsonLines(read_attributes(info))
 
     def _new_log(self, container: Container) -> FileLog:
         definition = container.definition
         driver, config = definition.log_driver, definition.log_options
-        path, options = self._log_path(container), parse_file_options(driver, config)
+        path, options = self.log_path(container), parse_file_options(driver, config)
         if driver not in REMOTE_DRIVERS:
             return FileLog(
                 path,

@@ -117,6 +117,7 @@ class Images:
         while True:
             try:
                 await self._leases.remove_leftovers()
+                await self._containerd.content.clear_nameless()
             except EngineError as error:
                 _log.warning("unfinished work not cleared away", error=str(error))
             task_status.started()
@@ -134,6 +135,7 @@ class Images:
         """Take away unfinished work that nobody goes on with. Raises EngineError."""
         self._leases.doubt()
         await self._leases.remove_leftovers()
+        await self._containerd.content.clear_nameless()
 
     async def load(self, body: Body, report: LoadSink, platforms: Sequence[Platform] = ()) -> None:
         """Load the images of an archive as it arrives (`docker load`), telling `report` of it.

@@ -118,6 +118,19 @@ class LogCounts(Protocol):
         ...
 
 
+class LogBudgetCounts(Protocol):
+    """What the metrics need of the bound on all logs. Totals since the daemon started."""
+
+    used_bytes: int
+    removed_files: int
+    removed_bytes: int
+
+    @property
+    def budget_bytes(self) -> int:
+        """0: there is none."""
+        ...
+
+
 class EngineMetrics(Collector):
     """To be registered with the registry that a MetricsServer serves.
 
@@ -131,9 +144,11 @@ class EngineMetrics(Collector):
         containers: ContainerCounts,
         events: EventCounts,
         logs: LogCounts,
+        log_budget: LogBudgetCounts,
         builds: BuildCounts,
     ) -> None:
         self._facts = facts
+        self._log_budget = log_budget
         self._logs = logs
         self._builds = builds
         self._containers = containers
@@ -172,6 +187,7 @@ class EngineMetrics(Collector):
         yield from self._health()
         yield from self._built()
         yield from self._log_totals()
+        yield from self._log_room()
 
     def _health(self) -> Iterator[Metric]:
         probes = self._containers.probes
@@ -219,6 +235,32 @@ class EngineMetrics(Collector):
             ("dropped_bytes", "The bytes of output that were not logged", logs.dropped_bytes),
         ):
             yield CounterMetricFamily(f"wharfinger_logs_{name}", help_text, value=value)
+
+    def _log_room(self) -> Iterator[Metric]:
+        """Without a budget nobody measures."""
+        budget = self._log_budget
+        if not budget.budget_bytes:
+            return
+        yield GaugeMetricFamily(
+            "wharfinger_log_budget_bytes",
+            "The room that the logs of all containers together may take",
+            value=budget.budget_bytes,
+        )
+        yield GaugeMetricFamily(
+            "wharfinger_log_files_bytes",
+            "The room that they took when they were last measured",
+            value=budget.used_bytes,
+        )
+        yield CounterMetricFamily(
+            "wharfinger_log_budget_removed_files",
+            "The number of older log files that were removed to keep to the budget",
+            value=budget.removed_files,
+        )
+        yield CounterMetricFamily(
+            "wharfinger_log_budget_removed_bytes",
+            "The bytes of these files",
+            value=budget.removed_bytes,
+        )
 
     def _info(self) -> Metric:
         facts = self._facts

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 
+from services.errors import EngineError
+from services.networks import ipvlan_options, macvlan_options
 from services.networks.endpoints import Endpoint, Gateways, mac_bytes
-from services.networks.macvlan_options import MODES, parse_macvlan_options
+from services.networks.ipvlan_options import parse_ipvlan_options
+from services.networks.macvlan_options import parse_macvlan_options
 from services.networks.model import Network
-from services.networks.netns import here, namespace_of
+from services.networks.netns import enter_namespace, here, namespace_of
+from services.networks.overlay import bridge_name, carried_subnets
 from services.networks.rtnetlink import Batch, NetlinkError, link_index, open_netlink
 
 LOOPBACK_INDEX: Final = 1
@@ -23,14 +30,29 @@ FIRST_INDEX: Final = 10
 """Chosen by us, so that address and route can be set without asking for it. A new namespace has
 only a few low numbers of its own."""
 
+_PAIRS: Final = ("bridge", "overlay")
+"""The drivers whose links are pairs with one end inside."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """One link of a container: its endpoint, its network, and how large its packets are."""
+    """One link of a container: its endpoint, its network, and how large its packets are.
+
+    `overlay` is where the namespace of an overlay network is held.
+    """
 
     endpoint: Endpoint
     network: Network
     mtu: int
+    overlay: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _FarSide:
+    """The namespace where the other ends of links stand, and a route socket that lives there."""
+
+    netlink: socket.socket
+    namespace: int
 
 
 def attach_all(
@@ -45,12 +67,12 @@ def attach_all(
     with the namespace.
     """
     indexes = {a.endpoint.endpoint_id: FIRST_INDEX + n for n, a in enumerate(attachments)}
-    with open_netlink() as outside, here() as host:
+    with _far_sides(attachments) as far:
         batch = Batch()
         batch.set_up(LOOPBACK_INDEX, "lo")
-        for attachment in attachments:
+        for attachment, side in zip(attachments, far, strict=True):
             index = indexes[attachment.endpoint.endpoint_id]
-            _make(batch, outside, inside, attachment, host=host, index=index)
+            _make(batch, side, inside, attachment, index=index)
         if prepare is not None:
             batch.send(inside)
             prepare()
@@ -59,7 +81,7 @@ def attach_all(
             _configure(batch, attachment.endpoint, indexes[attachment.endpoint.endpoint_id])
         _route(batch, ways, indexes)
         batch.send(inside)
-        _join(outside, attachments)
+        _join(attachments, far)
 
 
 def attach_one(
@@ -73,17 +95,17 @@ def attach_one(
     `prepare` is called when the link is there and has no address yet. A failure leaves nothing.
     """
     endpoint = attachment.endpoint
-    with open_netlink() as outside, here() as host:
+    with _far_sides([attachment]) as far:
         try:
             batch = Batch()
-            _make(batch, outside, inside, attachment, host=host, index=0)
+            _make(batch, far[0], inside, attachment, index=0)
             batch.send(inside)
             if prepare is not None:
                 prepare()
             batch = Batch()
             _configure(batch, endpoint, link_index(inside, endpoint.interface))
             batch.send(inside)
-            _join(outside, [attachment])
+            _join([attachment], far)
             set_routes(inside, ways)
         except BaseException:
             detach(inside, endpoint)
@@ -103,6 +125,12 @@ def set_routes(inside: socket.socket, ways: Gateways) -> None:
             _send_unless(batch, inside, errno.ESRCH, errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
 
 
+def join_bridges(attachments: Sequence[Attachment]) -> None:
+    """Put the host's ends of links that are there into their bridges, and set them up."""
+    with _far_sides(attachments) as far:
+        _join(attachments, far)
+
+
 def detach(inside: socket.socket | None, endpoint: Endpoint) -> None:
     """Delete a container's link; gone already is fine. Blocks for about 30 ms."""
     if endpoint.driver == "bridge":
@@ -116,43 +144,76 @@ def detach(inside: socket.socket | None, endpoint: Endpoint) -> None:
         _send_unless(batch, inside, errno.ENODEV)
 
 
+@contextmanager
+def _far_sides(attachments: Sequence[Attachment]) -> Iterator[list[_FarSide]]:
+    """Where the other end of each link is to be: the host, or the network's own namespace.
+
+    Raises:
+        EngineError: the namespace of an overlay network is gone.
+    """
+    with open_netlink() as outside, here() as host, ExitStack() as stack:
+        sides = []
+        for attachment in attachments:
+            side = _FarSide(outside, host)
+            if attachment.overlay is not None:
+                netlink = enter_namespace(attachment.overlay)
+                if netlink is None:
+                    raise EngineError(f"the namespace of network {attachment.network.name} is gone")
+                stack.enter_context(netlink)
+                side = _FarSide(netlink, stack.enter_context(namespace_of(netlink)))
+            sides.append(side)
+        yield sides
+
+
 def _make(
-    batch: Batch,
-    outside: socket.socket,
-    inside: socket.socket,
-    attachment: Attachment,
-    *,
-    host: int,
-    index: int,
+    batch: Batch, far: _FarSide, inside: socket.socket, attachment: Attachment, *, index: int
 ) -> None:
     """A veth pair is made from inside, by `batch`: only the link that the request is for can
-    choose its index. A macvlan link is made from the host, where its parent is, at once.
+    choose its index. Other links are made from the host, where their parents are, at once.
     """
     endpoint = attachment.endpoint
-    if endpoint.driver == "bridge":
+    if endpoint.driver in _PAIRS:
         batch.add_veth(
             endpoint.interface,
             index=index,
             mac=mac_bytes(endpoint.mac_address),
             peer=endpoint.host_link,
-            peer_netns=host,
+            peer_netns=far.namespace,
             mtu=attachment.mtu,
         )
         return
-    made = Batch()
+    add = _add_ipvlan if endpoint.driver == "ipvlan" else _add_macvlan
     with namespace_of(inside) as namespace:
-        mode = parse_macvlan_options(attachment.network.options).mode
-        made.add_macvlan(
-            endpoint.interface,
-            index=index,
-            # In this mode it has its parent's address.
-            mac=b"" if mode == "passthru" else mac_bytes(endpoint.mac_address),
-            parent=socket.if_nametoindex(attachment.network.link),
-            mode=MODES[mode],
-            mtu=attachment.mtu,
-            netns=namespace,
-        )
-        made.send(outside)
+        made = Batch()
+        add(made, attachment, index=index, netns=namespace)
+        made.send(far.netlink)
+
+
+def _add_macvlan(batch: Batch, attachment: Attachment, *, index: int, netns: int) -> None:
+    endpoint = attachment.endpoint
+    mode = parse_macvlan_options(attachment.network.options).mode
+    batch.add_macvlan(
+        endpoint.interface,
+        index=index,
+        # In this mode it has its parent's address.
+        mac=b"" if mode == "passthru" else mac_bytes(endpoint.mac_address),
+        parent=socket.if_nametoindex(attachment.network.link),
+        mode=macvlan_options.MODES[mode],
+        mtu=attachment.mtu,
+        netns=netns,
+    )
+
+
+def _add_ipvlan(batch: Batch, attachment: Attachment, *, index: int, netns: int) -> None:
+    options = parse_ipvlan_options(attachment.network.options)
+    batch.add_ipvlan(
+        attachment.endpoint.interface,
+        index=index,
+        parent=socket.if_nametoindex(attachment.network.link),
+        mode=ipvlan_options.MODES[options.mode],
+        flag=ipvlan_options.FLAGS[options.flag],
+        netns=netns,
+    )
 
 
 def _configure(batch: Batch, endpoint: Endpoint, index: int) -> None:
@@ -172,19 +233,37 @@ def _route(batch: Batch, ways: Gateways, indexes: Mapping[str, int]) -> None:
             batch.add_default_route(gateway, indexes[endpoint.endpoint_id], version=version)
 
 
-def _join(outside: socket.socket, attachments: Sequence[Attachment]) -> None:
-    """Put the host's ends into their bridges."""
-    ends = [a for a in attachments if a.endpoint.driver == "bridge"]
+def _join(attachments: Sequence[Attachment], far: Sequence[_FarSide]) -> None:
+    """Put the other ends into their bridges."""
+    on_host = [a for a in attachments if a.endpoint.driver == "bridge"]
+    for attachment, side in zip(attachments, far, strict=True):
+        if attachment.overlay is not None:
+            batch = Batch()
+            bridge = link_index(side.netlink, _bridge_of(attachment))
+            batch.join_bridge(attachment.endpoint.host_link, bridge)
+            batch.send(side.netlink)
+    if not on_host:
+        return
+    outside = next(s for a, s in zip(attachments, far, strict=True) if a.overlay is None).netlink
     batch = Batch()
-    for attachment in ends:
+    for attachment in on_host:
         bridge = socket.if_nametoindex(attachment.network.link)
         batch.join_bridge(attachment.endpoint.host_link, bridge)
     batch.send(outside)
     batch = Batch()
-    for attachment in ends:
+    for attachment in on_host:
         link = attachment.endpoint.host_link
         batch.set_hairpin(socket.if_nametoindex(link), link)
     batch.send(outside)
+
+
+def _bridge_of(attachment: Attachment) -> str:
+    """The bridge of the subnet that an endpoint of an overlay network is in."""
+    address = ip_address(attachment.endpoint.address)
+    for number, subnet in enumerate(carried_subnets(attachment.network)):
+        if address in subnet.prefix:
+            return bridge_name(number)
+    raise EngineError(f"{address} is in no subnet of network {attachment.network.name}")
 
 
 def _send_unless(batch: Batch, netlink: socket.socket, *fine: int) -> None:

@@ -20,6 +20,10 @@ NONE: Final = "none"
 PREDEFINED: Final = (BRIDGE, HOST, NONE)
 """The names of the networks that every engine has."""
 
+GATEWAY_BRIDGE: Final = "docker_gwbridge"
+"""The network that is the way out of containers in overlays; it is among no container's networks
+that clients see, unless they have put it there."""
+
 ENABLE_ICC: Final = "com.docker.network.bridge.enable_icc"
 ENABLE_MASQUERADE: Final = "com.docker.network.bridge.enable_ip_masquerade"
 BRIDGE_NAME: Final = "com.docker.network.bridge.name"
@@ -51,7 +55,7 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One subnet of a network.
 
     `ip_range` is the part of it that containers get addresses from when they ask for none.
-    `gateway` "" is none. `is_chosen`: the user has not named it.
+    `gateway` "" is none. `is_chosen`: the user has not named it. `vxlan_id` is of overlays.
     """
 
     subnet: str
@@ -59,6 +63,7 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gateway: str = ""
     auxiliary: dict[str, str] = {}
     is_chosen: bool = False
+    vxlan_id: int = 0
 
     @property
     def prefix(self) -> Prefix:
@@ -76,10 +81,18 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return [ip_address(address) for address in self.auxiliary.values()]
 
 
+class Underlay(msgspec.Struct, frozen=True, kw_only=True):
+    """What an overlay's packets go over: this node's address among the nodes, and a UDP port."""
+
+    address: str
+    port: int = 4789
+
+
 class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A network. `created_at_ns` 0: it has always been there.
 
-    `link` is its bridge, or the parent of its macvlan links; `owns_link`: made by us.
+    `link` is its bridge, or the parent of its macvlan or ipvlan links; `owns_link`: made by us.
+    `underlay` is of overlays, whose links stand in a namespace of their own.
     """
 
     id: str
@@ -100,12 +113,18 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subnets: list[Subnet] = []
     link: str = ""
     owns_link: bool = False
+    underlay: Underlay | None = None
     stage: Stage = Stage.PRESENT
 
     @property
     def is_predefined(self) -> bool:
         """Whether every engine has it."""
         return self.name in PREDEFINED
+
+    @property
+    def is_of_cluster(self) -> bool:
+        """Whether it spans nodes: the managers say what it is, and when it goes."""
+        return self.scope == "swarm"
 
     @property
     def is_default_bridge(self) -> bool:

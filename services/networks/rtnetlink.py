@@ -36,14 +36,15 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD = 18, 26, 28
 IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_MODE_NONE = 8, 1
 IFLA_MACVLAN_MODE, IFLA_VLAN_ID = 1, 1
+IFLA_IPVLAN_MODE, IFLA_IPVLAN_FLAGS = 1, 2
 IFA_F_NODAD: Final = 2
 IFLA_PROTINFO, IFLA_BRPORT_MODE, NLA_F_NESTED = 12, 4, 0x8000
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_OIF, RTA_GATEWAY = 4, 5
 
-_HEADER: Final = struct.Struct("=IHHII")
-_IFINFO: Final = struct.Struct("=BBHiII")
+HEADER: Final = struct.Struct("=IHHII")
+INTERFACE_INFO: Final = struct.Struct("=BBHiII")
 _IFADDR: Final = struct.Struct("=BBBBI")
 _RTMSG: Final = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE: Final = struct.Struct("=HH")
@@ -79,10 +80,26 @@ def no_own_address() -> bytes:
     return attribute(IFLA_AF_SPEC, attribute(socket.AF_INET6, mode)) if HAS_IPV6 else b""
 
 
+def _kind(name: str, data: bytes) -> bytes:
+    """What kind of link a message is about, and what this kind wants to know."""
+    info = text(IFLA_INFO_KIND, name) + attribute(IFLA_INFO_DATA, data)
+    return attribute(IFLA_LINKINFO, info)
+
+
+def _on_parent(name: str, *, index: int, parent: int, netns: int) -> bytes:
+    """The beginning of a message that makes a link on a parent, in another namespace."""
+    return (
+        link_info(index=index)
+        + text(IFLA_IFNAME, name)
+        + number(IFLA_LINK, parent)
+        + number(IFLA_NET_NS_FD, netns)
+    )
+
+
 def link_info(*, index: int = 0, up: bool = False) -> bytes:
     """The fixed head of a link message."""
     flags = IFF_UP if up else 0
-    return _IFINFO.pack(socket.AF_UNSPEC, 0, 0, index, flags, flags)
+    return INTERFACE_INFO.pack(socket.AF_UNSPEC, 0, 0, index, flags, flags)
 
 
 @dataclass(slots=True)
@@ -93,9 +110,9 @@ class Batch:
     _steps: list[str] = field(default_factory=list)
 
     def _add(self, step: str, kind: int, flags: int, body: bytes) -> None:
-        length = _HEADER.size + len(body)
+        length = HEADER.size + len(body)
         sequence = len(self._messages) + 1
-        self._messages.append(_HEADER.pack(length, kind, REQUEST_ACK | flags, sequence, 0) + body)
+        self._messages.append(HEADER.pack(length, kind, REQUEST_ACK | flags, sequence, 0) + body)
         self._steps.append(step)
 
     def add_bridge(self, name: str, *, mac: bytes, mtu: int = 0) -> None:
@@ -113,8 +130,7 @@ class Batch:
 
     def add_vlan(self, name: str, *, parent: int, tag: int) -> None:
         """Make a link for one VLAN of another, up."""
-        data = attribute(IFLA_INFO_DATA, attribute(IFLA_VLAN_ID, struct.pack("=H", tag)))
-        kind = attribute(IFLA_LINKINFO, text(IFLA_INFO_KIND, "vlan") + data)
+        kind = _kind("vlan", attribute(IFLA_VLAN_ID, struct.pack("=H", tag)))
         body = link_info(up=True) + text(IFLA_IFNAME, name) + number(IFLA_LINK, parent) + kind
         self._add(f"make vlan {name}", RTM_NEWLINK, CREATE_EXCL, body)
 
@@ -122,18 +138,22 @@ class Batch:
         self, name: str, *, index: int, mac: bytes, parent: int, mode: int, mtu: int, netns: int
     ) -> None:
         """Make a link on a parent of this namespace in another one. `index`, `mtu` 0: any."""
-        data = attribute(IFLA_INFO_DATA, number(IFLA_MACVLAN_MODE, mode))
-        kind = attribute(IFLA_LINKINFO, text(IFLA_INFO_KIND, "macvlan") + data)
         body = (
-            link_info(index=index)
-            + text(IFLA_IFNAME, name)
-            + number(IFLA_LINK, parent)
-            + number(IFLA_NET_NS_FD, netns)
-            + (number(IFLA_MTU, mtu) if mtu else b"")
+            (number(IFLA_MTU, mtu) if mtu else b"")
             + (attribute(IFLA_ADDRESS, mac) if mac else b"")
-            + kind
+            + _kind("macvlan", number(IFLA_MACVLAN_MODE, mode))
         )
-        self._add(f"make macvlan {name}", RTM_NEWLINK, CREATE_EXCL, body)
+        head = _on_parent(name, index=index, parent=parent, netns=netns)
+        self._add(f"make macvlan {name}", RTM_NEWLINK, CREATE_EXCL, head + body)
+
+    def add_ipvlan(
+        self, name: str, *, index: int, parent: int, mode: int, flag: int, netns: int
+    ) -> None:
+        """Make a link that has its parent's hardware address; else as `add_macvlan`."""
+        data = attribute(IFLA_IPVLAN_MODE, struct.pack("=H", mode))
+        data += attribute(IFLA_IPVLAN_FLAGS, struct.pack("=H", flag))
+        head = _on_parent(name, index=index, parent=parent, netns=netns)
+        self._add(f"make ipvlan {name}", RTM_NEWLINK, CREATE_EXCL, head + _kind("ipvlan", data))
 
     def add_veth(
         self, name: str, *, index: int, mac: bytes, peer: str, peer_netns: int, mtu: int
@@ -173,7 +193,7 @@ class Batch:
 
     def set_hairpin(self, index: int, name: str) -> None:
         """Let a bridge send back to this port what came from it: to a container's own host port."""
-        head = _IFINFO.pack(socket.AF_BRIDGE, 0, 0, index, 0, 0)
+        head = INTERFACE_INFO.pack(socket.AF_BRIDGE, 0, 0, index, 0, 0)
         mode = attribute(IFLA_BRPORT_MODE, b"\x01")
         body = head + attribute(IFLA_PROTINFO | NLA_F_NESTED, mode)
         self._add(f"let {name} send back", RTM_SETLINK, 0, body)
@@ -236,13 +256,18 @@ class Batch:
         Raises:
             NetlinkError: for the first message that was refused; later ones were tried too.
         """
+        self.send_from(netlink, 0)
+
+    def send_from(self, netlink: socket.socket, before: int) -> None:
+        """As `send`, for messages that were numbered after `before` other ones."""
         if not self._messages:
             return
         netlink.send(b"".join(self._messages))
         refused = [(seq, code) for seq, code in _answers(netlink, len(self._messages)) if code]
         if refused:
             sequence, code = refused[0]
-            raise NetlinkError(code, f"{self._steps[sequence - 1]}: {os.strerror(code)}")
+            step = self._steps[sequence - 1 - before]
+            raise NetlinkError(code, f"{step}: {os.strerror(code)}")
 
 
 def _answers(netlink: socket.socket, expected: int) -> Sequence[tuple[int, int]]:
@@ -251,9 +276,9 @@ def _answers(netlink: socket.socket, expected: int) -> Sequence[tuple[int, int]]
         data = netlink.recv(65536)
         offset = 0
         while offset < len(data):
-            length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+            length, kind, _, sequence, _ = HEADER.unpack_from(data, offset)
             if kind == NLMSG_ERROR:
-                (code,) = struct.unpack_from("=i", data, offset + _HEADER.size)
+                (code,) = struct.unpack_from("=i", data, offset + HEADER.size)
                 answers.append((sequence, -code))
             offset += (length + 3) & ~3
     return answers
@@ -268,11 +293,11 @@ def _default_route(version: int) -> bytes:
 def link_index(netlink: socket.socket, name: str) -> int:
     """The index of a link in the namespace of `netlink`; 0 when there is none. Blocks briefly."""
     body = link_info() + text(IFLA_IFNAME, name)
-    netlink.send(_HEADER.pack(_HEADER.size + len(body), RTM_GETLINK, 0x1, 1, 0) + body)
+    netlink.send(HEADER.pack(HEADER.size + len(body), RTM_GETLINK, 0x1, 1, 0) + body)
     data = netlink.recv(65536)
-    if _HEADER.unpack_from(data)[1] != RTM_NEWLINK:
+    if HEADER.unpack_from(data)[1] != RTM_NEWLINK:
         return 0
-    return int(_IFINFO.unpack_from(data, _HEADER.size)[3])
+    return int(INTERFACE_INFO.unpack_from(data, HEADER.size)[3])
 
 
 def open_netlink() -> socket.socket:

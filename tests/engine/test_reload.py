@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from services.containers.logs.usage import measure
 from supervisor.reloading.table import METRICS
 from tests.support.certificates import make_certificates
 from tests.support.daemon import ROOT, Daemon, running_daemon, wait_until
@@ -223,6 +224,34 @@ def test_what_containers_get_changes_for_the_next_one(daemon: Daemon) -> None:
     assert "192.0.2.7" in shown
     assert reload(daemon).status == 200
     assert inspect(daemon)["HostConfig"]["Runtime"] == "runc"
+
+
+def test_a_budget_for_all_logs_is_kept_to_at_once(daemon: Daemon) -> None:
+    """A container that runs keeps its latest lines, and its readers go on; /info says so."""
+    script = "seq 1 40000; while ! [ -e /go ]; do sleep 0.05; done; seq 40001 60000"
+    options = ("--network", "none", "--log-opt", "max-size=-1")
+    daemon.docker("run", "-d", "--name", "noisy", *options, "busybox", "sh", "-c", script)
+    path = Path(daemon.docker("inspect", "noisy", "-f", "{{.LogPath}}").text)
+
+    def size() -> int:
+        return measure(path).total
+
+    wait_until(lambda: size() > 2 << 20, what="logged")
+    with daemon.docker_process("logs", "-f", "--tail", "1", "noisy") as follower:
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == b"40000\n"
+        assert reload(daemon, log_budget="1m").json()["Applied"] == ["log-budget"]
+        wait_until(lambda: size() <= 1 << 20, what="shortened")
+        assert "older lines were removed" in daemon.http("GET", "/info").json()["Warnings"][0]
+        metrics = daemon.http("GET", "/wharfinger/v1/metrics").body.decode()
+        assert "wharfinger_log_budget_bytes 1.048576e+06" in metrics
+        daemon.docker("exec", "noisy", "touch", "/go")
+        rest = follower.communicate(timeout=30)[0].split()
+    assert rest == [b"%d" % n for n in range(40001, 60001)]
+    wait_until(lambda: size() <= 1 << 20, what="shortened again")
+    kept = [int(line) for line in daemon.docker("logs", "noisy").text.split()]
+    assert kept == list(range(60001 - len(kept), 60001))
+    daemon.docker("rm", "-f", "noisy")
 
 
 def test_certificates_are_renewed_under_open_connections(daemon: Daemon, tmp_path: Path) -> None:

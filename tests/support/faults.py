@@ -155,7 +155,7 @@ def _wrap_containerd(faults: Faults) -> None:
         finally:
             faults.leave(label)
 
-    Connection.unary = counted  # type: ignore[method-assign]
+    Connection.unary = counted  # type: ignore[method-assign,assignment]
 
 
 def _wrap_content(faults: Faults) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -29,14 +31,25 @@ Packing = Callable[["FileLog"], object]
 """Takes note that a log has files to compress. Called from worker threads; must not block long."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What readers could read before a rotation that no write led to, and after it."""
+
+    before: Extent
+    after: Extent
+
+
 class FileLog:
     """Writes a container's log; one object for all its runs. A `stdio.LogWriter`.
 
     Appends whole records at a known offset, so that what a failed or killed append left behind is
     overwritten or cut off. When the disk refuses (full, broken), lines are dropped rather than the
     container stopped, as in dockerd; here the log says so as soon as it can, and `counts` has it.
-    Without `packing` a rotated file is compressed in the midst of writing.
+    Without `packing` a rotated file is compressed in the midst of writing. `rotate_early` and
+    `drop_oldest` may be called from other threads meanwhile.
     """
+
+    spares_unread = False  # what a follower has still to read is not dropped
 
     def __init__(
         self,
@@ -60,9 +73,18 @@ class FileLog:
         self._generation = 0
         self._written = Extent(generation=0, size_bytes=0)
         self._to_pack = False
+        self._given = 0  # the generation in the position that was given last
+        self._lock = threading.Lock()  # whose holder may write or rotate
+        self._is_recorded = True  # where the log ends stands in the spool's cursor
+        self._is_due = False  # a rotation was asked for that has to wait for the next write
+        self._is_proof = False  # x.log.1 is where the cursor still says that the log ends
 
     def open(self, position: bytes | None) -> None:
         """Begin a run, after the last whole record, or where `position` was."""
+        with self._lock:
+            self._open(position)
+
+    def _open(self, position: bytes | None) -> None:
         self.files.scan()
         previous = self.files.previous_inode()
         self._fd = self.files.open_current()
@@ -83,13 +105,26 @@ class FileLog:
         self._generation = self.files.generation
         self._to_pack = self._options.compress
         self._written = Extent(generation=self._generation, size_bytes=self._size)
+        self._is_recorded = self._is_due = self._is_proof = False
 
     def position(self) -> bytes:
         """Inode and size of the file being written."""
+        self._given = self._generation
         return _POSITION.pack(os.fstat(self._fd).st_ino, self._size)
+
+    def recorded(self) -> None:
+        """See `stdio.LogWriter`."""
+        with self._lock:
+            self._is_recorded = True
+            if self._given == self._generation:  # no rotation came in between
+                self._is_proof = False
 
     def write(self, stream: Stream, data: bytes, *, last: bool = False) -> int:
         """Log from the front of `data`; see `stdio.LogWriter`. Stops where a rotation is due."""
+        with self._lock:
+            return self._write(stream, data, last=last)
+
+    def _write(self, stream: Stream, data: bytes, *, last: bool) -> int:
         try:
             self._rotate_if_due()
         except OSError as error:  # past its bound is better than not at all
@@ -98,6 +133,7 @@ class FileLog:
         room = None if limit is None else max(0, limit - self._size)
         encoded = self._encode(stream, data, last=last, room=room)
         if encoded.consumed:
+            self._is_recorded = False
             self._append(encoded)
             self._written = Extent(generation=self._generation, size_bytes=self._size)
         return encoded.consumed
@@ -111,11 +147,53 @@ class FileLog:
 
     def close(self) -> None:
         """Drop what a failed append left, and close. A second call does nothing."""
-        if self._fd >= 0:
-            os.ftruncate(self._fd, self._size)
-            self._pack_if_due()
-            os.close(self._fd)
-            self._fd = -1
+        with self._lock:
+            if self._fd >= 0:
+                os.ftruncate(self._fd, self._size)
+                self._pack_if_due()
+                os.close(self._fd)
+                self._fd = -1
+
+    def rotate_early(self, is_idle: Callable[[], bool]) -> Rotated | None:
+        """Rotate although the newest file is not full; `announce_rotation` comes after it.
+
+        `is_idle`: whether no run's spool is there, asked when no run is under way. None: there is
+        nothing to rotate, or not yet: then the next write begins with it.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        with self._lock:
+            if self._fd < 0:
+                if is_idle():
+                    self.files.scan()
+                    self.files.rotate()
+                return None
+            if not self._is_recorded or self._is_proof:
+                self._is_due = True
+                return None
+            if not self._size:
+                return None
+            before = self._written
+            self._rotate()
+            self._written = Extent(generation=self._generation, size_bytes=0)
+            return Rotated(before, self._written)
+
+    def announce_rotation(self, rotated: Rotated) -> None:
+        """On the loop: readers of a log that is not written to just now learn of it."""
+        if self.feed.extent == rotated.before:
+            self.feed.announce(rotated.after)
+
+    def drop_oldest(self, is_idle: Callable[[], bool]) -> int:
+        """Remove the oldest file but the newest; the bytes it had, 0: none may go. See `files`.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        with self._lock:
+            self.files.scan()
+            is_proof = self._is_proof or not self._is_recorded if self._fd >= 0 else not is_idle()
+            return self.files.drop_oldest(spare_unread=self.spares_unread, spare_inode=is_proof)
 
     def pack_one(self, checkpoint: Callable[[], object]) -> bool:
         """Compress a file that may be. False: there is none. Blocks long; one call at a time.
@@ -158,8 +236,10 @@ class FileLog:
     def _rotate_if_due(self) -> None:
         limit = self._options.max_bytes
         self._pack_if_due()
-        if limit is None or self._size < limit:
-            return
+        if (limit is not None and self._size >= limit) or (self._is_due and self._size):
+            self._rotate()
+
+    def _rotate(self) -> None:
         os.ftruncate(self._fd, self._size)
         self.files.rotate()
         fd = self.files.open_current()
@@ -169,6 +249,7 @@ class FileLog:
         self._size = 0
         self._generation = self.files.generation
         self._to_pack = self._options.compress
+        self._is_due, self._is_proof = False, True
 
     def _pack_if_due(self) -> None:
         """Not at a rotation: x.log.1 is its proof until the caller recorded our position."""

@@ -153,6 +153,28 @@ class LogFiles:
             self._followers.pop(follower, None)
             self._drop_held()
 
+    def drop_oldest(self, *, spare_unread: bool, spare_inode: bool) -> int:
+        """Remove the oldest file but the newest one; how many bytes that freed, 0: none may go.
+
+        A reader that is in it may read on. `spare_unread`: not one that a follower has still to
+        read. `spare_inode`: of `x.log.1` the content only, for its inode is a proof.
+        """
+        with self._lock:
+            generation = self._oldest()
+            is_needed = any(needed <= generation for needed in self._followers.values())
+            if generation == self.generation or (spare_unread and is_needed):
+                return 0
+            held = self._held.pop(generation, None)
+            path = held or self._find(self.generation - generation)
+            assert path is not None
+            size = path.stat().st_size
+            if held is None and spare_inode and generation == self.generation - 1:
+                os.truncate(path, 0)
+            else:
+                path.unlink()
+            self.unread += is_needed
+            return size
+
     def remove(self) -> None:
         """Remove every file of the log."""
         with self._lock:

@@ -33,6 +33,7 @@ _POSITION_BYTES: Final = 64
 # log position (length, bytes); then for stdout and stderr: logged up to, cut to (or _KEEP)
 _CURSOR: Final = struct.Struct(f"<4sB{_POSITION_BYTES}sqqqq")
 _MAGIC: Final = b"spl1"
+_CURSOR_NAME: Final = "spool.cursor"
 
 
 class LogWriter(Protocol):
@@ -43,6 +44,9 @@ class LogWriter(Protocol):
 
     def position(self) -> bytes:
         """Where the log ends: at most 64 bytes, meaningful to `open`, also in another process."""
+
+    def recorded(self) -> None:
+        """The last `position()` is on disk: a next process will begin there."""
 
     def write(self, stream: Stream, data: bytes, *, last: bool = False) -> int:
         """Log whole lines from the front of `data`; how many bytes that took.
@@ -98,7 +102,7 @@ class Spool:
             return
         files = {stream: SpoolFile(self._path(stream)) for stream in self._streams}
         cursor_fd = os.open(
-            self._directory / "spool.cursor", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            self._directory / _CURSOR_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
         self._log.open(_load(os.pread(cursor_fd, _CURSOR.size, 0), files))
         self._files, self._cursor_fd = files, cursor_fd
@@ -192,14 +196,20 @@ class Spool:
             fields += [file.logged, file.cut_to] if file else [0, _KEEP]
         record = _CURSOR.pack(_MAGIC, len(position), position, *fields)
         os.pwrite(self._cursor_fd, record, 0)
+        self._log.recorded()
 
     def _path(self, stream: Stream) -> Path:
         return self._directory / f"{stream.label}.spool"
 
 
+def has_spool(directory: Path) -> bool:
+    """Does a run use a spool there, or may a next process take one up? Blocks."""
+    return (directory / _CURSOR_NAME).exists()
+
+
 def remove_spool(directory: Path) -> None:
     """Remove a spool's files; absent ones are fine. The cursor last: it explains the rest."""
-    for name in ("stdout.spool", "stderr.spool", "spool.cursor"):
+    for name in ("stdout.spool", "stderr.spool", _CURSOR_NAME):
         (directory / name).unlink(missing_ok=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,25 @@ async def test_a_lease_that_could_not_be_deleted_goes_later(
             await leases.remove_leftovers()
             assert (await engine.leftovers())["leases"] == [mine]
         assert await engine.leftovers() == before
+
+
+async def test_ingests_without_a_name_are_tidied_away(containerd_address: Path) -> None:
+    """A folder that containerd has left among its ingests goes with the rest; one in use stays."""
+    ingests = containerd_address.parent / "root" / "io.containerd.content.v1.content" / "ingest"
+    async with open_engine(containerd_address) as engine:
+        left = ingests / "left"
+        left.mkdir()
+        (left / "updatedat").touch()
+        os.utime(left, (0, 0))
+        async with engine.containerd.content.writer("wharfinger-test") as writer:
+            await writer.write(b"half")
+            for one in ingests.iterdir():
+                os.utime(one, (0, 0))
+            await engine.images.clear_leftovers()
+            assert not left.exists()
+            await writer.write(b"whole")
+            digest = await writer.commit()
+        await engine.containerd.content.delete(digest)
 
 
 async def test_catalog_is_the_same_object_while_nothing_changes(containerd_address: Path) -> None:

@@ -104,6 +104,13 @@ class NoContainers:
         raise AssertionError
 
 
+class FakeLogBudget:
+    budget_bytes = 1000
+
+    def __init__(self) -> None:
+        self.used_bytes, self.removed_files, self.removed_bytes = 900, 3, 500
+
+
 class Fakes:
     """All of it, and the exposition that reads it."""
 
@@ -116,6 +123,7 @@ class Fakes:
             containers=self.containers,
             events=FakeEvents(),
             logs=FakeLogs(),
+            log_budget=FakeLogBudget(),
             builds=self.builds,
         )
         runtime = RuntimeSources(

@@ -20,6 +20,8 @@ MARK_NAME: Final = "sent-upto"
 class RemoteLog(FileLog):
     """A `FileLog` whose lines a `Shipper` sends. To be given to `Shipping`."""
 
+    spares_unread = True
+
     def __init__(
         self,
         path: Path,

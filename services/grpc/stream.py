@@ -11,9 +11,9 @@ from grpclib.exceptions import StreamTerminatedError
 
 from services.errors import DeadlineExceeded, EngineError
 
-from ._link import Link
-from ._method import Method, ReplyT, RequestT
-from .errors import containerd_errors
+from .errors import Errors
+from .link import Link
+from .method import Method, ReplyT, RequestT
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ CLOSE_LIMIT_S: Final = 2.0
 
 
 class Stream(Generic[RequestT, ReplyT]):
-    """For one task at a time. Unread messages wait in HTTP/2's window, and then in containerd.
+    """For one task at a time. Unread messages wait in HTTP/2's window, and then with the peer.
 
     Each step must end within the method's limit, or raises DeadlineExceeded; Unavailable when the
     connection is lost. After any error only `close` is of use.
@@ -33,8 +33,11 @@ class Stream(Generic[RequestT, ReplyT]):
         method: Method[RequestT, ReplyT],
         metadata: Iterable[tuple[str, str]],
         what: str,
+        errors: Errors,
     ) -> None:
         self._link = link
+        self._errors = errors
+        self._peer = method.peer
         self._limit_s = method.limit_s
         self._what = what
         self._call = link.request(method, metadata)
@@ -46,7 +49,7 @@ class Stream(Generic[RequestT, ReplyT]):
         await self._step(self._send(message, end))
 
     async def receive(self) -> ReplyT | None:
-        """The next message; None once containerd has ended the stream without an error."""
+        """The next message; None once the peer has ended the stream without an error."""
         message: ReplyT | None = await self._step(self._receive())
         return message
 
@@ -60,7 +63,7 @@ class Stream(Generic[RequestT, ReplyT]):
         return message
 
     async def close(self) -> None:
-        """End the call: containerd is told unless it has ended it. Cancelled or not, this runs."""
+        """End the call: the peer is told unless it has ended it. Cancelled or not, this runs."""
         if not self._is_open:
             return
         self._is_open = False
@@ -68,7 +71,7 @@ class Stream(Generic[RequestT, ReplyT]):
             # The exception makes grpclib reset the stream instead of waiting for its end.
             left = None if self._is_done else asyncio.CancelledError()
             try:
-                with containerd_errors(self._what):
+                with self._errors(self._what):
                     await self._link.run(self._exit(left))
             except EngineError:
                 if not self._link.lost.is_set():
@@ -93,7 +96,7 @@ class Stream(Generic[RequestT, ReplyT]):
         return message
 
     async def _raise_status(self, error: StreamTerminatedError) -> NoReturn:
-        """containerd answers with an error and resets the stream; grpclib sees the reset first."""
+        """The peer answers with an error and resets the stream; grpclib sees the reset first."""
         self._is_open = False
         await self._exit(error)  # raises the status, if one has come
         raise error
@@ -107,6 +110,6 @@ class Stream(Generic[RequestT, ReplyT]):
         await self._call.__aexit__(type(error) if error else None, error, None)
 
     async def _step(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        with trio.move_on_after(self._limit_s), containerd_errors(self._what):
+        with trio.move_on_after(self._limit_s), self._errors(self._what):
             return await self._link.run(coroutine)
-        raise DeadlineExceeded(f"{self._what}: no answer from containerd in {self._limit_s:g} s")
+        raise DeadlineExceeded(f"{self._what}: no answer from {self._peer} in {self._limit_s:g} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from services.containerd._joined import JoinedTransport
+from services.grpc.joined import JoinedTransport
 
 
 class FakeTransport:

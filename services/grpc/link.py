@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ssl
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -17,9 +19,9 @@ from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 from h2.config import H2Configuration
 
-from ._joined import JoinedTransport
-from ._method import Method, ReplyT, RequestT
-from .errors import containerd_errors
+from .errors import Errors
+from .joined import JoinedTransport
+from .method import Method, ReplyT, RequestT
 
 T = TypeVar("T")
 
@@ -29,6 +31,21 @@ STRAGGLERS_S: Final = 0.2
 # Receive windows. One reader that stops must not use up the connection's: the other calls share it.
 STREAM_WINDOW_BYTES: Final = 4 * 1024 * 1024
 CONNECTION_WINDOW_BYTES: Final = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpTarget:
+    """A server at an address of the network; `tls` None is for tests on loopback only."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+Target = Path | TcpTarget  # a path is a unix socket's
 
 
 class _Protocol(H2Protocol):
@@ -80,6 +97,10 @@ class Link:
         self._running: set[asyncio.Task[Any]] = set()
         channel.on_lost = self._on_lost
 
+    async def connect(self) -> None:
+        """Open the connection. For asyncio; `open_link` does it."""
+        await self._channel.__connect__()
+
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run an asyncio coroutine from any trio task; it is over when this returns or raises.
 
@@ -113,7 +134,7 @@ class Link:
             reply: ReplyT | None = await stream.recv_message()
             if reply is None:
                 await stream.recv_trailing_metadata()  # raises the status that stands there
-                raise GRPCError(Status.INTERNAL, "containerd sent no reply")
+                raise GRPCError(Status.INTERNAL, "there came no reply")
         return reply
 
     def request(self, method: Method[RequestT, ReplyT], metadata: Iterable[tuple[str, str]]) -> Any:
@@ -139,19 +160,26 @@ class Link:
             task.cancel()
 
 
-async def open_link(loop: trio_asyncio.TrioEventLoop, address: Path) -> Link:
-    """Connect to the unix socket at `address`. Raises Unavailable."""
+async def open_link(
+    loop: trio_asyncio.TrioEventLoop, target: Target, *, peer: str, errors: Errors
+) -> Link:
+    """Connect to `target`, which messages call `peer`. Raises Unavailable. No limit."""
     config = Configuration(
         http2_connection_window_size=CONNECTION_WINDOW_BYTES,
         http2_stream_window_size=STREAM_WINDOW_BYTES,
     )
 
     async def connect() -> Link:
-        channel = _Channel(path=str(address), config=config)
-        connected = Link(loop, channel)
-        await channel.__connect__()
+        connected = Link(loop, _channel(target, config))
+        await connected.connect()
         return connected
 
-    with containerd_errors(f"containerd at {address}"):
+    with errors(f"{peer} at {target}"):
         link: Link = await loop.run_aio_coroutine(connect())
     return link
+
+
+def _channel(target: Target, config: Configuration) -> _Channel:
+    if isinstance(target, Path):
+        return _Channel(path=str(target), config=config)
+    return _Channel(host=target.host, port=target.port, ssl=target.tls, config=config)

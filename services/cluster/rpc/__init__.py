@@ -1,0 +1,1 @@
+"""How nodes speak to each other: gRPC over mutual TLS on the swarm port."""
