@@ -128,6 +128,11 @@ class Cluster:
                     self._idle.set()
                     await self._moved.wait()
         finally:
+            # Begun anew, it reads what the disk says.
+            if self._life is not None:
+                self._life.close()
+            self._life, self._then, self._control = None, None, None
+            self._is_loaded = trio.Event()
             self._idle.set()
 
     async def _live(self, life: Life) -> None:

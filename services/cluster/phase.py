@@ -39,6 +39,8 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Step], Phase]] = MappingProxyType(
         (Phase.INACTIVE, Step.FAIL): Phase.ERROR,
         (Phase.LOCKED, Step.UNLOCK): Phase.PENDING,
         (Phase.LOCKED, Step.LEAVE): Phase.INACTIVE,
+        (Phase.LOCKED, Step.FIND_LOCKED): Phase.LOCKED,
+        (Phase.PENDING, Step.BEGIN): Phase.PENDING,
         (Phase.PENDING, Step.ARRIVE): Phase.ACTIVE,
         (Phase.PENDING, Step.CHANGE_ROLE): Phase.PENDING,
         (Phase.PENDING, Step.FAIL): Phase.ERROR,

@@ -1,4 +1,4 @@
-"""Nodes of a cluster in one process, each with an address of loopback, and agents that run nothing."""
+"""Nodes of a cluster in one process, each with an address of loopback; their agents run nothing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import trio
 from services.cluster.cluster import Cluster
 from services.cluster.control.control import Control
 from services.cluster.control.ports import Parts
+from services.cluster.dispatcher.values import SessionFacts
 from services.cluster.entering import Disk
 from services.cluster.life import LifeConfig, ManagerLife
 from services.cluster.local_state import LocalFiles
 from services.cluster.model.objects import NodeDescription
 from services.cluster.requests import InitRequest, JoinRequest, checked_init, checked_join
 from services.cluster.work import AgentContext
-from services.cluster.dispatcher.values import SessionFacts
 from services.errors import EngineError
 from supervisor.otp import ChildSpec
 
@@ -64,6 +64,7 @@ class TestNode:
         self.lives: list[ManagerLife] = []
         self.cluster = self.made()
         self.scope = trio.CancelScope()
+        self.ended = trio.Event()
 
     def made(self) -> Cluster:
         """The node's part, as a daemon that starts has it."""
@@ -86,7 +87,6 @@ class TestNode:
         return Control(
             Parts(
                 store=life.store,
-                authority=life.authority,
                 images=None,  # type: ignore[arg-type]
                 local_networks=None,  # type: ignore[arg-type]
                 leadership=life.store,
@@ -101,8 +101,17 @@ class TestNode:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """As a daemon does, until `scope` is cancelled."""
+        self.ended = trio.Event()
         with trio.CancelScope() as self.scope:
             await self.cluster.run(task_status=task_status)
+        self.ended.set()
+
+    async def restart(self, nursery: trio.Nursery) -> None:
+        """As a daemon that ends and one that starts."""
+        self.scope.cancel()
+        await self.ended.wait()
+        self.cluster = self.made()
+        await nursery.start(self.run)
 
     async def init(self, **changes: object) -> str:
         """Begin a cluster."""
