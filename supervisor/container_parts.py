@@ -314,7 +314,12 @@ def build_containers(
         let_go=freezer.finish,
     )
     reconciler = Reconciler(
-        containerd=containerd, table=table, runs=runs, mender=restorer, engine_id=engine_id
+        containerd=containerd,
+        table=table,
+        runs=runs,
+        mender=restorer,
+        engine_id=engine_id,
+        tidy=connections.try_again,
     )
     return ContainerParts(
         containers=containers,

@@ -35,6 +35,7 @@ class NetworkParts:
     proxy: UserlandProxy | None
     networks: Networks
     sandboxes: Sandboxes
+    publishing: Publishing
 
 
 def build_networks(
@@ -64,6 +65,7 @@ def build_networks(
         default_options=lambda: current.settings().network.default_options,
         switches=HostSwitches(forwards=wanted.ip_forward, local_routes=firewall is not None),
         container_name=partial(_container_name, table),
+        overlays=settings.exec_root / "overlays",
     )
     publishing = Publishing(
         firewall=firewall,
@@ -76,9 +78,18 @@ def build_networks(
         ),
     )
     sandboxes = Sandboxes(
-        networks, publishing=publishing, netns_directory=settings.exec_root / "netns"
+        networks,
+        publishing=publishing,
+        netns_directory=settings.exec_root / "netns",
+        overlays=settings.exec_root / "overlays",
     )
-    return NetworkParts(firewall=firewall, proxy=proxy, networks=networks, sandboxes=sandboxes)
+    return NetworkParts(
+        firewall=firewall,
+        proxy=proxy,
+        networks=networks,
+        sandboxes=sandboxes,
+        publishing=publishing,
+    )
 
 
 def _pools(current: Current) -> tuple[Pool, ...]:

@@ -19,6 +19,7 @@ from services.api.port_ranges import port_range
 from services.api.query import parse_integer
 from services.api.types.containers import health_status, summary_ports
 from services.containers import Container, State
+from services.containers.networking import networks_in_sight
 from services.errors import EngineError, InvalidParameter
 
 KNOWN: Final = frozenset(
@@ -177,9 +178,11 @@ def _has_all(pairs: Mapping[str, str], wanted: Iterable[str]) -> bool:
 
 
 def _has_network(container: Container, wanted: str) -> bool:
-    definition, status = container.definition, container.status
-    networks = {**definition.networks, **status.networks}
-    return wanted in networks or any(e.network_id.startswith(wanted) for e in networks.values())
+    networks = networks_in_sight(container.definition, container.status)
+    if wanted in networks:
+        return True
+    ids = (settings.network_id for settings in networks.values())
+    return any(id_.startswith(wanted) for id_ in ids if id_)
 
 
 def _volumes(container: Container) -> frozenset[str]:

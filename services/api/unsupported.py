@@ -53,8 +53,7 @@ LIMITS: Final = MappingProxyType(
         ("GET", "/images/{}/json"): "`Identity` knows where it came from, not its signatures",
         ("POST", "/build"): "the classic builder (DOCKER_BUILDKIT=0)",
         ("POST", "/networks/create"): (
-            "drivers bridge and macvlan, and in a swarm overlay; no ipvlan, nor network and IPAM "
-            "plugins"
+            "drivers bridge, macvlan, ipvlan, and in a swarm overlay; no network and IPAM plugins"
         ),
         ("POST", "/volumes/create"): "the local driver; no cluster volumes",
         ("PUT", "/volumes/{}"): "503: there are no cluster volumes to update",

@@ -1,7 +1,9 @@
 """Connecting containers to networks, and disconnecting them, whether they run or not.
 
 The record is what a container is in. Before a link is made, and until one is deleted, the endpoint
-stands in the status as loose: whatever becomes of the daemon, the next one takes that link away.
+stands in the status as loose: whatever becomes of the daemon, the next one takes that link away. A
+link that the kernel will not give up now stays loose as well, with its address and its membership,
+and is tried again.
 
 Source: moby, daemon/network.go (ConnectToNetwork, DisconnectFromNetwork).
 """
@@ -83,6 +85,7 @@ class Connector:
                 if not container.state.has_task:
                     await self._set_asked(container, network.name, asked)
                     return
+                await self.finish(container)
                 await self._plug_in(container, network, asked)
 
     async def disconnect(self, container: Container, ref: str, *, force: bool = False) -> None:
@@ -113,18 +116,43 @@ class Connector:
                     await self._set_asked(container, name, None)
 
     async def finish(self, container: Container) -> None:
-        """Take away the links of what an earlier daemon was cut off at; the container runs."""
+        """Take away the links that could not be before, or that an earlier daemon was cut off at.
+
+        The container runs, and the caller has its turn. What cannot be taken away stays loose.
+        """
         status = container.status
-        if not status.loose:
-            return
-        for loose in status.loose.values():
+        left = status.loose
+        for endpoint_id, loose in status.loose.items():
             endpoint = endpoint_of(loose.network, loose.settings, loose.place)
             try:
                 await self._naming.disconnected(container, endpoint)
-                await self._sandboxes.remove_loose(container.id, endpoint, pid=status.pid)
+                await self._sandboxes.unplug(container.id, endpoint, pid=status.pid)
             except EngineError as error:
                 log.error("link not reclaimed", container=container.id, error=str(error))
-        await self._settle_ports(container, loose={})
+            else:
+                left = _without(left, endpoint_id)
+        if left != status.loose:
+            await self._settle_ports(container, loose=left)
+
+    async def try_again(self, container: Container) -> None:
+        """Do for a container that runs what could not be done before, if nobody else is at it.
+
+        That is `finish`, and having it answered by the DNS. Never fails.
+        """
+        if container.is_busy or not (
+            container.status.loose or self._naming.lacks_answers(container)
+        ):
+            return
+        try:
+            async with container.turn("another try at its networks"):
+                if not container.state.has_task:
+                    return
+                await self.finish(container)
+                if self._naming.lacks_answers(container):
+                    namespace = self._sandboxes.namespace(container.id, container.status.pid)
+                    await self._naming.answer(container, namespace)
+        except EngineError as error:
+            log.warning("networks not mended", container=container.id, error=str(error))
 
     # -- while it runs --------------------------------------------------------------------------
 
@@ -132,13 +160,16 @@ class Connector:
         self, container: Container, network: Network, asked: EndpointSettings
     ) -> None:
         request = endpoint_request(network.id, asked)
+        there = Forbidden(
+            f"endpoint with name {container.name} already exists in network {network.name}"
+        )
+        if any(one.settings.network_id == network.id for one in container.status.loose.values()):
+            raise there
         try:
             endpoint = await self._sandboxes.reserve_one(container.id, request)
         except Forbidden as error:
             if "already exists" in str(error):
-                raise Forbidden(
-                    f"endpoint with name {container.name} already exists in network {network.name}"
-                ) from error
+                raise there from error
             raise
         settings = settings_of(asked, endpoint)
         try:
@@ -177,11 +208,14 @@ class Connector:
         )
 
     async def _undo_plug_in(self, container: Container, endpoint: Endpoint) -> None:
-        """What cannot be undone now the next daemon does: the endpoint stands there as loose."""
+        """What cannot be undone now is tried again: the endpoint stands there as loose."""
         try:
             await self._sandboxes.unplug(container.id, endpoint, pid=container.status.pid)
-        except EngineError:  # the link was not made, or its namespace is gone
-            self._sandboxes.cancel(container.id, endpoint)
+        except EngineError as error:
+            log.error("link not reclaimed", container=container.id, error=str(error))
+            if endpoint.endpoint_id not in container.status.loose:  # so no link was made
+                self._sandboxes.cancel(container.id, endpoint)
+            return
         loose = _without(container.status.loose, endpoint.endpoint_id)
         if loose != container.status.loose:
             try:
@@ -238,7 +272,9 @@ class Connector:
                 return  # as dockerd: what was asked for first holds
             networks[name] = asked
         definition = msgspec.structs.replace(container.definition, networks=networks)
-        await self._journal.set_definition(container, definition)
+        # Whoever connects it to another network of that name has not been in it.
+        ids = _without(container.status.network_ids, name)
+        await self._journal.set_definition(container, definition, network_ids=ids)
 
     def _name_of(self, ref: str, *, force: bool) -> str:
         """A network that is gone may still stand in the record of a container."""

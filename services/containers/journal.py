@@ -18,6 +18,7 @@ from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.model import ContainerId, Definition, Place, Status
 from services.events import Event
+from services.networks.model import GATEWAY_BRIDGE
 from services.store import Migration
 
 T = TypeVar("T")
@@ -195,6 +196,7 @@ def network_events(
             time_ns=time_ns,
         )
         for name, settings in endpoints.items()
+        if name != GATEWAY_BRIDGE or name in container.definition.networks
     ]
 
 

@@ -33,7 +33,12 @@ from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
 from services.containers.naming import Naming
-from services.containers.networking import NetworkNames, settings_by_network, wanted_endpoints
+from services.containers.networking import (
+    NetworkNames,
+    ids_of,
+    settings_by_network,
+    wanted_endpoints,
+)
 from services.containers.oom import OomKills
 from services.containers.published import wanted_ports
 from services.containers.run import Run
@@ -377,6 +382,7 @@ class TaskLauncher:
             container,
             *network_events(container, networks, places, "connect", time_ns=now_ns),
             *network_events(container, networks, places, "disconnect", time_ns=now_ns),
+            network_ids=ids_of(networks) or container.status.network_ids,
             error=str(error),
             exit_code=exit_code_of_failed_start(str(error)),
         )

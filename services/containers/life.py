@@ -21,6 +21,7 @@ from services.containers.labels import backoff_of
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import ExitStatus, State
 from services.containers.mount_sources import volume_events
+from services.containers.networking import ids_of
 from services.containers.restart_policy import Backoff, jittered_s, restart_delay_s, wants_restart
 from services.containers.run import Run, Runs, Watch
 from services.containers.terminals import Terminals
@@ -287,6 +288,7 @@ class Lives:
             oom_killed=oom_killed,
             finished_at_ns=exit_.exited_at_ns,
             restart_count=status.restart_count + int(comes_back),
+            network_ids=ids_of(status.networks) or status.network_ids,
             networks={},
             places={},
             loose={},

@@ -47,10 +47,11 @@ class State(enum.StrEnum):
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a run is in a network: by a link of the network's driver. `interface` is its name inside,
-    "" where there is none."""
+    "" where there is none; `is_routed`: it leads everywhere without a gateway."""
 
     driver: str = "bridge"
     interface: str = ""
+    is_routed: bool = False
 
 
 class LooseEndpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +87,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Addresses and gateways of the present run, by network name."""
     places: dict[str, Place] = {}
     """What `networks` does not tell of the present run's networks, by name."""
+    network_ids: dict[str, str] = {}
+    """The ids of the networks that the last run was in, by name: dockerd goes on to show them."""
     loose: dict[str, LooseEndpoint] = {}
     """Endpoints that the present run is about to get, or has just lost, by their id: their links
     may be there. Written before anything is done, so that the next daemon takes them away."""

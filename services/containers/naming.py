@@ -118,15 +118,33 @@ class Naming:
     ) -> None:
         """A container is about to run in these networks. Without a namespace it has no names.
 
-        Raises:
-            EngineError: it cannot be answered in its namespace.
+        One that cannot be answered in its namespace starts all the same, as under dockerd; see
+        `answer`.
         """
         if namespace is None:
             return
         for endpoint in endpoints:
             self._put(container, endpoint, container.definition.networks.get(endpoint.network))
         if any(_is_user_network(endpoint) for endpoint in endpoints):
-            await self._serve(container, endpoints, namespace)
+            await self._try_to_serve(container, endpoints, namespace)
+
+    def lacks_answers(self, container: Container) -> bool:
+        """Whether a container that runs is to be answered, and could not be."""
+        return container.id not in self._dns.served and any(
+            _is_user_network(endpoint) for endpoint in _endpoints(container)
+        )
+
+    async def answer(self, container: Container, namespace: Path) -> None:
+        """Try once more to answer a container that runs. The caller has its turn.
+
+        Raises:
+            EngineError: it still cannot be.
+        """
+        await self._serve(container, _endpoints(container), namespace)
+        if not container.state.has_task:  # it has ended meanwhile, and its namespace is to go
+            self._dns.stop(container.id)
+            return
+        log.info("container is answered again", container=container.id)
 
     def end(self, container_id: str) -> None:
         """It runs no more. Before its namespace is dropped."""
@@ -179,7 +197,7 @@ class Naming:
             names=tuple(dns_names(container.definition, settings)) if has_names else (),
             addresses=tuple(ip_address(address) for address in _addresses(endpoint)),
             links={alias: name for name, alias in links},
-            leads_out=bool(endpoint.gateway or endpoint.gateway6),
+            leads_out=endpoint.leads_out,
             priority=endpoint.gateway_priority,
         )
         self._dns.names.put(endpoint.network_id, named)
@@ -198,7 +216,7 @@ class Naming:
     async def _try_to_serve(
         self, container: Container, endpoints: Sequence[Endpoint], namespace: Path
     ) -> None:
-        """It runs already, and goes on without, as under dockerd."""
+        """It goes on without, as under dockerd, until it can be answered."""
         try:
             await self._serve(container, endpoints, namespace)
         except EngineError as error:
@@ -236,7 +254,7 @@ def _place(endpoints: Sequence[Endpoint]) -> Place:
 
 def _is_user_network(endpoint: Endpoint) -> bool:
     """Whether names are found in this network."""
-    return endpoint.network not in PREDEFINED
+    return endpoint.network not in PREDEFINED and not endpoint.is_way_out_only
 
 
 def _endpoints(container: Container) -> list[Endpoint]:
@@ -244,6 +262,8 @@ def _endpoints(container: Container) -> list[Endpoint]:
 
 
 def _addresses(endpoint: Endpoint) -> list[str]:
+    if endpoint.is_way_out_only:
+        return []
     return [address for address in (endpoint.address, endpoint.address6) if address]
 
 

@@ -14,11 +14,12 @@ import msgspec
 
 from services.containers.config import EndpointIPAMConfig, EndpointSettings, NetworkingConfig
 from services.containers.links import parse_link
-from services.containers.model import SHORT_ID, Definition, Place
+from services.containers.model import SHORT_ID, Definition, Place, Status
 from services.containers.spec.modes import shared_container
 from services.errors import InvalidParameter, NotFound
 from services.networks import Endpoint, EndpointRequest, Network
 from services.networks.endpoints import checked_mac
+from services.networks.model import GATEWAY_BRIDGE
 
 SYSCTLS: Final = "com.docker.network.endpoint.sysctls"
 IFNAME: Final = "com.docker.network.endpoint.ifname"
@@ -152,9 +153,29 @@ def settings_by_network(
     return settings, {one.network: place_of(one) for one in endpoints}
 
 
+def networks_in_sight(definition: Definition, status: Status) -> dict[str, EndpointSettings]:
+    """What users see of a container's networks: the present run's, or else what was asked of each.
+
+    A network that the last run was in keeps its id, also when it is gone. Source: moby,
+    daemon/container_operations.go, cleanOperationalData. Its way out of networks that span nodes is
+    not among them, unless it was asked for.
+    """
+    asked = {
+        name: msgspec.structs.replace(settings, network_id=status.network_ids.get(name, ""))
+        for name, settings in definition.networks.items()
+    }
+    shown = {n: s for n, s in status.networks.items() if n != GATEWAY_BRIDGE or n in asked}
+    return {**asked, **shown}
+
+
+def ids_of(settings: Mapping[str, EndpointSettings]) -> dict[str, str]:
+    """The ids of these networks, by name."""
+    return {name: one.network_id for name, one in settings.items()}
+
+
 def place_of(endpoint: Endpoint) -> Place:
     """What the settings do not tell of an endpoint."""
-    return Place(driver=endpoint.driver, interface=endpoint.interface)
+    return Place(driver=endpoint.driver, interface=endpoint.interface, is_routed=endpoint.is_routed)
 
 
 def endpoint_of(name: str, settings: EndpointSettings, place: Place) -> Endpoint:
@@ -173,6 +194,7 @@ def endpoint_of(name: str, settings: EndpointSettings, place: Place) -> Endpoint
         mac_address=settings.mac_address,
         interface=place.interface,
         gateway_priority=settings.gw_priority,
+        is_routed=place.is_routed,
     )
 
 

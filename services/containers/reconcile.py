@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from types import MappingProxyType
@@ -88,14 +88,17 @@ class Reconciler:
         runs: Runs,
         mender: Mender,
         engine_id: str,
+        tidy: Callable[[Container], Awaitable[None]],
         round_s: float = ROUND_S,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        """`tidy` does for a running container what could not be done before; it never fails."""
         self._containerd = containerd
         self._table = table
         self._runs = runs
         self._mender = mender
         self._ours = f'labels."{OWNER_LABEL}"=={engine_id}'
+        self._tidy = tidy
         self._round_s = round_s
         self._now_ns = now_ns
         self._counts: Counter[Divergence] = Counter()
@@ -127,6 +130,7 @@ class Reconciler:
         for container in running:
             await trio.sleep(pause_s)
             await self._look_at(container)
+            await self._tidy(container)
         await trio.sleep(max(pause_s, began + self._round_s - trio.current_time()))
         await self._look_for_unknown()
 

@@ -45,7 +45,7 @@ from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
 from services.containers.naming import Naming
-from services.containers.networking import endpoints_of
+from services.containers.networking import endpoints_of, ids_of
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.restart_policy import starts_with_daemon, wants_restart
@@ -397,6 +397,7 @@ class Restorer:
         gone = next_state(container.state, LifeEvent.LOST)
         changes: dict[str, Any] = {"state": gone, "pid": 0, "networks": {}, "ports": []}
         changes |= {"places": {}, "loose": {}}
+        changes["network_ids"] = ids_of(container.status.networks) or container.status.network_ids
         if was_waiting:
             # The restart that was counted has not been made.
             count = max(0, container.status.restart_count - 1)

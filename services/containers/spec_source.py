@@ -195,7 +195,13 @@ class SpecSource:
         hosts = hosts_text(
             hostname=config.hostname,
             domainname=config.domainname,
-            addresses=[a for e in sandbox.endpoints for a in (e.address, e.address6) if a],
+            addresses=[
+                address
+                for endpoint in sandbox.endpoints
+                if not endpoint.is_way_out_only
+                for address in (endpoint.address, endpoint.address6)
+                if address
+            ],
             extra=host.extra_hosts or (),
             host_gateways=gateways,
             linked=[(host.address, host.names) for host in linked.hosts],

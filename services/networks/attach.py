@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from services.errors import EngineError
+from services.networks import ipvlan_options, macvlan_options
 from services.networks.endpoints import Endpoint, Gateways, mac_bytes
-from services.networks.macvlan_options import MODES, parse_macvlan_options
+from services.networks.ipvlan_options import parse_ipvlan_options
+from services.networks.macvlan_options import parse_macvlan_options
 from services.networks.model import Network
 from services.networks.netns import enter_namespace, here, namespace_of
 from services.networks.overlay import bridge_name, carried_subnets
@@ -123,6 +125,12 @@ def set_routes(inside: socket.socket, ways: Gateways) -> None:
             _send_unless(batch, inside, errno.ESRCH, errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
 
 
+def join_bridges(attachments: Sequence[Attachment]) -> None:
+    """Put the host's ends of links that are there into their bridges, and set them up."""
+    with _far_sides(attachments) as far:
+        _join(attachments, far)
+
+
 def detach(inside: socket.socket | None, endpoint: Endpoint) -> None:
     """Delete a container's link; gone already is fine. Blocks for about 30 ms."""
     if endpoint.driver == "bridge":
@@ -161,7 +169,7 @@ def _make(
     batch: Batch, far: _FarSide, inside: socket.socket, attachment: Attachment, *, index: int
 ) -> None:
     """A veth pair is made from inside, by `batch`: only the link that the request is for can
-    choose its index. A macvlan link is made from the host, where its parent is, at once.
+    choose its index. Other links are made from the host, where their parents are, at once.
     """
     endpoint = attachment.endpoint
     if endpoint.driver in _PAIRS:
@@ -174,20 +182,38 @@ def _make(
             mtu=attachment.mtu,
         )
         return
-    made = Batch()
+    add = _add_ipvlan if endpoint.driver == "ipvlan" else _add_macvlan
     with namespace_of(inside) as namespace:
-        mode = parse_macvlan_options(attachment.network.options).mode
-        made.add_macvlan(
-            endpoint.interface,
-            index=index,
-            # In this mode it has its parent's address.
-            mac=b"" if mode == "passthru" else mac_bytes(endpoint.mac_address),
-            parent=socket.if_nametoindex(attachment.network.link),
-            mode=MODES[mode],
-            mtu=attachment.mtu,
-            netns=namespace,
-        )
+        made = Batch()
+        add(made, attachment, index=index, netns=namespace)
         made.send(far.netlink)
+
+
+def _add_macvlan(batch: Batch, attachment: Attachment, *, index: int, netns: int) -> None:
+    endpoint = attachment.endpoint
+    mode = parse_macvlan_options(attachment.network.options).mode
+    batch.add_macvlan(
+        endpoint.interface,
+        index=index,
+        # In this mode it has its parent's address.
+        mac=b"" if mode == "passthru" else mac_bytes(endpoint.mac_address),
+        parent=socket.if_nametoindex(attachment.network.link),
+        mode=macvlan_options.MODES[mode],
+        mtu=attachment.mtu,
+        netns=netns,
+    )
+
+
+def _add_ipvlan(batch: Batch, attachment: Attachment, *, index: int, netns: int) -> None:
+    options = parse_ipvlan_options(attachment.network.options)
+    batch.add_ipvlan(
+        attachment.endpoint.interface,
+        index=index,
+        parent=socket.if_nametoindex(attachment.network.link),
+        mode=ipvlan_options.MODES[options.mode],
+        flag=ipvlan_options.FLAGS[options.flag],
+        netns=netns,
+    )
 
 
 def _configure(batch: Batch, endpoint: Endpoint, index: int) -> None:

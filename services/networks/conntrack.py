@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from ipaddress import IPv4Address
 from typing import Final
 
 from services.networks.nft_watch import NETLINK_NETFILTER
@@ -19,8 +20,9 @@ _REQUEST: Final = 0x1
 _DUMP: Final = 0x300
 _ERROR: Final = 2
 _DONE: Final = 3
-_TUPLE_ORIGINAL: Final = 1
-_TUPLE_PROTOCOL: Final = 2
+_TUPLE_ORIGINAL, _TUPLE_REPLY = 1, 2
+_TUPLE_ADDRESSES, _TUPLE_PROTOCOL = 1, 2
+_IPV4_SOURCE, _IPV4_DESTINATION = 1, 2
 _PROTOCOL_NUMBER, _PROTOCOL_DESTINATION = 1, 3
 _HEADER: Final = struct.Struct("=IHHII")
 _NFGEN_BYTES: Final = 4
@@ -28,23 +30,46 @@ _NFGEN_BYTES: Final = 4
 
 def forget_udp_flows(ports: Set[int]) -> int:
     """Forget the flows that were sent to one of these ports; how many there were."""
-    return sum(_forget(ports, family) for family in (socket.AF_INET, socket.AF_INET6))
+
+    def is_meant(original: bytes, _reply: bytes) -> bool:
+        return _udp_port(original) in ports
+
+    return sum(_forget(is_meant, family) for family in (socket.AF_INET, socket.AF_INET6))
 
 
-def _forget(ports: Set[int], family: int) -> int:
+def forget_led_flows(kept: Mapping[str, Set[str]]) -> int:
+    """Forget UDP flows to balanced keys that are answered by none of those that are kept.
+
+    A key is an IPv4 address, or "udp . " and a port; for each, who may answer. How many there were.
+    """
+
+    def is_meant(original: bytes, reply: bytes) -> bool:
+        port = _udp_port(original)
+        if port is None:
+            return False
+        keys = (_address(original, _IPV4_DESTINATION), f"udp . {port}")
+        key = next((key for key in keys if key in kept), None)
+        return key is not None and _address(reply, _IPV4_SOURCE) not in kept[key]
+
+    return _forget(is_meant, socket.AF_INET)
+
+
+def _forget(is_meant: Callable[[bytes, bytes], bool], family: int) -> int:
     with socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
     ) as netlink:
         netlink.bind((0, 0))
         netlink.settimeout(5.0)
-        flows = [flow for flow in _flows(netlink, family) if _udp_port(flow) in ports]
+        flows = [
+            original for original, reply in _flows(netlink, family) if is_meant(original, reply)
+        ]
         for flow in flows:
             netlink.send(_message(_DELETE, _REQUEST, family, _packed(_TUPLE_ORIGINAL, flow)))
     return len(flows)
 
 
-def _flows(netlink: socket.socket, family: int) -> Iterator[bytes]:
-    """The original direction of each flow, as the kernel wrote it."""
+def _flows(netlink: socket.socket, family: int) -> Iterator[tuple[bytes, bytes]]:
+    """Both directions of each flow, as the kernel wrote them."""
     netlink.send(_message(_GET, _REQUEST | _DUMP, family, b""))
     while True:
         data = netlink.recv(65536)
@@ -53,10 +78,10 @@ def _flows(netlink: socket.socket, family: int) -> Iterator[bytes]:
             length, kind, *_ = _HEADER.unpack_from(data, offset)
             if kind in (_DONE, _ERROR) or length < _HEADER.size:
                 return
-            body = data[offset + _HEADER.size + _NFGEN_BYTES : offset + length]
-            original = _attributes(body).get(_TUPLE_ORIGINAL)
+            values = _attributes(data[offset + _HEADER.size + _NFGEN_BYTES : offset + length])
+            original = values.get(_TUPLE_ORIGINAL)
             if original is not None:
-                yield original
+                yield original, values.get(_TUPLE_REPLY, b"")
             offset += (length + 3) & ~3
 
 
@@ -66,6 +91,12 @@ def _udp_port(flow: bytes) -> int | None:
     if protocol.get(_PROTOCOL_NUMBER, b"\0")[0] != socket.IPPROTO_UDP:
         return None
     return int.from_bytes(protocol.get(_PROTOCOL_DESTINATION, b""), "big")
+
+
+def _address(flow: bytes, end: int) -> str:
+    """One end of a flow's direction; "" when it is not of IPv4."""
+    value = _attributes(_attributes(flow).get(_TUPLE_ADDRESSES, b"")).get(end, b"")
+    return str(IPv4Address(value)) if len(value) == 4 else ""
 
 
 def _attributes(body: bytes) -> dict[int, bytes]:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+)
 from typing import Final
 
 from services.errors import InvalidParameter
+from services.networks.model import GATEWAY_BRIDGE
 
 HOST_LINK_PREFIX: Final = "veth"
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}\Z")
@@ -33,7 +41,8 @@ class EndpointRequest:
 class Endpoint:
     """One container's place in one network. Addresses are "" where the network has none.
 
-    `interface` is the link inside, "" without one. Without a gateway it leads nowhere else.
+    `interface` is the link inside, "" without one. Without a gateway it leads nowhere else, unless
+    `is_routed`: then everything is at the link, where the host routes it.
     """
 
     network: str
@@ -51,11 +60,29 @@ class Endpoint:
     gateway_priority: int = 0
     extra: tuple[str, ...] = ()
     sysctls: tuple[str, ...] = ()
+    is_routed: bool = False
+
+    @property
+    def leads_out(self) -> bool:
+        """Whether it can be the way to everywhere else."""
+        return self.leads_out_by(4) or self.leads_out_by(6)
+
+    def leads_out_by(self, version: int) -> bool:
+        """The same for one IP version."""
+        address, gateway = (
+            (self.address, self.gateway) if version == 4 else (self.address6, self.gateway6)
+        )
+        return bool(gateway or (self.is_routed and address))
 
     @property
     def host_link(self) -> str:
         """The other end of its veth pair: found again after a crash by the endpoint's id."""
         return HOST_LINK_PREFIX + self.endpoint_id[:8]
+
+    @property
+    def is_way_out_only(self) -> bool:
+        """Whether it is what a container in overlays leaves by: nobody has a name there."""
+        return self.network == GATEWAY_BRIDGE
 
     @property
     def interfaces(self) -> list[IPv4Interface | IPv6Interface]:
@@ -75,22 +102,25 @@ class Gateways:
     ipv4: Endpoint | None = None
     ipv6: Endpoint | None = None
 
-    def of(self, version: int) -> tuple[Endpoint, IPv4Address | IPv6Address] | None:
-        """An endpoint and its gateway; None if nothing leads out."""
-        if version == 4:
-            return (self.ipv4, IPv4Address(self.ipv4.gateway)) if self.ipv4 else None
-        return (self.ipv6, IPv6Address(self.ipv6.gateway6)) if self.ipv6 else None
+    def of(self, version: int) -> tuple[Endpoint, IPv4Address | IPv6Address | None] | None:
+        """An endpoint and its gateway, which a routed one has not; None if nothing leads out."""
+        way = self.ipv4 if version == 4 else self.ipv6
+        if way is None:
+            return None
+        gateway = way.gateway if version == 4 else way.gateway6
+        return way, ip_address(gateway) if gateway else None
 
 
 def gateways(endpoints: Iterable[Endpoint]) -> Gateways:
     """Which endpoints the default routes are through.
 
-    The highest priority; among equals the network whose name comes first. Source: Engine API,
-    EndpointSettings.GwPriority.
+    The highest priority; among equals the network whose name comes first. What is a way out and
+    nothing else comes last. Source: Engine API, EndpointSettings.GwPriority.
     """
-    ways = sorted(endpoints, key=lambda e: (-e.gateway_priority, e.network))
+    ways = sorted(endpoints, key=lambda e: (e.is_way_out_only, -e.gateway_priority, e.network))
     return Gateways(
-        next((e for e in ways if e.gateway), None), next((e for e in ways if e.gateway6), None)
+        next((e for e in ways if e.leads_out_by(4)), None),
+        next((e for e in ways if e.leads_out_by(6)), None),
     )
 
 
@@ -126,6 +156,6 @@ def mac_bytes(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def without(endpoints: Sequence[Endpoint], network_id: str) -> list[Endpoint]:
-    """The endpoints in other networks."""
-    return [endpoint for endpoint in endpoints if endpoint.network_id != network_id]
+def without(endpoints: Sequence[Endpoint], one: Endpoint) -> list[Endpoint]:
+    """The other endpoints."""
+    return [endpoint for endpoint in endpoints if endpoint.endpoint_id != one.endpoint_id]

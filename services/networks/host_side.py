@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -11,9 +12,12 @@ from loguru import logger
 
 from services.errors import EngineError
 from services.networks.drivers.bridge import HostSwitches, delete_link, make_bridge
-from services.networks.drivers.macvlan import make_parent
+from services.networks.drivers.overlay import make_overlay, unmake_overlay
+from services.networks.drivers.parent import make_parent
 from services.networks.firewall import Firewall
 from services.networks.model import Network
+from services.networks.overlay import DRIVER as OVERLAY
+from services.networks.parents import DUMMY_PREFIXES
 from services.networks.rules import rules_of
 
 _T = TypeVar("_T")
@@ -22,9 +26,15 @@ log = logger.bind(service="networks")
 
 
 class HostSide:
-    """Makes it and takes it away, by the network's driver. `firewall` None: there are no rules."""
+    """Makes it and takes it away, by the network's driver. `firewall` None: there are no rules.
 
-    def __init__(self, *, firewall: Firewall | None, switches: HostSwitches) -> None:
+    In `overlays` the namespaces of overlay networks are held.
+    """
+
+    def __init__(
+        self, *, firewall: Firewall | None, switches: HostSwitches, overlays: Path | None = None
+    ) -> None:
+        self._overlays = overlays
         self._firewall = firewall
         self._switches = switches
         self._threads = trio.CapacityLimiter(8)
@@ -38,8 +48,10 @@ class HostSide:
         if network.config_only:
             return
         maker = partial(make_bridge, network, self._switches)
-        if network.driver == "macvlan":
+        if network.driver in DUMMY_PREFIXES:
             maker = partial(make_parent, network)
+        elif network.driver == OVERLAY:
+            maker = partial(make_overlay, network, self._overlay_directory())
         try:
             await self.in_thread(maker)
         except OSError as error:
@@ -58,11 +70,21 @@ class HostSide:
             return
         if network.driver == "bridge" and self._firewall is not None:
             await self._firewall.remove_network(network.link)
-        if network.owns_link and not is_shared:
+        remover: Callable[[], None] | None = None
+        if network.driver == OVERLAY:
+            remover = partial(unmake_overlay, network, self._overlay_directory())
+        elif network.owns_link and not is_shared:
+            remover = partial(delete_link, network.link)
+        if remover is not None:
             try:
-                await self.in_thread(partial(delete_link, network.link))
+                await self.in_thread(remover)
             except OSError as error:
                 log.warning("network's link not deleted", network=network.id, error=str(error))
+
+    def _overlay_directory(self) -> Path:
+        if self._overlays is None:
+            raise EngineError("this engine has no place for networks that span nodes")
+        return self._overlays
 
     async def in_thread(self, call: Callable[[], _T]) -> _T:
         """What a blocking call answers."""

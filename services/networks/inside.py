@@ -36,25 +36,38 @@ def entered(path: Path) -> Iterator[socket.socket]:
     Raises:
         EngineError: there is no such namespace, or the kernel refuses what is done in the block.
     """
-    try:
+    with refusals():
         inside = enter_namespace(path)
         if inside is None:
             raise EngineError(f"the container's network namespace is gone: {path}")
         with inside:
             yield inside
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turns what the kernel refuses in the block into an EngineError."""
+    try:
+        yield
     except OSError as error:
         raise EngineError(f"network link not changed: {error.strerror or error}") from error
 
 
 def remove_link(path: Path, endpoint: Endpoint, rest: Sequence[Endpoint]) -> None:
-    """Take one link away, gone already is fine; the ways out are through the rest.
+    """Take one link away, gone already is fine, with its namespace too; the ways out are through
+    the rest.
 
     Raises:
-        EngineError: as `entered`.
+        EngineError: the kernel refuses it.
     """
-    with entered(path) as inside:
-        detach(inside, endpoint)
-        set_routes(inside, gateways(rest))
+    with refusals():
+        inside = enter_namespace(path)
+        if inside is None:
+            detach(None, endpoint)
+            return
+        with inside:
+            detach(inside, endpoint)
+            set_routes(inside, gateways(rest))
 
 
 def remove_links(path: Path, endpoints: Sequence[Endpoint]) -> None:

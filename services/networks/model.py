@@ -20,6 +20,10 @@ NONE: Final = "none"
 PREDEFINED: Final = (BRIDGE, HOST, NONE)
 """The names of the networks that every engine has."""
 
+GATEWAY_BRIDGE: Final = "docker_gwbridge"
+"""The network that is the way out of containers in overlays; it is among no container's networks
+that clients see, unless they have put it there."""
+
 ENABLE_ICC: Final = "com.docker.network.bridge.enable_icc"
 ENABLE_MASQUERADE: Final = "com.docker.network.bridge.enable_ip_masquerade"
 BRIDGE_NAME: Final = "com.docker.network.bridge.name"
@@ -87,8 +91,8 @@ class Underlay(msgspec.Struct, frozen=True, kw_only=True):
 class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A network. `created_at_ns` 0: it has always been there.
 
-    `link` is its bridge, or the parent of its macvlan links; `owns_link`: made by us. `underlay` is
-    of overlays, whose links stand in a namespace of their own.
+    `link` is its bridge, or the parent of its macvlan or ipvlan links; `owns_link`: made by us.
+    `underlay` is of overlays, whose links stand in a namespace of their own.
     """
 
     id: str
@@ -116,6 +120,11 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_predefined(self) -> bool:
         """Whether every engine has it."""
         return self.name in PREDEFINED
+
+    @property
+    def is_of_cluster(self) -> bool:
+        """Whether it spans nodes: the managers say what it is, and when it goes."""
+        return self.scope == "swarm"
 
     @property
     def is_default_bridge(self) -> bool:

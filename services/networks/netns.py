@@ -89,6 +89,20 @@ def in_namespace(path: Path, call: Callable[[], T]) -> T:
         os.close(descriptor)
 
 
+def in_scratch_namespace(call: Callable[[], T]) -> T:
+    """What `call` answers in a new namespace, which goes with all that was made in it.
+
+    Raises:
+        OSError: there can be no new namespace.
+    """
+
+    def unshare_and_call() -> T:
+        _checked(_libc.unshare(CLONE_NEWNET))
+        return call()
+
+    return _in_throwaway_thread(unshare_and_call)
+
+
 def write_sysctls(path: Path, settings: Mapping[str, str]) -> None:
     """Write settings below /proc/sys in the namespace held at `path`.
 

@@ -6,7 +6,9 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,10 +21,11 @@ from services.errors import (
     Forbidden,
     Unavailable,
 )
-from services.networks import model
+from services.networks import ipvlan_options, model
 from services.networks.catalog import EventSink, NetworkCatalog, Reader, event_of, network_event
 from services.networks.default_bridge import BridgeConfig, bridge_network, bridge_subnets
 from services.networks.drivers.bridge import HostSwitches
+from services.networks.drivers.ipvlan import why_no_ipvlan
 from services.networks.filters import NetworkFilters
 from services.networks.firewall import Firewall
 from services.networks.host_links import address_of, addresses6_of, host_routes, link_names
@@ -36,7 +39,6 @@ from services.networks.pools import DEFAULT_POOLS, Pool, with_unique_local
 log = logger.bind(service="networks")
 
 READY_LIMIT_S: Final = 5.0
-NO_IPVLAN: Final = "ipvlan networks are not supported: use the macvlan driver"
 
 
 class Networks:
@@ -57,11 +59,17 @@ class Networks:
         default_options: Callable[[], Mapping[str, Mapping[str, str]]] = dict,
         switches: HostSwitches | None = None,
         container_name: Callable[[str], str] = lambda container_id: container_id[:12],
+        overlays: Path | None = None,
     ) -> None:
-        """`pools` (none: the built-in ones) and `default_options` are asked for each new one."""
+        """`pools` (none: the built-in ones) and `default_options` are asked for each new one.
+
+        In `overlays` the namespaces of networks that span nodes are held; None: there are none.
+        """
         self._catalog = NetworkCatalog(store=store, events=events)
         self._config = bridge
-        self._host = HostSide(firewall=firewall, switches=switches or HostSwitches())
+        self._host = HostSide(
+            firewall=firewall, switches=switches or HostSwitches(), overlays=overlays
+        )
         self._engine_id = engine_id
         self._wanted_pools = pools
         self._default_options = default_options
@@ -146,7 +154,7 @@ class Networks:
         async with self._changing:
             if self._catalog.is_name_taken(request.name) and request.name not in model.PREDEFINED:
                 raise Conflict(f"network with name {request.name} already exists")
-            around = await self._host.in_thread(self._surroundings)
+            around = await self._host.in_thread(partial(self._surroundings, request))
             network = plan_network(
                 request, around, network_id=secrets.token_hex(32), now_ns=time.time_ns()
             )
@@ -192,6 +200,8 @@ class Networks:
                 is_wanted = filters.choose(network, self.members.is_used(network.id))
                 if network.is_predefined or network.config_only or not is_wanted:
                     continue
+                if network.is_of_cluster:
+                    continue
                 async with self._changing:
                     try:
                         await self._remove(self._catalog.find(network.id))
@@ -203,6 +213,51 @@ class Networks:
             self._is_pruning = False
         await self._catalog.tell(network_event("prune", "", {"reclaimed": "0"}))
         return names
+
+    # -- networks that span nodes: the cluster's, known here while this node is in them ----------
+
+    def of_cluster(self) -> list[Network]:
+        """Those that this node has."""
+        return [network for network in self._catalog.present() if network.is_of_cluster]
+
+    async def have_of_cluster(self, network: Network) -> None:
+        """Have a network as the cluster has it now, on disk and with its links.
+
+        One that could not be made is tried again by the next call.
+
+        Raises:
+            EngineError: the kernel refused, or it cannot be had here.
+        """
+        await self.wait_ready()
+        async with self._changing:
+            known = self._catalog.get(network.id)
+            if known == network and network.id not in self._broken:
+                return
+            with trio.CancelScope(shield=True):
+                if known != network:
+                    await self._catalog.put(network)
+                try:
+                    await self._host.make(network)
+                except EngineError as error:
+                    self._broken[network.id] = str(error)
+                    raise
+                self._broken.pop(network.id, None)
+                if known is None or known.subnets != network.subnets:
+                    self._renew_addresses(network)
+
+    async def drop_of_cluster(self, network_id: str) -> bool:
+        """Have a network no more; False while somebody is in it."""
+        await self.wait_ready()
+        async with self._changing:
+            network = self._catalog.get(network_id)
+            if network is None:
+                return True
+            if self.members.is_used(network_id):
+                return False
+            with trio.CancelScope(shield=True):
+                going = await self._catalog.move(network, Stage.REMOVING)
+                await self._finish_removal(going)
+        return True
 
     def bridges(self) -> frozenset[str]:
         """The links of all networks that have a bridge, but those that could not be made."""
@@ -221,6 +276,11 @@ class Networks:
     def by_id(self, network_id: str) -> Network | None:
         """The network with exactly this id."""
         return self._catalog.get(network_id)
+
+    def link_of(self, network_id: str) -> str:
+        """The link of a network on the host; "" without one, or without such a network."""
+        network = self._catalog.get(network_id)
+        return network.link if network is not None else ""
 
     def addresses(self, network: Network) -> NetworkAddresses:
         """Which addresses of a network are free."""
@@ -247,6 +307,20 @@ class Networks:
                 await self._host.make(network)
                 self._broken.pop(network.id, None)
 
+    async def mend_links(self) -> None:
+        """Make bridges that are gone, with their rules; containers' links are not in them yet.
+
+        Raises:
+            EngineError: the kernel or the firewall refused.
+        """
+        async with self._changing:
+            there = await self._host.in_thread(link_names)
+            lost = self.bridges() - there
+            for network in self._catalog.present():
+                if network.driver == "bridge" and network.link in lost:
+                    await self._host.make(network)
+                    log.warning("network's lost link made again", network=network.id)
+
     # -- their links ----------------------------------------------------------------------------
 
     async def _make_default_bridge(self, config: BridgeConfig) -> None:
@@ -264,9 +338,13 @@ class Networks:
 
         network = msgspec.structs.replace(network, subnets=await self._host.in_thread(subnets))
         await self._host.make(network)
-        before = self._addresses.get(network.id)
         self._catalog.set(network)
-        if before is None or before.subnets != network.subnets:  # a new subnet needs a new pool
+        self._renew_addresses(network)
+
+    def _renew_addresses(self, network: Network) -> None:
+        """A new subnet needs a new pool."""
+        before = self._addresses.get(network.id)
+        if before is None or before.subnets != network.subnets:
             self._addresses[network.id] = after = NetworkAddresses(network)
             for address in before.handed_out if before else ():
                 after.take_if_free(address)
@@ -304,7 +382,8 @@ class Networks:
 
     async def _finish_removal(self, network: Network) -> None:
         await self._host.unmake(network, is_shared=self._is_link_shared(network))
-        events = () if network.config_only else (event_of(network, "destroy"),)
+        is_told = not network.config_only and not network.is_of_cluster
+        events = (event_of(network, "destroy"),) if is_told else ()
         await self._catalog.delete(network, *events)
         self._addresses.pop(network.id, None)
         self._broken.pop(network.id, None)
@@ -312,6 +391,8 @@ class Networks:
     def _check_removable(self, network: Network) -> None:
         if network.is_predefined:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        if network.is_of_cluster:
+            raise Forbidden(f"network {network.name} is the cluster's: remove it on a manager")
         if network.config_only:
             users = [n for n in self._catalog.all if n.config_from == network.name]
             if users:
@@ -332,12 +413,16 @@ class Networks:
                 f"({shown})"
             )
 
-    def _surroundings(self) -> Surroundings:
+    def _surroundings(self, request: NetworkRequest) -> Surroundings:
+        why_not = ""
+        if request.driver == "ipvlan":
+            mode = request.options.get(ipvlan_options.MODE, "")
+            why_not = why_no_ipvlan(ipvlan_options.MODES.get(mode, 0))
         return Surroundings(
             present=self._catalog.all,
             pools=self._pools(),
             routes=host_routes(),
             default_options=self._default_options(),
             links=link_names(),
-            unusable_drivers={"ipvlan": NO_IPVLAN},
+            unusable_drivers={"ipvlan": why_not} if why_not else {},
         )

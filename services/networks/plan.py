@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
-from services.errors import Forbidden, InvalidParameter, NotFound
+from services.errors import Forbidden, InvalidParameter, NotFound, NotSupported
 from services.networks import model
 from services.networks.bridge_options import parse_bridge_options, parse_truth
 from services.networks.ipam_request import SubnetRequest, allocate, check_subnets
-from services.networks.macvlan_options import check_sharing, parent_of, parse_macvlan_options
+from services.networks.ipvlan_options import check_alone, parse_ipvlan_options
+from services.networks.macvlan_options import check_sharing, parse_macvlan_options
 from services.networks.model import Network, Prefix, Stage, Subnet
+from services.networks.parents import own_parent
 from services.networks.pools import Pool
-
-DRIVERS: Final = ("bridge", "macvlan")
-"""Those that networks can be made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ def plan_network(
 
     Raises:
         InvalidParameter, Forbidden, NotFound, Conflict, EngineError: it cannot be; dockerd's text.
+        NotSupported: this host cannot have networks of the driver.
     """
     _check_name(request.name)
     driver = request.driver or "bridge"
@@ -112,8 +113,7 @@ def plan_network(
         return msgspec.structs.replace(network, driver="null", subnets=subnets)
     if request.ipam_driver not in ("", "default"):
         raise NotFound(f'plugin "{request.ipam_driver}" not found')
-    planner = _plan_bridge if driver == "bridge" else _plan_macvlan
-    return planner(network, request.subnets, around)
+    return _PLANNERS[driver](network, request.subnets, around)
 
 
 def _check_name(name: str) -> None:
@@ -132,8 +132,8 @@ def _check_driver(driver: str, around: Surroundings) -> None:
             "connect this node to swarm and try again."
         )
     if driver in around.unusable_drivers:
-        raise InvalidParameter(around.unusable_drivers[driver])
-    if driver not in DRIVERS:
+        raise NotSupported(around.unusable_drivers[driver])
+    if driver not in _PLANNERS:
         raise NotFound(f'plugin "{driver}" not found')
 
 
@@ -257,15 +257,36 @@ def _plan_macvlan(
     network: Network, subnets: Sequence[SubnetRequest], around: Surroundings
 ) -> Network:
     options = parse_macvlan_options(network.options)
-    parent = parent_of(network.id, options)
+    parent = options.parent or own_parent("macvlan", network.id)
     check_sharing(parent, options.mode, around.present)
     # Without a parent it leads nowhere else, whatever was said.
-    internal = network.internal or not options.parent
-    found = _allocate(network, subnets, around, without_gateway={4: internal, 6: internal})
+    has_gateway = bool(options.parent) and not network.internal
+    return _on_parent(network, subnets, around, parent=parent, has_gateway=has_gateway)
+
+
+def _plan_ipvlan(
+    network: Network, subnets: Sequence[SubnetRequest], around: Surroundings
+) -> Network:
+    options = parse_ipvlan_options(network.options)
+    parent = options.parent or own_parent("ipvlan", network.id)
+    check_alone(parent, around.present)
+    has_gateway = bool(options.parent) and not network.internal and not options.is_routed
+    return _on_parent(network, subnets, around, parent=parent, has_gateway=has_gateway)
+
+
+def _on_parent(
+    network: Network,
+    subnets: Sequence[SubnetRequest],
+    around: Surroundings,
+    *,
+    parent: str,
+    has_gateway: bool,
+) -> Network:
+    without = {4: not has_gateway, 6: not has_gateway}
+    found = _allocate(network, subnets, around, without_gateway=without)
     made_before = any(n.link == parent and n.owns_link for n in around.present)
     return msgspec.structs.replace(
         network,
-        internal=network.internal,
         subnets=found,
         link=parent,
         owns_link=made_before or parent not in around.links,
@@ -299,3 +320,9 @@ def _check_ipv6_subnet(prefix: Prefix) -> None:
         raise InvalidParameter(f"multicast subnet '{prefix}' is not allowed")
     if prefix != local and prefix.overlaps(local):
         raise InvalidParameter(f"'{prefix}' clashes with the Link-Local prefix 'fe80::/64'")
+
+
+_PLANNERS: Final = MappingProxyType(
+    {"bridge": _plan_bridge, "macvlan": _plan_macvlan, "ipvlan": _plan_ipvlan}
+)
+"""By the drivers that networks can be made of."""

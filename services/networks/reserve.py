@@ -17,9 +17,12 @@ from services.networks.endpoints import (
     mac_of,
 )
 from services.networks.ipam import NetworkAddresses
-from services.networks.macvlan_options import parse_macvlan_options
+from services.networks.ipvlan_options import parse_ipvlan_options
 from services.networks.model import Address, Network
 from services.networks.network_rules import GatewayMode
+from services.networks.overlay import DRIVER as OVERLAY
+from services.networks.overlay import overlay_mtu
+from services.networks.parents import DUMMY_PREFIXES, PARENT
 
 WITHOUT_LINKS = frozenset(("host", "null"))
 """The drivers whose networks give a container no link."""
@@ -50,12 +53,17 @@ def take_endpoint(
             endpoint_id=secrets.token_hex(32),
             driver=network.driver,
         )
+    if mac and network.driver == "ipvlan":
+        raise InvalidParameter("ipvlan interfaces do not support custom mac address assignment")
+    if network.driver == OVERLAY:
+        _check_overlay(network, request, mac)
     interface = _interface(network, request.interface, interfaces)
     extra = tuple(_link_local(text) for text in request.link_local)
     wanted4 = parse_address(request.address, 4)
     wanted6 = parse_address(request.address6, 6)
     _check_versions(network, wanted4, wanted6)
     leads_out = leads_outside(network)
+    is_routed = _is_routed(network)
     values: dict[str, str | int] = {}
     taken: list[Address] = []
     try:
@@ -67,14 +75,16 @@ def take_endpoint(
                 continue
             address, pool = addresses.take(version, wanted)
             taken.append(address)
-            gateway = _gateway(network, pool.subnet.version, address) if leads_out else ""
+            gateway = ""
+            if leads_out and not is_routed:
+                gateway = _gateway(network, pool.subnet.version, address)
             suffix = "" if version == 4 else "6"
             values |= {
                 f"address{suffix}": str(address),
                 f"prefix_length{suffix}": pool.subnet.prefixlen,
                 f"gateway{suffix}": gateway,
             }
-        if not mac:
+        if not mac and network.driver != "ipvlan":  # which has its parent's
             mac = _made_up_mac(taken)
         return Endpoint(
             network=network.name,
@@ -86,6 +96,7 @@ def take_endpoint(
             gateway_priority=request.gateway_priority,
             extra=extra,
             sysctls=request.sysctls,
+            is_routed=leads_out and is_routed,
             **values,  # type: ignore[arg-type]
         )
     except BaseException:
@@ -103,8 +114,10 @@ def give_back(addresses: NetworkAddresses, endpoint: Endpoint) -> None:
 
 def leads_outside(network: Network) -> bool:
     """Whether a network can be a container's way to everywhere else."""
-    if network.driver == "macvlan":
-        return not network.internal and bool(parse_macvlan_options(network.options).parent)
+    if network.driver == OVERLAY:
+        return False
+    if network.driver in DUMMY_PREFIXES and not network.options.get(PARENT):
+        return False
     return not network.internal
 
 
@@ -126,7 +139,23 @@ def link_mtu_of(network: Network, parent_mtu: int) -> int:
     """How large the packets of a network's links are; 0: as the kernel has it."""
     if network.driver == "bridge":
         return parse_bridge_options(network.options).mtu or parent_mtu
-    return 0
+    return overlay_mtu(network.options) if network.driver == OVERLAY else 0
+
+
+def _check_overlay(network: Network, request: EndpointRequest, mac: str) -> None:
+    """Addresses are the managers' to give, and other nodes derive the MAC address from them."""
+    if not request.address:
+        raise InvalidParameter(
+            f"network {network.name} spans nodes: its managers have given no address for it"
+        )
+    if mac and mac != mac_of(IPv4Address(request.address)):
+        raise InvalidParameter(
+            f"network {network.name} spans nodes: a MAC address cannot be chosen in it"
+        )
+
+
+def _is_routed(network: Network) -> bool:
+    return network.driver == "ipvlan" and parse_ipvlan_options(network.options).is_routed
 
 
 def _gateway(network: Network, version: int, address: Address) -> str:

@@ -36,6 +36,7 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD = 18, 26, 28
 IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_MODE_NONE = 8, 1
 IFLA_MACVLAN_MODE, IFLA_VLAN_ID = 1, 1
+IFLA_IPVLAN_MODE, IFLA_IPVLAN_FLAGS = 1, 2
 IFA_F_NODAD: Final = 2
 IFLA_PROTINFO, IFLA_BRPORT_MODE, NLA_F_NESTED = 12, 4, 0x8000
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
@@ -79,6 +80,22 @@ def no_own_address() -> bytes:
     return attribute(IFLA_AF_SPEC, attribute(socket.AF_INET6, mode)) if HAS_IPV6 else b""
 
 
+def _kind(name: str, data: bytes) -> bytes:
+    """What kind of link a message is about, and what this kind wants to know."""
+    info = text(IFLA_INFO_KIND, name) + attribute(IFLA_INFO_DATA, data)
+    return attribute(IFLA_LINKINFO, info)
+
+
+def _on_parent(name: str, *, index: int, parent: int, netns: int) -> bytes:
+    """The beginning of a message that makes a link on a parent, in another namespace."""
+    return (
+        link_info(index=index)
+        + text(IFLA_IFNAME, name)
+        + number(IFLA_LINK, parent)
+        + number(IFLA_NET_NS_FD, netns)
+    )
+
+
 def link_info(*, index: int = 0, up: bool = False) -> bytes:
     """The fixed head of a link message."""
     flags = IFF_UP if up else 0
@@ -113,8 +130,7 @@ class Batch:
 
     def add_vlan(self, name: str, *, parent: int, tag: int) -> None:
         """Make a link for one VLAN of another, up."""
-        data = attribute(IFLA_INFO_DATA, attribute(IFLA_VLAN_ID, struct.pack("=H", tag)))
-        kind = attribute(IFLA_LINKINFO, text(IFLA_INFO_KIND, "vlan") + data)
+        kind = _kind("vlan", attribute(IFLA_VLAN_ID, struct.pack("=H", tag)))
         body = link_info(up=True) + text(IFLA_IFNAME, name) + number(IFLA_LINK, parent) + kind
         self._add(f"make vlan {name}", RTM_NEWLINK, CREATE_EXCL, body)
 
@@ -122,18 +138,22 @@ class Batch:
         self, name: str, *, index: int, mac: bytes, parent: int, mode: int, mtu: int, netns: int
     ) -> None:
         """Make a link on a parent of this namespace in another one. `index`, `mtu` 0: any."""
-        data = attribute(IFLA_INFO_DATA, number(IFLA_MACVLAN_MODE, mode))
-        kind = attribute(IFLA_LINKINFO, text(IFLA_INFO_KIND, "macvlan") + data)
         body = (
-            link_info(index=index)
-            + text(IFLA_IFNAME, name)
-            + number(IFLA_LINK, parent)
-            + number(IFLA_NET_NS_FD, netns)
-            + (number(IFLA_MTU, mtu) if mtu else b"")
+            (number(IFLA_MTU, mtu) if mtu else b"")
             + (attribute(IFLA_ADDRESS, mac) if mac else b"")
-            + kind
+            + _kind("macvlan", number(IFLA_MACVLAN_MODE, mode))
         )
-        self._add(f"make macvlan {name}", RTM_NEWLINK, CREATE_EXCL, body)
+        head = _on_parent(name, index=index, parent=parent, netns=netns)
+        self._add(f"make macvlan {name}", RTM_NEWLINK, CREATE_EXCL, head + body)
+
+    def add_ipvlan(
+        self, name: str, *, index: int, parent: int, mode: int, flag: int, netns: int
+    ) -> None:
+        """Make a link that has its parent's hardware address; else as `add_macvlan`."""
+        data = attribute(IFLA_IPVLAN_MODE, struct.pack("=H", mode))
+        data += attribute(IFLA_IPVLAN_FLAGS, struct.pack("=H", flag))
+        head = _on_parent(name, index=index, parent=parent, netns=netns)
+        self._add(f"make ipvlan {name}", RTM_NEWLINK, CREATE_EXCL, head + _kind("ipvlan", data))
 
     def add_veth(
         self, name: str, *, index: int, mac: bytes, peer: str, peer_netns: int, mtu: int

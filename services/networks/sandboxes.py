@@ -6,29 +6,32 @@ What a container gets is decided first (`reserve`, no system call) and made true
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import trio
 from loguru import logger
 
 from services.errors import EngineError, Forbidden
-from services.networks.attach import Attachment, attach_all, attach_one
+from services.networks.attach import Attachment, attach_all, attach_one, join_bridges
 from services.networks.container_ports import ContainerPorts
 from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
-from services.networks.host_links import link_mtu
+from services.networks.gateway import needs_gateway
+from services.networks.host_links import bridge_ports, link_mtu
 from services.networks.inside import entered, preparation, remove_link, remove_links
-from services.networks.model import Network
+from services.networks.model import GATEWAY_BRIDGE, Network
 from services.networks.netns import (
     drop_namespace,
     held_namespaces,
     make_namespace,
 )
 from services.networks.networks import Networks
+from services.networks.overlay import DRIVER as OVERLAY
+from services.networks.overlay import namespace_of_network
 from services.networks.ports import PortRequest, PublishedPort
 from services.networks.publishing import Publishing
 from services.networks.reserve import WITHOUT_LINKS, give_back, link_mtu_of, take_endpoint
@@ -51,16 +54,38 @@ class Sandbox:
     ports: tuple[PublishedPort, ...] = ()
 
 
+class BridgedLink(NamedTuple):
+    """Whose a link is, and the bridge that it is to be in; "" if that network is gone."""
+
+    container_id: str
+    bridge: str
+
+
+Follower = Callable[[str, Path], Awaitable[None]]
+"""Is told of a container (its id, its namespace) whose links in overlay networks are just made."""
+
+INGRESS_SANDBOX: Final = "ingress"
+"""The namespace that is no container's: published ports of the cluster lead into it."""
+
+
 class Sandboxes:
     """Who is in which network of `networks`, and by what links.
 
-    Operations on one container come one after the other: the caller sees to that.
+    Operations on one container come one after the other: the caller sees to that. In `overlays` the
+    namespaces of overlay networks are held.
     """
 
     def __init__(
-        self, networks: Networks, *, publishing: Publishing, netns_directory: Path
+        self,
+        networks: Networks,
+        *,
+        publishing: Publishing,
+        netns_directory: Path,
+        overlays: Path | None = None,
     ) -> None:
         self._networks = networks
+        self._overlays = overlays
+        self._follower: Follower | None = None
         self._directory = netns_directory
         self._ports = ContainerPorts(networks, publishing)
         self._places: dict[str, list[Endpoint]] = {}
@@ -70,14 +95,34 @@ class Sandboxes:
         """A container's places in networks."""
         return tuple(self._places.get(container_id, ()))
 
-    def bridged_links(self) -> dict[str, str]:
-        """The host's ends of links that are in bridges, each with its container."""
+    def bridged_links(self) -> dict[str, BridgedLink]:
+        """The host's ends of links that are in bridges, by name."""
         return {
-            place.host_link: container_id
+            place.host_link: BridgedLink(container_id, self._networks.link_of(place.network_id))
             for container_id, places in self._places.items()
             for place in places
             if place.driver == "bridge"
         }
+
+    def port_problems(self) -> dict[str, list[str]]:
+        """What of published ports is not as it should be, by container. Blocks."""
+        return self._ports.problems()
+
+    async def mend_ports(self) -> None:
+        """Make it so, as far as nobody else has them."""
+        await self._ports.mend()
+
+    def follow_overlays(self, follower: Follower | None) -> None:
+        """Have somebody told of each container that gets a link in an overlay network.
+
+        It is waited for: the container's process begins, or goes on, when it has returned.
+        """
+        self._follower = follower
+
+    def in_network(self, network_id: str) -> Mapping[str, Path]:
+        """Who is in a network, each with its namespace if that is held here."""
+        members = frozenset(self._networks.members.of(network_id).values())
+        return {container_id: self._directory / container_id for container_id in members}
 
     def ports(self, container_id: str) -> tuple[PublishedPort, ...]:
         """A container's published ports."""
@@ -111,6 +156,9 @@ class Sandboxes:
         try:
             for network, request in zip(networks, requests, strict=True):
                 self._enter(container_id, network, request)
+            if needs_gateway(networks, self.endpoints(container_id)):
+                gateway = await self._network(GATEWAY_BRIDGE)
+                self._enter(container_id, gateway, EndpointRequest(network=GATEWAY_BRIDGE))
             endpoints = self.endpoints(container_id)
             published = await self._ports.reserve(container_id, endpoints, ports, name=name)
         except BaseException:
@@ -141,6 +189,7 @@ class Sandboxes:
         with inside:
             has_namespace()
             await self._in_thread(partial(attach_all, inside, attachments, ways, prepare))
+        await self._tell_follower(sandbox.container_id, sandbox.netns, sandbox.endpoints)
         await self._ports.publish(sandbox.container_id)
 
     async def release(self, container_id: str, *, held_by_others: bool = False) -> None:
@@ -174,8 +223,9 @@ class Sandboxes:
         return self._enter(container_id, network, request)
 
     def cancel(self, container_id: str, endpoint: Endpoint) -> None:
-        """Give back what `reserve_one` has taken; its link is not there."""
-        self._exit(container_id, endpoint)
+        """Give back what `reserve_one` has taken, if that has not happened; no link is there."""
+        if any(one.endpoint_id == endpoint.endpoint_id for one in self.endpoints(container_id)):
+            self._exit(container_id, endpoint)
 
     async def plug_in(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
         """Make the link of an endpoint of a container that runs. A failure leaves none.
@@ -195,18 +245,48 @@ class Sandboxes:
                 attach_one(inside, attachment, ways, prepare)
 
         await self._in_thread(plug_in)
+        await self._tell_follower(container_id, path, [endpoint])
 
-    async def unplug(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
-        """Take away the link of an endpoint of a container that runs, and give back the rest.
+    async def without_links(self) -> list[str]:
+        """The containers that lack a link, or have one that is not in its bridge."""
+        there = await self._in_thread(bridge_ports)
+        return sorted(
+            {
+                link.container_id
+                for name, link in self.bridged_links().items()
+                if there.get(name) != link.bridge
+            }
+        )
+
+    async def mend_links(self, container_id: str, *, pid: int) -> None:
+        """Have the links of a container that runs, in their bridges; what is right is left so.
 
         Raises:
-            EngineError: the kernel refused. Nothing is given back.
+            EngineError: as `plug_in`.
+        """
+        there, links = await self._in_thread(bridge_ports), self.bridged_links()
+        for endpoint in self.endpoints(container_id):
+            wanted = links.get(endpoint.host_link)
+            if wanted is None or there.get(endpoint.host_link) == wanted.bridge:
+                continue
+            if endpoint.host_link in there:
+                await self._in_thread(partial(join_bridges, [self._attachment(endpoint)]))
+            else:
+                await self.plug_in(container_id, endpoint, pid=pid)
+
+    async def unplug(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
+        """Take away the link of an endpoint, gone already is fine, and give back the rest.
+
+        Also of one that an earlier daemon has left, which has nothing to give back here.
+
+        Raises:
+            EngineError: the kernel refused. Nothing is given back; call again.
         """
         path = self.namespace(container_id, pid)
-        rest = without(self.endpoints(container_id), endpoint.network_id)
+        rest = without(self.endpoints(container_id), endpoint)
 
         await self._in_thread(partial(remove_link, path, endpoint, rest))
-        self._exit(container_id, endpoint)
+        self.cancel(container_id, endpoint)
 
     async def follow_ports(
         self, container_id: str, ports: Sequence[PortRequest], *, name: str
@@ -249,18 +329,8 @@ class Sandboxes:
 
     async def held(self) -> list[str]:
         """The ids of the containers that have a namespace here, alive or not."""
-        return await self._in_thread(partial(held_namespaces, self._directory))
-
-    async def remove_loose(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
-        """Take away the link of an endpoint that a connect or disconnect cut short may have left.
-
-        Raises:
-            EngineError: the kernel refused.
-        """
-        path = self.namespace(container_id, pid)
-        rest = without(self.endpoints(container_id), endpoint.network_id)
-
-        await self._in_thread(partial(remove_link, path, endpoint, rest))
+        held = await self._in_thread(partial(held_namespaces, self._directory))
+        return [name for name in held if name != INGRESS_SANDBOX]
 
     # -- what they have in common ---------------------------------------------------------------
 
@@ -308,7 +378,16 @@ class Sandboxes:
         if network is None:
             raise EngineError(f"network {endpoint.network_id} not found")
         mtu = link_mtu_of(network, link_mtu(network.link))
-        return Attachment(endpoint=endpoint, network=network, mtu=mtu)
+        overlay = None
+        if network.driver == OVERLAY and self._overlays is not None:
+            overlay = namespace_of_network(self._overlays, network.id)
+        return Attachment(endpoint=endpoint, network=network, mtu=mtu, overlay=overlay)
+
+    async def _tell_follower(
+        self, container_id: str, namespace: Path, endpoints: Sequence[Endpoint]
+    ) -> None:
+        if self._follower is not None and any(e.driver == OVERLAY for e in endpoints):
+            await self._follower(container_id, namespace)
 
     def namespace(self, container_id: str, pid: int) -> Path:
         """Where a container that runs is: ours, or the runtime's if it began without networks."""

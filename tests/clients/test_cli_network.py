@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.networks.drivers.ipvlan import why_no_ipvlan
 from tests.clients.cli import refusal, start
 from tests.support.daemon import Daemon
 
@@ -100,7 +101,6 @@ def test_create_with_everything(daemon: Daemon) -> None:
         (("-d", "nope", "n"), 'plugin "nope" not found'),
         (("-d", "host", "n"), 'only one instance of "host" network is allowed'),
         (("-d", "overlay", "n"), "This node is not a swarm manager."),
-        (("-d", "ipvlan", "n"), "ipvlan networks are not supported"),
         (("-d", "macvlan", "-o", "parent=wfx.7", "n"), "parent interface does not exist"),
         (("--subnet", "10.1.0.1/24", "n"), "invalid subnet 10.1.0.1/24: it should be 10.1.0.0/24"),
         (("-o", "com.docker.network.bridge.enable_icc=x", "n"), "failed to parse com.docker"),
@@ -138,6 +138,17 @@ def test_pools_run_out(daemon: Daemon) -> None:
     daemon.docker("network", "create", "more")
 
 
+def test_ipvlan_is_there_where_the_kernel_has_it(daemon: Daemon) -> None:
+    """And a 501 that says what is missing where it has not."""
+    why_not = why_no_ipvlan(0)
+    made = daemon.http("POST", "/networks/create", {"Name": "n1", "Driver": "ipvlan"})
+    if why_not:
+        assert (made.status, made.message) == (501, why_not)
+        return
+    assert made.status == 201
+    start(daemon, "--network", "n1")
+
+
 def test_a_network_in_use_stays(daemon: Daemon) -> None:
     """While a container runs in it; one that does not run is no user."""
     daemon.docker("network", "create", "n1")
@@ -156,8 +167,18 @@ def test_a_network_in_use_stays(daemon: Daemon) -> None:
     assert settings["DNSNames"] == ["box", container[:12]]
     assert names(daemon, "-f", "dangling=1") == []
     daemon.docker("stop", "-t0", "box")
+    of_network = ("ps", "-aq", "--no-trunc", "--filter", f"network={shown['Id'][:20]}")
+    assert daemon.docker(*of_network).text == container
     daemon.docker("network", "rm", "n1")
     assert "network n1 not found" in refusal(daemon, "start", "box")
+    # As with dockerd, the record goes on to name the network that it was in.
+    after = daemon.http("GET", "/containers/box/json").json()["NetworkSettings"]["Networks"]["n1"]
+    assert (after["NetworkID"], after["EndpointID"], after["IPAddress"]) == (shown["Id"], "", "")
+    assert daemon.docker(*of_network).text == container
+    daemon.docker("network", "create", "n1")
+    daemon.docker("network", "disconnect", "n1", "box")
+    daemon.docker("network", "connect", "n1", "box")
+    assert daemon.docker(*of_network).text == ""
 
 
 def test_prune(daemon: Daemon) -> None:

@@ -20,7 +20,7 @@ from services.containers.config import (
     HostConfig,
     NetworkingConfig,
 )
-from services.containers.networking import PREDEFINED, dns_names
+from services.containers.networking import PREDEFINED, dns_names, networks_in_sight
 from services.containers.published import shown_ports
 from services.containers.sizes import Size
 from services.containers.spec.security import parse_security_options
@@ -287,7 +287,7 @@ def mount_to_wire(mount: MountPoint) -> dict[str, Any]:
 def endpoints(container: Container) -> dict[str, EndpointSettings]:
     """What was asked of each network, with the present run's addresses where there are any."""
     definition = container.definition
-    found = {**definition.networks, **container.status.networks}
+    found = networks_in_sight(definition, container.status)
     if container.status.runs == 0:
         return found
     return {

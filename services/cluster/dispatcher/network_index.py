@@ -42,6 +42,12 @@ def is_backend(task: Task, nodes: Snapshot) -> bool:
     )
 
 
+def _shows(task: Task) -> tuple[object, ...]:
+    """All of a task that a view may show."""
+    is_running = task.status.state == TaskState.RUNNING and task.desired_state.is_to_run
+    return takes_part(task), is_running, task.node_id, task.networks, task.name, task.service_id
+
+
 def attached_networks(service: Service) -> set[str]:
     """Networks that a service answers on, allocated or asked for."""
     endpoint = service.endpoint.virtual_ips if service.endpoint else []
@@ -60,6 +66,7 @@ class NetworkIndex:
         self._services_in: dict[str, set[str]] = {}
         self._networks_of_service: dict[str, set[str]] = {}
         self._ingress: str | None = None
+        self._stale_now: set[str] = set()  # by the diff that is being read
         self._read_whole()
 
     @property
@@ -67,16 +74,21 @@ class NetworkIndex:
         """The ingress network's id, if there is one."""
         return self._ingress
 
-    def advance(self, snapshot: Snapshot, diff: Diff) -> None:
-        """Go to a later snapshot. Costs what has changed, unless `diff` is whole."""
+    def advance(self, snapshot: Snapshot, diff: Diff) -> frozenset[str]:
+        """Go to a later snapshot, and say which networks look different now.
+
+        Costs what has changed, unless `diff` is whole: then any network may look different.
+        """
         self._snapshot = snapshot
+        self._stale_now = set()
         if diff.is_whole:
             self._read_whole()
-            return
-        for stored in diff.deleted:
-            self._drop(stored)
-        for stored in diff.put:
-            self._put(stored)
+        else:
+            for stored in diff.deleted:
+                self._drop(stored)
+            for stored in diff.put:
+                self._put(stored)
+        return frozenset(self._stale_now)
 
     def view(self, network_id: str) -> NetworkView | None:
         """A network as it is now; None if there is none of that id."""
@@ -133,11 +145,17 @@ class NetworkIndex:
                 if self._ingress == stored.id:
                     self._ingress = None
             case Node():
-                self._views.clear()
+                self._stale(tuple(self._snapshot.networks))
             case _:
                 pass
 
     def _put_task(self, task: Task) -> None:
+        before = self._tasks.get(task.id)
+        if before is not None and _shows(before) == _shows(task):
+            self._tasks[task.id] = task
+            for place in task.networks:
+                self._tasks_in[place.network_id][task.id] = task
+            return
         self._forget_task(task.id)
         if not takes_part(task):
             return
@@ -168,6 +186,7 @@ class NetworkIndex:
     def _stale(self, network_ids: Iterable[str]) -> None:
         for network_id in network_ids:
             self._views.pop(network_id, None)
+            self._stale_now.add(network_id)
 
     def _make(self, network: ClusterNetwork) -> NetworkView:
         tasks = sorted(self._tasks_in.get(network.id, {}).values(), key=lambda task: task.id)

@@ -8,3 +8,5 @@ from .contract import NameTaken as NameTaken
 from .contract import OutOfSequence as OutOfSequence
 from .contract import Sealer as Sealer
 from .contract import SessionLease as SessionLease
+from .store import EtcdStore as EtcdStore
+from .store import FencedStore as FencedStore

@@ -44,6 +44,7 @@ class World:
         self.events: list[tuple[str, str]] = []
         self.fails_at = fails_at
         self.now_ports = tuple(ports)
+        self.is_mute = False  # it is to be answered by the DNS, and is not
         fakes: Any = self
         self.connector = Connector(journal=fakes, networks=fakes, sandboxes=fakes, naming=fakes)
 
@@ -87,11 +88,8 @@ class World:
 
     async def unplug(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
         assert endpoint.interface
+        assert endpoint.endpoint_id == ENDPOINT.endpoint_id
         self._step("unplug")
-
-    async def remove_loose(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
-        assert endpoint == ENDPOINT
-        self._step("remove loose")
 
     async def follow_ports(
         self, container_id: str, ports: Sequence[PortRequest], *, name: str
@@ -106,6 +104,14 @@ class World:
         return f"/proc/{pid}/ns/net"
 
     # -- naming
+    def lacks_answers(self, subject: Container) -> bool:
+        return self.is_mute
+
+    async def answer(self, subject: Container, namespace: object) -> None:
+        assert namespace == f"/proc/{subject.status.pid}/ns/net"
+        self._step("answered")
+        self.is_mute = False
+
     async def connected(self, subject: Container, endpoint: Endpoint, namespace: object) -> None:
         self._step("named")
 
@@ -168,33 +174,69 @@ async def test_a_connect_that_fails_leaves_nothing(fails_at: str, undone: list[s
 
 
 async def test_what_cannot_be_deleted_stays_loose() -> None:
-    """The next daemon tries again."""
+    """It is tried again until it is gone, and only then forgotten."""
     world, subject = World(fails_at="unplug"), in_both()
     with pytest.raises(EngineError):
         await world.connector.disconnect(subject, "front")
     assert list(subject.status.networks) == ["bridge"]
-    (loose,) = subject.status.loose.values()
+    assert list(subject.status.loose) == ["9" * 64]
+    world.steps = []
+    await world.connector.try_again(subject)
+    assert (world.steps, list(subject.status.loose)) == (["unnamed", "unplug"], ["9" * 64])
+    with pytest.raises(Forbidden, match="already exists in network front"):
+        await world.connector.connect(subject, "front", EndpointSettings())
     world.fails_at, world.steps = "", []
-    subject.replace(
-        status=msgspec.structs.replace(
-            subject.status,
-            loose={
-                "9" * 64: msgspec.structs.replace(
-                    loose,
-                    settings=EndpointSettings(
-                        network_id=FRONT.id,
-                        endpoint_id="9" * 64,
-                        gateway="10.1.0.1",
-                        ip_address="10.1.0.2",
-                        ip_prefix_len=24,
-                        mac_address="02:42:0a:01:00:02",
-                    ),
-                )
-            },
-        )
-    )
-    await world.connector.finish(subject)
-    assert world.steps == ["unnamed", "remove loose", "ports", "status"]
+    await world.connector.try_again(subject)
+    assert world.steps == ["unnamed", "unplug", "ports", "status"]
+    assert subject.status.loose == {}
+    await world.connector.try_again(subject)
+    assert world.steps == ["unnamed", "unplug", "ports", "status"]
+
+
+async def test_one_that_could_not_be_answered_is_in_the_end() -> None:
+    """While it runs, round after round; a failure is no end."""
+    world, subject = World(fails_at="answered"), container(status=running())
+    world.is_mute = True
+    for _ in range(2):
+        await world.connector.try_again(subject)
+        assert world.is_mute
+    world.fails_at = ""
+    await world.connector.try_again(subject)
+    await world.connector.try_again(subject)
+    assert world.steps == ["answered"] * 3
+    world.is_mute = True
+    await world.connector.try_again(container(status=exited()))
+    assert world.steps == ["answered"] * 3
+
+
+async def test_connecting_again_first_takes_away_what_is_loose() -> None:
+    """Nobody has to wait for the next round."""
+    world, subject = World(fails_at="unplug"), in_both()
+    with pytest.raises(EngineError):
+        await world.connector.disconnect(subject, "front")
+    world.fails_at, world.steps = "", []
+    await world.connector.connect(subject, "front", EndpointSettings())
+    assert world.steps[:5] == ["unnamed", "unplug", "ports", "status", "reserve"]
+    assert sorted(subject.status.networks) == ["bridge", "front"]
+    assert subject.status.loose == {}
+
+
+async def test_a_connect_that_cannot_be_undone_stays_loose() -> None:
+    """Its link may be there: its address is nobody else's until it is gone."""
+
+    class Stuck(World):
+        def _step(self, name: str) -> None:
+            super()._step(name)
+            if name == "unplug" and self.fails_at:
+                raise EngineError("unplug failed")
+
+    world, subject = Stuck(fails_at="plug in"), container(status=running())
+    with pytest.raises(EngineError, match="plug in failed"):
+        await world.connector.connect(subject, "front", EndpointSettings())
+    assert world.steps == ["reserve", "loose", "plug in", "unplug"]
+    assert list(subject.status.loose) == [ENDPOINT.endpoint_id]
+    world.fails_at = ""
+    await world.connector.try_again(subject)
     assert subject.status.loose == {}
 
 

@@ -148,11 +148,23 @@ async def test_on_the_default_bridge_nobody_has_a_name(scene: Scene) -> None:
     assert scene.dns.served == frozenset()
 
 
-async def test_a_start_fails_where_it_cannot_be_answered(scene: Scene) -> None:
-    """A container that finds nobody would be a riddle."""
+async def test_a_start_goes_on_where_it_cannot_be_answered(scene: Scene) -> None:
+    """As under dockerd; it is answered as soon as that can be done, if it still runs then."""
     scene.dns.works = False
+    await scene.naming.begin(scene.container, [USER], Path("/ns"))
+    assert not scene.naming.lacks_answers(scene.container)  # it does not run yet
+    scene.runs_in(USER)
+    assert scene.naming.lacks_answers(scene.container)
     with pytest.raises(EngineError, match="no such namespace"):
-        await scene.naming.begin(scene.container, [USER], Path("/ns"))
+        await scene.naming.answer(scene.container, Path("/ns"))
+    scene.dns.works = True
+    await scene.naming.answer(scene.container, Path("/ns"))
+    assert scene.dns.served == {ID}
+    assert not scene.naming.lacks_answers(scene.container)
+    scene.naming.end(ID)
+    scene.container.status = Status(state=State.EXITED)
+    await scene.naming.answer(scene.container, Path("/ns"))
+    assert scene.dns.served == frozenset()
 
 
 async def test_the_first_user_network_brings_the_server(scene: Scene) -> None:

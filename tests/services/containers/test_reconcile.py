@@ -104,6 +104,7 @@ class Scene:
     run: OneRun | None = field(default_factory=OneRun)
     reconciled: int = 0
     freezes: int = 0
+    tidied: int = 0
 
     def get(self, _container: Container) -> OneRun | None:
         return self.run
@@ -113,6 +114,9 @@ class Scene:
 
     async def check_freeze(self, _container: Container) -> None:
         self.freezes += 1
+
+    async def tidy(self, _container: Container) -> None:
+        self.tidied += 1
 
     async def rounds(self, count: int) -> Reconciler:
         """Let that many rounds pass."""
@@ -124,6 +128,7 @@ class Scene:
             runs=cast(Any, self),
             mender=self,
             engine_id="engine",
+            tidy=self.tidy,
             now_ns=lambda: 7,
         )
         async with trio.open_nursery() as nursery:
@@ -152,7 +157,7 @@ async def test_agreement_costs_one_question_a_round(
     assert len(scene.containerd.tasks.asked) == 3
     assert scene.containerd.tasks.asked[1] - scene.containerd.tasks.asked[0] >= ROUND_S
     assert dict(reconciler.divergences) == {}
-    assert (scene.reconciled, scene.freezes) == (0, 0)
+    assert (scene.reconciled, scene.freezes, scene.tidied) == (0, 0, 3)
 
 
 async def test_a_lost_exit_is_asked_for_again(autojump_clock: trio.testing.MockClock) -> None:

@@ -11,6 +11,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from services.networks.attach import Attachment, attach_all
 from services.networks.drivers.overlay import make_overlay, sync_neighbours, unmake_overlay
 from services.networks.endpoints import Endpoint, Gateways, mac_of
@@ -112,24 +114,30 @@ def run_in(netns: Path, *command: str, ok: bool = True, text: str | None = None)
     return done.stdout
 
 
-def overlay_network(name: str = "ov", *, third: int = 7, **fields: object) -> Network:
-    """A network of the cluster that no node knows yet; 10.99.`third`.0/24."""
+def overlay_network(
+    name: str = "ov", *, third: int = 7, vxlan_id: int = 0, internal: bool = False
+) -> Network:
+    """A network of the cluster that no node knows yet; 10.99.`third`.0/24.
+
+    Without a VXLAN id it has one that (most likely) nobody on the host has, or had just now.
+    """
+    subnet = Subnet(
+        subnet=f"10.99.{third}.0/24",
+        gateway=f"10.99.{third}.1",
+        vxlan_id=vxlan_id or 4096 + secrets.randbelow(1 << 20),
+    )
     return Network(
         id=secrets.token_hex(12),
         name=name,
         driver="overlay",
         scope="swarm",
-        subnets=[
-            Subnet(subnet=f"10.99.{third}.0/24", gateway=f"10.99.{third}.1", vxlan_id=4096 + third)
-        ],
-        **fields,  # type: ignore[arg-type]
+        subnets=[subnet],
+        internal=internal,
     )
 
 
 def network_at(network: Network, address: str) -> Network:
     """A network as the node with this address has it."""
-    from msgspec.structs import replace
-
     return replace(network, underlay=Underlay(address=address))
 
 

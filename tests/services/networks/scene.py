@@ -49,11 +49,13 @@ class Scene:
             engine_id="engine",
             pools=lambda: [Pool(ip_network(f"{prefix}.0.0/16"), 24)],
             switches=HostSwitches(forwards=False, local_routes=False),
+            overlays=folder / "overlays",
         )
         self.sandboxes = Sandboxes(
             self.networks,
             publishing=Publishing(firewall=None, proxy=None, means=PortMeans()),
             netns_directory=folder / "netns",
+            overlays=folder / "overlays",
         )
 
     async def create(self, name: str = "n", **fields: Any) -> Network:

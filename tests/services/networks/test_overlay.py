@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from services.errors import EngineError
 from services.networks.netns import enter_namespace
@@ -80,8 +81,6 @@ def test_a_thousand_neighbours(nodes: tuple[OverlayNode, OverlayNode]) -> None:
         )
         for n in range(1000)
     ]
-    from msgspec.structs import replace
-
     wide = [replace(s, subnet="10.99.0.0/16", gateway="10.99.0.1") for s in network.subnets]
     network = first.make(replace(network, subnets=wide))
     began_at = time.monotonic()
@@ -124,21 +123,21 @@ def test_what_is_there_is_kept(nodes: tuple[OverlayNode, OverlayNode]) -> None:
 def test_a_removed_network_leaves_nothing(nodes: tuple[OverlayNode, OverlayNode]) -> None:
     """Its VXLAN id is free at once, and its namespace gone. Removing it twice is fine."""
     first, _ = nodes
-    network = first.make(overlay_network())
+    network = first.make(overlay_network(vxlan_id=4103))
     first.unmake(network)
     first.unmake(network)
     assert enter_namespace(first.overlays / network.id) is None
     with pytest.raises(EngineError, match="is gone"):
         first.tell(network)
-    first.make(overlay_network())
+    first.make(overlay_network(vxlan_id=4103))
 
 
 def test_an_id_that_is_taken_is_told_of(nodes: tuple[OverlayNode, OverlayNode]) -> None:
     """By a sentence with the id and the port."""
     first, _ = nodes
-    first.make(overlay_network())
+    first.make(overlay_network(vxlan_id=4103))
     with pytest.raises(EngineError, match="has the VXLAN id 4103 on port 4789"):
-        first.make(overlay_network("second"))
+        first.make(overlay_network("second", vxlan_id=4103))
 
 
 def links_of(node: OverlayNode, network_id: str) -> object:

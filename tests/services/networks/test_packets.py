@@ -128,6 +128,23 @@ def test_a_network_of_its_own(lab: Lab) -> None:
     assert found["a", lab.place("b").ipv4, 80] == ("b", lab.place("a").ipv4)
 
 
+def test_a_bridges_own_address_is_the_hosts(lab: Lab) -> None:
+    """A neighbour with a route reaches it; the documented rule keeps it for containers."""
+    write(lab, network(FIRST), network(SECOND))
+    own = ("10.99.0.1", 81)
+    check(lab, [("outside", *own), ("a", *own)], [])
+    lines = [
+        "add table inet own",
+        "add chain inet own own { type filter hook input priority 0; policy accept; }",
+        f'add rule inet own own iifname != "{FIRST}" ip daddr {own[0]} drop',
+    ]
+    lab.host.run("nft", "-f", "-", text="\n".join(lines) + "\n")
+    try:
+        check(lab, [("a", *own)], [("outside", *own)])
+    finally:
+        lab.host.run("nft", "delete table inet own")
+
+
 def test_a_published_port(lab: Lab) -> None:
     """At all of the host's addresses, for host, neighbour, the other network, itself and beside.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 import trio
 
 from services.errors import EngineError, Forbidden, InvalidParameter, NotFound
-from services.networks import EndpointRequest, SubnetRequest, model
+from services.networks import EndpointRequest, SubnetRequest, inside, model
+from services.networks.attach import set_routes
+from services.networks.endpoints import gateways
 from tests.services.networks.scene import (
     Scene,
     delete_links,
@@ -195,6 +199,24 @@ async def test_a_parent_of_ones_own(tmp_path: Path, prefix: str) -> None:
         assert {shared.link, own.link} <= host_links()
 
 
+async def test_a_routed_link_needs_no_gateway(tmp_path: Path, prefix: str) -> None:
+    """Everything is at the link then; beside another one the priority tells."""
+    async with running(tmp_path, prefix) as scene:
+        await scene.create("m", driver="macvlan")
+        await scene.create("n")
+        (made,) = (await scene.start("c1", "m")).endpoints
+        await connect(scene, "c1", "n")
+        routed = dataclasses.replace(made, is_routed=True, gateway_priority=1)
+        (other,) = (e for e in scene.sandboxes.endpoints("c1") if e.network == "n")
+        with inside.entered(tmp_path / "netns" / "c1") as netlink:
+            set_routes(netlink, gateways([other, routed]))
+        text = scene.inside("c1", "ip", "route", "show", "default").split()
+        assert text[:3] == ["default", "dev", "eth0"]
+        with inside.entered(tmp_path / "netns" / "c1") as netlink:
+            set_routes(netlink, gateways([other]))
+        assert scene.route("c1") == f"eth1 {other.gateway}"
+
+
 async def test_namespaces_of_an_earlier_life_are_found(tmp_path: Path, prefix: str) -> None:
     """After a kill -9 the directory tells what there was, to be dropped or kept."""
     async with running(tmp_path, prefix) as scene:
@@ -251,10 +273,57 @@ async def test_a_loose_link_is_taken_away(tmp_path: Path, prefix: str) -> None:
     async with running(tmp_path, prefix) as scene:
         scene.sandboxes.adopt("c1", sandbox.endpoints)
         for _ in range(2):  # gone already is fine
-            await scene.sandboxes.remove_loose("c1", endpoint, pid=0)
+            await scene.sandboxes.unplug("c1", endpoint, pid=0)
             assert scene.links("c1") == {"eth0": [f"{prefix}.1.2/24"]}
             assert scene.route("c1") == f"eth0 {prefix}.1.1"
         await scene.sandboxes.release("c1")
+
+
+async def test_a_link_that_is_not_given_up_is_held_until_it_is(
+    tmp_path: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its address is nobody else's and its network stays; then both are free at once."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    async with running(tmp_path, prefix) as scene:
+        network = await scene.create("a")
+        await scene.create("b")
+        await scene.start("c1", "b")
+        endpoint = await scene.sandboxes.reserve_one("c1", EndpointRequest(network="a"))
+        await scene.sandboxes.plug_in("c1", endpoint, pid=0)
+        with monkeypatch.context() as patch:
+            patch.setattr(inside, "detach", refused)
+            with pytest.raises(EngineError, match="Device or resource busy"):
+                await scene.sandboxes.unplug("c1", endpoint, pid=0)
+        assert scene.networks.members.is_used(network.id)
+        assert sorted(scene.links("c1")) == ["eth0", "eth1"]
+        (other,) = (await scene.start("c2", "a")).endpoints
+        assert other.address != endpoint.address
+        await scene.sandboxes.release("c2")
+        for _ in range(2):
+            await scene.sandboxes.unplug("c1", endpoint, pid=0)
+            assert not scene.networks.members.is_used(network.id)
+            assert sorted(scene.links("c1")) == ["eth0"]
+        request = EndpointRequest(network="a", address=endpoint.address)
+        await scene.sandboxes.reserve("c3", [request])
+        await scene.sandboxes.unplug("c1", endpoint, pid=0)  # it has nothing to give back any more
+        with pytest.raises(EngineError, match="already in use"):
+            await scene.sandboxes.reserve("c4", [request])
+        for name in ("c1", "c3"):
+            await scene.sandboxes.release(name)
+
+
+async def test_a_link_whose_namespace_is_gone_is_given_back(tmp_path: Path, prefix: str) -> None:
+    """The container has ended meanwhile: that is no reason to hold an address."""
+    async with running(tmp_path, prefix) as scene:
+        network = await scene.create("a")
+        endpoint = await scene.sandboxes.reserve_one("c1", EndpointRequest(network="a"))
+        with pytest.raises(EngineError, match="namespace is gone"):
+            await scene.sandboxes.plug_in("c1", endpoint, pid=0)
+        await scene.sandboxes.unplug("c1", endpoint, pid=0)
+        assert not scene.networks.members.is_used(network.id)
 
 
 async def test_a_link_that_cannot_be_made_leaves_nothing(tmp_path: Path, prefix: str) -> None:

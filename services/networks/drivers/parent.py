@@ -1,4 +1,4 @@
-"""Networks of the macvlan driver: the link on the host that containers' links are made on.
+"""The link on the host that the links of a macvlan or ipvlan network's containers are made on.
 
 The functions block for some milliseconds and are called in a thread.
 """
@@ -12,9 +12,9 @@ from typing import Final
 
 from services.errors import EngineError
 from services.networks.host_links import link_names
-from services.networks.macvlan_options import DUMMY_PREFIX, vlan_of
 from services.networks.model import Network
 from services.networks.netns import here
+from services.networks.parents import has_own_parent, vlan_of
 from services.networks.rtnetlink import Batch, NetlinkError, open_netlink
 
 OTHER_END: Final = "dx-"
@@ -29,9 +29,8 @@ def make_parent(network: Network) -> None:
     name = network.link
     if name in link_names():
         return
-    is_dummy = network.id.startswith(name.removeprefix(DUMMY_PREFIX))
     try:
-        if name.startswith(DUMMY_PREFIX) and is_dummy:
+        if has_own_parent(network):
             _make_dummy(name)
         else:
             _make_vlan(name)
@@ -60,7 +59,7 @@ def _make_dummy(name: str) -> None:
         except NetlinkError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
-            _make_pair(netlink, name, f"{OTHER_END}{name.removeprefix(DUMMY_PREFIX)}")
+            _make_pair(netlink, name, OTHER_END + name.partition("-")[2])
 
 
 def _make_pair(netlink: socket.socket, name: str, other: str) -> None:

@@ -1,0 +1,104 @@
+"""Logs of tasks, from the nodes that run them to who asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from services.cluster.dispatcher.values import LogMessage, LogOptions, LogRequest, LogSelector
+from services.cluster.model.objects import Task
+from services.cluster.model.wire import new_id
+from services.errors import NotFound
+
+# A reader that is behind holds up its nodes' senders, and these their containers' log files; nobody
+# else.
+BACKLOG: Final = 256
+
+
+def matches(selector: LogSelector, task: Task) -> bool:
+    """Whether a task's output was asked for."""
+    return task.id in selector.task_ids or task.service_id in selector.service_ids
+
+
+class Subscription:
+    """One reader's. It ends by itself when it does not follow and all nodes have sent all."""
+
+    def __init__(self, request: LogRequest, waiting_for: Iterable[str]) -> None:
+        self.request = request
+        self._waiting_for = set(waiting_for)
+        self._send, self.messages = trio.open_memory_channel[LogMessage](BACKLOG)
+        self._end_if_complete()
+
+    async def publish(self, node_id: str, messages: Sequence[LogMessage], is_last: bool) -> None:
+        """Messages of one node. Blocks while the reader is behind. Raises NotFound at its end."""
+        try:
+            for message in messages:
+                await self._send.send(message)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise NotFound("nobody reads these logs any more") from error
+        if is_last:
+            self.is_done_with(node_id)
+
+    def is_done_with(self, node_id: str) -> None:
+        """Nothing more comes from a node: it has sent all, or is gone."""
+        self._waiting_for.discard(node_id)
+        self._end_if_complete()
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        self._send.close()
+        self.messages.close()
+
+    def _end_if_complete(self) -> None:
+        if not self._waiting_for and not self.request.options.follow:
+            self._send.close()
+
+
+class LogBroker:
+    """The subscriptions on this manager, for the nodes that have their sessions here."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._subscriptions: dict[str, Subscription] = {}
+        self._on_change = on_change  # sessions look which requests are theirs
+
+    @property
+    def requests(self) -> Mapping[str, LogRequest]:
+        """By id."""
+        return {id: one.request for id, one in self._subscriptions.items()}
+
+    @asynccontextmanager
+    async def subscribe(
+        self, selector: LogSelector, options: LogOptions, nodes: Iterable[str]
+    ) -> AsyncIterator[trio.MemoryReceiveChannel[LogMessage]]:
+        """Output of the selected tasks, in each task's own order; it ends with EndOfChannel.
+
+        `nodes`: those whose answers are waited for when it does not follow. Leaving the block ends
+        the subscription.
+        """
+        request = LogRequest(subscription_id=new_id(), selector=selector, options=options)
+        subscription = Subscription(request, nodes)
+        self._subscriptions[request.subscription_id] = subscription
+        self._on_change()
+        try:
+            yield subscription.messages
+        finally:
+            del self._subscriptions[request.subscription_id]
+            subscription.close()
+            self._on_change()
+
+    async def publish(
+        self, node_id: str, subscription_id: str, messages: Sequence[LogMessage], is_last: bool
+    ) -> None:
+        """What a node has sent. Raises NotFound when nobody reads it any more."""
+        subscription = self._subscriptions.get(subscription_id)
+        if subscription is None:
+            raise NotFound("nobody reads these logs any more")
+        await subscription.publish(node_id, messages, is_last)
+
+    def node_is_gone(self, node_id: str) -> None:
+        """Its session has ended."""
+        for subscription in self._subscriptions.values():
+            subscription.is_done_with(node_id)

@@ -1,0 +1,211 @@
+"""The store over etcd: a reader that keeps the mirror, and writes by compare-and-swap."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+from loguru import logger
+
+from services.cluster.etcd.client import EtcdClient, end_of_prefix
+from services.cluster.etcd.errors import UNKNOWN_OUTCOME, Compacted, NoQuorum
+from services.cluster.etcd.values import KeyValue
+from services.cluster.etcd.watch import watching
+from services.cluster.model.objects import Session
+from services.cluster.model.snapshot import Diff, Transaction
+from services.errors import Unavailable
+
+from .codec import ROOT, Codec
+from .contract import OutOfSequence, Sealer, SessionLease
+from .mirror import Mirror
+from .objects import StoredSnapshot
+from .sessions import session_lease
+from .writes import Operation, is_made, operation, refusal
+
+COMMIT_LIMIT_S: Final = 5.0
+ELECTION_PATIENCE_S: Final = 3.0  # an election takes less than one; without a quorum none ends
+RETRY_S: Final = 0.05
+RETRY_READING_S: Final = 0.1
+
+NO_QUORUM: Final = (
+    "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few "
+    "managers are online. Make sure more than half of the managers are online. If they are lost, "
+    'run "docker swarm init --force-new-cluster" on one that is left'
+)
+
+log = logger.bind(service="cluster.store")
+
+
+class EtcdStore:
+    """`ClusterStore` over our member of etcd. `run` is a supervised child."""
+
+    def __init__(self, client: EtcdClient, sealer: Sealer | None = None) -> None:
+        self._client = client
+        self._codec = Codec(sealer)
+        self._mirror = Mirror(self._codec)
+        self._is_following = False
+        self._followed_at = 0.0  # trio's clock; when the mirror was known to be fresh at last
+        self._no_leader_since: float | None = None
+
+    @property
+    def leader_id(self) -> str:
+        """The leader's node id; "" for none, or none that is known."""
+        leader = self._mirror.leader
+        return leader.value.decode() if leader is not None else ""
+
+    @property
+    def mirror(self) -> Mirror:
+        """For the election, which needs the leader's key itself."""
+        return self._mirror
+
+    @property
+    def age_s(self) -> float:
+        """How old what `snapshot` shows may be, in seconds; 0 while changes are followed."""
+        return 0.0 if self._is_following else trio.current_time() - self._followed_at
+
+    def snapshot(self) -> StoredSnapshot:
+        """As `ClusterStore`'s."""
+        return self._mirror.snapshot()
+
+    async def wait_ready(self) -> None:
+        """Block until everything was read once. No limit."""
+        await self._mirror.reached(1)
+
+    async def changed_since(self, revision: int) -> Diff:
+        """As `ClusterStore`'s."""
+        while True:
+            diff = self._mirror.changed_since(revision)
+            if diff is not None:
+                return diff
+            await self._mirror.moved()
+
+    async def commit(self, *transactions: Transaction) -> int:
+        """As `ClusterStore`'s."""
+        return await self.commit_fenced(transactions, fence=None)
+
+    async def commit_fenced(
+        self, transactions: tuple[Transaction, ...], *, fence: int | None
+    ) -> int:
+        """As `commit`; with a fence only while the leader's key is the one of that revision.
+
+        Raises LeadershipLost when it is not, and as `commit`.
+        """
+        revision = 0
+        for transaction in transactions:
+            revision = await self._commit_one(transaction, fence)
+        return revision
+
+    @asynccontextmanager
+    async def session(self, session: Session, *, ttl_s: float) -> AsyncIterator[SessionLease]:
+        """As `ClusterStore`'s."""
+        async with session_lease(self._client, self._codec, session, ttl_s=ttl_s) as lease:
+            yield lease
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the mirror until cancelled. Started at once: see `wait_ready`."""
+        task_status.started()
+        needs_all = True
+        while True:
+            try:
+                if needs_all:
+                    await self._read_all()
+                    needs_all = False
+                await self._follow()
+            except Compacted:
+                log.warning("the cluster's history is lost, everything is read anew")
+                needs_all = True
+            except UNKNOWN_OUTCOME as error:
+                log.bind(error=str(error)).debug("the cluster's changes cannot be followed")
+                await trio.sleep(RETRY_READING_S)
+
+    async def _read_all(self) -> None:
+        page = await self._client.page(ROOT, end_of_prefix(ROOT))
+        revision = page.revision
+        keys: list[KeyValue] = list(page.keys)
+        while page.next_key:
+            page = await self._client.page(page.next_key, end_of_prefix(ROOT), revision=revision)
+            keys.extend(page.keys)
+        self._mirror.replace_all(keys, revision)
+
+    async def _follow(self) -> None:
+        async with watching(self._client, ROOT, after=self._mirror.revision) as watch:
+            self._is_following = True
+            try:
+                while True:
+                    self._mirror.apply(await watch.next())
+            finally:
+                self._is_following = False
+                self._followed_at = trio.current_time()
+
+    async def _commit_one(self, transaction: Transaction, fence: int | None) -> int:
+        with trio.move_on_after(COMMIT_LIMIT_S):
+            await self._check_versions(transaction)
+            asked = operation(transaction, self._codec, self._mirror.get, fence=fence)
+            revision = await self._write(asked)
+            await self._mirror.reached(revision)
+            return revision
+        raise Unavailable(NO_QUORUM)
+
+    async def _check_versions(self, transaction: Transaction) -> None:
+        """Refuse what is known to be out of sequence, once the mirror is new enough to know."""
+        await self._mirror.reached(max((c.object.version for c in transaction.changes), default=0))
+        for change in transaction.changes:
+            present = self._mirror.get(change.object.kind, change.object.id)
+            if (present.version if present is not None else 0) != change.object.version:
+                raise OutOfSequence("rpc error: code = Unknown desc = update out of sequence")
+
+    async def _write(self, asked: Operation) -> int:
+        is_unsure = False
+        while True:
+            try:
+                outcome = await self._client.transact(asked.conditions, asked.writes)
+            except NoQuorum:
+                is_unsure = True
+                self._note_no_leader()
+                await trio.sleep(RETRY_S)
+                continue
+            except UNKNOWN_OUTCOME:
+                is_unsure = True
+                await trio.sleep(RETRY_S)
+                continue
+            self._no_leader_since = None
+            if outcome.is_done or (is_unsure and is_made(asked, outcome.found)):
+                return outcome.revision
+            await self._mirror.reached(outcome.revision)
+            raise refusal(asked, outcome.found)
+
+    def _note_no_leader(self) -> None:
+        """Raises Unavailable when there has been none for so long that there will be none soon."""
+        now = trio.current_time()
+        if self._no_leader_since is None:
+            self._no_leader_since = now
+        elif now - self._no_leader_since > ELECTION_PATIENCE_S:
+            raise Unavailable(NO_QUORUM)
+
+
+class FencedStore:
+    """A store through which only the leader of one term writes."""
+
+    def __init__(self, store: EtcdStore, fence: int) -> None:
+        self._store = store
+        self._fence = fence
+
+    def snapshot(self) -> StoredSnapshot:
+        """As `ClusterStore`'s."""
+        return self._store.snapshot()
+
+    async def changed_since(self, revision: int) -> Diff:
+        """As `ClusterStore`'s."""
+        return await self._store.changed_since(revision)
+
+    async def commit(self, *transactions: Transaction) -> int:
+        """As `ClusterStore`'s; raises LeadershipLost too."""
+        return await self._store.commit_fenced(transactions, fence=self._fence)
+
+    @asynccontextmanager
+    async def session(self, session: Session, *, ttl_s: float) -> AsyncIterator[SessionLease]:
+        """As `ClusterStore`'s. Not fenced: sessions belong to managers, not to the leader."""
+        async with self._store.session(session, ttl_s=ttl_s) as lease:
+            yield lease

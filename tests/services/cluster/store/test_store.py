@@ -1,0 +1,191 @@
+"""The store over a real etcd: compare-and-swap, names, sessions, outages."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+import trio
+
+from services.cluster.ca.sealing import ObjectSealer, Sealer, new_data_key
+from services.cluster.model.objects import Node, Secret, Service, Session, Stored
+from services.cluster.model.snapshot import Delete, Put, Transaction
+from services.cluster.model.specs import NodeSpec, SecretSpec, ServiceSpec
+from services.cluster.store import EtcdStore, FencedStore, LeadershipLost, NameTaken, OutOfSequence
+from services.cluster.store.codec import key_of
+from services.errors import Unavailable
+from tests.services.cluster.etcd_fixtures import (
+    RunningMember,
+    member_config,
+    needs_etcd,
+    running,
+    running_store,
+)
+
+pytestmark = needs_etcd
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def scene() -> AsyncIterator[tuple[EtcdStore, RunningMember]]:
+    with member_config() as config:
+        async with running(config) as member, running_store(member.client) as store:
+            yield store, member
+
+
+def node(id: str, *, version: int = 0, name: str = "") -> Node:
+    spec = NodeSpec(name=name)
+    return Node(id=id, created_at=NOW, updated_at=NOW, version=version, spec=spec)
+
+
+def service(id: str, name: str, *, version: int = 0) -> Service:
+    spec = ServiceSpec(name=name)
+    return Service(id=id, created_at=NOW, updated_at=NOW, version=version, spec=spec)
+
+
+def put(*stored: Stored) -> Transaction:
+    return Transaction(tuple(Put(each) for each in stored))
+
+
+async def test_what_was_written_is_shown_at_once() -> None:
+    """The snapshot after a commit has it, with the revision as its version."""
+    async with scene() as (store, _):
+        revision = await store.commit(put(node("a"), node("b")))
+        nodes = store.snapshot().nodes
+        assert {id: each.version for id, each in nodes.items()} == {"a": revision, "b": revision}
+
+
+async def test_a_change_of_what_was_not_read_is_refused() -> None:
+    """Created twice, changed by an old version, changed after it went: nothing is written."""
+    async with scene() as (store, _):
+        first = await store.commit(put(node("a")))
+        await store.commit(put(node("a", version=first, name="new")))
+        for stale in (put(node("a")), put(node("a", version=first)), put(node("b", version=first))):
+            with pytest.raises(OutOfSequence, match="update out of sequence"):
+                await store.commit(put(node("c")), stale)
+            present = store.snapshot().nodes["c"]
+            await store.commit(Transaction((Delete(present),)))
+        assert store.snapshot().nodes["a"].name == "new"
+
+
+async def test_of_two_managers_one_is_refused() -> None:
+    """A mirror that is behind does not hide it: etcd compares."""
+    async with scene() as (store, member), running_store(member.client) as other:
+        await store.commit(put(node("a")))
+        with trio.fail_after(5):
+            await other.mirror.reached(store.mirror.revision)
+        present = other.snapshot().nodes["a"]
+        outcomes: list[str] = []
+
+        async def write(by: EtcdStore, name: str) -> None:
+            try:
+                await by.commit(put(node("a", version=present.version, name=name)))
+                outcomes.append("made")
+            except OutOfSequence:
+                outcomes.append("refused")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write, store, "one")
+            nursery.start_soon(write, other, "two")
+        assert sorted(outcomes) == ["made", "refused"]
+
+
+async def test_names_are_unique_in_their_kind() -> None:
+    """Free again after a renaming and after a removal; never taken by a change that is refused."""
+    async with scene() as (store, _):
+        first = await store.commit(put(service("s", "web")))
+        with pytest.raises(NameTaken, match="service web already exists"):
+            await store.commit(put(service("t", "web")))
+        second = await store.commit(put(service("s", "old", version=first)))
+        await store.commit(put(service("t", "web")))
+        await store.commit(Transaction((Delete(service("s", "old", version=second)),)))
+        await store.commit(put(service("u", "old")))
+        names = {each.name for each in store.snapshot().services.values()}
+        assert names == {"web", "old"}
+
+
+async def test_changes_wake_who_waits() -> None:
+    """With what changed, and `snapshot` shows it."""
+    async with scene() as (store, _):
+        revision = store.snapshot().revision
+        seen: list[str] = []
+
+        async def wait() -> None:
+            diff = await store.changed_since(revision)
+            assert store.snapshot().nodes["a"] == diff.put[0]
+            seen.extend(each.id for each in diff.put)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            await store.commit(put(node("a")))
+        assert seen == ["a"]
+
+
+async def test_a_session_lasts_as_long_as_its_beats() -> None:
+    """It is shown while it lasts, ends with its block, and without beats by itself."""
+    async with scene() as (store, _):
+        session = Session(id="n", created_at=NOW, updated_at=NOW, addr="10.0.0.1")
+        async with store.session(session, ttl_s=1.0) as lease:
+            while not store.snapshot().sessions:
+                await store.mirror.moved()
+            await lease.beat()
+        while store.snapshot().sessions:
+            await store.mirror.moved()
+        async with store.session(session, ttl_s=1.0) as lease:
+            while not store.snapshot().sessions:
+                await store.mirror.moved()
+            with trio.fail_after(10):
+                while store.snapshot().sessions:
+                    await store.mirror.moved()
+            with pytest.raises(Unavailable, match="the session has ended"):
+                await lease.beat()
+
+
+async def test_a_former_leader_writes_nothing() -> None:
+    """Its writes are refused from the moment when the leader's key is not the one of its term."""
+    async with scene() as (store, _):
+        with pytest.raises(LeadershipLost):
+            await FencedStore(store, 12345).commit(put(node("a")))
+        assert not store.snapshot().nodes
+
+
+async def test_what_is_sealed_is_not_in_etcd() -> None:
+    """A secret's data lies there encrypted, and comes back as it was."""
+    with member_config() as config:
+        async with running(config) as member:
+            store = EtcdStore(member.client, ObjectSealer(Sealer(new_data_key())))
+            async with trio.open_nursery() as nursery:
+                await nursery.start(store.run)
+                await store.wait_ready()
+                spec = SecretSpec(name="k", data="aHVudGVyMg==")
+                secret = Secret(id="s", created_at=NOW, updated_at=NOW, spec=spec)
+                await store.commit(put(secret))
+                assert store.snapshot().secrets["s"].spec == spec
+                page = await member.client.page(key_of(secret), key_of(secret) + "\0")
+                assert b"aHVudGVyMg" not in page.keys[0].value
+                assert msgspec.json.decode(page.keys[0].value)["id"] == "s"
+                nursery.cancel_scope.cancel()
+
+
+async def test_a_stopped_etcd_fails_writes_in_time_and_hides_nothing() -> None:
+    """Writes end within their limit in a sentence that says what to do; reads go on."""
+    async with scene() as (store, member):
+        await store.commit(put(node("a")))
+        os.kill(member.pid, signal.SIGSTOP)
+        try:
+            with trio.fail_after(6), pytest.raises(Unavailable, match="--force-new-cluster"):
+                await store.commit(put(node("b")))
+            assert set(store.snapshot().nodes) == {"a"}
+        finally:
+            os.kill(member.pid, signal.SIGCONT)
+        # What was asked for last may have been made by now, and may not.
+        with trio.fail_after(10):
+            await store.commit(put(node("c")))
+        assert {"a", "c"} <= set(store.snapshot().nodes)
