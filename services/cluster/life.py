@@ -10,6 +10,7 @@
     ├─ port                    the swarm port
     ├─ election                while this node leads: rules, members
     ├─ facts                   what the managers tell the node
+    ├─ events                  what changes in the cluster, told as the engine's events
     └─ …                       the agent, the node's networking
 
     cluster (of a worker)      certificates, facts, the agent, the node's networking
@@ -35,6 +36,7 @@ from services.cluster.ca.data_key import DataKeyFile
 from services.cluster.ca.keeper import CredentialKeeper
 from services.cluster.ca.rotation import RotationRule
 from services.cluster.ca.sealing import ObjectSealer, Sealer
+from services.cluster.control.events import ClusterEvents, EventSink
 from services.cluster.dispatcher.dispatcher import Dispatcher
 from services.cluster.dispatcher.local import LocalSource
 from services.cluster.etcd.client import EtcdClient
@@ -103,6 +105,7 @@ class LifeConfig:
     files: LocalFiles
     run_folder: Path
     work: NodeWork
+    events: EventSink
     on_removed: Callable[[], None]
 
 
@@ -210,6 +213,11 @@ class ManagerLife:
             ChildSpec(id="port", start=after(server.run), backoff=PATIENT),
             ChildSpec(id="election", start=after(self.election.run), backoff=PATIENT),
             ChildSpec(id="facts", start=self.facts.run, backoff=PATIENT),
+            ChildSpec(
+                id="events",
+                start=after(ClusterEvents(self.store, config.events).run),
+                backoff=PATIENT,
+            ),
             *config.work.children(
                 AgentContext(
                     state=state,

@@ -22,6 +22,7 @@ from services.cluster.model.objects import NodeDescription
 from services.cluster.requests import InitRequest, JoinRequest, checked_init, checked_join
 from services.cluster.work import AgentContext
 from services.errors import EngineError
+from services.events.model import Event
 from supervisor.otp import ChildSpec
 
 
@@ -52,6 +53,13 @@ class IdleWork:
         self.was_cleared = True
 
 
+class NoEvents:
+    """Nobody listens."""
+
+    async def commit(self, *events: Event) -> None:
+        await trio.lowlevel.checkpoint()
+
+
 class TestNode:
     """One node: `address` is its own of loopback."""
 
@@ -77,6 +85,7 @@ class TestNode:
             files=disk.files,
             run_folder=self.folder / "run",
             work=self.work,
+            events=NoEvents(),
             on_removed=was_removed,
         )
         cluster = Cluster(config, disk, make_control=self._control)
