@@ -206,6 +206,8 @@ async def test_a_port_that_somebody_has(wire: Wire) -> None:
     # It has ended, with its containers: nothing leads anywhere any more.
     assert enter_namespace(scene.folder / "netns" / INGRESS_SANDBOX) is None
     assert not (scene.folder / "ingress.json").exists()
+    assert enter_namespace(scene.folder / "overlays" / ingress.id) is None
+    assert scene.networks.of_cluster() != []
 
 
 async def test_what_cannot_be_had_keeps_nothing_back(wire: Wire) -> None:
