@@ -123,6 +123,7 @@ class Networks:
             for network in self._catalog.all:
                 if not network.is_predefined:
                     await self._restore(network)
+            await self._host.reclaim([network.id for network in self._catalog.all])
         self._ready.set()
         task_status.started()
         try:
