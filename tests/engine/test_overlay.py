@@ -69,36 +69,36 @@ def networks_of(daemon: Daemon, name: str) -> dict[str, str]:
 def test_containers_in_an_overlay(fresh_daemon: Daemon, overlay: Network) -> None:
     """They reach each other by name and have a way out; after a kill -9 all of that holds."""
     daemon = fresh_daemon
-    first = run(daemon, "a", 5, "-p", "80")
-    second = run(daemon, "b", 6)
-    assert networks_of(daemon, "a") == {"ov": first}
-    assert pings(daemon, "a", "b")
-    assert pings(daemon, "b", first)
-    way = daemon.docker("exec", "a", "ip", "route", "show", "default").text.split()
+    first = run(daemon, "aa", 5, "-p", "80")
+    second = run(daemon, "bb", 6)
+    assert networks_of(daemon, "aa") == {"ov": first}
+    assert pings(daemon, "aa", "bb")
+    assert pings(daemon, "bb", first)
+    way = daemon.docker("exec", "aa", "ip", "route", "show", "default").text.split()
     assert way[:2] == ["default", "via"]
     assert way[4] == "eth1"
-    assert pings(daemon, "a", way[2])
-    assert "ov" not in daemon.docker("exec", "a", "cat", "/etc/hosts").text
-    hosts = daemon.docker("exec", "a", "cat", "/etc/hosts").text
+    assert pings(daemon, "aa", way[2])
+    assert "ov" not in daemon.docker("exec", "aa", "cat", "/etc/hosts").text
+    hosts = daemon.docker("exec", "aa", "cat", "/etc/hosts").text
     assert first in hosts
     assert way[2].rpartition(".")[0] not in hosts
-    port = daemon.docker("port", "a", "80").text
+    port = daemon.docker("port", "aa", "80").text
     assert port
 
     daemon.kill()
     daemon.start()
-    assert networks_of(daemon, "a") == {"ov": first}
-    assert pings(daemon, "a", "b")
-    assert daemon.docker("port", "a", "80").text == port
+    assert networks_of(daemon, "aa") == {"ov": first}
+    assert pings(daemon, "aa", "bb")
+    assert daemon.docker("port", "aa", "80").text == port
     taken = daemon.docker(
         "run", "--rm", "--network", "ov", "--ip", second, "busybox", "true", code=None
     )
     assert taken.code != 0
     assert "Address already in use" in taken.error_text
-    daemon.docker("restart", "-t", "0", "b")
-    assert pings(daemon, "b", "a")
-    daemon.docker("network", "disconnect", "ov", "b")
-    assert not pings(daemon, "b", first)
+    daemon.docker("restart", "-t", "0", "bb")
+    assert pings(daemon, "bb", "aa")
+    daemon.docker("network", "disconnect", "ov", "bb")
+    assert not pings(daemon, "bb", first)
     refused = daemon.docker("network", "rm", "ov", code=None)
     assert refused.code != 0
 
@@ -106,11 +106,11 @@ def test_containers_in_an_overlay(fresh_daemon: Daemon, overlay: Network) -> Non
 def test_what_a_kill_cut_off_is_reclaimed(fresh_daemon: Daemon, overlay: Network) -> None:
     """A container that was removed while the daemon was dead leaves its address to the next."""
     daemon = fresh_daemon
-    address = run(daemon, "a", 5, "--rm")
-    pid = daemon.docker("inspect", "-f", "{{.State.Pid}}", "a").text.strip()
+    address = run(daemon, "aa", 5, "--rm")
+    pid = daemon.docker("inspect", "-f", "{{.State.Pid}}", "aa").text.strip()
     daemon.kill()
     os.kill(int(pid), signal.SIGKILL)
     daemon.start()
-    assert run(daemon, "a2", 5) == address
-    assert networks_of(daemon, "a2") == {"ov": address}
+    assert run(daemon, "aa2", 5) == address
+    assert networks_of(daemon, "aa2") == {"ov": address}
     assert audit(daemon)["Clean"], (audit(daemon), overlay.id)
