@@ -41,6 +41,7 @@ class Dispatcher:
         self._sessions: dict[str, ManagerSession] = {}  # by node
         self._snapshot: Snapshot | None = None
         self._index: NetworkIndex | None = None
+        self._advanced = trio.Event()  # another one after each step of `_follow`
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the store until cancelled."""
@@ -54,6 +55,7 @@ class Dispatcher:
                 await self._follow()
         finally:
             self._snapshot = self._index = None
+            self._advanced.set()
             for session in self._sessions.values():
                 session.lose("the manager stops")
 
@@ -74,6 +76,7 @@ class Dispatcher:
         """
         snapshot, _ = self.now()
         await self.write_description(peer, description)
+        await self._reach(self._store.snapshot().revision)
         patience_s = BEATS_MISSED * snapshot.cluster.spec.dispatcher.heartbeat_period / 1e9
         async with self._lease(peer, patience_s) as lease:
             session = ManagerSession(new_id(), peer, lease, self, patience_s)
@@ -148,6 +151,8 @@ class Dispatcher:
             diff = await self._store.changed_since(snapshot.revision)
             self._snapshot = self._store.snapshot()
             stale = index.advance(self._snapshot, diff)
+            advanced, self._advanced = self._advanced, trio.Event()
+            advanced.set()
             if diff.is_whole or concerns_all(diff):
                 self._wake_all()
                 continue
@@ -155,6 +160,11 @@ class Dispatcher:
             for node_id, session in self._sessions.items():
                 if node_id in nodes or not stale.isdisjoint(session.networks):
                     session.wake()
+
+    async def _reach(self, revision: int) -> None:
+        """Block until sessions see what was stored up to `revision`."""
+        while self.now()[0].revision < revision:
+            await self._advanced.wait()
 
     async def _end_overdue(self) -> None:
         while True:

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from services.cluster.ca.issuing import issuer_id
 from services.cluster.dispatcher.dispatcher import Dispatcher
 from services.cluster.dispatcher.local import LocalSource
 from services.cluster.dispatcher.sessions import Peer
@@ -37,6 +38,7 @@ from tests.support.cluster_objects import (
     a_secret,
     a_task,
 )
+from tests.support.managers import Held, credentials_of
 from tests.support.memory_store import MemoryStore
 
 N1 = Peer(node_id="n1", role="worker", addr="192.0.2.9")
@@ -52,9 +54,11 @@ async def running(store: MemoryStore) -> AsyncIterator[Dispatcher]:
         nursery.cancel_scope.cancel()
 
 
-def source(dispatcher: Dispatcher, peer: Peer = N1) -> LocalSource:
+def source(dispatcher: Dispatcher, node_id: str = "n1") -> LocalSource:
     """As a node's own."""
-    return LocalSource(dispatcher, lambda: peer)
+    cluster = dispatcher.now()[0].cluster
+    held = Held(credentials_of(cluster, node_id, "worker"))
+    return LocalSource(dispatcher, held, addr="192.0.2.9")
 
 
 async def work(session: Session) -> Assignments:
@@ -148,9 +152,8 @@ async def test_a_node_that_is_none_gets_no_session(autojump_clock: trio.testing.
     """Nor keeps it when it is removed."""
     store = MemoryStore([a_cluster(), a_node("n1")])
     async with running(store) as dispatcher:
-        stranger = Peer(node_id="stranger", role="worker")
         with pytest.raises(Forbidden):
-            async with source(dispatcher, stranger).session(NodeDescription()):
+            async with source(dispatcher, "stranger").session(NodeDescription()):
                 pass
         async with source(dispatcher).session(NodeDescription()) as own:
             await work(own)
@@ -165,12 +168,12 @@ async def test_a_nodes_description_and_certificate_are_written(
 ) -> None:
     """With the session, and again when it describes itself anew."""
     store = MemoryStore([a_cluster(), a_node("n1")])
-    peer = Peer(node_id="n1", role="worker", addr="192.0.2.9", issuer="root1")
     async with running(store) as dispatcher:
-        local = source(dispatcher, peer)
+        local = source(dispatcher)
         async with local.session(NodeDescription(hostname="one")) as own:
             node = store.snapshot().nodes["n1"]
-            assert (node.description.hostname, node.certificate_issuer) == ("one", "root1")
+            assert node.description.hostname == "one"
+            assert node.certificate_issuer == issuer_id(store.snapshot().cluster.root_ca)
             assert node.status.addr == "192.0.2.9"
             assert "n1" in store.snapshot().sessions
             await own.describe(NodeDescription(hostname="two"))
@@ -287,7 +290,7 @@ async def test_logs_come_from_the_nodes_that_have_the_tasks(
     async with (
         running(store) as dispatcher,
         source(dispatcher).session(NodeDescription()) as one,
-        source(dispatcher, Peer(node_id="n2", role="worker")).session(NodeDescription()) as two,
+        source(dispatcher, "n2").session(NodeDescription()) as two,
     ):
         await work(two)
         async with dispatcher.subscribe_logs(
