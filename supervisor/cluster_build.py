@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
+
+import trio
+from loguru import logger
 
 from services.cluster.agent.build import build_agent
 from services.cluster.agent.description import describe_node
@@ -17,6 +21,7 @@ from services.cluster.local_state import LocalFiles
 from services.cluster.model.objects import NodeDescription
 from services.cluster.network.face import NodeNetworks
 from services.cluster.network.node_network import NodeNetwork
+from services.cluster.network.state import NodeNetworkState
 from services.cluster.work import AgentContext
 from services.containers import Container
 from services.errors import EngineError, NotFound
@@ -27,9 +32,12 @@ from supervisor.otp import INFINITY, Backoff, ChildSpec, ChildType
 from .cluster_parts import ClusterSources
 from .version import VERSION
 
-PATIENT = Backoff(first_s=0.1, cap_s=5.0)
-TASK_LABEL = "com.docker.swarm.task.id"
-LOG_DRIVERS = ("fluentd", "gelf", "journald", "json-file", "local", "none", "syslog")
+PATIENT: Final = Backoff(first_s=0.1, cap_s=5.0)
+CLEAR_LIMIT_S: Final = 15.0
+TASK_LABEL: Final = "com.docker.swarm.task.id"
+LOG_DRIVERS: Final = ("fluentd", "gelf", "journald", "json-file", "local", "none", "syslog")
+
+log = logger.bind(service="cluster")
 
 
 def build_cluster(sources: ClusterSources) -> Cluster:
@@ -80,22 +88,12 @@ class EngineWork:
     def __init__(self, sources: ClusterSources, files: LocalFiles) -> None:
         self._sources = sources
         self._files = files
+        self._network: NodeNetwork | None = None  # the present life's, or the last one's
 
     def children(self, context: AgentContext) -> Sequence[ChildSpec]:
         """As `NodeWork`'s."""
         sources = self._sources
-        settings = sources.current.settings()
-        folder = settings.exec_root / "swarm"
-        network = NodeNetwork(
-            networks=sources.networks,
-            sandboxes=sources.sandboxes,
-            publisher=sources.publishing,
-            names=sources.names,
-            overlays=settings.exec_root / "overlays",
-            record=folder / "ingress.json",
-            gateway_link=_gateway_link(settings.network.bridge),
-            is_ending=sources.ends_containers,
-        )
+        network = self._network = self._node_network()
         face = NodeNetworks(
             network,
             node_id=context.state.node_id,
@@ -110,7 +108,7 @@ class EngineWork:
             networks=face,
             describe=self._describe,
             directory=self._files.agent,
-            exec_root=folder,
+            exec_root=sources.current.settings().exec_root / "swarm",
             listeners=(*context.listeners, face.learn),
             on_removed=context.on_removed,
         )
@@ -132,8 +130,33 @@ class EngineWork:
                 await self._sources.containers.remove(container, force=True, volumes=True)
             except NotFound:
                 continue
-        for network in self._sources.networks.of_cluster():
-            await self._sources.networks.drop_of_cluster(network.id)
+        await self._clear_networks()
+
+    async def _clear_networks(self) -> None:
+        """Once more the networking is run: to have nothing."""
+        network = self._network or self._node_network()
+        with trio.move_on_after(CLEAR_LIMIT_S) as scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(network.run)
+                network.intend(NodeNetworkState(node_id="", data_path_addr=""))
+                await network.wait_settled()
+                nursery.cancel_scope.cancel()
+        if scope.cancelled_caught:
+            log.warning("the swarm's networks are still there")
+
+    def _node_network(self) -> NodeNetwork:
+        sources = self._sources
+        settings = sources.current.settings()
+        return NodeNetwork(
+            networks=sources.networks,
+            sandboxes=sources.sandboxes,
+            publisher=sources.publishing,
+            names=sources.names,
+            overlays=settings.exec_root / "overlays",
+            record=settings.exec_root / "swarm" / "ingress.json",
+            gateway_link=_gateway_link(settings.network.bridge),
+            is_ending=sources.ends_containers,
+        )
 
     def _describe(self) -> NodeDescription:
         settings = self._sources.current.settings()
