@@ -114,7 +114,9 @@ class Dispatcher:
             for node_id in self._sessions
             if any(matches(selector, task) for task in snapshot.tasks_of_node(node_id))
         ]
-        return self.logs.subscribe(selector, options, nodes)
+        return self.logs.subscribe(
+            selector, options, sessions=tuple(self._sessions), waiting_for=nodes
+        )
 
     async def write_statuses(self, node_id: str, updates: Sequence[TaskUpdate]) -> None:
         """Store a node's reports. Raises Unavailable."""
