@@ -28,6 +28,7 @@ class NamedEndpoint:
         links: what it calls others in the network, by alias.
         leads_out: whether it can reach the world through this network.
         priority: its networks are asked in falling order of this (`--gw-priority`).
+        is_group: it stands for several; an address of theirs is one's own name, not this.
     """
 
     container_id: str
@@ -37,6 +38,7 @@ class NamedEndpoint:
     links: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     leads_out: bool = True
     priority: int = 0
+    is_group: bool = False
 
 
 class _Network:
@@ -53,7 +55,7 @@ class _Network:
         for name in endpoint.names:
             owners = self.by_name.setdefault(name.lower(), {})
             owners[endpoint.container_id] = endpoint.addresses
-        for address in endpoint.addresses:
+        for address in endpoint.addresses if not endpoint.is_group else ():
             self.by_address[address] = endpoint
 
     def discard(self, container_id: str) -> None:
