@@ -31,7 +31,8 @@ log = logger.bind(service="cluster.dispatcher")
 class Dispatcher:
     """Every manager has one; a node may come to any of them. `run` is a supervised child.
 
-    Sessions are only opened while `run` runs; they are all lost when it ends.
+    Sessions are only opened while `run` runs; they are all lost when it ends. In the store, one
+    that ends runs out by itself: an agent that looks for another manager is not taken for dead.
     """
 
     def __init__(self, store: ClusterStore) -> None:
@@ -79,6 +80,7 @@ class Dispatcher:
         await self._reach(self._store.snapshot().revision)
         patience_s = BEATS_MISSED * snapshot.cluster.spec.dispatcher.heartbeat_period / 1e9
         async with self._lease(peer, patience_s) as lease:
+            lease.leave()
             session = ManagerSession(new_id(), peer, lease, self, patience_s)
             older = self._sessions.get(peer.node_id)
             if older is not None:

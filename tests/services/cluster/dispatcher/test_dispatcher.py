@@ -179,7 +179,8 @@ async def test_a_nodes_description_and_certificate_are_written(
             assert "n1" in store.snapshot().sessions
             await own.describe(NodeDescription(hostname="two"))
             assert store.snapshot().nodes["n1"].description.hostname == "two"
-        assert "n1" not in store.snapshot().sessions
+        # It has its time left to come back, here or to another manager.
+        assert "n1" in store.snapshot().sessions
 
 
 async def test_a_second_session_of_a_node_ends_the_first(
