@@ -42,6 +42,7 @@ class Dispatcher:
         self._sessions: dict[str, ManagerSession] = {}  # by node
         self._snapshot: Snapshot | None = None
         self._index: NetworkIndex | None = None
+        self._views_due = trio.Event()  # look anew when that is
         self._advanced = trio.Event()  # another one after each step of `_follow`
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -52,6 +53,7 @@ class Dispatcher:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._statuses.run)
                 nursery.start_soon(self._end_overdue)
+                nursery.start_soon(self._refresh_late)
                 task_status.started()
                 await self._follow()
         finally:
@@ -154,16 +156,35 @@ class Dispatcher:
             snapshot, index = self.now()
             diff = await self._store.changed_since(snapshot.revision)
             self._snapshot = self._store.snapshot()
-            stale = index.advance(self._snapshot, diff)
+            index.advance(self._snapshot, diff)
             advanced, self._advanced = self._advanced, trio.Event()
             advanced.set()
+            self._refresh_views()
             if diff.is_whole or concerns_all(diff):
                 self._wake_all()
                 continue
-            nodes = concerned_nodes(diff)
-            for node_id, session in self._sessions.items():
-                if node_id in nodes or not stale.isdisjoint(session.networks):
+            for node_id in concerned_nodes(diff):
+                if node_id in self._sessions:
+                    self._sessions[node_id].wake()
+
+    def _refresh_views(self) -> None:
+        _, index = self.now()
+        different = index.refresh(trio.current_time())
+        if different:
+            for session in self._sessions.values():
+                if not different.isdisjoint(session.networks):
                     session.wake()
+        self._views_due.set()
+
+    async def _refresh_late(self) -> None:
+        """Large views are made anew when they are due, although nothing happens then."""
+        while True:
+            _, index = self.now()
+            with trio.move_on_at(index.due_at()):
+                self._views_due = trio.Event()
+                await self._views_due.wait()
+                continue
+            self._refresh_views()
 
     async def _reach(self, revision: int) -> None:
         """Block until sessions see what was stored up to `revision`."""

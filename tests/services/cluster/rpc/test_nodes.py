@@ -38,7 +38,7 @@ from services.cluster.rpc.membership import MemberRequest
 from services.cluster.rpc.remote import RemoteSource
 from services.cluster.rpc.remotes import Remotes
 from services.errors import Forbidden, InvalidParameter, Unavailable
-from tests.support.cluster_objects import NOW, a_cluster, a_node, a_secret, a_task
+from tests.support.cluster_objects import NOW, a_cluster, a_network, a_node, a_secret, a_task
 from tests.support.managers import Held, Manager, a_manager, credentials_of
 from tests.support.memory_store import MemoryStore
 
@@ -132,6 +132,23 @@ async def test_a_session_over_the_network_is_as_one_in_the_process(tmp_path: Pat
             assert store.snapshot().nodes["n1"].description.hostname == "two"
             assert "n1" in store.snapshot().sessions
         await eventually(lambda: not has_session(manager, "n1"))
+
+
+async def test_networks_come_whole_and_their_changes_after(tmp_path: Path) -> None:
+    """What the agent gets is the whole network each time."""
+    places = {"net": "10.0.1.3/24"}
+    store = MemoryStore([a_cluster(), a_network("net"), a_task("t1", node="n1", networks=places)])
+    async with (
+        a_manager(store, tmp_path) as manager,
+        worker_source(manager).session(NodeDescription()) as session,
+    ):
+        (view,) = (await work(session)).networks
+        assert [peer.addresses for peer in view.peers] == [("10.0.1.3",)]
+        store.put(a_node("n2"), a_task("t2", node="n2", networks={"net": "10.0.1.4/24"}))
+        (view,) = (await work(session)).networks
+        assert {peer.node_id: peer.addresses for peer in view.peers} == {
+            "n1": ("10.0.1.3",), "n2": ("10.0.1.4",),
+        }  # fmt: skip
 
 
 async def test_logs_come_over_the_network(tmp_path: Path) -> None:
