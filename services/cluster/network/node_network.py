@@ -26,7 +26,7 @@ from services.errors import EngineError, NotFound, single_error
 from services.networks import Endpoint, Networks, Sandboxes
 from services.networks.balancer import Balancer
 from services.networks.balancer_rules import INGRESS, SERVICES
-from services.networks.dns import NameBook, NamedEndpoint
+from services.networks.dns import NameBook
 from services.networks.drivers.overlay import sync_neighbours
 from services.networks.gateway import gateway_request
 from services.networks.model import GATEWAY_BRIDGE
