@@ -132,7 +132,8 @@ class NetworkRoutes:
         verbose, scope = request.query.boolean("verbose"), request.query.text("scope")
         swarm = await self._swarm()
         if swarm is not None and scope in ("", "swarm"):
-            shared = await self._find_shared(swarm, ref)
+            own = swarm.node_local(ref) if scope == "swarm" else None
+            shared = own or await self._find_shared(swarm, ref)
             if shared is not None:
                 members = members_to_wire(swarm.as_network(shared), self._containers.table)
                 wire = swarm.to_wire(shared, verbose=verbose)

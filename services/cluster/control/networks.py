@@ -12,6 +12,7 @@ from typing import Final
 from services.cluster.control.changes import change_any_version, commit
 from services.cluster.control.find import find
 from services.cluster.control.names import check_service_name
+from services.cluster.control.node_local import LABEL, as_spanning, is_node_local
 from services.cluster.control.ports import ControlStore
 from services.cluster.control.refusals import denied, exists, invalid, precondition
 from services.cluster.control.service_specs import networks_of
@@ -24,7 +25,7 @@ from services.cluster.store.contract import NameTaken
 from services.errors import Conflict, Forbidden, InvalidParameter, NotSupported
 
 PREDEFINED: Final = ("bridge", "host", "none")
-INTERNAL_LABELS: Final = ("com.docker.swarm.internal", "com.docker.swarm.predefined")
+INTERNAL_LABELS: Final = ("com.docker.swarm.internal", LABEL)
 
 
 class ClusterNetworks:
@@ -34,13 +35,20 @@ class ClusterNetworks:
         self._store = store
 
     def list(self) -> Sequence[ClusterNetwork]:
-        """All of them, by age."""
-        networks = self._store.snapshot().networks.values()
+        """All that span nodes, by age."""
+        networks = [
+            one for one in self._store.snapshot().networks.values() if not is_node_local(one)
+        ]
         return sorted(networks, key=lambda one: (one.created_at, one.id))
 
     def get(self, ref: str) -> ClusterNetwork:
         """By id, name or beginning of its id. Raises NotFound, or InvalidParameter of several."""
-        return find("network", self._store.snapshot().networks, ref)
+        spanning = {one.id: one for one in self.list()}
+        return find("network", spanning, ref)
+
+    def node_local(self, ref: str) -> ClusterNetwork | None:
+        """What stands for a network that each node has of its own, if `ref` means one."""
+        return as_spanning(self._store.snapshot(), ref)
 
     def users(self, network: ClusterNetwork) -> Sequence[Service]:
         """The services whose tasks are in it."""
@@ -86,7 +94,7 @@ class ClusterNetworks:
         """
 
         def decide(snapshot: Snapshot) -> Sequence[Change]:
-            network = find("network", snapshot.networks, ref)
+            network = self.get(ref)
             check_removal(network, snapshot)
             return (Delete(network),)
 

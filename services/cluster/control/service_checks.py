@@ -5,7 +5,6 @@ Source: swarmkit, manager/controlapi/service.go, manager/constraint; moby, daemo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -23,6 +22,7 @@ from services.cluster.model.specs import (
     TaskSpec,
     UpdateConfig,
 )
+from services.cluster.scheduler.constraints import parse
 from services.containers.config import HealthConfig
 from services.errors import InvalidParameter, NotSupported
 from services.images.reference import parse_reference
@@ -30,8 +30,6 @@ from services.images.reference import parse_reference
 NANO_CPUS_MIN: Final = 1_000_000
 MEMORY_MIN_BYTES: Final = 4 * 1024 * 1024
 HEALTH_SPAN_MIN_NS: Final = 1_000_000
-_KEY: Final = re.compile(r"[a-z_][a-z0-9\-_.]+", re.ASCII | re.IGNORECASE)
-_VALUE: Final = re.compile(r"[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+", re.ASCII | re.IGNORECASE)
 
 
 def check_service(spec: ServiceSpec) -> None:
@@ -125,14 +123,10 @@ def _check_restart(policy: TaskRestartPolicy | None) -> None:
 def check_constraints(constraints: Iterable[str]) -> None:
     """Whether each is "key==value" or "key!=value". Raises InvalidParameter."""
     for text in constraints:
-        operator = next((one for one in ("==", "!=") if one in text), None)
-        if operator is None:
-            raise invalid("constraint expected one operator from ==, !=")
-        key, _, value = (part.strip() for part in text.partition(operator))
-        if not _KEY.fullmatch(key):
-            raise invalid(f"key '{key}' is invalid")
-        if not _VALUE.fullmatch(value):
-            raise invalid(f"value '{value}' is invalid")
+        try:
+            parse(text)
+        except InvalidParameter as error:
+            raise invalid(str(error)) from error
 
 
 def _named(one: SecretReference | ConfigReference) -> tuple[str, str]:

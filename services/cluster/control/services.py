@@ -13,6 +13,7 @@ import trio
 from loguru import logger
 from msgspec.structs import replace
 
+from services.cluster.control import node_local
 from services.cluster.control.changes import (
     at_version,
     change_any_version,
@@ -60,9 +61,6 @@ log = logger.bind(service="cluster")
 
 REGISTRY_S: Final = 20.0
 """How long a registry may take to tell a digest, before the service is made without."""
-
-NODE_LOCAL: Final = ("host", "bridge", "none")
-"""Networks that every node has of its own: a service may name them, and they stay names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +221,9 @@ class Services:
         """`spec` with networks by their ids. Raises NotFound, Forbidden."""
         ids = {}
         for one in networks_of(spec):
-            if one.target in NODE_LOCAL:
+            own = node_local.as_spanning(snapshot, one.target)
+            if own is not None:
+                ids[one.target] = (await node_local.node_local(self._store, own.name)).id
                 continue
             try:
                 network = find("network", snapshot.networks, one.target)

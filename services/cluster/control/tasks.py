@@ -12,9 +12,10 @@ from services.cluster.control.filters import Filters, begins, check_known, has_l
 from services.cluster.control.find import find
 from services.cluster.control.nodes import find_node
 from services.cluster.control.ports import ControlStore
-from services.cluster.model.objects import ClusterNetwork, Service, Task
+from services.cluster.model.objects import ClusterNetwork, Task
 from services.cluster.model.snapshot import Snapshot
 from services.cluster.model.task_state import BY_WORD, TaskState
+from services.cluster.orchestrator.tasks import is_outdated
 from services.errors import InvalidParameter
 
 
@@ -93,15 +94,8 @@ def runtime_of(task: Task) -> str:
 def is_up_to_date(task: Task, snapshot: Snapshot) -> bool:
     """Whether the task is as its service's spec is now."""
     service = snapshot.services.get(task.service_id)
-    return service is not None and is_of(task, service)
-
-
-def is_of(task: Task, service: Service) -> bool:
-    """Whether a task is as the service's spec has it, whatever its number is."""
-    if task.spec_version == service.spec_version:
-        return True
-    asked = task.endpoint.spec if task.endpoint else None
-    return task.spec == service.spec.task_template and asked == service.spec.endpoint_spec
+    node = snapshot.nodes.get(task.node_id)
+    return service is not None and not is_outdated(service, task, node)
 
 
 def _candidates(snapshot: Snapshot, services: set[str], nodes: set[str]) -> list[Task]:

@@ -49,6 +49,10 @@ class Routes:
             return None
         return found if not exactly or ref in (found.id, found.name) else None
 
+    def node_local(self, ref: str) -> ClusterNetwork | None:
+        """What stands for a network that each node has of its own: clients look it up by scope."""
+        return self._face.control().networks.node_local(ref)
+
     async def create(self, request: NetworkRequest) -> str:
         """The id of a network that was made. Raises as `ClusterNetworks.create`."""
         return (await self._face.control().networks.create(spec_of(request))).id

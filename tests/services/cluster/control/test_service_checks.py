@@ -105,7 +105,7 @@ REFUSED = [
     ),
     (
         template(placement=Placement(constraints=["node.role"])),
-        "constraint expected one operator from ==, !=",
+        "constraint expected one operator from ==, !=: 'node.role' has none of them",
     ),
     (
         service_spec(update_config=UpdateConfig(delay=-1)),

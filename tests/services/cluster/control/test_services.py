@@ -109,13 +109,17 @@ async def test_a_name_is_one_services() -> None:
 
 
 async def test_networks_are_stored_by_id() -> None:
-    """Names and beginnings of ids are for people; nodes' own networks stay as they are."""
+    """Names and beginnings of ids are for people; one object stands for all nodes' own networks."""
     front = network("front")
     cluster = Cluster(front)
     joined = [NetworkAttachmentConfig(target=one) for one in ("front", "host")]
     template = TaskSpec(container_spec=container_spec(), networks=joined)
     made, _ = await cluster.services.create(service_spec(task_template=template), PLAIN)
-    assert [one.target for one in made.spec.task_template.networks] == [front.id, "host"]
+    host = next(one for one in cluster.store.snapshot().networks.values() if one.name == "host")
+    assert [one.target for one in made.spec.task_template.networks] == [front.id, host.id]
+    assert host.spec.labels == {"com.docker.swarm.predefined": "true"}
+    again, _ = await cluster.services.create(service_spec("again", task_template=template), PLAIN)
+    assert again.spec.task_template.networks == made.spec.task_template.networks
 
 
 @pytest.mark.parametrize(
