@@ -34,7 +34,7 @@ MONITOR_NS: Final = 5 * 10**9
 
 def filled(spec: ServiceSpec, name: str) -> ServiceSpec:
     """`spec` with one mode and its numbers, words in place of empty ones in ports, and `name` if
-    it has none.
+    it has none. Tasks that are containers bear no word for that: clients say it and leave it out.
 
     Raises:
         InvalidParameter: it has several modes.
@@ -44,6 +44,10 @@ def filled(spec: ServiceSpec, name: str) -> ServiceSpec:
         name=spec.name or name,
         mode=_mode(spec.mode),
         endpoint_spec=_endpoint(spec.endpoint_spec),
+        task_template=replace(
+            spec.task_template,
+            runtime="" if spec.task_template.runtime == "container" else spec.task_template.runtime,
+        ),
     )
 
 
