@@ -171,7 +171,7 @@ async def test_scoped_sockets_have_groups_of_their_own(tmp_path: Path) -> None:
     """They come and go and change hands without the others."""
     async with opened(UnixHost(path=tmp_path / "a")) as listeners:
         added = await listeners.add_scoped(UnixHost(path=tmp_path / "s"), OWN_GROUP)
-        assert listeners.scoped == (added,)
+        assert list(listeners.scoped) == [added]
         assert len(listeners.listeners) == 1
         if os.geteuid() == 0:
             listeners.set_group_of(added, "12345")
@@ -180,7 +180,7 @@ async def test_scoped_sockets_have_groups_of_their_own(tmp_path: Path) -> None:
         with pytest.raises(ListenError, match="group nosuchgroup not found"):
             listeners.set_group_of(added, "nosuchgroup")
         listeners.remove(added)
-        assert listeners.scoped == ()
+        assert not list(listeners.scoped)
         assert not (tmp_path / "s").exists()
 
 
