@@ -236,6 +236,8 @@ def build_parts(
             containerd=containerd,
             store=store,
             bus=bus,
+            images=images,
+            sandboxes=net.sandboxes,
             registry=registry,
             builder=builder,
             observer=observer,
