@@ -332,7 +332,7 @@ def test_what_happens_is_counted(daemon: CrashableDaemon, ports: tuple[int, int]
     assert counted("engine_daemon_container_actions_seconds_count", action="delete") >= 1
     assert counted("engine_daemon_network_actions_seconds_count", action="allocate") >= 1
     assert counted("engine_daemon_network_actions_seconds_count", action="release") >= 1
-    before = counted("engine_daemon_host_info_functions_seconds_count", function="system_info")
+    asked = counted("engine_daemon_host_info_functions_seconds_count", function="system_info")
     daemon.docker("tag", "busybox", "tagged")
     daemon.docker("history", "tagged")
     daemon.docker("rmi", "tagged")
@@ -344,7 +344,7 @@ def test_what_happens_is_counted(daemon: CrashableDaemon, ports: tuple[int, int]
 
     wait_until(lambda: images() == [1, 1, 0], "images' actions are counted", pause_s=0.1)
     after = counted("engine_daemon_host_info_functions_seconds_count", function="system_info")
-    assert after == before + 1
+    assert after == asked + 1
 
 
 def test_promtool_has_no_complaint(daemon: CrashableDaemon, ports: tuple[int, int]) -> None:
