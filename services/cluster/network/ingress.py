@@ -18,7 +18,6 @@ from services.errors import EngineError
 from services.networks import (
     Endpoint,
     EndpointRequest,
-    Networks,
     PublishedPort,
     Sandboxes,
 )
@@ -35,8 +34,7 @@ _FORWARDS: Final = {"net/ipv4/ip_forward": "1"}
 class IngressSandbox:
     """One for the engine. `record` is the file that tells the next daemon of it."""
 
-    def __init__(self, *, networks: Networks, sandboxes: Sandboxes, record: Path) -> None:
-        self._networks = networks
+    def __init__(self, *, sandboxes: Sandboxes, record: Path) -> None:
         self._sandboxes = sandboxes
         self._record = record
         self._remembered: IngressRecord | None = None  # what is in the file, if we wrote it

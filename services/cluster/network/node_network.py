@@ -66,7 +66,7 @@ class NodeNetwork:
         self._overlays = overlays
         self._gateway_link = gateway_link
         self._is_ending = is_ending
-        self._ingress = IngressSandbox(networks=networks, sandboxes=sandboxes, record=record)
+        self._ingress = IngressSandbox(sandboxes=sandboxes, record=record)
         self._published = PublishedIngress(publisher)
         self._balancer = Balancer()
         self._plan: NodePlan | None = None
