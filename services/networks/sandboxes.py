@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import trio
 from loguru import logger
@@ -24,6 +24,7 @@ from services.networks.container_ports import ContainerPorts
 from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
 from services.networks.gateway import needs_gateway
 from services.networks.host_links import bridge_ports, link_mtu
+from services.networks.ingress_record import INGRESS_SANDBOX, read_ingress
 from services.networks.inside import entered, preparation, remove_link, remove_links
 from services.networks.model import GATEWAY_BRIDGE, Network
 from services.networks.netns import (
@@ -66,15 +67,12 @@ class BridgedLink(NamedTuple):
 Follower = Callable[[str, Path], Awaitable[None]]
 """Is told of a container (its id, its namespace) whose links in overlay networks are just made."""
 
-INGRESS_SANDBOX: Final = "ingress"
-"""The namespace that is no container's: published ports of the cluster lead into it."""
-
 
 class Sandboxes:
     """Who is in which network of `networks`, and by what links.
 
     Operations on one container come one after the other: the caller sees to that. In `overlays` the
-    namespaces of overlay networks are held.
+    namespaces of overlay networks are held; `ingress_record` is what a daemon of a cluster leaves.
     """
 
     def __init__(
@@ -84,9 +82,11 @@ class Sandboxes:
         publishing: Publishing,
         netns_directory: Path,
         overlays: Path | None = None,
+        ingress_record: Path | None = None,
     ) -> None:
         self._networks = networks
         self._overlays = overlays
+        self._ingress_record = ingress_record
         self._follower: Follower | None = None
         self._asked = Places(networks)
         self._directory = netns_directory
@@ -341,6 +341,19 @@ class Sandboxes:
                     self._networks.addresses(network).take_if_free(ip_address(text))
         if endpoints:  # those of a start that was not recorded are known when it is
             self._ports.adopt(container_id, endpoints, ports)
+
+    async def adopt_ingress(self) -> None:
+        """The ingress namespace and its ports are as an earlier daemon has left them.
+
+        After containers were adopted; `settle` is to follow.
+        """
+        if self._ingress_record is None or self.endpoints(INGRESS_SANDBOX):
+            return
+        read = partial(read_ingress, self._ingress_record, self._directory / INGRESS_SANDBOX)
+        record = await self._in_thread(read)
+        self.adopt(INGRESS_SANDBOX, record.endpoints)
+        for owner, ports in record.ports.items():
+            self._ports.adopt_for(owner, record.endpoints, ports)
 
     def settle(self) -> None:
         """All that run were adopted: what else the firewall has of an earlier life is dropped."""
