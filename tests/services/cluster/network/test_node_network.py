@@ -26,7 +26,13 @@ from services.networks.netns import enter_namespace
 from services.networks.overlay import Neighbour
 from services.networks.sandboxes import INGRESS_SANDBOX
 from tests.services.cluster.network.scene import NodeScene, Wire
-from tests.services.cluster.network.views import backend, cluster_network, peer, service, view
+from tests.services.cluster.network.views import (
+    backend,
+    cluster_network,
+    peer,
+    service,
+    view,
+)
 from tests.services.networks.nodes import run_in
 from tests.services.networks.test_balancer import Answering, asked
 
@@ -206,6 +212,8 @@ async def test_a_port_that_somebody_has(wire: Wire) -> None:
     # It has ended, with its containers: nothing leads anywhere any more.
     assert enter_namespace(scene.folder / "netns" / INGRESS_SANDBOX) is None
     assert not (scene.folder / "ingress.json").exists()
+    assert enter_namespace(scene.folder / "overlays" / ingress.id) is None
+    assert scene.networks.of_cluster() != []
 
 
 async def test_what_cannot_be_had_keeps_nothing_back(wire: Wire) -> None:
@@ -268,3 +276,16 @@ def helpers() -> list[int]:
             if b"nft_inside_process" in command:
                 found.append(int(pid))
     return found
+
+
+async def test_all_is_cleared_away(wire: Wire) -> None:
+    """When the node has left: networks, ingress, ports; also by one that does not run."""
+    network = cluster_network(third=7)
+    ingress = cluster_network("ingress", third=8, ingress=True, balancers={"n1": "10.99.8.9/24"})
+    told = view(ingress, service("web", ports=(("tcp", free_port(), 80),)))
+    async with wire.running() as scene:
+        await settle(scene, state(wire, view(network), told))
+        assert len(scene.networks.of_cluster()) == 2
+        await scene.node.clear()
+        assert scene.networks.of_cluster() == []
+        assert enter_namespace(scene.folder / "netns" / INGRESS_SANDBOX) is None
