@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from clusterlib.agents import Life
 from clusterlib.build import service, template
 from clusterlib.world import World, runs
-from msgspec.structs import replace
-
 from services.cluster.model.objects import ClusterNetwork
 from services.cluster.model.specs import (
     EndpointSpec,
