@@ -11,6 +11,7 @@ import trio
 
 from services.containerd import Containerd, Shims
 from services.containers import Container, ContainerTable
+from services.containers.added_mounts import AddedMounts
 from services.containers.apparmor import AppArmor
 from services.containers.burial import Burials
 from services.containers.cdi import CdiDevices
@@ -171,6 +172,7 @@ def build_containers(
 
     async def forget(container: Container) -> None:
         execs.forget(container)
+        groups.forget(container)
         await terminals.forget(container)
 
     remover = Remover(
@@ -185,8 +187,13 @@ def build_containers(
         directory=directory,
         disk=disk,
     )
+    added_mounts = AddedMounts()
     sources = MountSources(
-        volumes=volumes, images=images, directory=settings.exec_root / "mounts", disk=disk
+        volumes=volumes,
+        images=images,
+        added=added_mounts,
+        directory=settings.exec_root / "mounts",
+        disk=disk,
     )
     health = HealthWatcher(
         containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
@@ -195,7 +202,7 @@ def build_containers(
     async def start_again(container: Container) -> None:
         await containers.start(container)
 
-    groups = Groups(table, stop=stopper.stop_for_group, start=start_again)
+    groups = Groups(table, journal=journal, stop=stopper.stop_for_group, start=start_again)
     lives = Lives(
         groups=groups,
         containerd=containerd,
@@ -278,6 +285,7 @@ def build_containers(
         images=images,
         volumes=volumes,
         probes=health.probes,
+        added_mounts=added_mounts,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -312,6 +320,7 @@ def build_containers(
         finish_update=updater.finish,
         finish_connects=connections.finish,
         let_go=freezer.finish,
+        stop_rest_of_groups=groups.stop_rest,
     )
     reconciler = Reconciler(
         containerd=containerd,

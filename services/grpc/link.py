@@ -35,11 +35,15 @@ CONNECTION_WINDOW_BYTES: Final = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpTarget:
-    """A server at an address of the network; `tls` None is for tests on loopback only."""
+    """A server at an address of the network; `tls` None is for tests on loopback only.
+
+    `tls_name` is what its certificate must be for, if that is not the address.
+    """
 
     host: str
     port: int
     tls: ssl.SSLContext | None
+    tls_name: str | None = None
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -167,6 +171,7 @@ async def open_link(
     config = Configuration(
         http2_connection_window_size=CONNECTION_WINDOW_BYTES,
         http2_stream_window_size=STREAM_WINDOW_BYTES,
+        ssl_target_name_override=None if isinstance(target, Path) else target.tls_name,
     )
 
     async def connect() -> Link:

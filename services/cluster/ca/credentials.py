@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+import trio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.cluster.ca.authority import key_pem
-from services.cluster.ca.identity import Identity, identity_of, leaf_of
+from services.cluster.ca.identity import Identity, identity_of, issuer_among, leaf_of
 from services.cluster.ca.tokens import read_unlock_key
 from services.errors import InvalidParameter, Unauthorized
 
@@ -38,12 +39,36 @@ class Credentials:
         """Who they make a node. Raises Unauthorized when they are no node's."""
         return identity_of(leaf_of(self.chain))
 
+    @property
+    def issuer(self) -> str:
+        """The `root_id` of the root that signed the certificate; "" if it trusts none such."""
+        return issuer_among(leaf_of(self.chain), self.roots)
+
     def with_roots(self, roots: str) -> Credentials:
         """The same, trusting other roots."""
         return replace(self, roots=roots)
 
     def __repr__(self) -> str:
         return f"Credentials(of {self.identity})"  # the key stays out of logs
+
+
+class HeldCredentials(Protocol):
+    """A node's credentials, which change while it runs."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """As they are now."""
+
+    @property
+    def changed(self) -> trio.Event:
+        """Set at the next change; there is another one then. Take it before you look."""
+
+
+async def wait_renewed(held: HeldCredentials) -> None:
+    """Block until there is another certificate than now. Other roots alone do not count."""
+    chain = held.credentials.chain
+    while held.credentials.chain == chain:
+        await held.changed.wait()
 
 
 class CredentialFiles:

@@ -77,13 +77,19 @@ def renew_at(chain_pem: str, chance: float) -> datetime:
 
 def is_issued_by(chain_pem: str, root_pem: str) -> bool:
     """Whether the first certificate of a chain bears this root's own signature."""
-    try:
-        leaf_of(chain_pem).verify_directly_issued_by(
-            x509.load_pem_x509_certificate(root_pem.encode())
-        )
-    except (InvalidSignature, ValueError, TypeError):
-        return False
-    return True
+    return bool(issuer_among(leaf_of(chain_pem), root_pem))
+
+
+def issuer_among(leaf: x509.Certificate, roots_pem: str) -> str:
+    """The `root_id` of the one of `roots_pem` whose own signature a certificate bears; "" if it
+    bears none of theirs."""
+    for root in x509.load_pem_x509_certificates(roots_pem.encode()):
+        try:
+            leaf.verify_directly_issued_by(root)
+        except (InvalidSignature, ValueError, TypeError):
+            continue
+        return _id_of_root(root)
+    return ""
 
 
 def root_id(root_pem: str) -> str:
@@ -91,7 +97,9 @@ def root_id(root_pem: str) -> str:
 
     Of the key, so that a root and its cross-signed form are one issuer.
     """
-    root = x509.load_pem_x509_certificate(root_pem.encode())
-    key = root.public_key()
-    raw = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return _id_of_root(x509.load_pem_x509_certificate(root_pem.encode()))
+
+
+def _id_of_root(root: x509.Certificate) -> str:
+    raw = root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(raw).hexdigest()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
 
+from services.cluster.ca.credentials import HeldCredentials, wait_renewed
 from services.cluster.dispatcher.dispatcher import Dispatcher
 from services.cluster.dispatcher.sessions import ManagerSession, Peer
 from services.cluster.dispatcher.source import Session
@@ -17,12 +18,14 @@ from services.errors import Unavailable, single_error
 class LocalSource:
     """An `AssignmentSource` over the dispatcher of the same process.
 
-    `peer` says who this node is at present: its certificate may be renewed between two sessions.
+    `addr` is the node's own, as the managers are to see it. A session ends when the certificate is
+    renewed: the next one shows the new one.
     """
 
-    def __init__(self, dispatcher: Dispatcher, peer: Callable[[], Peer]) -> None:
+    def __init__(self, dispatcher: Dispatcher, held: HeldCredentials, *, addr: str) -> None:
         self._dispatcher = dispatcher
-        self._peer = peer
+        self._held = held
+        self._addr = addr
 
     @asynccontextmanager
     async def session(self, description: NodeDescription) -> AsyncIterator[Session]:
@@ -33,8 +36,19 @@ class LocalSource:
                 trio.open_nursery() as nursery,
             ):
                 nursery.start_soon(_beat, session)
+                nursery.start_soon(_end_when_renewed, session, self._held)
                 yield session
                 nursery.cancel_scope.cancel()
+
+    def _peer(self) -> Peer:
+        credentials = self._held.credentials
+        identity = credentials.identity
+        return Peer(
+            node_id=identity.node_id,
+            role=identity.role,
+            addr=self._addr,
+            issuer=credentials.issuer,
+        )
 
 
 async def _beat(session: ManagerSession) -> None:
@@ -46,3 +60,8 @@ async def _beat(session: ManagerSession) -> None:
         except Unavailable as error:
             session.lose(str(error))
             return
+
+
+async def _end_when_renewed(session: ManagerSession, held: HeldCredentials) -> None:
+    await wait_renewed(held)
+    session.lose("the node has another certificate")

@@ -176,6 +176,7 @@ class ContainerSpec(Wire, frozen=True, kw_only=True):
     """What runs. `command` replaces the image's entrypoint, `args` its command."""
 
     image: str = ""
+    registry_auth: str = ""  # X-Registry-Auth as it came, for nodes' pulls; never answered
     labels: dict[str, str] = {}
     command: list[str] = []
     args: list[str] = []

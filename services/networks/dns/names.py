@@ -28,6 +28,7 @@ class NamedEndpoint:
         links: what it calls others in the network, by alias.
         leads_out: whether it can reach the world through this network.
         priority: its networks are asked in falling order of this (`--gw-priority`).
+        is_group: it stands for several; an address of theirs is one's own name, not this.
     """
 
     container_id: str
@@ -37,6 +38,7 @@ class NamedEndpoint:
     links: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     leads_out: bool = True
     priority: int = 0
+    is_group: bool = False
 
 
 class _Network:
@@ -53,7 +55,7 @@ class _Network:
         for name in endpoint.names:
             owners = self.by_name.setdefault(name.lower(), {})
             owners[endpoint.container_id] = endpoint.addresses
-        for address in endpoint.addresses:
+        for address in endpoint.addresses if not endpoint.is_group else ():
             self.by_address[address] = endpoint
 
     def discard(self, container_id: str) -> None:
@@ -111,6 +113,10 @@ class NameBook:
         """A container is in no network any more."""
         for network_id in tuple(self._places.get(container_id, ())):
             self.remove(network_id, container_id)
+
+    def endpoints(self) -> dict[str, Mapping[str, NamedEndpoint]]:
+        """Who is in which network: by network id, then by container id. As of now."""
+        return {network_id: dict(one.endpoints) for network_id, one in self._networks.items()}
 
     def leads_out(self, container_id: str) -> bool:
         """Whether a container can reach the world, or is in networks that do not lead there."""

@@ -37,7 +37,10 @@ class Answering:
 
     def begin(self, node: OverlayNode, name: str) -> None:
         """Have a container answer."""
-        path = node.folder / name
+        self.begin_at(node.folder / name, name)
+
+    def begin_at(self, path: Path, name: str) -> None:
+        """Have whoever is in a namespace answer."""
         tcp = in_namespace(path, lambda: socket.create_server(("", 80), backlog=128))
         udp = in_namespace(path, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         udp.bind(("", 80))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 import trio
 import trio.testing
 
+from services.cluster.ca.issuing import issuer_id
 from services.cluster.dispatcher.dispatcher import Dispatcher
 from services.cluster.dispatcher.local import LocalSource
 from services.cluster.dispatcher.sessions import Peer
@@ -37,6 +39,7 @@ from tests.support.cluster_objects import (
     a_secret,
     a_task,
 )
+from tests.support.managers import Held, credentials_of
 from tests.support.memory_store import MemoryStore
 
 N1 = Peer(node_id="n1", role="worker", addr="192.0.2.9")
@@ -52,9 +55,11 @@ async def running(store: MemoryStore) -> AsyncIterator[Dispatcher]:
         nursery.cancel_scope.cancel()
 
 
-def source(dispatcher: Dispatcher, peer: Peer = N1) -> LocalSource:
+def source(dispatcher: Dispatcher, node_id: str = "n1") -> LocalSource:
     """As a node's own."""
-    return LocalSource(dispatcher, lambda: peer)
+    cluster = dispatcher.now()[0].cluster
+    held = Held(credentials_of(cluster, node_id, "worker"))
+    return LocalSource(dispatcher, held, addr="192.0.2.9")
 
 
 async def work(session: Session) -> Assignments:
@@ -148,9 +153,8 @@ async def test_a_node_that_is_none_gets_no_session(autojump_clock: trio.testing.
     """Nor keeps it when it is removed."""
     store = MemoryStore([a_cluster(), a_node("n1")])
     async with running(store) as dispatcher:
-        stranger = Peer(node_id="stranger", role="worker")
         with pytest.raises(Forbidden):
-            async with source(dispatcher, stranger).session(NodeDescription()):
+            async with source(dispatcher, "stranger").session(NodeDescription()):
                 pass
         async with source(dispatcher).session(NodeDescription()) as own:
             await work(own)
@@ -165,17 +169,18 @@ async def test_a_nodes_description_and_certificate_are_written(
 ) -> None:
     """With the session, and again when it describes itself anew."""
     store = MemoryStore([a_cluster(), a_node("n1")])
-    peer = Peer(node_id="n1", role="worker", addr="192.0.2.9", issuer="root1")
     async with running(store) as dispatcher:
-        local = source(dispatcher, peer)
+        local = source(dispatcher)
         async with local.session(NodeDescription(hostname="one")) as own:
             node = store.snapshot().nodes["n1"]
-            assert (node.description.hostname, node.certificate_issuer) == ("one", "root1")
+            assert node.description.hostname == "one"
+            assert node.certificate_issuer == issuer_id(store.snapshot().cluster.root_ca)
             assert node.status.addr == "192.0.2.9"
             assert "n1" in store.snapshot().sessions
             await own.describe(NodeDescription(hostname="two"))
             assert store.snapshot().nodes["n1"].description.hostname == "two"
-        assert "n1" not in store.snapshot().sessions
+        # It has its time left to come back, here or to another manager.
+        assert "n1" in store.snapshot().sessions
 
 
 async def test_a_second_session_of_a_node_ends_the_first(
@@ -287,7 +292,7 @@ async def test_logs_come_from_the_nodes_that_have_the_tasks(
     async with (
         running(store) as dispatcher,
         source(dispatcher).session(NodeDescription()) as one,
-        source(dispatcher, Peer(node_id="n2", role="worker")).session(NodeDescription()) as two,
+        source(dispatcher, "n2").session(NodeDescription()) as two,
     ):
         await work(two)
         async with dispatcher.subscribe_logs(
@@ -323,6 +328,41 @@ async def test_logs_that_follow_find_tasks_that_come_later(
         assert isinstance(request, LogRequest)
         await own.publish_logs(request.subscription_id, [line("t1")])
         assert (await messages.receive()).data == b"x\n"
+
+
+async def test_a_node_that_comes_back_is_asked_for_what_it_has_not_sent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """And a node that comes from elsewhere for its last moments only."""
+    store = MemoryStore(
+        [
+            a_cluster(), a_node("n1"), a_node("n2"),
+            a_task("t1", node="n1", service="web"), a_task("t2", node="n2", service="web"),
+        ]
+    )  # fmt: skip
+    async with running(store) as dispatcher:
+        selector, options = LogSelector(service_ids=("web",)), LogOptions(follow=True, tail=5)
+        async with AsyncExitStack() as stack:
+            own = await stack.enter_async_context(source(dispatcher).session(NodeDescription()))
+            await work(own)
+            messages = await stack.enter_async_context(dispatcher.subscribe_logs(selector, options))
+            request = await next_of(own, LogRequest)
+            assert isinstance(request, LogRequest)
+            assert request.options == options
+            sent = msgspec.structs.replace(line("t1"), timestamp_ns=1_700_000_000_000_000_000)
+            await own.publish_logs(request.subscription_id, [sent])
+            await messages.receive()
+            async with source(dispatcher).session(NodeDescription()) as again:
+                request = await next_of(again, LogRequest)
+                assert isinstance(request, LogRequest)
+                since = datetime.fromtimestamp(1_700_000_000, UTC)
+                assert request.options == LogOptions(follow=True, since=since)
+            async with source(dispatcher, "n2").session(NodeDescription()) as other:
+                request = await next_of(other, LogRequest)
+                assert isinstance(request, LogRequest)
+                assert request.options.tail is None
+                assert request.options.since is not None
+                assert request.options.since > since
 
 
 async def test_logs_end_without_nodes_and_with_the_session(

@@ -1,0 +1,291 @@
+"""A node's networking brought to what the managers say: real links, packets and ports."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+import trio
+from msgspec.structs import replace
+
+from services.cluster.dispatcher.values import NetworkView, ServiceView
+from services.cluster.model.objects import ClusterNetwork
+from services.cluster.network.plan import network_of
+from services.cluster.network.state import NodeNetworkState
+from services.errors import EngineError
+from services.networks.dns import NamedEndpoint
+from services.networks.endpoints import mac_of
+from services.networks.model import GATEWAY_BRIDGE
+from services.networks.netns import enter_namespace
+from services.networks.overlay import Neighbour
+from services.networks.sandboxes import INGRESS_SANDBOX
+from tests.services.cluster.network.scene import NodeScene, Wire
+from tests.services.cluster.network.views import (
+    backend,
+    cluster_network,
+    peer,
+    service,
+    view,
+)
+from tests.services.networks.nodes import run_in
+from tests.services.networks.test_balancer import Answering, asked
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make links"),
+]
+
+VIP = "10.99.7.100"
+
+
+@pytest.fixture
+def wire(tmp_path: Path) -> Iterator[Wire]:
+    """A wire to another node."""
+    wire = Wire(tmp_path)
+    try:
+        wire.lay()
+        yield wire
+    finally:
+        wire.clear()
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    """Containers that answer, ended after the test."""
+    answering = Answering()
+    yield answering
+    answering.end()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+def state(wire: Wire, *views: NetworkView) -> NodeNetworkState:
+    return NodeNetworkState(node_id="n1", data_path_addr=wire.here, networks=views)
+
+
+async def settle(scene: NodeScene, intended: NodeNetworkState) -> None:
+    scene.node.intend(intended)
+    with trio.fail_after(10):
+        await scene.node.wait_settled()
+
+
+async def ask(path: Path, address: str, port: int = 80) -> str:
+    return await trio.to_thread.run_sync(asked, path, address, port)
+
+
+async def shares(path: Path, count: int, address: str, port: int = 80) -> Counter[str]:
+    return Counter([(await ask(path, address, port)).split()[0] for _ in range(count)])
+
+
+def with_services(told: NetworkView, *services: ServiceView) -> NetworkView:
+    return replace(told, services=services)
+
+
+def on_the_other(wire: Wire, network: ClusterNetwork, *known: str) -> None:
+    """The other node has a network, with a container at .4, and knows who is here."""
+    there = NodeNetworkState(node_id="n2", data_path_addr=wire.there, networks=(view(network),))
+    made = network_of(there, there.networks[0])
+    wire.other.make(made)
+    third = made.subnets[0].subnet.split(".")[2]
+    wire.other.start(f"c{third}", made, f"10.99.{third}.4")
+    wire.other.tell(
+        made,
+        *(Neighbour(address=a, mac=mac_of(IPv4Address(a)), node=wire.here) for a in known),
+    )
+
+
+async def test_a_network_its_peers_and_a_service(wire: Wire, answering: Answering) -> None:
+    """A container reaches another node, a service by address and by name; then all of it goes."""
+    network = cluster_network(third=7)
+    on_the_other(wire, network, "10.99.7.2", "10.99.7.3")
+    tasks = (backend("web.1.x", "10.99.7.3", "n1"), backend("web.2.y", "10.99.7.4"))
+    told = view(
+        network,
+        service("web", *tasks, vip=f"{VIP}/24"),
+        peers=(
+            peer("n1", wire.here, "10.99.7.2", "10.99.7.3"),
+            peer("n2", wire.there, "10.99.7.4"),
+        ),
+    )
+    async with wire.running() as scene:
+        await settle(scene, state(wire, told))
+        await scene.node.wait_network(network.id)
+        assert scene.node.problems == {}
+        assert scene.networks.find(GATEWAY_BRIDGE).link == wire.link
+        await scene.start("a", "ov", "10.99.7.2")
+        await scene.start("b", "ov", "10.99.7.3")
+        answering.begin_at(scene.netns("b"), "b")
+        answering.begin(wire.other, "c7")
+        assert await trio.to_thread.run_sync(scene.pings, "a", "10.99.7.4")
+        assert await shares(scene.netns("a"), 10, VIP) == {"b": 5, "c7": 5}
+        own = NamedEndpoint(
+            container_id="a", network="ov", names=("a",), addresses=(IPv4Address("10.99.7.2"),)
+        )
+        scene.names.put(network.id, own)
+        assert scene.names.addresses("a", "web") == (IPv4Address(VIP),)
+        fewer = with_services(told, service("web", tasks[1], vip=VIP))
+        await settle(scene, state(wire, fewer))
+        assert scene.names.addresses("a", "tasks.web") == (IPv4Address("10.99.7.4"),)
+        assert await shares(scene.netns("a"), 4, VIP) == {"c7": 4}
+        await settle(scene, state(wire))
+        assert scene.networks.of_cluster() != []  # somebody is in it
+        for name in ("a", "b"):
+            await scene.sandboxes.release(name)
+        await settle(scene, state(wire))
+        assert scene.networks.of_cluster() == []
+        assert enter_namespace(scene.folder / "overlays" / network.id) is None
+
+
+async def test_published_ports(wire: Wire, answering: Answering) -> None:
+    """They answer at the host's addresses and at 127.0.0.1, from here and outside, evenly."""
+    port = free_port()
+    ingress = cluster_network(
+        "ingress", third=8, ingress=True, balancers={"n1": "10.99.8.9/24", "n2": "10.99.8.10/24"}
+    )
+    on_the_other(wire, ingress, "10.99.8.9", "10.99.8.3")
+    tasks = (backend("web.1.x", "10.99.8.3", "n1"), backend("web.2.y", "10.99.8.4"))
+    told = view(
+        ingress,
+        service("web", *tasks, ports=(("tcp", port, 80),)),
+        peers=(
+            peer("n1", wire.here, "10.99.8.9", "10.99.8.3"),
+            peer("n2", wire.there, "10.99.8.4"),
+        ),
+    )
+    async with wire.running() as scene:
+        await settle(scene, state(wire, told))
+        assert scene.node.problems == {}
+        await scene.start("b", "ingress", "10.99.8.3")
+        answering.begin_at(scene.netns("b"), "b")
+        answering.begin(wire.other, "c8")
+        host = Path("/proc/self/ns/net")
+        even = {"b": 4, "c8": 4}
+        assert await shares(wire.other.netns, 8, wire.here, port) == even
+        assert await shares(host, 8, "127.0.0.1", port) == even
+        assert await shares(host, 8, wire.here, port) == even
+        assert (await ask(host, "127.0.0.1", port)).split()[1] == "10.99.8.9"
+        # A container of this node reaches it by the host's address.
+        assert await shares(scene.netns("b"), 8, wire.here, port) == even
+        lasting = socket.create_connection(("127.0.0.1", port), timeout=3)
+        assert lasting.recv(100)
+        before = scene.sandboxes.endpoints(INGRESS_SANDBOX)
+    with lasting:
+        async with wire.running() as scene:  # a kill: ingress goes on, and is adopted
+            scene.sandboxes.settle()
+            await settle(scene, state(wire, told))
+            assert scene.node.problems == {}
+            assert scene.sandboxes.endpoints(INGRESS_SANDBOX) == before
+            assert INGRESS_SANDBOX not in await scene.sandboxes.held()
+            assert await shares(wire.other.netns, 8, wire.here, port) == even
+            lasting.sendall(b"still here")
+            await trio.sleep(0.2)
+            assert f"127.0.0.1:{port}" in run_in(host, "ss", "-Htn", "state", "established")
+            await settle(scene, state(wire, with_services(told)))
+            with pytest.raises(OSError):
+                await ask(host, "127.0.0.1", port)
+
+
+async def test_a_port_that_somebody_has(wire: Wire) -> None:
+    """It is told of, the others are published, and it is tried again."""
+    port, other = free_port(), free_port()
+    ingress = cluster_network("ingress", third=8, ingress=True, balancers={"n1": "10.99.8.9/24"})
+    told = view(ingress, service("web", ports=(("tcp", port, 80), ("tcp", other, 80))))
+    with socket.create_server(("", port)):
+        async with wire.running() as scene:
+            await settle(scene, state(wire, told))
+            assert list(scene.node.problems) == [f"{port}/tcp"]
+            assert "already in use" in scene.node.problems[f"{port}/tcp"]
+    async with wire.running(is_ending=True) as scene:
+        await settle(scene, state(wire, told))
+        assert scene.node.problems == {}
+    # It has ended, with its containers: nothing leads anywhere any more.
+    assert enter_namespace(scene.folder / "netns" / INGRESS_SANDBOX) is None
+    assert not (scene.folder / "ingress.json").exists()
+    assert enter_namespace(scene.folder / "overlays" / ingress.id) is None
+    assert scene.networks.of_cluster() != []
+
+
+async def test_what_cannot_be_had_keeps_nothing_back(wire: Wire) -> None:
+    """An encrypted network is refused by a sentence; the one beside it is there."""
+    refused = cluster_network("odd", third=9, options={"encrypted": ""})
+    good = cluster_network(third=7)
+    async with wire.running() as scene:
+        await settle(scene, state(wire, view(refused), view(good)))
+        with pytest.raises(EngineError, match="network odd is to be encrypted"):
+            await scene.node.wait_network(refused.id)
+        await scene.node.wait_network(good.id)
+        assert [network.name for network in scene.networks.of_cluster()] == ["ov"]
+
+
+async def test_what_others_change_is_mended(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forwarding entries that somebody took away are there again after a while."""
+    monkeypatch.setattr("services.cluster.network.node_network.INTERVAL_S", 0.2)
+    network = cluster_network(third=7)
+    told = view(network, peers=(peer("n2", wire.there, "10.99.7.4"),))
+    async with wire.running() as scene:
+        await settle(scene, state(wire, told))
+        inside = scene.folder / "overlays" / network.id
+        link = f"vx-{network.id[:8]}-0"
+        run_in(inside, "bridge", "fdb", "del", "02:42:0a:63:07:04", "dev", link, "self")
+        with trio.fail_after(5):
+            while wire.there not in run_in(inside, "bridge", "fdb", "show", "dev", link):
+                await trio.sleep(0.05)
+
+
+async def test_a_helper_that_dies_takes_nothing_along(wire: Wire, answering: Answering) -> None:
+    """What it wrote holds; the part begins anew, and changes are made again."""
+    network = cluster_network(third=7)
+    here = backend("web.1.x", "10.99.7.2", "n1")
+    async with wire.running() as scene:
+        await settle(scene, state(wire, view(network, service("web", vip=VIP))))
+        await scene.start("a", "ov", "10.99.7.2")
+        answering.begin_at(scene.netns("a"), "a")
+        with pytest.raises(ConnectionRefusedError):
+            await ask(scene.netns("a"), VIP)
+        (helper,) = helpers()
+        os.kill(helper, signal.SIGKILL)
+        with trio.fail_after(5):
+            while helper in helpers() or not helpers():
+                await trio.sleep(0.02)
+        await settle(scene, state(wire, view(network, service("web", here, vip=VIP))))
+        assert scene.node.problems == {}
+        assert await shares(scene.netns("a"), 2, VIP) == {"a": 2}
+
+
+def helpers() -> list[int]:
+    """The balancer's helpers of this process."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    found = []
+    for thread in children.parent.parent.iterdir():
+        for pid in (thread / "children").read_text().split():
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"nft_inside_process" in command:
+                found.append(int(pid))
+    return found
+
+
+async def test_all_is_cleared_away(wire: Wire) -> None:
+    """When the node has left: networks, ingress, ports; also by one that does not run."""
+    network = cluster_network(third=7)
+    ingress = cluster_network("ingress", third=8, ingress=True, balancers={"n1": "10.99.8.9/24"})
+    told = view(ingress, service("web", ports=(("tcp", free_port(), 80),)))
+    async with wire.running() as scene:
+        await settle(scene, state(wire, view(network), told))
+        assert len(scene.networks.of_cluster()) == 2
+        await scene.node.clear()
+        assert scene.networks.of_cluster() == []
+        assert enter_namespace(scene.folder / "netns" / INGRESS_SANDBOX) is None
