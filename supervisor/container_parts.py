@@ -11,6 +11,7 @@ import trio
 
 from services.containerd import Containerd, Shims
 from services.containers import Container, ContainerTable
+from services.containers.added_mounts import AddedMounts
 from services.containers.apparmor import AppArmor
 from services.containers.burial import Burials
 from services.containers.cdi import CdiDevices
@@ -185,8 +186,13 @@ def build_containers(
         directory=directory,
         disk=disk,
     )
+    added_mounts = AddedMounts()
     sources = MountSources(
-        volumes=volumes, images=images, directory=settings.exec_root / "mounts", disk=disk
+        volumes=volumes,
+        images=images,
+        added=added_mounts,
+        directory=settings.exec_root / "mounts",
+        disk=disk,
     )
     health = HealthWatcher(
         containerd=containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
@@ -278,6 +284,7 @@ def build_containers(
         images=images,
         volumes=volumes,
         probes=health.probes,
+        added_mounts=added_mounts,
     )
     restorer = Restorer(
         containerd=containerd,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from services.api.cluster_face import ClusterFace, OutsideSwarm
+from services.api.cluster_face import ClusterFace
 from services.api.identity import Identity
 from services.build import Builder
 from services.containerd import Containerd
@@ -60,4 +60,4 @@ class RouteSources:
     log_warnings: Callable[[], tuple[str, ...]]
     observer: Observer
     metrics: RenderMetrics
-    cluster: ClusterFace = field(default_factory=OutsideSwarm)
+    cluster: ClusterFace

@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from services.containerd import Containerd
+from services.containers.added_mounts import AddedMounts
 from services.containers.archives import Archives, RootFilesystems
 from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
@@ -96,8 +97,10 @@ class Containers:
         images: ImagesAndRoots,
         volumes: VolumeUse,
         probes: Counts,
+        added_mounts: AddedMounts,
     ) -> None:
         self._containerd = containerd
+        self.added_mounts: Final = added_mounts
         self.table = table
         self.actions: Final = Durations()  # of what succeeded, by dockerd's word for it
         self.probes: Final = probes  # of health checks, "ok" and "failed"

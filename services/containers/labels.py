@@ -6,6 +6,7 @@
     io.wharfinger.restart.jitter   0        the part of a delay that is left to chance, 0 to 1
     io.wharfinger.unhealthy        ignore   "restart": becoming unhealthy counts as a failure
     io.wharfinger.group...                  see services/containers/groups/labels.py
+    io.wharfinger.host-config               of services' tasks, see services/cluster/agent
 
 They are checked at the create, so that a typing error does not show when the container fails.
 """
@@ -28,7 +29,10 @@ FACTOR: Final = "io.wharfinger.restart.factor"
 CAP: Final = "io.wharfinger.restart.cap"
 JITTER: Final = "io.wharfinger.restart.jitter"
 UNHEALTHY: Final = "io.wharfinger.unhealthy"
-KNOWN: Final = frozenset((FIRST, FACTOR, CAP, JITTER, UNHEALTHY)) | GROUP_LABELS
+HOST_CONFIG: Final = "io.wharfinger.host-config"
+"""Was obeyed when the request for a task's container was made; nothing else looks at it."""
+
+KNOWN: Final = frozenset((FIRST, FACTOR, CAP, JITTER, UNHEALTHY, HOST_CONFIG)) | GROUP_LABELS
 
 MAX_DELAY_S: Final = 24 * 3600.0
 MAX_FACTOR: Final = 1000.0

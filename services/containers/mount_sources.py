@@ -14,6 +14,7 @@ from typing import Protocol
 import trio
 
 from services.containerd import Mount
+from services.containers.added_mounts import AddedMounts
 from services.containers.container import Container
 from services.containers.image_points import image_mounts, snapshot_key
 from services.containers.spec import MountPoint
@@ -52,12 +53,14 @@ class MountSources:
         *,
         volumes: VolumeUse,
         images: Snapshots,
+        added: AddedMounts,
         directory: Path,
         disk: trio.CapacityLimiter,
     ) -> None:
         """`directory` is for mounts that last as long as a start."""
         self._volumes = volumes
         self._images = images
+        self._added = added
         self._directory = directory
         self._disk = disk
 
@@ -69,6 +72,7 @@ class MountSources:
     async def release(self, container: Container) -> None:
         """It runs no more; it may never have."""
         await self._volumes.release(container.id)
+        await self._added.release(container)
 
     def adopt(self, container: Container) -> None:
         """It was found running."""
@@ -85,7 +89,7 @@ class MountSources:
         Raises:
             EngineError: there is no such part.
         """
-        points = container.definition.mounts
+        points = [*container.definition.mounts, *await self._added.points(container)]
         images = {
             number: await self._images.rootfs_mounts(snapshot_key(container.id, number))
             for number, _ in image_mounts(container.definition)

@@ -72,7 +72,7 @@ class CrashableDaemon(Daemon):
         answer = self.ask(do="crash", path=path)
         assert answer == {}, answer
 
-    def ask(self, **request: str) -> Any:
+    def ask(self, **request: Any) -> Any:
         """One request through the back door, and its answer."""
         with socket.socket(socket.AF_UNIX) as door:
             door.settimeout(30)

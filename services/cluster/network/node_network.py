@@ -75,6 +75,7 @@ class NodeNetwork:
         self._problems: dict[str, str] = {}
         self._is_stale = trio.Event()
         self._progress = trio.Event()
+        self._turn = trio.Lock()
 
     @property
     def problems(self) -> Mapping[str, str]:
@@ -132,6 +133,17 @@ class NodeNetwork:
                 return
             await self._progress.wait()
 
+    async def clear(self) -> None:
+        """Take away all that was made, but networks that somebody is in; whether `run` runs or not.
+
+        From then on nothing is intended.
+        """
+        self._plan = None
+        self._intended += 1
+        async with self._turn:
+            await self._converge(NodePlan(networks={}))
+            self._problems = {}
+
     # -- round by round -------------------------------------------------------------------------
 
     async def _keep(self) -> None:
@@ -141,7 +153,9 @@ class NodeNetwork:
             self._is_stale = trio.Event()
             number, plan = self._intended, self._plan
             if plan is not None:  # else nobody knows yet: what is there stays
-                await self._converge(plan)
+                async with self._turn:
+                    if self._plan is not None:
+                        await self._converge(plan)
             self._reached = number
             self._progress.set()
             self._progress = trio.Event()

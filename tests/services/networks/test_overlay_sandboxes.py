@@ -15,7 +15,7 @@ from services.networks import EndpointRequest
 from services.networks.filters import NetworkFilters
 from services.networks.gateway import gateway_request
 from services.networks.model import GATEWAY_BRIDGE, Network
-from services.networks.netns import drop_namespace, enter_namespace
+from services.networks.netns import drop_namespace, enter_namespace, make_namespace
 from tests.services.networks.nodes import network_at, overlay_network
 from tests.services.networks.scene import Scene, delete_links, host_links, own_prefix, running
 
@@ -148,8 +148,10 @@ async def test_after_a_kill_all_is_known_again(tmp_path: Path, prefix: str) -> N
         assert await scene.networks.drop_of_cluster(network.id)
         assert scene.networks.of_cluster() == []
         assert enter_namespace(tmp_path / "overlays" / network.id) is None
+    make_namespace(tmp_path / "overlays" / "stray").close()
     async with running(tmp_path, prefix) as scene:
         assert scene.networks.of_cluster() == []
+        assert enter_namespace(tmp_path / "overlays" / "stray") is None
 
 
 async def test_what_was_not_made_is_tried_again(tmp_path: Path, prefix: str) -> None:

@@ -51,6 +51,7 @@ class NodeScene:
             pools=lambda: [Pool(ip_network(f"{prefix}.0.0/16"), 24)],
             switches=HostSwitches(),
             overlays=folder / "overlays",
+            is_ending=lambda: is_ending,
         )
         self.publishing = publishing = Publishing(
             firewall=self.firewall, proxy=None, means=PortMeans(has_firewall=True)

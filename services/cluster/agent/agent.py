@@ -1,0 +1,153 @@
+"""A node's agent: it keeps a session with the managers, does what they say, and tells what it sees.
+
+    agent            rest_for_one
+    ├─ tasks         dynamic: one child for each task
+    └─ session       opens a session, reads it, reports; again and again
+
+Without a session everything goes on: tasks run, their ends are recorded, and told later.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+from loguru import logger
+
+from services.cluster.agent.book import StatusBook
+from services.cluster.agent.holdings import Holdings
+from services.cluster.agent.logs import LogService
+from services.cluster.agent.ports import Describer, FactsListener
+from services.cluster.agent.worker import Worker
+from services.cluster.dispatcher.source import AssignmentSource, Session
+from services.cluster.dispatcher.values import (
+    Assignments,
+    LogRequest,
+    LogStop,
+    SessionFacts,
+    SessionMessage,
+)
+from services.errors import Forbidden, Unavailable, single_error
+from supervisor.otp import (
+    INFINITY,
+    Backoff,
+    ChildSpec,
+    ChildType,
+    Intensity,
+    Strategy,
+    Supervisor,
+)
+
+log = logger.bind(service="cluster")
+
+AGAIN: Final = Backoff(first_s=0.1, cap_s=8.0)
+"""Between sessions, as swarmkit's agent, which goes up to 8 s."""
+
+DESCRIBE_EVERY_S: Final = 20.0
+"""How often the node's description is compared with what was told; swarmkit's interval."""
+
+STEADY_S: Final = 10.0
+"""A session of this length starts the back-off anew."""
+
+
+class Agent:
+    """`run` is a supervised child of the cluster's tree, a supervisor itself."""
+
+    def __init__(
+        self,
+        *,
+        source: AssignmentSource,
+        worker: Worker,
+        holdings: Holdings,
+        book: StatusBook,
+        logs: LogService,
+        describe: Describer,
+        listeners: Sequence[FactsListener] = (),
+        on_removed: Callable[[], None] = lambda: None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`on_removed` is called when the managers refuse the node: it was removed."""
+        self._source = source
+        self._worker = worker
+        self._holdings = holdings
+        self._book = book
+        self._logs = logs
+        self._describe = describe
+        self._listeners = tuple(listeners)
+        self._on_removed = on_removed
+        self._chance = chance
+        self.is_connected = False
+
+    async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work until asked to end. Containers run on."""
+        tree = Supervisor(
+            [
+                ChildSpec(
+                    id="tasks",
+                    start=self._worker.run,
+                    type=ChildType.SUPERVISOR,
+                    shutdown_s=INFINITY,
+                ),
+                ChildSpec(id="session", start=self._keep_session, backoff=AGAIN),
+            ],
+            name="agent",
+            strategy=Strategy.REST_FOR_ONE,
+            intensity=Intensity(max_restarts=10, window_s=60.0),
+        )
+        await tree.run(task_status=task_status)
+
+    async def _keep_session(self) -> None:
+        failures = 0
+        while True:
+            began_at = trio.current_time()
+            try:
+                await self._hold_session()
+            except Unavailable as error:
+                log.warning("session lost", error=str(error))
+            except Forbidden as error:
+                log.error("the managers refuse this node", error=str(error))
+                self._on_removed()
+            finally:
+                self.is_connected = False
+            if trio.current_time() - began_at >= STEADY_S:
+                failures = 0
+            failures += 1
+            # Half of it by chance: all nodes lose a manager at once.
+            await trio.sleep(AGAIN.delay_s(failures) * (0.5 + self._chance() / 2))
+
+    async def _hold_session(self) -> None:
+        description = self._describe()
+        async with self._source.session(description) as session:
+            self.is_connected = True
+            with single_error():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._book.report_to, session)
+                    nursery.start_soon(self._keep_described, session)
+                    async with self._logs.serving(session) as logs:
+                        while True:
+                            await self._take(await session.receive(), logs.take)
+
+    async def _take(
+        self, message: SessionMessage, take_log: Callable[[LogRequest | LogStop], None]
+    ) -> None:
+        match message:
+            case SessionFacts():
+                if self._holdings.take_facts(message):
+                    await self._worker.keep_facts()
+                for listener in self._listeners:
+                    listener(message)
+            case Assignments():
+                await self._worker.apply(message)
+            case LogRequest() | LogStop():
+                take_log(message)
+
+    async def _keep_described(self, session: Session) -> None:
+        told = self._describe()
+        while True:
+            await trio.sleep(DESCRIBE_EVERY_S)
+            now = self._describe()
+            if now != told:
+                await session.describe(now)
+                told = now

@@ -1,0 +1,93 @@
+"""An agent's parts, each made once and handed what it needs of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from services.cluster.agent.agent import Agent
+from services.cluster.agent.book import StatusBook
+from services.cluster.agent.controller import Controller
+from services.cluster.agent.files import TaskFolders
+from services.cluster.agent.holdings import Holdings
+from services.cluster.agent.logs import LogService
+from services.cluster.agent.ports import (
+    Describer,
+    Engine,
+    FactsListener,
+    Images,
+    NodeNetworks,
+    Registries,
+)
+from services.cluster.agent.pulling import Puller
+from services.cluster.agent.records import Records
+from services.cluster.agent.task_run import Work
+from services.cluster.agent.worker import Worker
+from services.cluster.dispatcher.source import AssignmentSource
+from services.containers.added_mounts import AddedMounts
+
+DISK_THREADS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentParts:
+    """What others speak to. `agent.run` is somebody's child."""
+
+    agent: Agent
+    worker: Worker
+    holdings: Holdings
+
+
+def build_agent(
+    *,
+    source: AssignmentSource,
+    engine: Engine,
+    added_mounts: AddedMounts,
+    images: Images,
+    registries: Registries,
+    networks: NodeNetworks,
+    attached: Work | None = None,
+    describe: Describer,
+    directory: Path,
+    exec_root: Path,
+    listeners: Sequence[FactsListener] = (),
+    on_removed: Callable[[], None] = lambda: None,
+) -> AgentParts:
+    """Make them; starts nothing. `directory` is the agent's own, below the cluster's on disk."""
+    disk = trio.CapacityLimiter(DISK_THREADS)
+    holdings, book = Holdings(), StatusBook()
+    folders = TaskFolders(exec_root / "tasks", disk=disk)
+    added_mounts.adder = folders
+    controller = Controller(
+        engine=engine,
+        puller=Puller(images=images, registries=registries),
+        folders=folders,
+        networks=networks,
+        holdings=holdings,
+        describe=describe,
+    )
+    worker = Worker(
+        engine=engine,
+        controller=controller,
+        attached=attached,
+        folders=folders,
+        networks=networks,
+        holdings=holdings,
+        records=Records(directory, disk=disk),
+        book=book,
+    )
+    agent = Agent(
+        source=source,
+        worker=worker,
+        holdings=holdings,
+        book=book,
+        logs=LogService(engine=engine, controller=controller, runs=worker.runs),
+        describe=describe,
+        listeners=listeners,
+        on_removed=on_removed,
+    )
+    return AgentParts(agent=agent, worker=worker, holdings=holdings)

@@ -1,0 +1,121 @@
+"""What an agent needs of the rest of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from services.cluster.dispatcher.values import NetworkView, SessionFacts
+from services.cluster.model.objects import NodeDescription, Task
+from services.containers.container import Container, ExitWaiter
+from services.containers.create import Created, CreateRequest
+from services.containers.logs import LogReader
+from services.containers.table import ContainerTable
+from services.errors import EngineError
+from services.images import Image
+from services.registry import PullRequest
+from services.registry.progress import Line
+
+
+class Engine(Protocol):
+    """The containers service; its `Containers` is one."""
+
+    table: ContainerTable
+
+    async def create(self, request: CreateRequest) -> Created:
+        """Make a container."""
+
+    async def start(self, container: Container) -> None:
+        """Start it; return once its process runs."""
+
+    async def stop(
+        self, container: Container, *, signal: str = "", grace_s: float | None = None
+    ) -> None:
+        """Signal, wait the grace, kill. NotModified if it does not run."""
+
+    async def remove(
+        self, container: Container, *, force: bool = False, volumes: bool = False
+    ) -> None:
+        """Take it away, whether it runs or not if `force`."""
+
+    def waiter(
+        self, container: Container, condition: str
+    ) -> AbstractAsyncContextManager[ExitWaiter]:
+        """Waits for its end from the moment the block begins."""
+
+    def log_reader(self, container: Container) -> LogReader:
+        """Reads its log. NotSupported if that cannot be read."""
+
+
+class Images(Protocol):
+    """The images that are here."""
+
+    async def resolve(self, ref: str) -> Image:
+        """Raises NotFound."""
+
+
+class Board(Protocol):
+    """How far a pull is."""
+
+    def watch(self) -> AsyncIterator[list[Line]]:
+        """What is new, until the pull has ended."""
+
+
+class Job(Protocol):
+    """A pull under way; `error` stands when it has ended and failed."""
+
+    error: EngineError | None
+
+    @property
+    def board(self) -> Board:
+        """What it tells."""
+
+
+class Registries(Protocol):
+    """Where images come from."""
+
+    def pull(self, request: PullRequest) -> AbstractAsyncContextManager[Job]:
+        """A pull, which others may share; leaving the block gives it up."""
+
+
+class NodeNetworks(Protocol):
+    """The cluster's networks on this node."""
+
+    def show(self, views: Sequence[NetworkView]) -> None:
+        """This is what the node is to have; make it so. Does not block."""
+
+    async def wait_ready(self, network_ids: Collection[str]) -> None:
+        """Block until containers can be put into these networks.
+
+        Raises:
+            EngineError: they cannot be made on this node.
+        """
+
+
+class Attachments(Protocol):
+    """Containers that were started by hand and wait for their place in the cluster's networks."""
+
+    async def attach(self, task: Task) -> None:
+        """The task's container can have the addresses that were allocated.
+
+        Raises:
+            NotFound: there is no such container, or it waits for nothing.
+        """
+
+    async def wait_detached(self, task: Task) -> None:
+        """Block until the container has left the network or ended."""
+
+
+class FactsListener(Protocol):
+    """Somebody who wants to know what the managers say of the cluster."""
+
+    def __call__(self, facts: SessionFacts, /) -> None:
+        """Called with all of it whenever a part has changed. Does not block."""
+
+
+class Describer(Protocol):
+    """Says what the node is."""
+
+    def __call__(self) -> NodeDescription:
+        """As it is at this moment. Does not block."""
