@@ -23,6 +23,8 @@ from tests.support.daemon import Daemon
 pytestmark = [pytest.mark.engine, pytest.mark.serial]
 
 THIRD = secrets.randbelow(250)
+TASK = ("--label", "com.docker.swarm.task.id=t")
+"""Says that managers have given the address."""
 
 
 def with_rows(daemon: Daemon, change: str, *values: object) -> None:
@@ -49,7 +51,7 @@ def overlay(fresh_daemon: Daemon) -> Iterator[Network]:
 def run(daemon: Daemon, name: str, last: int, *options: str) -> str:
     address = f"10.99.{THIRD}.{last}"
     daemon.docker(
-        "run", "-d", "--name", name, "--network", "ov", "--ip", address, *options,
+        "run", "-d", "--name", name, "--network", "ov", "--ip", address, *TASK, *options,
         "busybox", "sleep", "600",
     )  # fmt: skip
     return address
@@ -91,10 +93,12 @@ def test_containers_in_an_overlay(fresh_daemon: Daemon, overlay: Network) -> Non
     assert pings(daemon, "aa", "bb")
     assert daemon.docker("port", "aa", "80").text == port
     taken = daemon.docker(
-        "run", "--rm", "--network", "ov", "--ip", second, "busybox", "true", code=None
+        "run", "--rm", "--network", "ov", "--ip", second, *TASK, "busybox", "true", code=None
     )
     assert taken.code != 0
     assert "Address already in use" in taken.error_text
+    by_hand = daemon.docker("run", "--rm", "--network", "ov", "busybox", "true", code=None)
+    assert "Could not attach to network ov" in by_hand.error_text
     daemon.docker("restart", "-t", "0", "bb")
     assert pings(daemon, "bb", "aa")
     daemon.docker("network", "disconnect", "ov", "bb")

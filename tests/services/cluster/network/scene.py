@@ -76,7 +76,7 @@ class NodeScene:
 
     async def start(self, container_id: str, network: str, address: str) -> Sandbox:
         """A container with this address."""
-        request = EndpointRequest(network=network, address=address)
+        request = EndpointRequest(network=network, address=address, is_given=True)
         sandbox = await self.sandboxes.reserve(container_id, [request])
         await self.sandboxes.connect(sandbox)
         return sandbox

@@ -263,6 +263,20 @@ async def test_a_certificate_of_the_thiefs_own_making_is_refused(tmp_path: Path)
                     await calls.call(methods.HEARTBEAT, HeartbeatRequest(session_id="x"))
 
 
+async def test_a_stranger_cannot_fill_the_managers_memory(tmp_path: Path) -> None:
+    """A request that is too large is refused by its length, not read."""
+    async with theft(tmp_path) as scene:
+        context = joining_context(scene.stolen.roots)
+        address = manager_address(scene.manager.address)
+        async with open_manager(address, context) as calls:
+            huge = IssueRequest(join_secret="0" * 25, signing_request="x" * 2_000_000)
+            with pytest.raises(EngineError) as refused:
+                await calls.call(methods.ISSUE_CERTIFICATE, huge)
+            assert "join token" not in str(refused.value)  # as it would be had it been read
+        async with scene.session() as session:
+            await session.receive()
+
+
 async def test_nothing_else_is_answered(tmp_path: Path) -> None:
     """There is no control over the swarm port, nor a way to the store."""
     async with theft(tmp_path) as scene, scene.calls() as calls:
