@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.daemon import Daemon, wait_until
+from tests.support.daemon import Daemon, require_docker, running_daemon, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
@@ -27,21 +27,23 @@ def free_port() -> int:
     return port
 
 
-@pytest.fixture
-def manager(fresh_daemon: Daemon) -> Iterator[Daemon]:
+@pytest.fixture(scope="module")
+def manager() -> Iterator[Daemon]:
     """An engine that is a swarm by itself; afterwards it is in none."""
-    address = f"127.0.0.1:{free_port()}"
-    fresh_daemon.docker(
-        "swarm", "init", "--listen-addr", address, "--advertise-addr", address,
-        "--data-path-port", str(free_port() % 40000 + 2000),
-    )  # fmt: skip
-    yield fresh_daemon
-    if role(fresh_daemon) != "inactive":
-        fresh_daemon.docker("swarm", "leave", "--force")
-    # As dockerd's, it stays when the engine leaves.
-    for name in fresh_daemon.docker("network", "ls", "--format", "{{.Name}}").text.split():
-        if name == "docker_gwbridge":
-            fresh_daemon.docker("network", "rm", name)
+    require_docker()
+    with running_daemon() as daemon:
+        address = f"127.0.0.1:{free_port()}"
+        daemon.docker(
+            "swarm", "init", "--listen-addr", address, "--advertise-addr", address,
+            "--data-path-port", str(free_port() % 40000 + 2000),
+        )  # fmt: skip
+        yield daemon
+        if role(daemon) != "inactive":
+            daemon.docker("swarm", "leave", "--force")
+        # As dockerd's, it stays when the engine leaves.
+        for name in daemon.docker("network", "ls", "--format", "{{.Name}}").text.split():
+            if name == "docker_gwbridge":
+                daemon.docker("network", "rm", name)
 
 
 def role(daemon: Daemon) -> str:
@@ -66,26 +68,6 @@ def tasks_containers(daemon: Daemon, service: str) -> list[str]:
     """Ids of a service's containers that run."""
     label = f"label=com.docker.swarm.service.name={service}"
     return daemon.docker("ps", "-q", "--filter", label).text.split()
-
-
-def test_a_swarm_of_one(manager: Daemon) -> None:
-    """It begins, is seen by ping, info and node ls, refuses a second beginning, and ends."""
-    assert role(manager) == "active/manager"
-    wait_said(manager, "Leader", "node", "ls")
-    swarm = json.loads(manager.docker("info", "-f", "{{json .Swarm}}").text)
-    assert (swarm["LocalNodeState"], swarm["ControlAvailable"], swarm["Nodes"]) == (
-        "active",
-        True,
-        1,
-    )
-    again = manager.docker("swarm", "init", code=1).error_text
-    assert "This node is already part of a swarm" in again
-    lonely = manager.docker("swarm", "leave", code=1).error_text
-    assert "Removing the last manager erases all current state of the swarm" in lonely
-    manager.docker("swarm", "leave", "--force")
-    assert role(manager) == "inactive"
-    outside = manager.docker("node", "ls", code=1).error_text
-    assert 'This node is not a swarm manager. Use "docker swarm init"' in outside
 
 
 def test_a_service_runs(manager: Daemon) -> None:
@@ -166,3 +148,23 @@ def test_a_stack(manager: Daemon, tmp_path: Path) -> None:
         lambda: "app_front" not in manager.docker("network", "ls").text, "its network goes",
         limit_s=LIMIT_S,
     )  # fmt: skip
+
+
+def test_a_swarm_of_one(manager: Daemon) -> None:
+    """It begins, is seen by ping, info and node ls, refuses a second beginning, and ends."""
+    assert role(manager) == "active/manager"
+    wait_said(manager, "Leader", "node", "ls")
+    swarm = json.loads(manager.docker("info", "-f", "{{json .Swarm}}").text)
+    assert (swarm["LocalNodeState"], swarm["ControlAvailable"], swarm["Nodes"]) == (
+        "active",
+        True,
+        1,
+    )
+    again = manager.docker("swarm", "init", code=1).error_text
+    assert "This node is already part of a swarm" in again
+    lonely = manager.docker("swarm", "leave", code=1).error_text
+    assert "Removing the last manager erases all current state of the swarm" in lonely
+    manager.docker("swarm", "leave", "--force")
+    assert role(manager) == "inactive"
+    outside = manager.docker("node", "ls", code=1).error_text
+    assert 'This node is not a swarm manager. Use "docker swarm init"' in outside
