@@ -22,6 +22,7 @@ from services.cluster.model.objects import NodeDescription
 from services.cluster.network.face import NodeNetworks
 from services.cluster.network.node_network import NodeNetwork
 from services.cluster.network.state import NodeNetworkState
+from services.cluster.rpc.logs import ClusterLogs
 from services.cluster.work import AgentContext
 from services.containers import Container
 from services.errors import EngineError, NotFound
@@ -63,7 +64,7 @@ def _control(sources: ClusterSources, life: ManagerLife) -> Control:
             images=RegistryDigests(sources.registry),
             local_networks=_LocalNetworks(sources.networks),
             leadership=life.store,
-            logs=life.dispatcher,
+            logs=ClusterLogs(life.dispatcher, life.keeper, life.store.snapshot),
         )
     )
 
