@@ -31,6 +31,7 @@ from services.networks.model import GATEWAY_BRIDGE
 from supervisor.otp import INFINITY, Backoff, ChildSpec, ChildType
 
 from .cluster_parts import ClusterSources
+from .network_parts import ingress_record
 from .version import VERSION
 
 PATIENT: Final = Backoff(first_s=0.1, cap_s=5.0)
@@ -154,7 +155,7 @@ class EngineWork:
             publisher=sources.publishing,
             names=sources.names,
             overlays=settings.exec_root / "overlays",
-            record=settings.exec_root / "swarm" / "ingress.json",
+            record=ingress_record(settings.exec_root),
             gateway_link=_gateway_link(settings.network.bridge),
             is_ending=sources.ends_containers,
         )
