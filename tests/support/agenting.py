@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from services.cluster.dispatcher.values import (
     LogMessage,
     LogRequest,
     LogStop,
-    NetworkView,
     SessionFacts,
     SessionMessage,
     TaskUpdate,
@@ -40,22 +39,14 @@ from services.cluster.model.objects import (
 )
 from services.cluster.model.specs import Platform
 from services.cluster.model.wire import utc_now
+from services.cluster.network.node_network import NodeNetwork
 from services.errors import Unavailable
 from supervisor.__main__ import main
 from supervisor.otp import ChildSpec, ChildType
+from supervisor.parts import Parts
 from tests.support.crashing import Door, install
 
 NODE_ID = "n1"
-
-
-class NoNetworks:
-    """A node that has none of the cluster's."""
-
-    def show(self, views: Sequence[NetworkView]) -> None:
-        """Nothing to make."""
-
-    async def wait_ready(self, network_ids: Collection[str]) -> None:
-        """They are there."""
 
 
 class ScriptedManagers:
@@ -79,7 +70,8 @@ class ScriptedManagers:
         self.sessions += 1
         self.description = description
         session = ScriptedSession(self)
-        node = Node(id=NODE_ID, created_at=utc_now(), updated_at=utc_now())
+        now = utc_now()
+        node = Node(id=NODE_ID, created_at=now, updated_at=now, data_path_addr="127.0.0.1")
         session.say(SessionFacts(session_id="s", cluster_id="c", node=node))
         session.say(self.told)
         self._open.append(session)
@@ -164,13 +156,15 @@ class AgentDoor(Door):
         assert self.root is not None
         assert self.parts is not None
         parts, settings = self.parts, self.parts.current.settings()
+        networking = _networking(parts)
+        await self.root.start_child(ChildSpec(id="networking", start=networking.run))
         self._built = build_agent(
             source=self._managers,
             engine=parts.containers,
             added_mounts=parts.containers.added_mounts,
             images=parts.images,
             registries=parts.registry,
-            networks=NoNetworks(),
+            networks=networking,
             describe=_describe,
             directory=settings.data_root / "swarm" / "agent",
             exec_root=Path(settings.exec_root),
@@ -209,6 +203,19 @@ class AgentDoor(Door):
             case _:
                 return await super()._answer(request)
         return {}
+
+
+def _networking(parts: Parts) -> NodeNetwork:
+    settings, sandboxes = parts.current.settings(), parts.restorer._sandboxes
+    return NodeNetwork(
+        networks=parts.networks,
+        sandboxes=sandboxes,
+        publisher=sandboxes._ports._publishing,
+        names=parts.dns.names,
+        overlays=settings.exec_root / "overlays",
+        record=settings.exec_root / "ingress.json",
+        gateway_link=f"wg{settings.network.bridge[-6:]}",
+    )
 
 
 def _describe() -> NodeDescription:

@@ -17,7 +17,6 @@ import trio
 from loguru import logger
 
 from services.cluster.agent.book import StatusBook
-from services.cluster.agent.holdings import Holdings
 from services.cluster.agent.logs import LogService
 from services.cluster.agent.ports import Describer, FactsListener
 from services.cluster.agent.worker import Worker
@@ -60,7 +59,6 @@ class Agent:
         *,
         source: AssignmentSource,
         worker: Worker,
-        holdings: Holdings,
         book: StatusBook,
         logs: LogService,
         describe: Describer,
@@ -71,7 +69,6 @@ class Agent:
         """`on_removed` is called when the managers refuse the node: it was removed."""
         self._source = source
         self._worker = worker
-        self._holdings = holdings
         self._book = book
         self._logs = logs
         self._describe = describe
@@ -134,8 +131,7 @@ class Agent:
     ) -> None:
         match message:
             case SessionFacts():
-                if self._holdings.take_facts(message):
-                    await self._worker.keep_facts()
+                await self._worker.take_facts(message)
                 for listener in self._listeners:
                     listener(message)
             case Assignments():

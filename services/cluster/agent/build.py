@@ -83,7 +83,6 @@ def build_agent(
     agent = Agent(
         source=source,
         worker=worker,
-        holdings=holdings,
         book=book,
         logs=LogService(engine=engine, controller=controller, runs=worker.runs),
         describe=describe,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from services.cluster.dispatcher.values import NetworkView, SessionFacts
+from services.cluster.dispatcher.values import SessionFacts
 from services.cluster.model.objects import NodeDescription, Task
+from services.cluster.network.state import NodeNetworkState
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest
 from services.containers.logs import LogReader
@@ -80,16 +81,16 @@ class Registries(Protocol):
 
 
 class NodeNetworks(Protocol):
-    """The cluster's networks on this node."""
+    """The cluster's networks on this node; `network.NodeNetwork` is one."""
 
-    def show(self, views: Sequence[NetworkView]) -> None:
-        """This is what the node is to have; make it so. Does not block."""
+    def intend(self, state: NodeNetworkState) -> None:
+        """Have it so from now on. Does not block. EngineError: it makes no sense."""
 
-    async def wait_ready(self, network_ids: Collection[str]) -> None:
-        """Block until containers can be put into these networks.
+    async def wait_network(self, network_id: str) -> None:
+        """Block until containers can be put into a network.
 
         Raises:
-            EngineError: they cannot be made on this node.
+            EngineError: it cannot be had on this node.
         """
 
 

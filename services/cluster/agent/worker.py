@@ -17,7 +17,7 @@ from services.cluster.agent.ports import Engine, NodeNetworks
 from services.cluster.agent.records import Records
 from services.cluster.agent.request import LABEL_PREFIX, TASK_ID_LABEL
 from services.cluster.agent.task_run import TaskRun, Work
-from services.cluster.dispatcher.values import Assignments
+from services.cluster.dispatcher.values import Assignments, SessionFacts
 from services.cluster.model.objects import Task
 from services.containers.container import Container
 from services.errors import EngineError
@@ -78,8 +78,7 @@ class Worker:
     async def apply(self, told: Assignments) -> None:
         """Make true what a message says."""
         if self._holdings.take(told):
-            await self._keep_rest()
-            self._networks.show(tuple(self._holdings.networks.values()))
+            await self._take_rest()
         assigned = {task.id for task in told.tasks}
         removed = set(told.removed_tasks)
         if told.is_complete:
@@ -92,9 +91,10 @@ class Worker:
         if told.is_complete:
             await self._remove_strangers()
 
-    async def keep_facts(self) -> None:
-        """The managers have said something else of the node or the cluster."""
-        await self._keep_rest()
+    async def take_facts(self, facts: SessionFacts) -> None:
+        """Take over what a manager says of the cluster and of this node."""
+        if self._holdings.take_facts(facts):
+            await self._take_rest()
 
     async def remove_all(self) -> None:
         """The node leaves the cluster: end every task, and take every container of one away.
@@ -115,7 +115,7 @@ class Worker:
     async def _load(self) -> None:
         tasks, kept = await self._records.load()
         self._holdings.restore(kept)
-        self._networks.show(tuple(self._holdings.networks.values()))
+        self._intend_networks()
         for task in tasks:
             self.runs[task.id] = self._new_run(task)
             self._book.put(task)
@@ -172,6 +172,8 @@ class Worker:
             self._book.forget(run.task.id)
             del self.runs[run.task.id]
             self._departures.unpark_all()
+            if run.task.networks:
+                self._intend_networks()  # one that nobody is in any more may go
 
         return follow
 
@@ -182,11 +184,22 @@ class Worker:
             # The managers know it then, and tell it to the next engine.
             log.error("task not recorded", task=task.id, error=str(error))
 
-    async def _keep_rest(self) -> None:
+    async def _take_rest(self) -> None:
+        """Something besides tasks is different: on disk, and in the node's networking."""
         try:
             await self._records.keep(self._holdings.kept())
         except OSError as error:
             log.error("assignments not recorded", error=str(error))
+        self._intend_networks()
+
+    def _intend_networks(self) -> None:
+        state = self._holdings.network_state()
+        if state is None:
+            return
+        try:
+            self._networks.intend(state)
+        except EngineError as error:
+            log.error("networks as told make no sense", error=str(error))
 
     async def _remove_strangers(self) -> None:
         """Containers of tasks of ours that no manager knows: left by a disk that was lost."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.cluster.model.objects import Config, Endpoint, Secret, Task
+from services.cluster.dispatcher.values import Backend, NetworkView, ServiceView
+from services.cluster.model.objects import (
+    ClusterNetwork,
+    Config,
+    Endpoint,
+    NetworkAttachment,
+    Secret,
+    Task,
+    VxlanNetwork,
+)
 from services.cluster.model.specs import (
     ConfigReference,
     ConfigSpec,
@@ -24,7 +34,7 @@ from services.cluster.model.specs import (
 from services.cluster.model.task_state import TaskState
 from services.containers.config import HealthConfig
 from tests.services.cluster.agent.scene import AgentDaemon, agent_daemon, wait_until
-from tests.services.cluster.agent.support import AT, task
+from tests.services.cluster.agent.support import AT, network, task
 
 pytestmark = pytest.mark.engine
 
@@ -257,3 +267,39 @@ def test_logs_of_tasks(daemon: AgentDaemon) -> None:
     daemon.ask(do="log", request=tail)
     wait_until(lambda: daemon.ask(do="logs", id="sub2")["has_ended"], "the end of the log")
     assert daemon.ask(do="logs", id="sub2")["lines"] == [["g1", "stdout", "three\n"]]
+
+
+def overlay(third: int) -> ClusterNetwork:
+    subnet = VxlanNetwork(
+        subnet=f"10.99.{third}.0/24", gateway=f"10.99.{third}.1", vxlan_id=4096 + third
+    )
+    return msgspec.structs.replace(network("net1", "back"), subnets=[subnet])
+
+
+def test_tasks_in_a_network_of_the_cluster(daemon: AgentDaemon) -> None:
+    """They have the addresses that were allocated, and reach a service by its name."""
+    third = secrets.randbelow(250)
+    prefix = f"10.99.{third}"
+    serve = "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www"
+    served = task(
+        task_id="n1",
+        container={"args": ["sh", "-c", serve], "stop_signal": "SIGKILL"},
+        networks=[NetworkAttachment(network_id="net1", addresses=[f"{prefix}.5/24"])],
+    )
+    client = sleeper(
+        "n2",
+        service_name="client",
+        networks=[NetworkAttachment(network_id="net1", addresses=[f"{prefix}.6/24"])],
+    )
+    backend = Backend(task_id="n1", name=served.name, address=f"{prefix}.5", node_id="n1")
+    service = ServiceView(id="s1", name="web", vip=f"{prefix}.2", backends=(backend,))
+    daemon.assign(served, client)  # the network is told later
+    view = NetworkView(network=overlay(third), services=(service,))
+    daemon.assign(served, client, networks=(view,))
+    daemon.wait_state("n1", TaskState.RUNNING)
+    daemon.wait_state("n2", TaskState.RUNNING)
+    shown = daemon.inspect("web.1.n1")["NetworkSettings"]["Networks"]
+    assert {name: one["IPAddress"] for name, one in shown.items()} == {"back": f"{prefix}.5"}
+    for name in ("web", "web.1.n1", "tasks.web"):
+        answer = daemon.docker_out("exec", "client.1.n2", "wget", "-qO-", f"http://{name}/")
+        assert answer == "hello\n"
