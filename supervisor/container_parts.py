@@ -23,6 +23,7 @@ from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.freeze import Freezer
 from services.containers.groups import Groups
+from services.containers.guests import Guests
 from services.containers.health import HealthWatcher
 from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
@@ -186,7 +187,7 @@ def build_containers(
         directory=directory,
         disk=disk,
     )
-    added_mounts = AddedMounts()
+    added_mounts, guests = AddedMounts(), Guests()
     sources = MountSources(
         volumes=volumes,
         images=images,
@@ -229,6 +230,7 @@ def build_containers(
             boot_id=facts.boot_id,
             oom_kills=oom_kills,
             burials=Burials(Shims(containerd.address, containerd.namespace), disk=disk),
+            guests=guests,
             disk=disk,
         ),
         stopper=stopper,
@@ -255,7 +257,9 @@ def build_containers(
     updater = Updater(
         tasks=containerd.tasks, devices=DeviceLimits(cgroups), journal=journal, facts=facts
     )
-    connections = Connector(journal=journal, networks=networks, sandboxes=sandboxes, naming=naming)
+    connections = Connector(
+        journal=journal, networks=networks, sandboxes=sandboxes, naming=naming, guests=guests
+    )
     freezer = Freezer(tasks=containerd.tasks, journal=journal)
     containers = Containers(
         containerd=containerd,
@@ -285,6 +289,7 @@ def build_containers(
         volumes=volumes,
         probes=health.probes,
         added_mounts=added_mounts,
+        guests=guests,
     )
     restorer = Restorer(
         containerd=containerd,

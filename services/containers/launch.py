@@ -26,6 +26,7 @@ from services.containerd import Containerd, ContainerRecord, Mount, RuncOptions
 from services.containers.burial import Burials
 from services.containers.container import Container
 from services.containers.endpoint_labels import labels_of
+from services.containers.guests import Guests
 from services.containers.joining import Joined, Joiner, is_joined
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
@@ -59,7 +60,7 @@ from services.errors import (
     NotFound,
     single_error,
 )
-from services.networks import Endpoint, Sandbox, Sandboxes
+from services.networks import Endpoint, EndpointRequest, Sandbox, Sandboxes
 
 log = logger.bind(service="containers")
 
@@ -114,8 +115,10 @@ class TaskLauncher:
         boot_id: str,
         oom_kills: OomKills,
         burials: Burials,
+        guests: Guests,
         disk: trio.CapacityLimiter,
     ) -> None:
+        self._guests = guests
         self._containerd = containerd
         self._journal = journal
         self._networks = networks
@@ -149,21 +152,30 @@ class TaskLauncher:
         running = next_state(container.state, LifeEvent.STARTED)
         endpoints: list[Endpoint] = []
         try:
+            # Before the slot: other nodes may have to answer.
+            wanted = wanted_endpoints(container.definition, self._networks)
+            wanted = list(await self._guests.place(container, wanted))
             async with self._starts.slot():
                 with _start_limit(container):
-                    await self._launch(run, running, endpoints)
+                    await self._launch(run, running, wanted, endpoints)
         except (EngineError, OSError) as error:
             failure = _start_error(error)
             await self._record_failure(container, failure, endpoints)
             raise failure from error
         await self._links.tell_parents(container)
 
-    async def _launch(self, run: Run, running: State, endpoints: list[Endpoint]) -> None:
+    async def _launch(
+        self,
+        run: Run,
+        running: State,
+        wanted: Sequence[EndpointRequest],
+        endpoints: list[Endpoint],
+    ) -> None:
         container = run.container
         await self._burials.wait(container.id)
         async with AsyncExitStack() as undo:
             with run.stdio.held_open():
-                pid, create = await self._make_task(run, undo, endpoints)
+                pid, create = await self._make_task(run, undo, wanted, endpoints)
                 self._oom_kills.follow(container)
                 now_ns = time.time_ns()  # before: a short process ends before the call does
                 start = partial(self._containerd.tasks.start, container.id)
@@ -209,7 +221,13 @@ class TaskLauncher:
         """See the kernel's OOM kills in an adopted container's cgroup from now on."""
         self._oom_kills.follow(container)
 
-    async def _make_task(self, run: Run, undo: AsyncExitStack, endpoints: list[Endpoint]) -> _Made:
+    async def _make_task(
+        self,
+        run: Run,
+        undo: AsyncExitStack,
+        wanted: Sequence[EndpointRequest],
+        endpoints: list[Endpoint],
+    ) -> _Made:
         """Into `endpoints` goes what the container gets of its networks."""
         container = run.container
         joined = self._joiner.join(container)
@@ -221,7 +239,7 @@ class TaskLauncher:
             await self._take_names(container, joined.network)
             has_namespace.set()
             return await self._create_task(run, around, has_namespace, undo)
-        sandbox = await self._reserve(container)
+        sandbox = await self._reserve(container, wanted)
         undo.push_async_callback(
             self._shielded, container, partial(self._sandboxes.release, container.id)
         )
@@ -320,12 +338,12 @@ class TaskLauncher:
                 await self._containerd.containers.delete(record.id)
             await self._containerd.containers.create(record)
 
-    async def _reserve(self, container: Container) -> Sandbox:
+    async def _reserve(self, container: Container, wanted: Sequence[EndpointRequest]) -> Sandbox:
         definition = container.definition
         try:
             return await self._sandboxes.reserve(
                 container.id,
-                wanted_endpoints(definition, self._networks),
+                wanted,
                 ports=wanted_ports(definition),
                 name=container.name,
             )

@@ -24,6 +24,7 @@ import trio
 from services.cluster.agent.build import AgentParts, build_agent
 from services.cluster.dispatcher.values import (
     Assignments,
+    AttachmentWish,
     LogMessage,
     LogRequest,
     LogStop,
@@ -33,14 +34,17 @@ from services.cluster.dispatcher.values import (
 )
 from services.cluster.model.objects import (
     EngineDescription,
+    NetworkAttachment,
     Node,
     NodeDescription,
+    Task,
     TaskStatus,
 )
-from services.cluster.model.specs import Platform
+from services.cluster.model.specs import NetworkAttachmentSpec, Platform, TaskSpec
+from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import utc_now
 from services.cluster.network.node_network import NodeNetwork
-from services.errors import Unavailable
+from services.errors import NotFound, Unavailable
 from supervisor.__main__ import main
 from supervisor.otp import ChildSpec, ChildType
 from supervisor.parts import Parts
@@ -61,6 +65,7 @@ class ScriptedManagers:
         self.logs: dict[str, list[LogMessage]] = {}
         self.ended_logs: set[str] = set()
         self.description: NodeDescription | None = None
+        self.wishes: list[AttachmentWish] = []
         self._open: list[ScriptedSession] = []
 
     @asynccontextmanager
@@ -85,6 +90,33 @@ class ScriptedManagers:
             self.told = message
         for session in self._open:
             session.say(message)
+
+    def attach(self, wish: AttachmentWish) -> str:
+        """What managers do about a container that was started by hand, in a moment."""
+        for view in self.told.networks:
+            if wish.network in (view.network.id, view.network.name):
+                break
+        else:
+            raise NotFound(f"network {wish.network} not found")
+        self.wishes.append(wish)
+        task_id = f"guest{len(self.wishes)}"
+        prefix = view.network.subnets[0].subnet.rpartition(".")[0]
+        address = wish.addresses[0] if wish.addresses else f"{prefix}.{100 + len(self.wishes)}"
+        place = NetworkAttachment(network_id=view.network.id, addresses=[f"{address}/24"])
+        task = Task(
+            id=task_id,
+            created_at=utc_now(),
+            updated_at=utc_now(),
+            node_id=NODE_ID,
+            spec=TaskSpec(
+                network_attachment_spec=NetworkAttachmentSpec(container_id=wish.container_id)
+            ),
+            status=TaskStatus(state=TaskState.ASSIGNED),
+            desired_state=TaskState.RUNNING,
+            networks=[place],
+        )
+        self.say(Assignments(tasks=(task,)))
+        return task_id
 
     def cut(self) -> None:
         self.is_cut = True
@@ -130,6 +162,10 @@ class ScriptedSession:
         if is_last:
             self._managers.ended_logs.add(subscription_id)
 
+    async def attach(self, wish: AttachmentWish) -> str:
+        await trio.lowlevel.checkpoint()
+        return self._managers.attach(wish)
+
 
 class AgentDoor(Door):
     """Adds the agent to the tree, last, so that it stops first."""
@@ -161,10 +197,10 @@ class AgentDoor(Door):
         self._built = build_agent(
             source=self._managers,
             engine=parts.containers,
-            added_mounts=parts.containers.added_mounts,
             images=parts.images,
             registries=parts.registry,
-            networks=networking,
+            networks=parts.networks,
+            node_networks=networking,
             describe=_describe,
             directory=settings.data_root / "swarm" / "agent",
             exec_root=Path(settings.exec_root),
@@ -196,6 +232,8 @@ class AgentDoor(Door):
             case "reports":
                 reports = msgspec.to_builtins(managers.reports)
                 return {"last": reports, "history": managers.history}
+            case "wishes":
+                return msgspec.to_builtins(managers.wishes)
             case "leave":
                 assert self._built is not None
                 managers.cut()

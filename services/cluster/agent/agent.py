@@ -2,7 +2,8 @@
 
     agent            rest_for_one
     ├─ tasks         dynamic: one child for each task
-    └─ session       opens a session, reads it, reports; again and again
+    ├─ session       opens a session, reads it, reports; again and again
+    └─ late starts   starts what the engine's start could not, then ends
 
 Without a session everything goes on: tasks run, their ends are recorded, and told later.
 """
@@ -17,6 +18,7 @@ import trio
 from loguru import logger
 
 from services.cluster.agent.book import StatusBook
+from services.cluster.agent.late_starts import LateStarts
 from services.cluster.agent.logs import LogService
 from services.cluster.agent.ports import Describer, FactsListener
 from services.cluster.agent.worker import Worker
@@ -35,6 +37,7 @@ from supervisor.otp import (
     ChildSpec,
     ChildType,
     Intensity,
+    Restart,
     Strategy,
     Supervisor,
 )
@@ -51,6 +54,23 @@ STEADY_S: Final = 10.0
 """A session of this length starts the back-off anew."""
 
 
+class ManagerLink:
+    """The present session, for whoever has something to ask.
+
+    Attributes:
+        session: None while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+
+    def require(self) -> Session:
+        """Raises Unavailable when there is none."""
+        if self.session is None:
+            raise Unavailable("no manager of the swarm can be reached; try again")
+        return self.session
+
+
 class Agent:
     """`run` is a supervised child of the cluster's tree, a supervisor itself."""
 
@@ -61,6 +81,8 @@ class Agent:
         worker: Worker,
         book: StatusBook,
         logs: LogService,
+        late_starts: LateStarts,
+        link: ManagerLink,
         describe: Describer,
         listeners: Sequence[FactsListener] = (),
         on_removed: Callable[[], None] = lambda: None,
@@ -71,11 +93,12 @@ class Agent:
         self._worker = worker
         self._book = book
         self._logs = logs
+        self._late_starts = late_starts
+        self._link = link
         self._describe = describe
         self._listeners = tuple(listeners)
         self._on_removed = on_removed
         self._chance = chance
-        self.is_connected = False
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until asked to end. Containers run on."""
@@ -88,6 +111,12 @@ class Agent:
                     shutdown_s=INFINITY,
                 ),
                 ChildSpec(id="session", start=self._keep_session, backoff=AGAIN),
+                ChildSpec(
+                    id="late starts",
+                    start=self._late_starts.run,
+                    restart=Restart.TRANSIENT,
+                    backoff=AGAIN,
+                ),
             ],
             name="agent",
             strategy=Strategy.REST_FOR_ONE,
@@ -107,7 +136,7 @@ class Agent:
                 log.error("the managers refuse this node", error=str(error))
                 self._on_removed()
             finally:
-                self.is_connected = False
+                self._link.session = None
             if trio.current_time() - began_at >= STEADY_S:
                 failures = 0
             failures += 1
@@ -117,7 +146,7 @@ class Agent:
     async def _hold_session(self) -> None:
         description = self._describe()
         async with self._source.session(description) as session:
-            self.is_connected = True
+            self._link.session = session
             with single_error():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._book.report_to, session)

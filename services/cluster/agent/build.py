@@ -9,11 +9,13 @@ from typing import Final
 
 import trio
 
-from services.cluster.agent.agent import Agent
+from services.cluster.agent.agent import Agent, ManagerLink
 from services.cluster.agent.book import StatusBook
 from services.cluster.agent.controller import Controller
 from services.cluster.agent.files import TaskFolders
+from services.cluster.agent.guests import GuestTasks, Networks
 from services.cluster.agent.holdings import Holdings
+from services.cluster.agent.late_starts import LateStarts
 from services.cluster.agent.logs import LogService
 from services.cluster.agent.ports import (
     Describer,
@@ -25,10 +27,9 @@ from services.cluster.agent.ports import (
 )
 from services.cluster.agent.pulling import Puller
 from services.cluster.agent.records import Records
-from services.cluster.agent.task_run import Work
 from services.cluster.agent.worker import Worker
 from services.cluster.dispatcher.source import AssignmentSource
-from services.containers.added_mounts import AddedMounts
+from services.containers import Container
 
 DISK_THREADS: Final = 4
 
@@ -46,36 +47,51 @@ def build_agent(
     *,
     source: AssignmentSource,
     engine: Engine,
-    added_mounts: AddedMounts,
     images: Images,
     registries: Registries,
-    networks: NodeNetworks,
-    attached: Work | None = None,
+    networks: Networks,
+    node_networks: NodeNetworks,
     describe: Describer,
     directory: Path,
     exec_root: Path,
     listeners: Sequence[FactsListener] = (),
     on_removed: Callable[[], None] = lambda: None,
 ) -> AgentParts:
-    """Make them; starts nothing. `directory` is the agent's own, below the cluster's on disk."""
+    """Make them; starts nothing. `directory` is the agent's own, below the cluster's on disk.
+
+    `networks` are those that the engine has, `node_networks` makes the cluster's among them.
+    """
     disk = trio.CapacityLimiter(DISK_THREADS)
     holdings, book = Holdings(), StatusBook()
     folders = TaskFolders(exec_root / "tasks", disk=disk)
-    added_mounts.adder = folders
+    engine.added_mounts.adder = folders
     controller = Controller(
         engine=engine,
         puller=Puller(images=images, registries=registries),
         folders=folders,
-        networks=networks,
+        networks=node_networks,
         holdings=holdings,
         describe=describe,
     )
+    link = ManagerLink()
+
+    def is_task(container: Container) -> bool:
+        return worker.owns(container)
+
+    guests = GuestTasks(
+        table=engine.table,
+        networks=networks,
+        node_networks=node_networks,
+        session=link.require,
+        is_task=is_task,
+    )
+    engine.guests.host = guests
     worker = Worker(
         engine=engine,
         controller=controller,
-        attached=attached,
+        guests=guests,
         folders=folders,
-        networks=networks,
+        networks=node_networks,
         holdings=holdings,
         records=Records(directory, disk=disk),
         book=book,
@@ -85,6 +101,8 @@ def build_agent(
         worker=worker,
         book=book,
         logs=LogService(engine=engine, controller=controller, runs=worker.runs),
+        late_starts=LateStarts(engine=engine, networks=networks, holdings=holdings),
+        link=link,
         describe=describe,
         listeners=listeners,
         on_removed=on_removed,

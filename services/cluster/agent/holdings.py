@@ -49,12 +49,14 @@ class Holdings:
         self.data_path_port = 0
         self.default_log_driver: LogDriver | None = None
         self._changed = trio.Event()
+        self._is_told = trio.Event()
 
     def take(self, told: Assignments) -> bool:
         """Take over what a message says. Whether the networks are others now."""
         networks_before = self.networks
         if told.is_complete:
             self.secrets, self.configs, self.networks = {}, {}, {}
+            self._is_told.set()
         self.secrets.update((one.id, one) for one in told.secrets)
         self.configs.update((one.id, one) for one in told.configs)
         self.networks = {
@@ -112,6 +114,10 @@ class Holdings:
     def cluster_networks(self) -> dict[str, ClusterNetwork]:
         """The networks themselves, by id."""
         return {network_id: view.network for network_id, view in self.networks.items()}
+
+    async def wait_told(self) -> None:
+        """Block until a manager has told everything for the first time."""
+        await self._is_told.wait()
 
     async def wait_changed(self) -> None:
         """Block until something else was told."""

@@ -7,10 +7,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from services.cluster.dispatcher.values import SessionFacts
-from services.cluster.model.objects import NodeDescription, Task
+from services.cluster.model.objects import NodeDescription
 from services.cluster.network.state import NodeNetworkState
+from services.containers.added_mounts import AddedMounts
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest
+from services.containers.guests import Guests
 from services.containers.logs import LogReader
 from services.containers.table import ContainerTable
 from services.errors import EngineError
@@ -23,6 +25,14 @@ class Engine(Protocol):
     """The containers service; its `Containers` is one."""
 
     table: ContainerTable
+
+    @property
+    def added_mounts(self) -> AddedMounts:
+        """Where mounts are added to containers' own."""
+
+    @property
+    def guests(self) -> Guests:
+        """Where containers get places in networks of others."""
 
     async def create(self, request: CreateRequest) -> Created:
         """Make a container."""
@@ -92,20 +102,6 @@ class NodeNetworks(Protocol):
         Raises:
             EngineError: it cannot be had on this node.
         """
-
-
-class Attachments(Protocol):
-    """Containers that were started by hand and wait for their place in the cluster's networks."""
-
-    async def attach(self, task: Task) -> None:
-        """The task's container can have the addresses that were allocated.
-
-        Raises:
-            NotFound: there is no such container, or it waits for nothing.
-        """
-
-    async def wait_detached(self, task: Task) -> None:
-        """Block until the container has left the network or ended."""
 
 
 class FactsListener(Protocol):

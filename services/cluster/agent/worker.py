@@ -43,17 +43,17 @@ class Worker:
         *,
         engine: Engine,
         controller: Controller,
-        attached: Work | None = None,
+        guests: Work,
         folders: TaskFolders,
         networks: NodeNetworks,
         holdings: Holdings,
         records: Records,
         book: StatusBook,
     ) -> None:
-        """`attached` does the work of tasks that stand for containers started by hand."""
+        """`guests` does the work of tasks that stand for containers started by hand."""
         self._engine = engine
         self._controller = controller
-        self._attached = attached
+        self._guests = guests
         self._folders = folders
         self._networks = networks
         self._holdings = holdings
@@ -95,6 +95,11 @@ class Worker:
         """Take over what a manager says of the cluster and of this node."""
         if self._holdings.take_facts(facts):
             await self._take_rest()
+
+    def owns(self, container: Container) -> bool:
+        """Whether it is the container of a task: by its label, and by the name that only it has."""
+        run = self.runs.get((container.definition.config.labels or {}).get(TASK_ID_LABEL, ""))
+        return run is not None and run.task.name == container.name
 
     async def remove_all(self) -> None:
         """The node leaves the cluster: end every task, and take every container of one away.
@@ -143,9 +148,8 @@ class Worker:
         await self._begin(run)
 
     def _new_run(self, task: Task) -> TaskRun:
-        work: Work = self._controller
-        if task.spec.network_attachment_spec is not None and self._attached is not None:
-            work = self._attached
+        is_guest = task.spec.network_attachment_spec is not None
+        work: Work = self._guests if is_guest else self._controller
         return TaskRun(
             task,
             work=work,

@@ -11,6 +11,7 @@ import pytest
 from services.containers.config import EndpointIPAMConfig, EndpointSettings, HostConfig
 from services.containers.connections import Connector
 from services.containers.container import Container
+from services.containers.guests import Guests
 from services.containers.model import Definition, Place, State, Status
 from services.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from services.events import Event
@@ -46,7 +47,9 @@ class World:
         self.now_ports = tuple(ports)
         self.is_mute = False  # it is to be answered by the DNS, and is not
         fakes: Any = self
-        self.connector = Connector(journal=fakes, networks=fakes, sandboxes=fakes, naming=fakes)
+        self.connector = Connector(
+            journal=fakes, networks=fakes, sandboxes=fakes, naming=fakes, guests=Guests()
+        )
 
     def _step(self, name: str) -> None:
         self.steps.append(name)
