@@ -23,7 +23,6 @@ from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.freeze import Freezer
 from services.containers.groups import Groups
-from services.containers.guests import Guests
 from services.containers.health import HealthWatcher
 from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
@@ -173,6 +172,7 @@ def build_containers(
 
     async def forget(container: Container) -> None:
         execs.forget(container)
+        groups.forget(container)
         await terminals.forget(container)
 
     remover = Remover(
@@ -187,7 +187,7 @@ def build_containers(
         directory=directory,
         disk=disk,
     )
-    added_mounts, guests = AddedMounts(), Guests()
+    added_mounts = AddedMounts()
     sources = MountSources(
         volumes=volumes,
         images=images,
@@ -202,7 +202,7 @@ def build_containers(
     async def start_again(container: Container) -> None:
         await containers.start(container)
 
-    groups = Groups(table, stop=stopper.stop_for_group, start=start_again)
+    groups = Groups(table, journal=journal, stop=stopper.stop_for_group, start=start_again)
     lives = Lives(
         groups=groups,
         containerd=containerd,
@@ -230,7 +230,6 @@ def build_containers(
             boot_id=facts.boot_id,
             oom_kills=oom_kills,
             burials=Burials(Shims(containerd.address, containerd.namespace), disk=disk),
-            guests=guests,
             disk=disk,
         ),
         stopper=stopper,
@@ -257,9 +256,7 @@ def build_containers(
     updater = Updater(
         tasks=containerd.tasks, devices=DeviceLimits(cgroups), journal=journal, facts=facts
     )
-    connections = Connector(
-        journal=journal, networks=networks, sandboxes=sandboxes, naming=naming, guests=guests
-    )
+    connections = Connector(journal=journal, networks=networks, sandboxes=sandboxes, naming=naming)
     freezer = Freezer(tasks=containerd.tasks, journal=journal)
     containers = Containers(
         containerd=containerd,
@@ -289,7 +286,6 @@ def build_containers(
         volumes=volumes,
         probes=health.probes,
         added_mounts=added_mounts,
-        guests=guests,
     )
     restorer = Restorer(
         containerd=containerd,
@@ -324,6 +320,7 @@ def build_containers(
         finish_update=updater.finish,
         finish_connects=connections.finish,
         let_go=freezer.finish,
+        stop_rest_of_groups=groups.stop_rest,
     )
     reconciler = Reconciler(
         containerd=containerd,

@@ -66,6 +66,7 @@ def build_networks(
         switches=HostSwitches(forwards=wanted.ip_forward, local_routes=firewall is not None),
         container_name=partial(_container_name, table),
         overlays=settings.exec_root / "overlays",
+        is_ending=ends_containers,
     )
     publishing = Publishing(
         firewall=firewall,

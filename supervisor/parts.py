@@ -54,6 +54,7 @@ from services.volumes import Volumes
 from .access_parts import AccessGates
 from .api_servers import ApiServers
 from .audit_parts import build_audit
+from .cluster_parts import ClusterSources, LazyCluster
 from .container_parts import build_containers
 from .in_force import Current
 from .logs import LogSink
@@ -104,6 +105,7 @@ class Parts:
     reconciler: Reconciler
     oom_kills: OomKills
     groups: Groups
+    cluster: LazyCluster
     log_budget: LogBudget
     containers: Containers
     routes: DeferredApp
@@ -168,7 +170,8 @@ def build_parts(
         ends_containers=lambda: is_ending() and not current.settings().live_restore,
     )
     networks = net.networks
-    dns = Dns(NameBook())
+    names = NameBook()
+    dns = Dns(names)
     volumes = Volumes(
         store=store,
         events=bus,
@@ -197,6 +200,21 @@ def build_parts(
         is_ending=is_ending,
     )
     containers, restorer = ours.containers, ours.restorer
+    cluster = LazyCluster(
+        ClusterSources(
+            current=current,
+            facts=facts,
+            containers=containers,
+            images=images,
+            registry=registry,
+            networks=networks,
+            sandboxes=net.sandboxes,
+            publishing=net.publishing,
+            names=names,
+            bus=bus,
+            ends_containers=lambda: is_ending() and not current.settings().live_restore,
+        )
+    )
     build_disk = trio.CapacityLimiter(BUILD_THREADS)
     builder = Builder(
         containers=containers,
@@ -293,6 +311,7 @@ def build_parts(
         log_warnings=lambda: ours.log_budget.warnings,
         observer=observer,
         metrics=lazy_metrics.render,
+        cluster=cluster,
     )
     return Parts(
         engine_id=engine_id,
@@ -323,6 +342,7 @@ def build_parts(
         reconciler=ours.reconciler,
         oom_kills=ours.oom_kills,
         groups=ours.groups,
+        cluster=cluster,
         log_budget=ours.log_budget,
         containers=containers,
         routes=routes,

@@ -9,6 +9,7 @@ from quart import Blueprint
 
 from services.api.app import build_routes
 from services.api.asgi import ASGIApp
+from services.api.cluster_modules import ClusterModules
 from services.api.components import Components
 from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
@@ -29,6 +30,7 @@ from services.api.routes.networks import NetworkRoutes
 from services.api.routes.observer import ObserverRoutes
 from services.api.routes.registry import RegistryRoutes
 from services.api.routes.reload import ReloadRoutes
+from services.api.routes.swarm_mode import SwarmModeRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
@@ -59,6 +61,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
     """The routes of all operations that the engine offers."""
     containers = sources.containers
     listing = ContainerList(containers.table)
+    cluster = ClusterModules(sources.cluster)
     connection = sources.containerd.connection
     container_images = ContainerImages(sources.images, can_ask=lambda: connection.is_ready)
     system = SystemRoutes(
@@ -78,6 +81,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
             *sources.log_warnings(),
         ),
         devices=sources.cdi.list,
+        cluster=cluster,
     )
     registry = RegistryRoutes(sources.registry)
     layers = LayerSizes(sources.containerd.snapshots)
@@ -88,7 +92,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         snapshotter=SNAPSHOTTER,
         drop_leftovers=sources.registry.drop_leftovers,
     )
-    networks = NetworkRoutes(sources.networks, containers)
+    networks = NetworkRoutes(sources.networks, containers, cluster)
     exec_routes = ExecRoutes(containers)
     container_routes = ContainerRoutes(
         containers,
@@ -110,6 +114,7 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
         ContainerFileRoutes(containers).blueprint(),
         exec_routes.blueprint(),
         networks.blueprint(),
+        SwarmModeRoutes(cluster).blueprint(),
         VolumeRoutes(sources.volumes).blueprint(),
         DiskUsageRoutes(
             images=sources.images,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from services.api.cluster_face import ClusterFace
 from services.api.identity import Identity
 from services.build import Builder
 from services.containerd import Containerd
@@ -59,3 +60,4 @@ class RouteSources:
     log_warnings: Callable[[], tuple[str, ...]]
     observer: Observer
     metrics: RenderMetrics
+    cluster: ClusterFace

@@ -12,7 +12,8 @@
     │  │                    (of containers), containers, builder
     │  └─ containers        rest_for_one: running (one supervisor a container), restore,
     │                       reconcile
-    ├─ faces                one_for_one: observer, metrics, routes, api (one server a listener)
+    ├─ faces                one_for_one: observer, metrics, cluster (what a node is of one), routes,
+    │                       api (one server a listener)
     └─ reloads              carries out reloads of the configuration, one at a time
 
 Stopping takes the reverse of this order: the API drains, containers stop, then what they stood on.
@@ -158,6 +159,8 @@ def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:
         # Without an address these two end at once.
         ChildSpec(id="observer", start=parts.observer_face.serve),
         ChildSpec(id="metrics", start=parts.metrics.serve),
+        # Until there is a cluster it waits, and nothing of it is imported.
+        ChildSpec(id="cluster", start=parts.cluster.run, backoff=PATIENT, shutdown_s=40.0),
         # It ends when the routes are there; servers accept meanwhile.
         ChildSpec(id="routes", start=parts.routes.run, restart=Restart.TRANSIENT),
         ChildSpec(

@@ -15,6 +15,7 @@ from quart import Blueprint, Quart
 
 from services.api.create_versions import ROWS
 from services.api.routes.unsupported import unsupported_blueprint
+from services.api.service_versions import SERVICE_ROWS
 from services.api.types.container_versions import INSPECT_ROWS, SUMMARY_ROWS
 from services.api.unsupported import LIMITS, UNSUPPORTED
 from services.api.update_versions import UPDATE_ROWS
@@ -112,7 +113,7 @@ def _operations() -> Iterator[str]:
 
 
 def _versions() -> Iterator[str]:
-    yield "## Containers by API version"
+    yield "## Containers and services by API version"
     yield ""
     yield "What dockerd changes for clients of other versions than the newest, row by row."
     yield ""
@@ -123,6 +124,7 @@ def _versions() -> Iterator[str]:
         ("update", UPDATE_ROWS),
         ("inspect", INSPECT_ROWS),
         ("list", SUMMARY_ROWS),
+        ("service", SERVICE_ROWS),
     )
     for name, rows in tables:
         for row in rows:

@@ -10,7 +10,6 @@ Source: moby, daemon/network.go (ConnectToNetwork, DisconnectFromNetwork).
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -21,7 +20,6 @@ from loguru import logger
 
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
-from services.containers.guests import Guests
 from services.containers.journal import Journal, network_events
 from services.containers.model import LooseEndpoint, Place, State
 from services.containers.naming import Naming
@@ -35,7 +33,7 @@ from services.containers.networking import (
 from services.containers.published import wanted_ports
 from services.containers.spec.modes import shared_container
 from services.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
-from services.networks import Endpoint, EndpointRequest, Network, Sandboxes
+from services.networks import Endpoint, Network, Sandboxes
 
 log = logger.bind(service="containers")
 
@@ -56,15 +54,8 @@ class Connector:
     """Changes which networks a container is in."""
 
     def __init__(
-        self,
-        *,
-        journal: Journal,
-        networks: Networks,
-        sandboxes: Sandboxes,
-        naming: Naming,
-        guests: Guests,
+        self, *, journal: Journal, networks: Networks, sandboxes: Sandboxes, naming: Naming
     ) -> None:
-        self._guests = guests
         self._journal = journal
         self._networks = networks
         self._sandboxes = sandboxes
@@ -80,10 +71,7 @@ class Connector:
         """
         with trio.CancelScope(shield=True):  # a client that leaves must not leave half of it
             async with container.turn("its connection to a network"):
-                request = endpoint_request(ref, asked)
-                if container.state.has_task:
-                    (request,) = await self._guests.place(container, [request])
-                network = self._networks.find(request.network)
+                network = self._networks.find(ref)
                 _refuse_dying(container)
                 if network.config_only:
                     raise Forbidden(
@@ -98,7 +86,7 @@ class Connector:
                     await self._set_asked(container, network.name, asked)
                     return
                 await self.finish(container)
-                await self._plug_in(container, network, asked, request)
+                await self._plug_in(container, network, asked)
 
     async def disconnect(self, container: Container, ref: str, *, force: bool = False) -> None:
         """Have a container in a network no more. Source: Engine API, NetworkDisconnect.
@@ -169,13 +157,9 @@ class Connector:
     # -- while it runs --------------------------------------------------------------------------
 
     async def _plug_in(
-        self,
-        container: Container,
-        network: Network,
-        asked: EndpointSettings,
-        request: EndpointRequest,
+        self, container: Container, network: Network, asked: EndpointSettings
     ) -> None:
-        request = dataclasses.replace(request, network=network.id)
+        request = endpoint_request(network.id, asked)
         there = Forbidden(
             f"endpoint with name {container.name} already exists in network {network.name}"
         )

@@ -25,7 +25,6 @@ from services.containers.create import Created, CreateRequest, Creator
 from services.containers.exec import Exec, ExecConfig
 from services.containers.execs import Execs
 from services.containers.freeze import Freezer
-from services.containers.guests import Guests
 from services.containers.joining import network_owner
 from services.containers.journal import Journal, container_event
 from services.containers.life import Lives
@@ -99,11 +98,9 @@ class Containers:
         volumes: VolumeUse,
         probes: Counts,
         added_mounts: AddedMounts,
-        guests: Guests,
     ) -> None:
         self._containerd = containerd
         self.added_mounts: Final = added_mounts
-        self.guests: Final = guests
         self.table = table
         self.actions: Final = Durations()  # of what succeeded, by dockerd's word for it
         self.probes: Final = probes  # of health checks, "ok" and "failed"

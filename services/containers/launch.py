@@ -26,7 +26,6 @@ from services.containerd import Containerd, ContainerRecord, Mount, RuncOptions
 from services.containers.burial import Burials
 from services.containers.container import Container
 from services.containers.endpoint_labels import labels_of
-from services.containers.guests import Guests
 from services.containers.joining import Joined, Joiner, is_joined
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.lifecycle import LifeEvent, next_state
@@ -60,7 +59,7 @@ from services.errors import (
     NotFound,
     single_error,
 )
-from services.networks import Endpoint, EndpointRequest, Sandbox, Sandboxes
+from services.networks import Endpoint, Sandbox, Sandboxes
 
 log = logger.bind(service="containers")
 
@@ -115,10 +114,8 @@ class TaskLauncher:
         boot_id: str,
         oom_kills: OomKills,
         burials: Burials,
-        guests: Guests,
         disk: trio.CapacityLimiter,
     ) -> None:
-        self._guests = guests
         self._containerd = containerd
         self._journal = journal
         self._networks = networks
@@ -152,30 +149,21 @@ class TaskLauncher:
         running = next_state(container.state, LifeEvent.STARTED)
         endpoints: list[Endpoint] = []
         try:
-            # Before the slot: other nodes may have to answer.
-            wanted = wanted_endpoints(container.definition, self._networks)
-            wanted = list(await self._guests.place(container, wanted))
             async with self._starts.slot():
                 with _start_limit(container):
-                    await self._launch(run, running, wanted, endpoints)
+                    await self._launch(run, running, endpoints)
         except (EngineError, OSError) as error:
             failure = _start_error(error)
             await self._record_failure(container, failure, endpoints)
             raise failure from error
         await self._links.tell_parents(container)
 
-    async def _launch(
-        self,
-        run: Run,
-        running: State,
-        wanted: Sequence[EndpointRequest],
-        endpoints: list[Endpoint],
-    ) -> None:
+    async def _launch(self, run: Run, running: State, endpoints: list[Endpoint]) -> None:
         container = run.container
         await self._burials.wait(container.id)
         async with AsyncExitStack() as undo:
             with run.stdio.held_open():
-                pid, create = await self._make_task(run, undo, wanted, endpoints)
+                pid, create = await self._make_task(run, undo, endpoints)
                 self._oom_kills.follow(container)
                 now_ns = time.time_ns()  # before: a short process ends before the call does
                 start = partial(self._containerd.tasks.start, container.id)
@@ -221,13 +209,7 @@ class TaskLauncher:
         """See the kernel's OOM kills in an adopted container's cgroup from now on."""
         self._oom_kills.follow(container)
 
-    async def _make_task(
-        self,
-        run: Run,
-        undo: AsyncExitStack,
-        wanted: Sequence[EndpointRequest],
-        endpoints: list[Endpoint],
-    ) -> _Made:
+    async def _make_task(self, run: Run, undo: AsyncExitStack, endpoints: list[Endpoint]) -> _Made:
         """Into `endpoints` goes what the container gets of its networks."""
         container = run.container
         joined = self._joiner.join(container)
@@ -239,7 +221,7 @@ class TaskLauncher:
             await self._take_names(container, joined.network)
             has_namespace.set()
             return await self._create_task(run, around, has_namespace, undo)
-        sandbox = await self._reserve(container, wanted)
+        sandbox = await self._reserve(container)
         undo.push_async_callback(
             self._shielded, container, partial(self._sandboxes.release, container.id)
         )
@@ -338,12 +320,12 @@ class TaskLauncher:
                 await self._containerd.containers.delete(record.id)
             await self._containerd.containers.create(record)
 
-    async def _reserve(self, container: Container, wanted: Sequence[EndpointRequest]) -> Sandbox:
+    async def _reserve(self, container: Container) -> Sandbox:
         definition = container.definition
         try:
             return await self._sandboxes.reserve(
                 container.id,
-                wanted,
+                wanted_endpoints(definition, self._networks),
                 ports=wanted_ports(definition),
                 name=container.name,
             )
@@ -381,6 +363,7 @@ class TaskLauncher:
                 oom_killed=False,
                 started_at_ns=now_ns,
                 stopped_by_user=False,
+                stopped_for="",
                 failed_health=False,
                 boot_id=self._boot_id,
                 runs=container.status.runs + 1,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Final, Protocol
 
@@ -20,6 +21,9 @@ from services.errors import InvalidParameter, NotFound
 from services.networks import Endpoint, EndpointRequest, Network
 from services.networks.endpoints import checked_mac
 from services.networks.model import GATEWAY_BRIDGE
+
+TASK_LABEL: Final = "com.docker.swarm.task.id"
+"""Of containers that an agent has made: their addresses are given by the managers."""
 
 SYSCTLS: Final = "com.docker.network.endpoint.sysctls"
 IFNAME: Final = "com.docker.network.endpoint.ifname"
@@ -122,7 +126,9 @@ def wanted_endpoints(definition: Definition, networks: NetworkNames) -> list[End
     network = _find(mode, networks)
     main = network.name if network else mode
     names = sorted(definition.networks, key=lambda name: (name != main, name))
-    return [endpoint_request(name, definition.networks[name]) for name in names]
+    is_task = TASK_LABEL in definition.config.labels
+    requests = (endpoint_request(name, definition.networks[name]) for name in names)
+    return [replace(request, is_given=is_task) for request in requests]
 
 
 def settings_of(asked: EndpointSettings, endpoint: Endpoint) -> EndpointSettings:

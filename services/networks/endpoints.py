@@ -25,7 +25,10 @@ _DOTTED_MAC: Final = re.compile(r"[0-9A-Fa-f]{4}(\.[0-9A-Fa-f]{4}){2}\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointRequest:
-    """What is asked of one network. `network` is its name or id; "" leaves a choice to us."""
+    """What is asked of one network. `network` is its name or id; "" leaves a choice to us.
+
+    `is_given`: the address is one that the cluster's managers have given, of a service's task.
+    """
 
     network: str
     address: str = ""
@@ -35,6 +38,7 @@ class EndpointRequest:
     gateway_priority: int = 0
     interface: str = ""
     sysctls: tuple[str, ...] = ()
+    is_given: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +12,7 @@ from loguru import logger
 
 from services.errors import EngineError
 from services.networks.drivers.bridge import HostSwitches, delete_link, make_bridge
-from services.networks.drivers.overlay import make_overlay, unmake_overlay
+from services.networks.drivers.overlay import drop_strays, make_overlay, unmake_overlay
 from services.networks.drivers.parent import make_parent
 from services.networks.firewall import Firewall
 from services.networks.model import Network
@@ -80,6 +80,13 @@ class HostSide:
                 await self.in_thread(remover)
             except OSError as error:
                 log.warning("network's link not deleted", network=network.id, error=str(error))
+
+    async def reclaim(self, known: Collection[str]) -> None:
+        """Take away what is there of networks that span nodes and are not known here."""
+        if self._overlays is not None:
+            strays = await self.in_thread(partial(drop_strays, self._overlays, known))
+            for network_id in strays:
+                log.info("namespace of a network reclaimed", network=network_id)
 
     def _overlay_directory(self) -> Path:
         if self._overlays is None:

@@ -39,6 +39,7 @@ from services.networks.pools import DEFAULT_POOLS, Pool, with_unique_local
 log = logger.bind(service="networks")
 
 READY_LIMIT_S: Final = 5.0
+END_LIMIT_S: Final = 5.0
 
 
 class Networks:
@@ -60,10 +61,12 @@ class Networks:
         switches: HostSwitches | None = None,
         container_name: Callable[[str], str] = lambda container_id: container_id[:12],
         overlays: Path | None = None,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         """`pools` (none: the built-in ones) and `default_options` are asked for each new one.
 
         In `overlays` the namespaces of networks that span nodes are held; None: there are none.
+        `is_ending`: whether an end of this part is one of the engine and its containers.
         """
         self._catalog = NetworkCatalog(store=store, events=events)
         self._config = bridge
@@ -74,6 +77,7 @@ class Networks:
         self._wanted_pools = pools
         self._default_options = default_options
         self._container_name = container_name
+        self._is_ending = is_ending
         self._ready = trio.Event()
         self._changing = trio.Lock()
         self._is_pruning = False
@@ -119,12 +123,15 @@ class Networks:
             for network in self._catalog.all:
                 if not network.is_predefined:
                     await self._restore(network)
+            await self._host.reclaim([network.id for network in self._catalog.all])
         self._ready.set()
         task_status.started()
         try:
             await trio.sleep_forever()
         finally:
             self._ready = trio.Event()
+            if self._is_ending():
+                await self._let_go_of_cluster()
 
     async def load(self) -> None:
         """Know the networks; their links may not be there yet. Once is enough."""
@@ -258,6 +265,13 @@ class Networks:
                 going = await self._catalog.move(network, Stage.REMOVING)
                 await self._finish_removal(going)
         return True
+
+    async def _let_go_of_cluster(self) -> None:
+        """Hold no namespaces for networks that nobody is in; the next start makes them again."""
+        with trio.move_on_after(END_LIMIT_S, shield=True):
+            for network in self.of_cluster():
+                if not self.members.is_used(network.id):
+                    await self._host.unmake(network, is_shared=False)
 
     def bridges(self) -> frozenset[str]:
         """The links of all networks that have a bridge, but those that could not be made."""

@@ -18,6 +18,7 @@ from loguru import logger
 
 from services.errors import EngineError, Forbidden
 from services.networks.attach import Attachment, attach_all, attach_one, join_bridges
+from services.networks.attaching import Attacher, Places
 from services.networks.container_ports import ContainerPorts
 from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
 from services.networks.gateway import needs_gateway
@@ -86,6 +87,7 @@ class Sandboxes:
         self._networks = networks
         self._overlays = overlays
         self._follower: Follower | None = None
+        self._asked = Places(networks)
         self._directory = netns_directory
         self._ports = ContainerPorts(networks, publishing)
         self._places: dict[str, list[Endpoint]] = {}
@@ -111,6 +113,10 @@ class Sandboxes:
     async def mend_ports(self) -> None:
         """Make it so, as far as nobody else has them."""
         await self._ports.mend()
+
+    def attach_by(self, attacher: Attacher | None) -> None:
+        """Have somebody ask the managers for places in networks that span nodes."""
+        self._asked.attacher = attacher
 
     def follow_overlays(self, follower: Follower | None) -> None:
         """Have somebody told of each container that gets a link in an overlay network.
@@ -149,11 +155,12 @@ class Sandboxes:
             Unavailable: the networks are not up.
             EngineError: a port is taken, or no address is left.
         """
-        networks = [await self._network(request.network) for request in requests]
-        if any(network.driver in WITHOUT_LINKS for network in networks):
-            endpoint = self._enter(container_id, networks[0], requests[0])
-            return Sandbox(container_id=container_id, endpoints=(endpoint,))
+        requests = await self._asked.asked(container_id, requests, ())
         try:
+            networks = [await self._network(request.network) for request in requests]
+            if any(network.driver in WITHOUT_LINKS for network in networks):
+                endpoint = self._enter(container_id, networks[0], requests[0])
+                return Sandbox(container_id=container_id, endpoints=(endpoint,))
             for network, request in zip(networks, requests, strict=True):
                 self._enter(container_id, network, request)
             if needs_gateway(networks, self.endpoints(container_id)):
@@ -163,6 +170,7 @@ class Sandboxes:
             published = await self._ports.reserve(container_id, endpoints, ports, name=name)
         except BaseException:
             self._leave_all(container_id)
+            self._asked.give_back(container_id, (request.network for request in requests))
             raise
         return Sandbox(
             container_id=container_id,
@@ -217,10 +225,16 @@ class Sandboxes:
         Raises:
             Forbidden: it is in that network.
         """
+        present = {endpoint.network_id for endpoint in self.endpoints(container_id)}
+        (request,) = await self._asked.asked(container_id, [request], present)
         network = await self._network(request.network)
-        if any(e.network_id == network.id for e in self.endpoints(container_id)):
+        if network.id in present:
             raise Forbidden(f"endpoint with name {request.network} already exists")
-        return self._enter(container_id, network, request)
+        try:
+            return self._enter(container_id, network, request)
+        except BaseException:
+            self._asked.give_back(container_id, [network.id])
+            raise
 
     def cancel(self, container_id: str, endpoint: Endpoint) -> None:
         """Give back what `reserve_one` has taken, if that has not happened; no link is there."""
@@ -359,6 +373,7 @@ class Sandboxes:
         if network is not None:
             give_back(self._networks.addresses(network), endpoint)
         self._networks.members.leave(endpoint.network_id, endpoint.endpoint_id)
+        self._asked.give_back(container_id, [endpoint.network_id])
         rest = [
             other
             for other in self._places.get(container_id, ())

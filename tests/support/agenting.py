@@ -43,6 +43,7 @@ from services.cluster.model.objects import (
 from services.cluster.model.specs import NetworkAttachmentSpec, Platform, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import utc_now
+from services.cluster.network.face import NodeNetworks
 from services.cluster.network.node_network import NodeNetwork
 from services.errors import NotFound, Unavailable
 from supervisor.__main__ import main
@@ -199,8 +200,10 @@ class AgentDoor(Door):
             engine=parts.containers,
             images=parts.images,
             registries=parts.registry,
-            networks=parts.networks,
-            node_networks=networking,
+            added_mounts=parts.containers.added_mounts,
+            networks=NodeNetworks(networking, node_id=NODE_ID, data_path_addr="127.0.0.1"),
+            local_networks=parts.networks,
+            places=parts.restorer._sandboxes,
             describe=_describe,
             directory=settings.data_root / "swarm" / "agent",
             exec_root=Path(settings.exec_root),

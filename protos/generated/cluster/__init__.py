@@ -18,6 +18,7 @@ __all__ = (
     "LogBatch",
     "LogMessage",
     "LogsRequest",
+    "NetworkMessage",
     "SessionMessage",
     "SessionRequest",
     "StatusRequest",
@@ -217,6 +218,33 @@ default_message_pool.register_message("cluster", "LogsRequest", LogsRequest)
 
 
 @dataclass(eq=False, repr=False)
+class NetworkMessage(betterproto2.Message):
+    """
+    A network, whole or as it differs from what the session was told of it last.
+
+    Oneofs:
+        - message:
+    """
+
+    view_json: "bytes | None" = betterproto2.field(
+        1, betterproto2.TYPE_BYTES, optional=True, group="message"
+    )
+    """
+    NetworkView
+    """
+
+    change_json: "bytes | None" = betterproto2.field(
+        2, betterproto2.TYPE_BYTES, optional=True, group="message"
+    )
+    """
+    services.cluster.rpc.view_changes.NetworkChange
+    """
+
+
+default_message_pool.register_message("cluster", "NetworkMessage", NetworkMessage)
+
+
+@dataclass(eq=False, repr=False)
 class SessionMessage(betterproto2.Message):
     """
 
@@ -251,6 +279,13 @@ class SessionMessage(betterproto2.Message):
     )
     """
     LogStop
+    """
+
+    networks: "list[NetworkMessage]" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    of the assignments, whose `networks` are empty
     """
 
 

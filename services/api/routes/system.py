@@ -10,6 +10,8 @@ from typing import Final
 import trio
 from quart import Blueprint
 
+from services.api.cluster_face import OutsideSwarm
+from services.api.cluster_modules import ClusterModules
 from services.api.components import Components
 from services.api.event_stream import (
     EventEncoder,
@@ -47,6 +49,7 @@ class SystemRoutes:
         events: EventBus,
         warnings: Callable[[], tuple[str, ...]] = tuple,
         devices: Callable[[], Listing] = Listing,
+        cluster: ClusterModules | None = None,
     ) -> None:
         self._engine = engine
         self._components = components
@@ -55,6 +58,7 @@ class SystemRoutes:
         self._events = events
         self._warnings = warnings
         self._devices = devices
+        self._cluster = cluster or ClusterModules(OutsideSwarm())
         self._threads = trio.CapacityLimiter(1)
 
     def blueprint(self) -> Blueprint:
@@ -78,9 +82,10 @@ class SystemRoutes:
         version = current_request().api_version
         components = await self._components.look_up()
         live = await self._live_values()
-        return EngineResponse(
-            encode(info_to_wire(self._engine(), live, components, version=version))
-        )
+        wire = info_to_wire(self._engine(), live, components, version=version)
+        if (swarm := self._cluster.face.info()) is not None:
+            wire["Swarm"] = (await self._cluster.get("info")).to_wire(swarm)
+        return EngineResponse(encode(wire))
 
     async def events(self) -> StreamResponse:
         """GET /events (SystemEvents)."""

@@ -18,9 +18,10 @@ import trio
 from loguru import logger
 
 from services.cluster.agent.book import StatusBook
+from services.cluster.agent.guests import GuestTasks
 from services.cluster.agent.late_starts import LateStarts
 from services.cluster.agent.logs import LogService
-from services.cluster.agent.ports import Describer, FactsListener
+from services.cluster.agent.ports import Describer, FactsListener, Places
 from services.cluster.agent.worker import Worker
 from services.cluster.dispatcher.source import AssignmentSource, Session
 from services.cluster.dispatcher.values import (
@@ -83,6 +84,8 @@ class Agent:
         logs: LogService,
         late_starts: LateStarts,
         link: ManagerLink,
+        guests: GuestTasks,
+        places: Places,
         describe: Describer,
         listeners: Sequence[FactsListener] = (),
         on_removed: Callable[[], None] = lambda: None,
@@ -95,6 +98,8 @@ class Agent:
         self._logs = logs
         self._late_starts = late_starts
         self._link = link
+        self._guests = guests
+        self._places = places
         self._describe = describe
         self._listeners = tuple(listeners)
         self._on_removed = on_removed
@@ -122,7 +127,11 @@ class Agent:
             strategy=Strategy.REST_FOR_ONE,
             intensity=Intensity(max_restarts=10, window_s=60.0),
         )
-        await tree.run(task_status=task_status)
+        self._places.attach_by(self._guests)
+        try:
+            await tree.run(task_status=task_status)
+        finally:
+            self._places.attach_by(None)
 
     async def _keep_session(self) -> None:
         failures = 0

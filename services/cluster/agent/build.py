@@ -13,7 +13,7 @@ from services.cluster.agent.agent import Agent, ManagerLink
 from services.cluster.agent.book import StatusBook
 from services.cluster.agent.controller import Controller
 from services.cluster.agent.files import TaskFolders
-from services.cluster.agent.guests import GuestTasks, Networks
+from services.cluster.agent.guests import GuestTasks
 from services.cluster.agent.holdings import Holdings
 from services.cluster.agent.late_starts import LateStarts
 from services.cluster.agent.logs import LogService
@@ -22,14 +22,16 @@ from services.cluster.agent.ports import (
     Engine,
     FactsListener,
     Images,
+    LocalNetworks,
     NodeNetworks,
+    Places,
     Registries,
 )
 from services.cluster.agent.pulling import Puller
 from services.cluster.agent.records import Records
 from services.cluster.agent.worker import Worker
 from services.cluster.dispatcher.source import AssignmentSource
-from services.containers import Container
+from services.containers.added_mounts import AddedMounts
 
 DISK_THREADS: Final = 4
 
@@ -47,10 +49,12 @@ def build_agent(
     *,
     source: AssignmentSource,
     engine: Engine,
+    added_mounts: AddedMounts,
     images: Images,
     registries: Registries,
-    networks: Networks,
-    node_networks: NodeNetworks,
+    networks: NodeNetworks,
+    local_networks: LocalNetworks,
+    places: Places,
     describe: Describer,
     directory: Path,
     exec_root: Path,
@@ -59,39 +63,29 @@ def build_agent(
 ) -> AgentParts:
     """Make them; starts nothing. `directory` is the agent's own, below the cluster's on disk.
 
-    `networks` are those that the engine has, `node_networks` makes the cluster's among them.
+    `networks` are the cluster's on this node, `local_networks` all that the engine knows.
     """
     disk = trio.CapacityLimiter(DISK_THREADS)
     holdings, book = Holdings(), StatusBook()
     folders = TaskFolders(exec_root / "tasks", disk=disk)
-    engine.added_mounts.adder = folders
+    is_first = added_mounts.adder is None
+    added_mounts.adder = folders
     controller = Controller(
         engine=engine,
         puller=Puller(images=images, registries=registries),
         folders=folders,
-        networks=node_networks,
+        networks=networks,
         holdings=holdings,
         describe=describe,
     )
     link = ManagerLink()
-
-    def is_task(container: Container) -> bool:
-        return worker.owns(container)
-
-    guests = GuestTasks(
-        table=engine.table,
-        networks=networks,
-        node_networks=node_networks,
-        session=link.require,
-        is_task=is_task,
-    )
-    engine.guests.host = guests
+    guests = GuestTasks(table=engine.table, networks=networks, session=link.require)
     worker = Worker(
         engine=engine,
         controller=controller,
         guests=guests,
         folders=folders,
-        networks=node_networks,
+        networks=networks,
         holdings=holdings,
         records=Records(directory, disk=disk),
         book=book,
@@ -101,8 +95,12 @@ def build_agent(
         worker=worker,
         book=book,
         logs=LogService(engine=engine, controller=controller, runs=worker.runs),
-        late_starts=LateStarts(engine=engine, networks=networks, holdings=holdings),
+        late_starts=LateStarts(
+            engine=engine, networks=local_networks, holdings=holdings, is_first=is_first
+        ),
         link=link,
+        guests=guests,
+        places=places,
         describe=describe,
         listeners=listeners,
         on_removed=on_removed,

@@ -215,9 +215,9 @@ class Controller:
             if network_id not in known:
                 raise Lacking(f"network {network_id} not found")
         with trio.move_on_after(NETWORKS_LIMIT_S) as limit:
-            for network_id in wanted:
-                if not is_predefined(known[network_id].network):
-                    await self._networks.wait_network(network_id)
+            await self._networks.wait_ready(
+                [one for one in wanted if not is_predefined(known[one].network)]
+            )
         if limit.cancelled_caught:
             raise EngineError("node is missing network attachments, ip addresses may be exhausted")
 

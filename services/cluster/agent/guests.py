@@ -11,9 +11,8 @@ findAndAttachNetwork.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from ipaddress import ip_interface
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 from loguru import logger
@@ -23,11 +22,13 @@ from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import AttachmentWish
 from services.cluster.model.objects import ContainerStatus, Task
 from services.cluster.model.specs import PortConfig
+from services.containers.config import EndpointSettings
 from services.containers.container import Container
+from services.containers.model import State
 from services.containers.networking import dns_names
 from services.containers.table import ContainerTable
-from services.errors import DeadlineExceeded, EngineError, InvalidParameter, NotFound
-from services.networks import EndpointRequest, Network
+from services.errors import DeadlineExceeded, EngineError, NotFound
+from services.networks.attaching import Given
 
 log = logger.bind(service="cluster")
 
@@ -40,98 +41,71 @@ START_LIMIT_S: Final = 60.0
 _LOOK_EVERY_S: Final = 1.0
 
 
-class Networks(Protocol):
-    """The networks that this node knows."""
-
-    def find(self, ref: str) -> Network:
-        """By id, name or a beginning of its id. Raises NotFound and InvalidParameter."""
-
-
 class GuestTasks:
-    """Gives places (`services.containers.guests`), and does the work of the tasks that they are.
+    """Asks for places (it is an `Attacher`), and does the work of the tasks that they come as.
 
-    `session` is the present one; it raises Unavailable when there is none. `is_task` says whether a
-    container is a service's: its addresses are there already.
+    `session` gives the present one; it raises Unavailable when there is none.
     """
 
     def __init__(
         self,
         *,
         table: ContainerTable,
-        networks: Networks,
-        node_networks: NodeNetworks,
+        networks: NodeNetworks,
         session: Callable[[], Session],
-        is_task: Callable[[Container], bool],
     ) -> None:
         self._table = table
         self._networks = networks
-        self._node_networks = node_networks
         self._session = session
-        self._is_task = is_task
-        self._given: dict[str, Task] = {}  # prepared ones, by id
+        self._given: dict[str, Task] = {}  # those that containers have or may have, by id
         self._arrived = trio.Event()
 
     # -- for containers ---------------------------------------------------------------------------
 
-    async def place(
-        self, container: Container, wanted: Sequence[EndpointRequest]
-    ) -> Sequence[EndpointRequest]:
-        """See `NetworkHost`. What the node has of its own is passed on as it is."""
-        if self._is_task(container):
-            return wanted
-        return [await self._placed(container, request) for request in wanted]
+    async def attach(self, network: str, container_id: str, address: str) -> Given:
+        """See `Attacher`. What a container has it keeps while its restart policy starts it again.
 
-    async def _placed(self, container: Container, request: EndpointRequest) -> EndpointRequest:
-        network = self._known(request.network)
-        if network is not None and not network.is_of_cluster:
-            return request
-        task = self._held(container, network)
+        Raises:
+            DeadlineExceeded: the managers have given none in time.
+        """
+        task = self._kept(network, container_id)
         if task is None:
             with trio.move_on_after(PLACE_LIMIT_S) as limit:
-                try:
-                    task = await self._ask(container, request)
-                except NotFound:
-                    if network is None:
-                        return request  # nobody knows it, and the engine says so as ever
-                    raise
+                task = await self._ask(network, container_id, address)
             if limit.cancelled_caught:
                 raise DeadlineExceeded(
-                    f"Could not attach to network {request.network}: context deadline exceeded"
+                    f"Could not attach to network {network}: context deadline exceeded"
                 )
         assert task is not None
         place = task.networks[0]
-        found = {ip_interface(text).version: ip_interface(text).ip for text in place.addresses}
-        return replace(
-            request,
-            network=place.network_id,
-            address=str(found.get(4, "")),
-            address6=str(found.get(6, "")),
-        )
+        found = (ip_interface(text).ip for text in place.addresses)
+        given = next((str(one) for one in found if one.version == 4), "")
+        return Given(network_id=place.network_id, address=given)
 
-    def _known(self, ref: str) -> Network | None:
-        try:
-            return self._networks.find(ref)
-        except (NotFound, InvalidParameter):
-            return None
+    def left(self, container_id: str, network_id: str) -> None:
+        """See `Attacher`. The task sees by itself what becomes of its container."""
 
-    def _held(self, container: Container, network: Network | None) -> Task | None:
-        """The place that a container keeps while its restart policy starts it again."""
-        if network is None or not container.is_running:
+    def _kept(self, network: str, container_id: str) -> Task | None:
+        container = self._table.get(container_id)
+        if container is None or container.state is not State.RESTARTING:
             return None
+        ids = {network, container.status.network_ids.get(network, "")}
         for task in self._given.values():
-            if _container_id(task) == container.id and task.networks[0].network_id == network.id:
+            if _container_id(task) == container_id and task.networks[0].network_id in ids:
                 return task
         return None
 
-    async def _ask(self, container: Container, request: EndpointRequest) -> Task:
-        asked = (text for text in (request.address, request.address6) if text)
-        settings = container.definition.networks.get(request.network)
-        names = dns_names(container.definition, settings) if settings is not None else ()
+    async def _ask(self, network: str, container_id: str, address: str) -> Task:
+        container = self._table.get(container_id)
+        names: Sequence[str] = ()
+        if container is not None:
+            asked = container.definition.networks.get(network, EndpointSettings())
+            names = dns_names(container.definition, asked)
         wish = AttachmentWish(
-            network=request.network,
-            container_id=container.id,
-            names=tuple(names) or (container.name,),
-            addresses=tuple(asked),
+            network=network,
+            container_id=container_id,
+            names=tuple(names),
+            addresses=(address,) if address else (),
         )
         task_id = await self._session().attach(wish)
         while task_id not in self._given:
@@ -145,7 +119,7 @@ class GuestTasks:
         if not task.networks or not task.networks[0].addresses:
             raise EngineError("the task has no address")
         self._require(task)
-        await self._node_networks.wait_network(task.networks[0].network_id)
+        await self._networks.wait_ready([task.networks[0].network_id])
         self._given[task.id] = task
         self._arrived.set()
         self._arrived = trio.Event()

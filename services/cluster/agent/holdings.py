@@ -13,7 +13,6 @@ import trio
 from services.cluster.dispatcher.values import Assignments, NetworkView, SessionFacts
 from services.cluster.model.objects import ClusterNetwork, Config, Node, Secret
 from services.cluster.model.specs import LogDriver
-from services.cluster.network.state import NodeNetworkState
 
 PREDEFINED_LABEL: Final = "com.docker.swarm.predefined"
 
@@ -29,7 +28,6 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     networks: list[NetworkView] = []
     node: Node | None = None
-    data_path_port: int = 0
     default_log_driver: LogDriver | None = None
 
 
@@ -46,7 +44,6 @@ class Holdings:
         self.configs: dict[str, Config] = {}
         self.networks: dict[str, NetworkView] = {}
         self.node: Node | None = None
-        self.data_path_port = 0
         self.default_log_driver: LogDriver | None = None
         self._changed = trio.Event()
         self._is_told = trio.Event()
@@ -73,16 +70,14 @@ class Holdings:
     def take_facts(self, facts: SessionFacts) -> bool:
         """Take over what a manager says of the cluster. Whether what is kept is different now."""
         before = self.kept()
-        self.node, self.data_path_port = facts.node, facts.data_path_port
-        self.default_log_driver = facts.default_log_driver
+        self.node, self.default_log_driver = facts.node, facts.default_log_driver
         self._tell_changed()
         return self.kept() != before
 
     def restore(self, kept: Kept) -> None:
         """Begin with what an earlier engine knew."""
         self.networks = {view.network.id: view for view in kept.networks}
-        self.node, self.data_path_port = kept.node, kept.data_path_port
-        self.default_log_driver = kept.default_log_driver
+        self.node, self.default_log_driver = kept.node, kept.default_log_driver
 
     def kept(self) -> Kept:
         """What goes to disk; keys of encrypted networks do not."""
@@ -93,23 +88,12 @@ class Holdings:
         return Kept(
             networks=views,
             node=self.node,
-            data_path_port=self.data_path_port,
             default_log_driver=self.default_log_driver,
         )
 
-    def network_state(self) -> NodeNetworkState | None:
-        """What the node's networking is to be; None while it does not know itself.
-
-        Networks that only stand for one that each node has of its own, as host, are not in it.
-        """
-        if self.node is None:
-            return None
-        return NodeNetworkState(
-            node_id=self.node.id,
-            data_path_addr=self.node.data_path_addr,
-            data_path_port=self.data_path_port,
-            networks=tuple(v for v in self.networks.values() if not is_predefined(v.network)),
-        )
+    def spanning_networks(self) -> tuple[NetworkView, ...]:
+        """Without those that only stand for one that each node has of its own, as host."""
+        return tuple(v for v in self.networks.values() if not is_predefined(v.network))
 
     def cluster_networks(self) -> dict[str, ClusterNetwork]:
         """The networks themselves, by id."""

@@ -11,8 +11,8 @@ from typing import Final, Protocol
 import trio
 from loguru import logger
 
-from services.cluster.agent.guests import Networks
 from services.cluster.agent.holdings import Holdings
+from services.cluster.agent.ports import LocalNetworks
 from services.containers.container import Container
 from services.containers.model import State
 from services.containers.restart_policy import starts_with_daemon
@@ -36,16 +36,26 @@ class Starter(Protocol):
 
 
 class LateStarts:
-    """`run` is a supervised child that ends when its work is done, once in the engine's life."""
+    """`run` is a supervised child that ends when its work is done.
 
-    def __init__(self, *, engine: Starter, networks: Networks, holdings: Holdings) -> None:
+    `is_first`: no other agent was there in the engine's life. There is nothing to do for a later
+    one, nor for a node that has just joined: whatever is stopped there is so on purpose.
+    """
+
+    def __init__(
+        self, *, engine: Starter, networks: LocalNetworks, holdings: Holdings, is_first: bool
+    ) -> None:
+        self._is_first = is_first
         self._engine = engine
         self._networks = networks
         self._holdings = holdings
 
     async def run(self) -> None:
         """Wait for the managers' first word, then start what is due."""
+        if not self._is_first or self._holdings.node is None:
+            return
         await self._holdings.wait_told()
+        self._is_first = False
         due = [container for container in self._engine.table if self._is_due(container)]
         limiter = trio.CapacityLimiter(AT_ONCE)
         async with trio.open_nursery() as nursery:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from services.cluster.dispatcher.values import SessionFacts
+from services.cluster.dispatcher.values import NetworkView, SessionFacts
 from services.cluster.model.objects import NodeDescription
-from services.cluster.network.state import NodeNetworkState
-from services.containers.added_mounts import AddedMounts
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest
-from services.containers.guests import Guests
 from services.containers.logs import LogReader
 from services.containers.table import ContainerTable
 from services.errors import EngineError
 from services.images import Image
+from services.networks import Network
+from services.networks.attaching import Attacher
 from services.registry import PullRequest
 from services.registry.progress import Line
 
@@ -25,14 +24,6 @@ class Engine(Protocol):
     """The containers service; its `Containers` is one."""
 
     table: ContainerTable
-
-    @property
-    def added_mounts(self) -> AddedMounts:
-        """Where mounts are added to containers' own."""
-
-    @property
-    def guests(self) -> Guests:
-        """Where containers get places in networks of others."""
 
     async def create(self, request: CreateRequest) -> Created:
         """Make a container."""
@@ -91,17 +82,35 @@ class Registries(Protocol):
 
 
 class NodeNetworks(Protocol):
-    """The cluster's networks on this node; `network.NodeNetwork` is one."""
+    """The cluster's networks on this node; `network.face` has one."""
 
-    def intend(self, state: NodeNetworkState) -> None:
-        """Have it so from now on. Does not block. EngineError: it makes no sense."""
-
-    async def wait_network(self, network_id: str) -> None:
-        """Block until containers can be put into a network.
+    def show(self, views: Sequence[NetworkView]) -> None:
+        """This is what the node is to have; make it so. Does not block.
 
         Raises:
-            EngineError: it cannot be had on this node.
+            EngineError: what is shown makes no sense.
         """
+
+    async def wait_ready(self, network_ids: Collection[str]) -> None:
+        """Block until containers can be put into these networks.
+
+        Raises:
+            EngineError: they cannot be made on this node.
+        """
+
+
+class Places(Protocol):
+    """Where containers get their places in networks; `Sandboxes` is one."""
+
+    def attach_by(self, attacher: Attacher | None) -> None:
+        """Have somebody ask the managers for places in networks that span nodes."""
+
+
+class LocalNetworks(Protocol):
+    """The networks that this node knows."""
+
+    def find(self, ref: str) -> Network:
+        """By id, name or a beginning of its id. Raises NotFound and InvalidParameter."""
 
 
 class FactsListener(Protocol):

@@ -78,7 +78,8 @@ class Worker:
     async def apply(self, told: Assignments) -> None:
         """Make true what a message says."""
         if self._holdings.take(told):
-            await self._take_rest()
+            await self._keep_rest()
+            self._show_networks()
         assigned = {task.id for task in told.tasks}
         removed = set(told.removed_tasks)
         if told.is_complete:
@@ -94,12 +95,7 @@ class Worker:
     async def take_facts(self, facts: SessionFacts) -> None:
         """Take over what a manager says of the cluster and of this node."""
         if self._holdings.take_facts(facts):
-            await self._take_rest()
-
-    def owns(self, container: Container) -> bool:
-        """Whether it is the container of a task: by its label, and by the name that only it has."""
-        run = self.runs.get((container.definition.config.labels or {}).get(TASK_ID_LABEL, ""))
-        return run is not None and run.task.name == container.name
+            await self._keep_rest()
 
     async def remove_all(self) -> None:
         """The node leaves the cluster: end every task, and take every container of one away.
@@ -120,7 +116,8 @@ class Worker:
     async def _load(self) -> None:
         tasks, kept = await self._records.load()
         self._holdings.restore(kept)
-        self._intend_networks()
+        if kept.networks:  # of a node that has had none nothing is known yet
+            self._show_networks()
         for task in tasks:
             self.runs[task.id] = self._new_run(task)
             self._book.put(task)
@@ -177,7 +174,7 @@ class Worker:
             del self.runs[run.task.id]
             self._departures.unpark_all()
             if run.task.networks:
-                self._intend_networks()  # one that nobody is in any more may go
+                self._show_networks()  # one that nobody is in any more may go
 
         return follow
 
@@ -188,20 +185,15 @@ class Worker:
             # The managers know it then, and tell it to the next engine.
             log.error("task not recorded", task=task.id, error=str(error))
 
-    async def _take_rest(self) -> None:
-        """Something besides tasks is different: on disk, and in the node's networking."""
+    async def _keep_rest(self) -> None:
         try:
             await self._records.keep(self._holdings.kept())
         except OSError as error:
             log.error("assignments not recorded", error=str(error))
-        self._intend_networks()
 
-    def _intend_networks(self) -> None:
-        state = self._holdings.network_state()
-        if state is None:
-            return
+    def _show_networks(self) -> None:
         try:
-            self._networks.intend(state)
+            self._networks.show(self._holdings.spanning_networks())
         except EngineError as error:
             log.error("networks as told make no sense", error=str(error))
 

@@ -38,7 +38,8 @@ log = logger.bind(service="cluster.dispatcher")
 class Dispatcher:
     """Every manager has one; a node may come to any of them. `run` is a supervised child.
 
-    Sessions are only opened while `run` runs; they are all lost when it ends.
+    Sessions are only opened while `run` runs; they are all lost when it ends. In the store, one
+    that ends runs out by itself: an agent that looks for another manager is not taken for dead.
     """
 
     def __init__(self, store: ClusterStore) -> None:
@@ -48,6 +49,7 @@ class Dispatcher:
         self._sessions: dict[str, ManagerSession] = {}  # by node
         self._snapshot: Snapshot | None = None
         self._index: NetworkIndex | None = None
+        self._views_due = trio.Event()  # look anew when that is
         self._advanced = trio.Event()  # another one after each step of `_follow`
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -58,6 +60,7 @@ class Dispatcher:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._statuses.run)
                 nursery.start_soon(self._end_overdue)
+                nursery.start_soon(self._refresh_late)
                 task_status.started()
                 await self._follow()
         finally:
@@ -86,6 +89,7 @@ class Dispatcher:
         await self._reach(self._store.snapshot().revision)
         patience_s = BEATS_MISSED * snapshot.cluster.spec.dispatcher.heartbeat_period / 1e9
         async with self._lease(peer, patience_s) as lease:
+            lease.leave()
             session = ManagerSession(new_id(), peer, lease, self, patience_s)
             older = self._sessions.get(peer.node_id)
             if older is not None:
@@ -121,7 +125,9 @@ class Dispatcher:
             for node_id in self._sessions
             if any(matches(selector, task) for task in snapshot.tasks_of_node(node_id))
         ]
-        return self.logs.subscribe(selector, options, nodes)
+        return self.logs.subscribe(
+            selector, options, sessions=tuple(self._sessions), waiting_for=nodes
+        )
 
     async def write_statuses(self, node_id: str, updates: Sequence[TaskUpdate]) -> None:
         """Store a node's reports. Raises Unavailable."""
@@ -161,16 +167,35 @@ class Dispatcher:
             snapshot, index = self.now()
             diff = await self._store.changed_since(snapshot.revision)
             self._snapshot = self._store.snapshot()
-            stale = index.advance(self._snapshot, diff)
+            index.advance(self._snapshot, diff)
             advanced, self._advanced = self._advanced, trio.Event()
             advanced.set()
+            self._refresh_views()
             if diff.is_whole or concerns_all(diff):
                 self._wake_all()
                 continue
-            nodes = concerned_nodes(diff)
-            for node_id, session in self._sessions.items():
-                if node_id in nodes or not stale.isdisjoint(session.networks):
+            for node_id in concerned_nodes(diff):
+                if node_id in self._sessions:
+                    self._sessions[node_id].wake()
+
+    def _refresh_views(self) -> None:
+        _, index = self.now()
+        different = index.refresh(trio.current_time())
+        if different:
+            for session in self._sessions.values():
+                if not different.isdisjoint(session.networks):
                     session.wake()
+        self._views_due.set()
+
+    async def _refresh_late(self) -> None:
+        """Large views are made anew when they are due, although nothing happens then."""
+        while True:
+            _, index = self.now()
+            with trio.move_on_at(index.due_at()):
+                self._views_due = trio.Event()
+                await self._views_due.wait()
+                continue
+            self._refresh_views()
 
     async def _reach(self, revision: int) -> None:
         """Block until sessions see what was stored up to `revision`."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
 import trio
 
 from services.cluster.dispatcher.values import LogMessage, LogOptions, LogRequest, LogSelector
 from services.cluster.model.objects import Task
-from services.cluster.model.wire import new_id
+from services.cluster.model.wire import new_id, utc_now
 from services.errors import NotFound
 
 # A reader that is behind holds up its nodes' senders, and these their containers' log files; nobody
 # else.
 BACKLOG: Final = 256
+# A node that loses its manager has found another one by then.
+MOVED_WITHIN: Final = timedelta(seconds=10)
 
 
 def matches(selector: LogSelector, task: Task) -> bool:
@@ -24,23 +28,55 @@ def matches(selector: LogSelector, task: Task) -> bool:
 
 
 class Subscription:
-    """One reader's. It ends by itself when it does not follow and all nodes have sent all."""
+    """One reader's. It ends by itself when it does not follow and all nodes have sent all.
 
-    def __init__(self, request: LogRequest, waiting_for: Iterable[str]) -> None:
-        self.request = request
+    `sessions`: the nodes that had a session when it began; of these, `waiting_for` have output.
+    """
+
+    def __init__(
+        self, request: LogRequest, sessions: Iterable[str], waiting_for: Iterable[str]
+    ) -> None:
+        self._request = request
+        self._sessions = frozenset(sessions)
         self._waiting_for = set(waiting_for)
+        self._heard_ns: dict[str, int] = {}  # by node, the newest line's time
         self._send, self.messages = trio.open_memory_channel[LogMessage](BACKLOG)
         self._end_if_complete()
+
+    def request_for(self, node_id: str, now: datetime) -> LogRequest:
+        """What to ask of a node: what it has, or, when it comes back, what it has not sent.
+
+        A node that comes from another manager may have sent its past there: of it only the last
+        moments are asked for.
+        """
+        heard_ns = self._heard_ns.get(node_id)
+        if heard_ns is not None:
+            return self._since(datetime.fromtimestamp(heard_ns / 1e9, UTC))
+        if node_id in self._sessions or not self._request.options.follow:
+            return self._request
+        asked = self._request.options.since
+        moment = now - MOVED_WITHIN
+        return self._since(moment if asked is None else max(asked, moment))
+
+    def _since(self, moment: datetime) -> LogRequest:
+        options = msgspec.structs.replace(self._request.options, since=moment, tail=None)
+        return msgspec.structs.replace(self._request, options=options)
 
     async def publish(self, node_id: str, messages: Sequence[LogMessage], is_last: bool) -> None:
         """Messages of one node. Blocks while the reader is behind. Raises NotFound at its end."""
         try:
             for message in messages:
                 await self._send.send(message)
+                self._heard_ns[node_id] = message.timestamp_ns
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise NotFound("nobody reads these logs any more") from error
         if is_last:
             self.is_done_with(node_id)
+
+    @property
+    def selector(self) -> LogSelector:
+        """What is wanted."""
+        return self._request.selector
 
     def is_done_with(self, node_id: str) -> None:
         """Nothing more comes from a node: it has sent all, or is gone."""
@@ -53,7 +89,7 @@ class Subscription:
         self.messages.close()
 
     def _end_if_complete(self) -> None:
-        if not self._waiting_for and not self.request.options.follow:
+        if not self._waiting_for and not self._request.options.follow:
             self._send.close()
 
 
@@ -65,21 +101,30 @@ class LogBroker:
         self._on_change = on_change  # sessions look which requests are theirs
 
     @property
-    def requests(self) -> Mapping[str, LogRequest]:
-        """By id."""
-        return {id: one.request for id, one in self._subscriptions.items()}
+    def selectors(self) -> Mapping[str, LogSelector]:
+        """What is wanted, by subscription."""
+        return {id: one.selector for id, one in self._subscriptions.items()}
+
+    def request_for(self, subscription_id: str, node_id: str) -> LogRequest:
+        """What to ask of a node; the subscription is there."""
+        return self._subscriptions[subscription_id].request_for(node_id, utc_now())
 
     @asynccontextmanager
     async def subscribe(
-        self, selector: LogSelector, options: LogOptions, nodes: Iterable[str]
+        self,
+        selector: LogSelector,
+        options: LogOptions,
+        *,
+        sessions: Iterable[str],
+        waiting_for: Iterable[str],
     ) -> AsyncIterator[trio.MemoryReceiveChannel[LogMessage]]:
         """Output of the selected tasks, in each task's own order; it ends with EndOfChannel.
 
-        `nodes`: those whose answers are waited for when it does not follow. Leaving the block ends
-        the subscription.
+        `waiting_for` are those of `sessions` whose answers are waited for when it does not follow.
+        Leaving the block ends the subscription.
         """
         request = LogRequest(subscription_id=new_id(), selector=selector, options=options)
-        subscription = Subscription(request, nodes)
+        subscription = Subscription(request, sessions, waiting_for)
         self._subscriptions[request.subscription_id] = subscription
         self._on_change()
         try:

@@ -1,12 +1,16 @@
 """Views of the cluster's networks, kept up with the store and shared by all sessions.
 
-A view is made when somebody asks for it, and thrown away when something in it has changed; one that
-did not change stays the same object, which is how sessions see that there is nothing to tell.
+A view is made when somebody asks for it first. When something in it may have changed it is made
+anew, at once if it is small; a large one not more often than its size allows. One that has not
+changed stays the same object, which is how sessions see that there is nothing to tell.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
 
 from services.cluster.dispatcher.values import Backend, NetworkPeer, NetworkView, ServiceView
 from services.cluster.model.objects import (
@@ -19,6 +23,18 @@ from services.cluster.model.objects import (
 )
 from services.cluster.model.snapshot import Diff, Snapshot
 from services.cluster.model.task_state import TaskState
+
+# A view is made anew so many seconds after the last time, for each address in it: making one of
+# 10,000 addresses takes 50 ms, and telling 1,000 nodes of a change takes longer.
+PER_ADDRESS_S: Final = 20e-6
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A view, and when it may be made anew, in trio's time."""
+
+    view: NetworkView
+    not_before: float
 
 
 def bare(address: str) -> str:
@@ -60,13 +76,13 @@ class NetworkIndex:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._views: dict[str, NetworkView] = {}
+        self._made: dict[str, _Made] = {}
+        self._stale: set[str] = set()
         self._tasks: dict[str, Task] = {}  # those that take part
         self._tasks_in: dict[str, dict[str, Task]] = {}  # by network, of the same tasks
         self._services_in: dict[str, set[str]] = {}
         self._networks_of_service: dict[str, set[str]] = {}
         self._ingress: str | None = None
-        self._stale_now: set[str] = set()  # by the diff that is being read
         self._read_whole()
 
     @property
@@ -74,13 +90,12 @@ class NetworkIndex:
         """The ingress network's id, if there is one."""
         return self._ingress
 
-    def advance(self, snapshot: Snapshot, diff: Diff) -> frozenset[str]:
-        """Go to a later snapshot, and say which networks look different now.
+    def advance(self, snapshot: Snapshot, diff: Diff) -> None:
+        """Go to a later snapshot. Costs what has changed, unless `diff` is whole.
 
-        Costs what has changed, unless `diff` is whole: then any network may look different.
+        Views stay as they were until `refresh`.
         """
         self._snapshot = snapshot
-        self._stale_now = set()
         if diff.is_whole:
             self._read_whole()
         else:
@@ -88,21 +103,56 @@ class NetworkIndex:
                 self._drop(stored)
             for stored in diff.put:
                 self._put(stored)
-        return frozenset(self._stale_now)
 
     def view(self, network_id: str) -> NetworkView | None:
-        """A network as it is now; None if there is none of that id."""
+        """A network as it was at the last refresh; None if there is none of that id."""
+        made = self._made.get(network_id)
+        if made is not None:
+            return made.view
         network = self._snapshot.networks.get(network_id)
         if network is None:
             return None
-        view = self._views.get(network_id)
-        if view is None:
-            view = self._views[network_id] = self._make(network)
-        return view
+        self._stale.discard(network_id)
+        return self._keep(self._make(network), 0.0).view
+
+    def refresh(self, now: float) -> frozenset[str]:
+        """Make anew what is due, and say which networks look different. `now` is trio's time."""
+        different = set()
+        for network_id in tuple(self._stale):
+            made = self._made.get(network_id)
+            if made is None:  # nobody has asked for it
+                self._stale.discard(network_id)
+                different.add(network_id)
+            elif now >= made.not_before:
+                self._stale.discard(network_id)
+                if self._refresh(network_id, made.view, now):
+                    different.add(network_id)
+        return frozenset(different)
+
+    def due_at(self) -> float:
+        """When `refresh` has something to do, in trio's time; inf if nothing is stale."""
+        times = (self._made[id].not_before for id in self._stale if id in self._made)
+        return min(times, default=math.inf)
+
+    def _refresh(self, network_id: str, before: NetworkView, now: float) -> bool:
+        network = self._snapshot.networks.get(network_id)
+        if network is None:
+            del self._made[network_id]
+            return True
+        after = self._make(network)
+        is_different = after != before
+        self._keep(after if is_different else before, now)
+        return is_different
+
+    def _keep(self, view: NetworkView, now: float) -> _Made:
+        size = sum(len(peer.addresses) for peer in view.peers) + len(view.services)
+        made = self._made[view.network.id] = _Made(view, now + size * PER_ADDRESS_S)
+        return made
 
     def _read_whole(self) -> None:
-        for table in (self._views, self._tasks, self._tasks_in, self._services_in):
+        for table in (self._tasks, self._tasks_in, self._services_in):
             table.clear()
+        self._stale.update(self._made)
         self._networks_of_service.clear()
         self._ingress = None
         for network in self._snapshot.networks.values():
@@ -119,14 +169,14 @@ class NetworkIndex:
             case Service():
                 self._put_service(stored)
             case ClusterNetwork():
-                self._stale((stored.id,))
+                self._mark((stored.id,))
                 if stored.spec.ingress:
                     self._ingress = stored.id
             case Node():
                 # Which of its networks show a node's address or state is cheap to ask and rare.
                 tasks = self._snapshot.tasks_of_node(stored.id)
-                self._stale(place.network_id for task in tasks for place in task.networks)
-                self._stale(
+                self._mark(place.network_id for task in tasks for place in task.networks)
+                self._mark(
                     network.id
                     for network in self._snapshot.networks.values()
                     if stored.id in network.balancer_addrs
@@ -141,11 +191,11 @@ class NetworkIndex:
             case Service():
                 self._put_service(stored, is_gone=True)
             case ClusterNetwork():
-                self._stale((stored.id,))
+                self._mark((stored.id,))
                 if self._ingress == stored.id:
                     self._ingress = None
             case Node():
-                self._stale(tuple(self._snapshot.networks))
+                self._mark(tuple(self._snapshot.networks))
             case _:
                 pass
 
@@ -162,7 +212,7 @@ class NetworkIndex:
         self._tasks[task.id] = task
         for place in task.networks:
             self._tasks_in.setdefault(place.network_id, {})[task.id] = task
-        self._stale(place.network_id for place in task.networks)
+        self._mark(place.network_id for place in task.networks)
 
     def _forget_task(self, task_id: str) -> None:
         before = self._tasks.pop(task_id, None)
@@ -170,7 +220,7 @@ class NetworkIndex:
             return
         for place in before.networks:
             self._tasks_in[place.network_id].pop(task_id, None)
-        self._stale(place.network_id for place in before.networks)
+        self._mark(place.network_id for place in before.networks)
 
     def _put_service(self, service: Service, *, is_gone: bool = False) -> None:
         before = self._networks_of_service.pop(service.id, set())
@@ -181,12 +231,11 @@ class NetworkIndex:
             self._services_in.setdefault(network_id, set()).add(service.id)
         if after:
             self._networks_of_service[service.id] = after
-        self._stale(before | after)
+        self._mark(before | after)
 
-    def _stale(self, network_ids: Iterable[str]) -> None:
-        for network_id in network_ids:
-            self._views.pop(network_id, None)
-            self._stale_now.add(network_id)
+    def _mark(self, network_ids: Iterable[str]) -> None:
+        """These may look different."""
+        self._stale.update(network_ids)
 
     def _make(self, network: ClusterNetwork) -> NetworkView:
         tasks = sorted(self._tasks_in.get(network.id, {}).values(), key=lambda task: task.id)
@@ -219,9 +268,9 @@ class NetworkIndex:
             NetworkPeer(
                 node_id=node_id,
                 data_path_addr=nodes[node_id].data_path_addr,
-                addresses=tuple(of_node),
+                addresses=tuple(addresses[node_id]),
             )
-            for node_id, of_node in addresses.items()
+            for node_id in sorted(addresses)
             if node_id in nodes
         )
 

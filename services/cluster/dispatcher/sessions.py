@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,7 +14,6 @@ from services.cluster.dispatcher.network_index import NetworkIndex
 from services.cluster.dispatcher.values import (
     AttachmentWish,
     LogMessage,
-    LogRequest,
     LogStop,
     SessionFacts,
     SessionMessage,
@@ -80,7 +79,7 @@ class ManagerSession:
         self._lost_because = ""
         self._facts: SessionFacts | None = None
         self._work: Work | None = None
-        self._requests: Mapping[str, LogRequest] = {}
+        self._asked: frozenset[str] = frozenset()  # log subscriptions
 
     @property
     def beat_every_s(self) -> float:
@@ -184,13 +183,13 @@ class ManagerSession:
 
     def _next_request(self, snapshot: Snapshot) -> SessionMessage | None:
         tasks = snapshot.tasks_of_node(self.peer.node_id)
-        current = self._host.logs.requests
-        for id in self._requests:
+        current = self._host.logs.selectors
+        for id in self._asked:
             if id not in current:
-                self._requests = {k: v for k, v in self._requests.items() if k != id}
+                self._asked -= {id}
                 return LogStop(subscription_id=id)
-        for id, request in current.items():
-            if id not in self._requests and any(matches(request.selector, t) for t in tasks):
-                self._requests = {**self._requests, id: request}
-                return request
+        for id, selector in current.items():
+            if id not in self._asked and any(matches(selector, task) for task in tasks):
+                self._asked |= {id}
+                return self._host.logs.request_for(id, self.peer.node_id)
         return None

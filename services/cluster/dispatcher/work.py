@@ -50,7 +50,12 @@ def difference(before: Work, after: Work) -> Assignments | None:
         ),
         secrets=_changed(before.secrets, after.secrets),
         configs=_changed(before.configs, after.configs),
-        networks=_changed(before.networks, after.networks),
+        networks=tuple(
+            # One that has not changed is the same object: see `NetworkIndex`.
+            view
+            for id, view in after.networks.items()
+            if view is not before.networks.get(id)
+        ),
         removed_tasks=_gone(before.tasks, after.tasks),
         removed_secrets=_gone(before.secrets, after.secrets),
         removed_configs=_gone(before.configs, after.configs),

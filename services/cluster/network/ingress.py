@@ -49,7 +49,7 @@ class IngressSandbox:
         endpoints = self._sandboxes.endpoints(INGRESS_SANDBOX) or await self._adopted()
         if not await self._fits(endpoints, network, address):
             await self.drop()
-            request = EndpointRequest(network=network.id, address=address)
+            request = EndpointRequest(network=network.id, address=address, is_given=True)
             sandbox = await self._sandboxes.reserve(INGRESS_SANDBOX, [request])
             try:
                 await self._sandboxes.connect(sandbox)

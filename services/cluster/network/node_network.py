@@ -21,11 +21,12 @@ from services.cluster.network.ingress import IngressSandbox
 from services.cluster.network.plan import NetworkPlan, NodePlan, plan_node
 from services.cluster.network.published import PublishedIngress, Publisher
 from services.cluster.network.state import NodeNetworkState
+from services.cluster.network.targets import is_no_container
 from services.errors import EngineError, NotFound, single_error
 from services.networks import Endpoint, Networks, Sandboxes
 from services.networks.balancer import Balancer
 from services.networks.balancer_rules import INGRESS, SERVICES
-from services.networks.dns import NameBook, NamedEndpoint
+from services.networks.dns import NameBook
 from services.networks.drivers.overlay import sync_neighbours
 from services.networks.gateway import gateway_request
 from services.networks.model import GATEWAY_BRIDGE
@@ -71,10 +72,10 @@ class NodeNetwork:
         self._plan: NodePlan | None = None
         self._intended = 0  # how many states were intended
         self._reached = 0  # the number of the last one that was gone through
-        self._named: dict[str, dict[str, NamedEndpoint]] = {}
         self._problems: dict[str, str] = {}
         self._is_stale = trio.Event()
         self._progress = trio.Event()
+        self._turn = trio.Lock()
 
     @property
     def problems(self) -> Mapping[str, str]:
@@ -132,6 +133,17 @@ class NodeNetwork:
                 return
             await self._progress.wait()
 
+    async def clear(self) -> None:
+        """Take away all that was made, but networks that somebody is in; whether `run` runs or not.
+
+        From then on nothing is intended.
+        """
+        self._plan = None
+        self._intended += 1
+        async with self._turn:
+            await self._converge(NodePlan(networks={}))
+            self._problems = {}
+
     # -- round by round -------------------------------------------------------------------------
 
     async def _keep(self) -> None:
@@ -141,7 +153,9 @@ class NodeNetwork:
             self._is_stale = trio.Event()
             number, plan = self._intended, self._plan
             if plan is not None:  # else nobody knows yet: what is there stays
-                await self._converge(plan)
+                async with self._turn:
+                    if self._plan is not None:
+                        await self._converge(plan)
             self._reached = number
             self._progress.set()
             self._progress = trio.Event()
@@ -185,16 +199,16 @@ class NodeNetwork:
 
     def _have_names(self, plan: NodePlan) -> None:
         """A change is seen by the next question; there is nothing that could fail."""
-        wanted = {network_id: dict(one.names) for network_id, one in plan.networks.items()}
-        for network_id, before in self._named.items():
-            for owner in before.keys() - wanted.get(network_id, {}).keys():
+        wanted = {network_id: one.names for network_id, one in plan.networks.items()}
+        present = self._names.endpoints()
+        for network_id, before in present.items():
+            for owner in filter(is_no_container, before.keys() - wanted.get(network_id, {}).keys()):
                 self._names.remove(network_id, owner)
         for network_id, now in wanted.items():
-            before = self._named.get(network_id, {})
+            before = present.get(network_id, {})
             for owner, endpoint in now.items():
                 if before.get(owner) != endpoint:
                     self._names.put(network_id, endpoint)
-        self._named = wanted
 
     async def _have_services(self, plan: NodePlan, problems: dict[str, str]) -> None:
         clients: dict[str, Path] = {}

@@ -64,6 +64,7 @@ class PublishedIngress:
             request = PortRequest(
                 protocol=port.protocol, container_port=number, first=number, last=number
             )
+            await self._publisher.release(_owner(port))  # what another of our kind had here
             await self._publisher.reserve(_owner(port), targets, [request])
             await self._publisher.publish(_owner(port))
         else:

@@ -90,5 +90,10 @@ def names(view: NetworkView) -> dict[str, NamedEndpoint]:
     return found
 
 
+def is_no_container(owner: str) -> bool:
+    """Whether an owner of names is one of `names`: containers' ids have no colon."""
+    return ":" in owner
+
+
 def _called(service: ServiceView) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in (service.name, *service.aliases) if one))

@@ -42,6 +42,12 @@ _STATUS_OF: Final[Mapping[type[EngineError], Status]] = MappingProxyType(
     }
 )
 
+# How large a request may be. A stranger's is a signing request; a node's may hold much output.
+LIMIT_BYTES: Final[Mapping[Who, int]] = MappingProxyType(
+    {Who.ANYONE: 64 * 1024, Who.NODE: 16 * 1024 * 1024, Who.MANAGER: 1024 * 1024}
+)
+REQUEST_LIMIT_S: Final = 10.0  # until all of it is there
+
 log = logger.bind(service="cluster.rpc")
 
 
@@ -93,7 +99,7 @@ async def _serve(
     try:
         caller = _caller_of(stream)
         check(who, caller)
-        request = await trio_asyncio.aio_as_trio(stream.recv_message)()
+        request = await _request_of(stream, LIMIT_BYTES[who])
         if request is not None:  # without one, the caller has broken off
             await serve(caller, request, trio_asyncio.aio_as_trio(stream.send_message))
     except EngineError as error:
@@ -104,6 +110,24 @@ async def _serve(
     except Exception as error:  # a bug of ours: the log has it, the caller need not
         log.bind(method=method.route).exception("a call between nodes failed")
         raise GRPCError(Status.INTERNAL, "the manager failed; its log says how") from error
+
+
+async def _request_of(stream: Stream[Any, Any], limit_bytes: int) -> Any:
+    """The request; None if the caller has broken off. Raises InvalidParameter when it is too large,
+    DeadlineExceeded when it takes too long."""
+    raw: Any = stream._stream
+    receive = raw.recv_data
+
+    async def receive_bounded(size: int) -> bytes:
+        if size > limit_bytes:  # grpclib would gather up to 4 GiB
+            raise InvalidParameter(f"a request of {size} bytes is too large")
+        data: bytes = await receive(size)
+        return data
+
+    raw.recv_data = receive_bounded
+    with trio.move_on_after(REQUEST_LIMIT_S):
+        return await trio_asyncio.aio_as_trio(stream.recv_message)()
+    raise DeadlineExceeded(f"the request has not come in {REQUEST_LIMIT_S:g} s")
 
 
 def _caller_of(stream: Stream[Any, Any]) -> Caller:

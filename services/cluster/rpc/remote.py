@@ -21,6 +21,7 @@ from protos.generated.cluster import SessionMessage as SessionMessageProto
 from services.cluster.ca.credentials import HeldCredentials, wait_renewed
 from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import (
+    Assignments,
     AttachmentWish,
     LogMessage,
     SessionFacts,
@@ -33,6 +34,7 @@ from services.cluster.rpc.client import ManagerCalls, manager_address, open_mana
 from services.cluster.rpc.codec import decode_session_message, encode_json, encode_logs
 from services.cluster.rpc.remotes import Remotes
 from services.cluster.rpc.tls import client_context
+from services.cluster.rpc.view_changes import ViewReceiver
 from services.errors import DeadlineExceeded, EngineError, Unavailable, single_error
 from services.grpc.stream import Stream
 
@@ -96,26 +98,33 @@ async def _opened(
     """A session on a connection; its stream is closed with `stack`."""
     request = SessionRequest(description_json=encode_json(description))
     stream = await stack.enter_async_context(calls.stream(methods.SESSION, request))
+    views = ViewReceiver()
     with trio.move_on_after(OPEN_LIMIT_S):
-        first = await _next(stream)
+        first = await _next(stream, views)
         if not isinstance(first, SessionFacts):
             raise Unavailable("the manager did not begin with the facts")
-        return RemoteSession(calls, stream, first)
+        return RemoteSession(calls, stream, first, views)
     raise Unavailable(f"the manager has opened no session in {OPEN_LIMIT_S:g} s")
 
 
-async def _next(stream: MessageStream) -> SessionMessage:
+async def _next(stream: MessageStream, views: ViewReceiver) -> SessionMessage:
     message = await stream.receive()
     if message is None:
         raise Unavailable("the manager has ended the session")
-    return decode_session_message(message)
+    told = decode_session_message(message)
+    if isinstance(told, Assignments):
+        return views.with_networks(told, message.networks)
+    return told
 
 
 class RemoteSession:
     """A `Session` on one connection, which is given up when a heartbeat fails."""
 
-    def __init__(self, calls: ManagerCalls, stream: MessageStream, facts: SessionFacts) -> None:
+    def __init__(
+        self, calls: ManagerCalls, stream: MessageStream, facts: SessionFacts, views: ViewReceiver
+    ) -> None:
         self._calls = calls
+        self._views = views
         self._stream = stream
         self._id = facts.session_id
         self._beat_every_s = facts.heartbeat_period_s
@@ -141,7 +150,7 @@ class RemoteSession:
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        message = await _next(self._stream)
+        message = await _next(self._stream, self._views)
         if isinstance(message, SessionFacts):
             self._beat_every_s = message.heartbeat_period_s
         return message

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from grpclib.const import Handler
+from msgspec.structs import replace
 
 from protos.generated.cluster import (
     AttachReply,
@@ -31,6 +32,7 @@ from services.cluster.ca.issuing import trusted_roots
 from services.cluster.dispatcher.dispatcher import Dispatcher
 from services.cluster.dispatcher.sessions import ManagerSession, Peer
 from services.cluster.dispatcher.values import (
+    Assignments,
     AttachmentWish,
     LogOptions,
     LogSelector,
@@ -50,6 +52,7 @@ from services.cluster.rpc.codec import (
 )
 from services.cluster.rpc.membership import MemberAdmission, MemberRequest
 from services.cluster.rpc.methods import WHO_MAY, Who
+from services.cluster.rpc.view_changes import ViewCache, ViewSender
 from services.errors import Unauthorized, Unavailable
 from services.grpc.method import Method
 
@@ -74,6 +77,7 @@ class Serving:
         self._admission = admission
         self._dispatcher = dispatcher
         self._members = members
+        self._views = ViewCache()
 
     def handlers(self) -> Mapping[str, Handler]:
         """By route. Each method of the table is there, with the table's word on who may call."""
@@ -123,9 +127,17 @@ class Serving:
     async def session(self, caller: Caller, request: SessionRequest, send: Send) -> None:
         """Messages until either end goes."""
         description = decode_json(request.description_json, NodeDescription)
+        sender = ViewSender(self._views)
         async with self._dispatcher.session(self._peer(caller), description) as session:
             while True:
-                await send(encode_session_message(await session.receive()))
+                message = await session.receive()
+                if isinstance(message, Assignments):
+                    networks = sender.messages(message)
+                    told = encode_session_message(replace(message, networks=()))
+                    told.networks = networks
+                    await send(told)
+                else:
+                    await send(encode_session_message(message))
 
     async def heartbeat(self, caller: Caller, request: HeartbeatRequest) -> Done:
         """A node lives."""

@@ -74,6 +74,10 @@ class SessionLease(Protocol):
     async def beat(self) -> None:
         """Say that the agent lives. Raises Unavailable when the session is lost."""
 
+    def leave(self) -> None:
+        """Let the session run out by itself when the block is left: the agent may be on its way
+        to another manager, and must not be taken for dead meanwhile."""
+
 
 class Sealer(Protocol):
     """Keeps what must not lie open on managers' disks from being read there."""

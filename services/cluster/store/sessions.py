@@ -28,6 +28,11 @@ class EtcdSession:
         self._lease = lease
         self._ttl_s = ttl_s
         self._kept_at = trio.current_time()
+        self.is_left = False  # to run out by itself
+
+    def leave(self) -> None:
+        """As `SessionLease`'s."""
+        self.is_left = True
 
     async def beat(self) -> None:
         """Begin the session's time anew.
@@ -53,9 +58,11 @@ async def session_lease(
 ) -> AsyncIterator[EtcdSession]:
     """Within the block there is a session of the node. It takes the place of one before."""
     lease = await client.grant(math.ceil(ttl_s))
+    held = EtcdSession(client, lease, ttl_s=ttl_s)
     try:
         await client.transact([], [PutKey(key_of(session), codec.encode(session), lease)])
-        yield EtcdSession(client, lease, ttl_s=ttl_s)
+        yield held
     finally:
-        with trio.move_on_after(END_LIMIT_S, shield=True), suppress(EngineError):
-            await client.revoke(lease)  # else it ends by itself, when its time is over
+        if not held.is_left:
+            with trio.move_on_after(END_LIMIT_S, shield=True), suppress(EngineError):
+                await client.revoke(lease)  # else it ends by itself, when its time is over

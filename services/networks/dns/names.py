@@ -114,6 +114,10 @@ class NameBook:
         for network_id in tuple(self._places.get(container_id, ())):
             self.remove(network_id, container_id)
 
+    def endpoints(self) -> dict[str, Mapping[str, NamedEndpoint]]:
+        """Who is in which network: by network id, then by container id. As of now."""
+        return {network_id: dict(one.endpoints) for network_id, one in self._networks.items()}
+
     def leads_out(self, container_id: str) -> bool:
         """Whether a container can reach the world, or is in networks that do not lead there."""
         return any(place.leads_out for place in self._places.get(container_id, {}).values())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Interface, ip_address
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from services.networks.model import Network, Subnet, Underlay
 from services.networks.netns import (
     drop_namespace,
     enter_namespace,
+    held_namespaces,
     make_namespace,
     namespace_of,
 )
@@ -65,7 +66,18 @@ def unmake_overlay(network: Network, directory: Path) -> None:
 
     The VXLAN ids can be used again when this returns.
     """
-    path = namespace_of_network(directory, network.id)
+    _unmake(namespace_of_network(directory, network.id))
+
+
+def drop_strays(directory: Path, known: Collection[str]) -> list[str]:
+    """Take away what is held for networks that are not known; their ids."""
+    strays = [name for name in held_namespaces(directory) if name not in known]
+    for name in strays:
+        _unmake(namespace_of_network(directory, name))
+    return strays
+
+
+def _unmake(path: Path) -> None:
     inside = enter_namespace(path)
     if inside is not None:
         with inside:

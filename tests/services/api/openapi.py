@@ -121,8 +121,10 @@ def _without_deviations(operation_id: str, body: object) -> object:
 
     An exec that has not ended has no exit code: null, though the definition wants a number. So has
     a container whose swappiness is the host's, and the data of a graph driver that is a
-    snapshotter's (below API 1.52).
+    snapshotter's (below API 1.52). A secret that was made has an ID, not an Id.
     """
+    if operation_id in ("SecretCreate", "ConfigCreate") and isinstance(body, Mapping):
+        return {"Id": body["ID"]}
     if (
         operation_id == "ExecInspect"
         and isinstance(body, Mapping)

@@ -11,7 +11,6 @@ import pytest
 from services.containers.config import EndpointIPAMConfig, EndpointSettings, HostConfig
 from services.containers.connections import Connector
 from services.containers.container import Container
-from services.containers.guests import Guests
 from services.containers.model import Definition, Place, State, Status
 from services.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from services.events import Event
@@ -47,9 +46,7 @@ class World:
         self.now_ports = tuple(ports)
         self.is_mute = False  # it is to be answered by the DNS, and is not
         fakes: Any = self
-        self.connector = Connector(
-            journal=fakes, networks=fakes, sandboxes=fakes, naming=fakes, guests=Guests()
-        )
+        self.connector = Connector(journal=fakes, networks=fakes, sandboxes=fakes, naming=fakes)
 
     def _step(self, name: str) -> None:
         self.steps.append(name)

@@ -6,16 +6,18 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from services.errors import EngineError, Forbidden, InvalidParameter
+from services.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from services.networks import EndpointRequest
+from services.networks.attaching import Given
 from services.networks.filters import NetworkFilters
 from services.networks.gateway import gateway_request
 from services.networks.model import GATEWAY_BRIDGE, Network
-from services.networks.netns import drop_namespace, enter_namespace
+from services.networks.netns import drop_namespace, enter_namespace, make_namespace
 from tests.services.networks.nodes import network_at, overlay_network
 from tests.services.networks.scene import Scene, delete_links, host_links, own_prefix, running
 
@@ -54,7 +56,7 @@ async def overlay(scene: Scene) -> Network:
 
 
 def at(last: int, network: str = "ov") -> EndpointRequest:
-    return EndpointRequest(network=network, address=f"10.99.{THIRD}.{last}")
+    return EndpointRequest(network=network, address=f"10.99.{THIRD}.{last}", is_given=True)
 
 
 async def test_a_container_has_a_way_out_besides(tmp_path: Path, prefix: str) -> None:
@@ -88,7 +90,7 @@ async def test_who_leads_out_already_gets_no_other_way(tmp_path: Path, prefix: s
         assert [endpoint.network for endpoint in both.endpoints] == ["ov", "mine"]
         inner = network_at(overlay_network("inner", third=THIRD + 1, internal=True), "127.0.0.1")
         await scene.networks.have_of_cluster(inner)
-        request = EndpointRequest(network="inner", address=f"10.99.{THIRD + 1}.5")
+        request = EndpointRequest(network="inner", address=f"10.99.{THIRD + 1}.5", is_given=True)
         alone = await scene.start("c2", request)
         assert [endpoint.network for endpoint in alone.endpoints] == ["inner"]
         assert scene.route("c2") == ""
@@ -99,13 +101,58 @@ async def test_addresses_are_the_managers(tmp_path: Path, prefix: str) -> None:
     async with running(tmp_path, prefix) as scene:
         await overlay(scene)
         with pytest.raises(InvalidParameter, match="managers have given no address"):
-            await scene.start("c1", "ov")
-        own = EndpointRequest(
-            network="ov", address=f"10.99.{THIRD}.5", mac_address="02:00:00:00:00:07"
-        )
+            await scene.start("c1", EndpointRequest(network="ov", is_given=True))
+        own = replace(at(5), mac_address="02:00:00:00:00:07")
         with pytest.raises(InvalidParameter, match="cannot be chosen"):
             await scene.start("c1", own)
         assert scene.sandboxes.endpoints("c1") == ()
+
+
+class Managers:
+    """Give places in `ov`, one after the other, which is known here from then on."""
+
+    def __init__(self, scene: Scene, network: Network) -> None:
+        self.scene, self.network = scene, network
+        self.given: dict[str, str] = {}
+
+    async def attach(self, network: str, container_id: str, address: str) -> Given:
+        if network not in (self.network.id, self.network.name):
+            raise NotFound(f"network {network} not found")
+        await self.scene.networks.have_of_cluster(self.network)
+        self.given[container_id] = address or f"10.99.{THIRD}.{50 + len(self.given)}"
+        return Given(network_id=self.network.id, address=self.given[container_id])
+
+    def left(self, container_id: str, network_id: str) -> None:
+        if network_id == self.network.id:
+            self.given.pop(container_id, None)
+
+
+async def test_managers_are_asked_for_places(tmp_path: Path, prefix: str) -> None:
+    """Of a container started by hand: by name, at its start or later; and told when it leaves."""
+    async with running(tmp_path, prefix) as scene:
+        network = network_at(overlay_network(third=THIRD), "127.0.0.1")
+        await scene.networks.create(gateway_request(LINK))
+        with pytest.raises(NotFound):
+            await scene.start("c1", "ov")
+        managers = Managers(scene, network)
+        scene.sandboxes.attach_by(managers)
+        sandbox = await scene.start("c1", "ov")
+        assert sandbox.endpoints[0].address == f"10.99.{THIRD}.50"
+        with pytest.raises(NotFound):
+            await scene.start("c2", "ov", "nowhere")
+        assert list(managers.given) == ["c1"]
+        await scene.create("mine")
+        await scene.start("c3", "mine")
+        endpoint = await scene.sandboxes.reserve_one(
+            "c3", EndpointRequest(network="ov", address=f"10.99.{THIRD}.77")
+        )
+        await scene.sandboxes.plug_in("c3", endpoint, pid=0)
+        assert managers.given == {"c1": f"10.99.{THIRD}.50", "c3": f"10.99.{THIRD}.77"}
+        with pytest.raises(Forbidden, match="already exists"):
+            await scene.sandboxes.reserve_one("c3", EndpointRequest(network="ov"))
+        await scene.sandboxes.unplug("c3", endpoint, pid=0)
+        await scene.sandboxes.release("c1")
+        assert managers.given == {}
 
 
 async def test_connected_while_it_runs(tmp_path: Path, prefix: str) -> None:
@@ -148,8 +195,10 @@ async def test_after_a_kill_all_is_known_again(tmp_path: Path, prefix: str) -> N
         assert await scene.networks.drop_of_cluster(network.id)
         assert scene.networks.of_cluster() == []
         assert enter_namespace(tmp_path / "overlays" / network.id) is None
+    make_namespace(tmp_path / "overlays" / "stray").close()
     async with running(tmp_path, prefix) as scene:
         assert scene.networks.of_cluster() == []
+        assert enter_namespace(tmp_path / "overlays" / "stray") is None
 
 
 async def test_what_was_not_made_is_tried_again(tmp_path: Path, prefix: str) -> None:

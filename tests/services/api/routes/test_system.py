@@ -13,6 +13,8 @@ from urllib.parse import quote
 import pytest
 import trio
 
+from services.api.cluster_face import ClusterFace, OutsideSwarm
+from services.api.cluster_modules import ClusterModules
 from services.api.components import Component, Components, parse_version
 from services.api.event_stream import choose_content_type
 from services.api.routes.system import SystemRoutes
@@ -25,6 +27,7 @@ from services.system import CgroupFacts, HostFacts
 from tests.services.api.client import Api, Stream, api_of
 from tests.services.api.images import MemoryImages, bare_image
 from tests.services.api.openapi import require_definition
+from tests.services.cluster.face import Manager
 
 HOST = HostFacts(hostname="host", ncpu=3, memory_total_bytes=5, os_version="12")
 ENGINE = EngineInfo(
@@ -66,7 +69,11 @@ def program(folder: Path, name: str, text: str) -> str:
 
 @asynccontextmanager
 async def serving(
-    tmp_path: Path, engine: EngineInfo = ENGINE, *, is_up: bool = True
+    tmp_path: Path,
+    engine: EngineInfo = ENGINE,
+    *,
+    is_up: bool = True,
+    cluster: ClusterFace | None = None,
 ) -> AsyncIterator[tuple[Api, EventBus]]:
     store = Store(tmp_path / "state.db", [MIGRATION])
     bus = EventBus(store)
@@ -80,6 +87,7 @@ async def serving(
         containers=Counts(),
         images=MemoryImages([bare_image()]) if is_up else AwayImages(),
         events=bus,
+        cluster=ClusterModules(cluster or OutsideSwarm()),
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
@@ -144,6 +152,24 @@ async def test_info_in_older_versions(
     assert present <= wire.keys()
     assert not absent & wire.keys()
     assert ("Expected" in wire["RuncCommit"]) == (version < "1.49")
+
+
+async def test_info_of_a_manager_and_of_a_worker(tmp_path: Path) -> None:
+    """A manager tells of the cluster, without its tokens and keys; a worker of itself."""
+    manager = Manager()
+    async with serving(tmp_path, cluster=manager) as (api, _):
+        wire = (await api.call("GET", "/info")).json()
+        manager.is_worker = True
+        worker = (await api.call("GET", "/info")).json()["Swarm"]
+    require_definition().validate("SystemInfo", 200, wire)
+    swarm = wire["Swarm"]
+    assert (swarm["LocalNodeState"], swarm["ControlAvailable"]) == ("active", True)
+    assert swarm["RemoteManagers"][0]["Addr"] == "10.0.0.1:2377"
+    assert swarm["Cluster"]["Spec"]["Name"] == "default"
+    assert "JoinTokens" not in swarm["Cluster"]
+    assert (swarm["Nodes"], swarm["Managers"]) == (2, 2)
+    assert "two-manager configuration" in swarm["Warnings"][0]
+    assert (worker["ControlAvailable"], "Cluster" in worker) == (False, False)
 
 
 async def test_info_without_containerd(tmp_path: Path) -> None:

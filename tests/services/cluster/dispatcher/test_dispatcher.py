@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -178,7 +179,8 @@ async def test_a_nodes_description_and_certificate_are_written(
             assert "n1" in store.snapshot().sessions
             await own.describe(NodeDescription(hostname="two"))
             assert store.snapshot().nodes["n1"].description.hostname == "two"
-        assert "n1" not in store.snapshot().sessions
+        # It has its time left to come back, here or to another manager.
+        assert "n1" in store.snapshot().sessions
 
 
 async def test_a_second_session_of_a_node_ends_the_first(
@@ -326,6 +328,41 @@ async def test_logs_that_follow_find_tasks_that_come_later(
         assert isinstance(request, LogRequest)
         await own.publish_logs(request.subscription_id, [line("t1")])
         assert (await messages.receive()).data == b"x\n"
+
+
+async def test_a_node_that_comes_back_is_asked_for_what_it_has_not_sent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """And a node that comes from elsewhere for its last moments only."""
+    store = MemoryStore(
+        [
+            a_cluster(), a_node("n1"), a_node("n2"),
+            a_task("t1", node="n1", service="web"), a_task("t2", node="n2", service="web"),
+        ]
+    )  # fmt: skip
+    async with running(store) as dispatcher:
+        selector, options = LogSelector(service_ids=("web",)), LogOptions(follow=True, tail=5)
+        async with AsyncExitStack() as stack:
+            own = await stack.enter_async_context(source(dispatcher).session(NodeDescription()))
+            await work(own)
+            messages = await stack.enter_async_context(dispatcher.subscribe_logs(selector, options))
+            request = await next_of(own, LogRequest)
+            assert isinstance(request, LogRequest)
+            assert request.options == options
+            sent = msgspec.structs.replace(line("t1"), timestamp_ns=1_700_000_000_000_000_000)
+            await own.publish_logs(request.subscription_id, [sent])
+            await messages.receive()
+            async with source(dispatcher).session(NodeDescription()) as again:
+                request = await next_of(again, LogRequest)
+                assert isinstance(request, LogRequest)
+                since = datetime.fromtimestamp(1_700_000_000, UTC)
+                assert request.options == LogOptions(follow=True, since=since)
+            async with source(dispatcher, "n2").session(NodeDescription()) as other:
+                request = await next_of(other, LogRequest)
+                assert isinstance(request, LogRequest)
+                assert request.options.tail is None
+                assert request.options.since is not None
+                assert request.options.since > since
 
 
 async def test_logs_end_without_nodes_and_with_the_session(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from services.cluster.dispatcher.network_index import NetworkIndex
@@ -68,15 +70,16 @@ async def test_an_index_that_followed_sees_what_a_fresh_one_sees() -> None:
         ([a_service("web", vips={"other": "10.0.1.7/24"})], [], {"net", "other"}),
         ([], [a_task("t3")], {"other"}),
         ([], [a_service("web")], {"other"}),
-        ([], [a_node("n1")], {"net", "other"}),
+        ([], [a_node("n1")], {"net"}),
         ([], [other], {"other"}),
     ]  # fmt: skip
     for put, deleted, networks in changes:
         before = store.snapshot().revision
         store.put(*put)
         store.delete(*deleted)
-        diff = await store.changed_since(before)
-        assert index.advance(store.snapshot(), diff) == networks
+        index.advance(store.snapshot(), await store.changed_since(before))
+        assert index.refresh(math.inf) == networks
+        assert index.due_at() == math.inf
         fresh = NetworkIndex(store.snapshot())
         for id in ("net", "other"):
             assert index.view(id) == fresh.view(id)
@@ -92,8 +95,36 @@ async def test_a_report_that_changes_no_view_makes_none_stale() -> None:
     )
     revision = store.snapshot().revision
     store.put(preparing)
-    assert index.advance(store.snapshot(), await store.changed_since(revision)) == frozenset()
+    index.advance(store.snapshot(), await store.changed_since(revision))
+    assert index.refresh(math.inf) == frozenset()
     assert index.view("net") is before
+
+
+async def test_a_large_view_is_not_made_anew_at_each_change() -> None:
+    """But when it is due, with all that has changed by then."""
+    tasks = [
+        a_task(f"t{n}", node="n1", service="web", state=TaskState.RUNNING,
+               networks={"net": f"10.1.{n // 250}.{n % 250}/16"})
+        for n in range(1000)
+    ]  # fmt: skip
+    store = MemoryStore([a_cluster(), a_node("n1"), a_network("net"), a_service("web"), *tasks])
+    index = NetworkIndex(store.snapshot())
+    index.view("net")
+
+    async def lose(*names: str) -> None:
+        revision = store.snapshot().revision
+        store.delete(*(store.snapshot().tasks[name] for name in names))
+        index.advance(store.snapshot(), await store.changed_since(revision))
+
+    await lose("t1")
+    assert index.refresh(10.0) == {"net"}
+    await lose("t2")
+    await lose("t3")
+    assert index.refresh(10.0) == frozenset()
+    due = index.due_at()
+    assert 10.01 < due < 10.1
+    assert index.refresh(due) == {"net"}
+    assert len(seen(index).peers[0].addresses) == 997
 
 
 def test_no_connections_go_to_nodes_that_are_down_or_tasks_that_shall_stop() -> None:

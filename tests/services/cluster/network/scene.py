@@ -51,6 +51,7 @@ class NodeScene:
             pools=lambda: [Pool(ip_network(f"{prefix}.0.0/16"), 24)],
             switches=HostSwitches(),
             overlays=folder / "overlays",
+            is_ending=lambda: is_ending,
         )
         self.publishing = publishing = Publishing(
             firewall=self.firewall, proxy=None, means=PortMeans(has_firewall=True)
@@ -75,7 +76,7 @@ class NodeScene:
 
     async def start(self, container_id: str, network: str, address: str) -> Sandbox:
         """A container with this address."""
-        request = EndpointRequest(network=network, address=address)
+        request = EndpointRequest(network=network, address=address, is_given=True)
         sandbox = await self.sandboxes.reserve(container_id, [request])
         await self.sandboxes.connect(sandbox)
         return sandbox

@@ -14,19 +14,27 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from services.cluster.dispatcher.values import NetworkView, ServiceView
-from services.cluster.model.objects import ClusterNetwork
+from services.cluster.dispatcher.values import NetworkView, ServiceView, SessionFacts
+from services.cluster.model.objects import ClusterNetwork, Node
+from services.cluster.network.face import NodeNetworks
 from services.cluster.network.plan import network_of
 from services.cluster.network.state import NodeNetworkState
 from services.errors import EngineError
 from services.networks.dns import NamedEndpoint
 from services.networks.endpoints import mac_of
-from services.networks.model import GATEWAY_BRIDGE
+from services.networks.model import GATEWAY_BRIDGE, Underlay
 from services.networks.netns import enter_namespace
 from services.networks.overlay import Neighbour
 from services.networks.sandboxes import INGRESS_SANDBOX
 from tests.services.cluster.network.scene import NodeScene, Wire
-from tests.services.cluster.network.views import backend, cluster_network, peer, service, view
+from tests.services.cluster.network.views import (
+    BEGAN_AT,
+    backend,
+    cluster_network,
+    peer,
+    service,
+    view,
+)
 from tests.services.networks.nodes import run_in
 from tests.services.networks.test_balancer import Answering, asked
 
@@ -206,6 +214,8 @@ async def test_a_port_that_somebody_has(wire: Wire) -> None:
     # It has ended, with its containers: nothing leads anywhere any more.
     assert enter_namespace(scene.folder / "netns" / INGRESS_SANDBOX) is None
     assert not (scene.folder / "ingress.json").exists()
+    assert enter_namespace(scene.folder / "overlays" / ingress.id) is None
+    assert scene.networks.of_cluster() != []
 
 
 async def test_what_cannot_be_had_keeps_nothing_back(wire: Wire) -> None:
@@ -268,3 +278,22 @@ def helpers() -> list[int]:
             if b"nft_inside_process" in command:
                 found.append(int(pid))
     return found
+
+
+async def test_what_an_agent_speaks_to(wire: Wire) -> None:
+    """It shows views, learns who the node is, waits, and clears all of it away in the end."""
+    network = cluster_network(third=7)
+    async with wire.running() as scene:
+        face = NodeNetworks(scene.node, node_id="n1", data_path_addr="")
+        face.show([view(network)])
+        with pytest.raises(EngineError, match="no address that other nodes send to"):
+            await face.wait_ready([network.id])
+        node = Node(id="n1", created_at=BEGAN_AT, updated_at=BEGAN_AT, data_path_addr=wire.here)
+        face.learn(SessionFacts(session_id="s", cluster_id="c", node=node, data_path_port=4790))
+        with trio.fail_after(5):
+            await face.wait_ready([network.id])
+        (made,) = scene.networks.of_cluster()
+        assert made.underlay == Underlay(address=wire.here, port=4790)
+        with trio.fail_after(5):
+            await face.clear()
+        assert scene.networks.of_cluster() == []

@@ -34,6 +34,7 @@ from services.cluster.model.specs import CaConfig, DispatcherConfig
 from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import utc_now
 from services.cluster.rpc.joining import RemoteIssuer, become_member, join_cluster
+from services.cluster.rpc.logs import ClusterLogs
 from services.cluster.rpc.membership import MemberRequest
 from services.cluster.rpc.remote import RemoteSource
 from services.cluster.rpc.remotes import Remotes
@@ -58,6 +59,15 @@ async def eventually(is_so: object) -> None:
     with trio.fail_after(10):
         while not is_so():
             await trio.sleep(0.02)
+
+
+def has_session(manager: Manager, node_id: str) -> bool:
+    """Whether a node has a session with a manager."""
+    try:
+        manager.dispatcher.session_of(node_id)
+    except Unavailable:
+        return False
+    return True
 
 
 def worker_source(manager: Manager, node_id: str = "n1") -> RemoteSource:
@@ -122,7 +132,24 @@ async def test_a_session_over_the_network_is_as_one_in_the_process(tmp_path: Pat
             await session.describe(NodeDescription(hostname="two"))
             assert store.snapshot().nodes["n1"].description.hostname == "two"
             assert "n1" in store.snapshot().sessions
-        await eventually(lambda: "n1" not in store.snapshot().sessions)
+        await eventually(lambda: not has_session(manager, "n1"))
+
+
+async def test_networks_come_whole_and_their_changes_after(tmp_path: Path) -> None:
+    """What the agent gets is the whole network each time."""
+    places = {"net": "10.0.1.3/24"}
+    store = MemoryStore([a_cluster(), a_network("net"), a_task("t1", node="n1", networks=places)])
+    async with (
+        a_manager(store, tmp_path) as manager,
+        worker_source(manager).session(NodeDescription()) as session,
+    ):
+        (view,) = (await work(session)).networks
+        assert [peer.addresses for peer in view.peers] == [("10.0.1.3",)]
+        store.put(a_node("n2"), a_task("t2", node="n2", networks={"net": "10.0.1.4/24"}))
+        (view,) = (await work(session)).networks
+        assert {peer.node_id: peer.addresses for peer in view.peers} == {
+            "n1": ("10.0.1.3",), "n2": ("10.0.1.4",),
+        }  # fmt: skip
 
 
 async def test_a_container_by_hand_gets_a_task_of_its_node(tmp_path: Path) -> None:
@@ -171,6 +198,57 @@ async def test_logs_come_over_the_network(tmp_path: Path) -> None:
             )  # fmt: skip
             await session.publish_logs(request.subscription_id, [sent], is_last=True)
             assert [message async for message in messages] == [sent]
+
+
+async def test_logs_come_from_nodes_of_other_managers(tmp_path: Path) -> None:
+    """A reader at one manager gets what nodes at all of them print, in each task's order."""
+    store = MemoryStore(
+        [
+            a_cluster(), a_task("t1", node="n1", service="web"),
+            a_task("t2", node="n2", service="web"),
+        ]
+    )  # fmt: skip
+
+    def lines(task: str, node: str) -> list[LogMessage]:
+        return [
+            LogMessage(task_id=task, node_id=node, service_id="web", timestamp_ns=number,
+                       stream="stdout", data=b"x")
+            for number in range(300)
+        ]  # fmt: skip
+
+    async def print_it(session: Session, task: str, node: str) -> None:
+        while not isinstance(request := await session.receive(), LogRequest):
+            pass
+        await session.publish_logs(request.subscription_id, lines(task, node), is_last=True)
+
+    async with (
+        a_manager(store, tmp_path / "1") as one,
+        a_manager(store, tmp_path / "2", "m2") as two,
+        worker_source(one, "n1").session(NodeDescription()) as first,
+        worker_source(two, "n2").session(NodeDescription()) as second,
+        trio.open_nursery() as nursery,
+    ):
+        for manager, id in ((one, "m1"), (two, "m2")):
+            node = store.snapshot().nodes[id]
+            store.put(msgspec.structs.replace(node, manager=ManagerMember(addr=manager.address)))
+        logs = ClusterLogs(one.dispatcher, one.keeper, store.snapshot)
+        nursery.start_soon(print_it, first, "t1", "n1")
+        nursery.start_soon(print_it, second, "t2", "n2")
+        with trio.fail_after(10):
+            async with logs.subscribe_logs(
+                LogSelector(service_ids=("web",)), LogOptions()
+            ) as messages:
+                got = [message async for message in messages]
+            # One who leaves in the middle leaves nothing behind, though the channel is full.
+            async with logs.subscribe_logs(
+                LogSelector(service_ids=("web",)), LogOptions(follow=True)
+            ) as messages:
+                nursery.start_soon(print_it, first, "t1", "n1")
+                await messages.receive()
+                await trio.sleep(0.2)
+            nursery.cancel_scope.cancel()
+        for task, id in (("t1", "n1"), ("t2", "n2")):
+            assert [message for message in got if message.task_id == task] == lines(task, id)
 
 
 async def test_a_node_goes_to_another_manager_when_one_is_gone(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What carries out the operations of swarm mode; imported by `ClusterModules` only."""

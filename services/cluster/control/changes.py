@@ -1,0 +1,74 @@
+"""How an operation changes the cluster: at the version that its client saw, or at any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import trio
+from msgspec.structs import replace
+
+from services.cluster.control.ports import ControlStore
+from services.cluster.model.objects import Stored
+from services.cluster.model.snapshot import Change, Snapshot, Transaction
+from services.cluster.model.wire import utc_now
+from services.cluster.store.contract import OutOfSequence
+
+T = TypeVar("T", bound=Stored)
+
+CATCH_UP_S: Final = 2.0
+"""How long this manager may be behind the one that a client has its version from."""
+
+ATTEMPTS: Final = 10
+"""Times that a change that is meant at any version is decided anew, when others keep writing."""
+
+
+async def seen(store: ControlStore, version: int) -> Snapshot:
+    """A snapshot that is as new as `version`, if that exists: else, after a while, the newest."""
+    with trio.move_on_after(CATCH_UP_S):
+        while (snapshot := store.snapshot()).revision < version:
+            await store.changed_since(snapshot.revision)
+    return store.snapshot()
+
+
+def at_version(found: T, version: int) -> T:
+    """`found`, if it is what the client saw.
+
+    Raises:
+        OutOfSequence: it has changed since.
+    """
+    if found.version != version:
+        raise OutOfSequence("rpc error: code = Unknown desc = update out of sequence")
+    return found
+
+
+def touched(changed: T) -> T:
+    """`changed` with the time of its change."""
+    return replace(changed, updated_at=utc_now())
+
+
+async def commit(store: ControlStore, *changes: Change) -> int:
+    """One transaction. Raises as `ControlStore.commit`."""
+    return await store.commit(Transaction(changes))
+
+
+async def change_any_version(
+    store: ControlStore, decide: Callable[[Snapshot], Sequence[Change]]
+) -> None:
+    """Write what `decide` makes of the newest snapshot; decide again when that was outrun.
+
+    Raises:
+        OutOfSequence: it was outrun ten times.
+        EngineError: what `decide` raises.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        snapshot = store.snapshot()
+        try:
+            await commit(store, *decide(snapshot))
+        except OutOfSequence:
+            if attempt == ATTEMPTS:
+                raise
+            with trio.move_on_after(CATCH_UP_S / ATTEMPTS):
+                await store.changed_since(snapshot.revision)
+        else:
+            return

@@ -1,0 +1,29 @@
+"""All that clients ask of a cluster, in one hand: what a manager's routes speak to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.cluster.control.documents import CONFIGS, SECRETS, Documents
+from services.cluster.control.networks import ClusterNetworks
+from services.cluster.control.nodes import Nodes
+from services.cluster.control.ports import Parts, TaskLogs
+from services.cluster.control.services import Services
+from services.cluster.control.swarm import Swarm
+from services.cluster.control.tasks import Tasks
+from services.cluster.model.objects import Config, Secret
+
+
+class Control:
+    """Made once by each manager; holds nothing but its parts."""
+
+    def __init__(self, parts: Parts) -> None:
+        store = parts.store
+        self.swarm: Final = Swarm(store)
+        self.nodes: Final = Nodes(store, parts.leadership)
+        self.services: Final = Services(store, parts.images, parts.local_networks)
+        self.tasks: Final = Tasks(store)
+        self.networks: Final = ClusterNetworks(store)
+        self.secrets: Final = Documents[Secret](store, SECRETS)
+        self.configs: Final = Documents[Config](store, CONFIGS)
+        self.logs: Final[TaskLogs] = parts.logs

@@ -1,0 +1,384 @@
+"""The cluster's services: looked at, made, changed and taken away.
+
+Source: swarmkit, manager/controlapi/service.go; moby, daemon/cluster/services.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+from loguru import logger
+from msgspec.structs import replace
+
+from services.cluster.control import node_local
+from services.cluster.control.changes import (
+    at_version,
+    change_any_version,
+    commit,
+    seen,
+    touched,
+)
+from services.cluster.control.filters import (
+    Filters,
+    begins,
+    check_known,
+    has_labels,
+    is_one_of,
+)
+from services.cluster.control.find import find
+from services.cluster.control.port_conflicts import check_ports
+from services.cluster.control.ports import ControlStore, ImageDigests, LocalNetworks
+from services.cluster.control.refusals import exists, invalid, precondition, unimplemented
+from services.cluster.control.service_checks import check_service
+from services.cluster.control.service_specs import (
+    filled,
+    mode_of,
+    networks_of,
+    with_container,
+    with_defaults,
+    with_network_ids,
+)
+from services.cluster.control.service_status import ServiceStatus, status_of
+from services.cluster.model.objects import Config, JobStatus, Secret, Service, UpdateStatus
+from services.cluster.model.snapshot import Change, Delete, Put, Snapshot
+from services.cluster.model.specs import ContainerSpec, ServiceSpec
+from services.cluster.model.wire import new_id, utc_now
+from services.cluster.store.contract import NameTaken
+from services.containers.names import made_up_name
+from services.errors import (
+    Conflict,
+    DeadlineExceeded,
+    EngineError,
+    Forbidden,
+    InvalidParameter,
+    NotFound,
+)
+
+log = logger.bind(service="cluster")
+
+REGISTRY_S: Final = 20.0
+"""How long a registry may take to tell a digest, before the service is made without."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenService:
+    """A service, and if it was asked for, how many of its tasks run."""
+
+    service: Service
+    status: ServiceStatus | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """What comes beside a spec.
+
+    `registry_auth` is the X-Registry-Auth header; "" for an update keeps that of the spec that
+    `registry_auth_from` names ("spec", "previous-spec"). `pins_digest`: the registry is asked for
+    the image's digest. `rollback` is "", "none" or "previous".
+    """
+
+    registry_auth: str = ""
+    registry_auth_from: str = ""
+    pins_digest: bool = False
+    rollback: str = ""
+
+
+class Services:
+    """Operations on services."""
+
+    def __init__(
+        self, store: ControlStore, images: ImageDigests, local_networks: LocalNetworks
+    ) -> None:
+        self._store, self._images, self._local = store, images, local_networks
+
+    def list(self, filters: Filters, *, with_status: bool = False) -> Sequence[SeenService]:
+        """Those that all filters let pass, by age.
+
+        Raises:
+            InvalidParameter: an unknown filter.
+        """
+        check_known(filters, "name", "id", "label", "mode", "runtime")
+        runtimes = filters.get("runtime", ()) or ("container",)
+        snapshot = self._store.snapshot()
+        chosen = [
+            service
+            for service in snapshot.services.values()
+            if begins(service.name, filters.get("name", ()))
+            and begins(service.id, filters.get("id", ()))
+            and has_labels(service.spec.labels, filters.get("label", ()))
+            and is_one_of(mode_of(service.spec.mode), filters.get("mode", ()))
+            and (service.spec.task_template.runtime or "container") in runtimes
+        ]
+        return [
+            SeenService(
+                service=service,
+                status=status_of(service, snapshot.tasks_of_service(service.id))
+                if with_status
+                else None,
+            )
+            for service in sorted(chosen, key=lambda one: (one.created_at, one.id))
+        ]
+
+    def get(self, ref: str, *, fill_in: bool = False) -> SeenService:
+        """By id, name or beginning of its id; `fill_in`: with what is done where it is silent.
+
+        Raises:
+            NotFound: there is none.
+            InvalidParameter: several are meant.
+        """
+        service = find("service", self._store.snapshot().services, ref)
+        if fill_in:
+            service = replace(service, spec=with_defaults(service.spec))
+        return SeenService(service=service)
+
+    async def create(
+        self, spec: ServiceSpec, options: ServiceOptions
+    ) -> tuple[Service, tuple[str, ...]]:
+        """Make a service; warnings come with it.
+
+        Raises:
+            InvalidParameter: the spec cannot be meant, or names what there is not.
+            NotFound: one of its networks.
+            Forbidden: one of its networks is this engine's alone.
+            Conflict: the name is taken.
+            NotSupported: it is a plugin.
+        """
+        snapshot = self._store.snapshot()
+        names = {one.name for one in snapshot.services.values()}
+        spec = filled(spec, made_up_name(names.__contains__))
+        check_service(spec)
+        spec = await self._resolved(spec, snapshot)
+        container = _container(spec)
+        spec = with_container(spec, replace(container, registry_auth=options.registry_auth))
+        spec, warnings = await self._pinned(spec, options)
+        snapshot = self._store.snapshot()
+        _check_references(spec, snapshot)
+        check_ports(spec, snapshot.services.values())
+        if any(one.name == spec.name for one in snapshot.services.values()):
+            raise _taken(spec.name)
+        now = utc_now()
+        is_job = spec.mode.replicated_job is not None or spec.mode.global_job is not None
+        service = Service(
+            id=new_id(),
+            created_at=now,
+            updated_at=now,
+            spec=spec,
+            job_status=JobStatus(last_execution=now) if is_job else None,
+        )
+        try:
+            await commit(self._store, Put(service))
+        except NameTaken as error:
+            raise _taken(spec.name) from error
+        return service, warnings
+
+    async def update(
+        self, ref: str, version: int, spec: ServiceSpec, options: ServiceOptions
+    ) -> tuple[str, ...]:
+        """Change a service to `spec`, or back to what it was before; its warnings.
+
+        Raises:
+            OutOfSequence: it is of another version.
+            NotSupported: another name or mode is asked for.
+            EngineError: as `create`, and if there is no previous spec.
+        """
+        if options.rollback not in ("", "none", "previous"):
+            raise InvalidParameter(f"unrecognized rollback option {options.rollback}")
+        snapshot = await seen(self._store, version)
+        found = find("service", snapshot.services, ref)
+        spec = filled(spec, found.name)
+        check_service(spec)
+        spec = await self._resolved(spec, snapshot)
+        spec = with_container(spec, _with_kept_auth(found, _container(spec), options))
+        spec, warnings = await self._pinned(spec, options)
+        # The registry may have taken its time: what is written is judged by what is there now.
+        snapshot = self._store.snapshot()
+        present = at_version(find("service", snapshot.services, found.id), version)
+        _check_change(present.spec, spec)
+        _check_references(spec, snapshot)
+        if spec.endpoint_spec != present.spec.endpoint_spec:
+            check_ports(spec, (one for one in snapshot.services.values() if one.id != found.id))
+        changed = rolled_back(present) if options.rollback == "previous" else _moved(present, spec)
+        await commit(self._store, Put(touched(_counted(changed))))
+        return warnings
+
+    async def remove(self, ref: str) -> None:
+        """Take a service away; its tasks end then.
+
+        Raises:
+            NotFound: there is none.
+            InvalidParameter: several are meant.
+        """
+
+        def decide(snapshot: Snapshot) -> Sequence[Change]:
+            return (Delete(find("service", snapshot.services, ref)),)
+
+        await change_any_version(self._store, decide)
+
+    async def _resolved(self, spec: ServiceSpec, snapshot: Snapshot) -> ServiceSpec:
+        """`spec` with networks by their ids. Raises NotFound, Forbidden."""
+        ids = {}
+        for one in networks_of(spec):
+            own = node_local.as_spanning(snapshot, one.target)
+            if own is not None:
+                ids[one.target] = (await node_local.node_local(self._store, own.name)).id
+                continue
+            try:
+                network = find("network", snapshot.networks, one.target)
+            except NotFound:
+                name = await self._local.name_of(one.target)
+                if name is None:
+                    raise
+                raise Forbidden(
+                    f"The network {name} cannot be used with services. Only networks scoped to the "
+                    "swarm can be used, such as those created with the overlay driver."
+                ) from None
+            if network.spec.ingress:
+                raise invalid(
+                    f'Service cannot be explicitly attached to the ingress network "{network.name}"'
+                )
+            ids[one.target] = network.id
+        return with_network_ids(spec, ids)
+
+    async def _pinned(
+        self, spec: ServiceSpec, options: ServiceOptions
+    ) -> tuple[ServiceSpec, tuple[str, ...]]:
+        """`spec` with its image's digest, if that is asked for and the registry tells it."""
+        container = _container(spec)
+        if not options.pins_digest or "@" in container.image:
+            return spec, ()
+        try:
+            with trio.move_on_after(REGISTRY_S):
+                image = await self._images.pinned(container.image, container.registry_auth)
+                return with_container(spec, replace(container, image=image)), ()
+            raise DeadlineExceeded(f"the registry has not answered in {REGISTRY_S:.0f} s")
+        except EngineError as error:
+            log.warning("image not pinned", image=container.image, error=str(error))
+        return spec, (digest_warning(container.image),)
+
+
+def digest_warning(image: str) -> str:
+    """What a client is told whose image stays a tag. It is dockerd's."""
+    return (
+        f"image {image} could not be accessed on a registry to record\nits digest. Each node will "
+        f"access {image} independently,\npossibly leading to different nodes running different\n"
+        "versions of the image.\n"
+    )
+
+
+def rolled_back(service: Service) -> Service:
+    """The service as it was before its last update; the two specs change places.
+
+    Raises:
+        InvalidParameter: there was none.
+    """
+    if service.previous_spec is None:
+        raise precondition(f"service {service.id} does not have a previous spec")
+    return replace(
+        service,
+        spec=service.previous_spec,
+        spec_version=service.previous_spec_version,
+        previous_spec=service.spec,
+        previous_spec_version=service.spec_version,
+        update_status=UpdateStatus(
+            state="rollback_started",
+            message="manually requested rollback",
+            started_at=utc_now(),
+        ),
+    )
+
+
+def _moved(service: Service, spec: ServiceSpec) -> Service:
+    """The service with a new spec. Its number is new too, also after a roll back."""
+    return replace(
+        service,
+        spec=spec,
+        spec_version=max(service.spec_version, service.previous_spec_version) + 1,
+        previous_spec=service.spec,
+        previous_spec_version=service.spec_version,
+        update_status=None,
+    )
+
+
+def _counted(service: Service) -> Service:
+    """A job begins anew with each change."""
+    job = service.job_status
+    if job is None:
+        return service
+    again = replace(job, iteration=job.iteration + 1, last_execution=utc_now())
+    return replace(service, job_status=again)
+
+
+def _container(spec: ServiceSpec) -> ContainerSpec:
+    container = spec.task_template.container_spec
+    assert container is not None  # `check_service` has refused it otherwise
+    return container
+
+
+def _with_kept_auth(
+    service: Service, container: ContainerSpec, options: ServiceOptions
+) -> ContainerSpec:
+    """`container` with the credentials that come with it, or those of a spec before.
+
+    Raises:
+        InvalidParameter: there is no such spec.
+    """
+    auth = options.registry_auth
+    if not auth:
+        match options.registry_auth_from:
+            case "" | "spec":
+                source = service.spec
+            case "previous-spec":
+                if service.previous_spec is None:
+                    raise InvalidParameter("service does not have a previous spec")
+                source = service.previous_spec
+            case _:
+                raise InvalidParameter("unsupported registryAuthFrom value")
+        auth = _container(source).registry_auth
+    return replace(container, registry_auth=auth)
+
+
+def _check_change(before: ServiceSpec, after: ServiceSpec) -> None:
+    """What an update cannot change.
+
+    Raises:
+        NotSupported: name, mode, or networks where they were written of old.
+    """
+    networks_moved = before.networks != after.networks
+    if networks_moved and before.task_template.networks == after.task_template.networks:
+        raise unimplemented("networks must be migrated to TaskSpec before being changed")
+    if mode_of(before.mode) != mode_of(after.mode):
+        raise unimplemented("service mode change is not allowed")
+    if before.name != after.name:
+        raise unimplemented("renaming services is not supported")
+
+
+def _check_references(spec: ServiceSpec, snapshot: Snapshot) -> None:
+    """Whether the secrets and configs of a spec are there, by id and name.
+
+    Raises:
+        InvalidParameter: they are not.
+    """
+    container = _container(spec)
+    for word, names, objects in (
+        ("secret", {one.secret_id: one.secret_name for one in container.secrets}, snapshot.secrets),
+        ("config", {one.config_id: one.config_name for one in container.configs}, snapshot.configs),
+    ):
+        missing = _missing(names, objects)
+        if missing:
+            plural = "" if len(missing) == 1 else "s"
+            raise invalid(f"{word}{plural} not found: {', '.join(missing)}")
+
+
+def _missing(names: Mapping[str, str], objects: Mapping[str, Secret | Config]) -> list[str]:
+    return [
+        name
+        for id_, name in names.items()
+        if (found := objects.get(id_)) is None or found.name != name
+    ]
+
+
+def _taken(name: str) -> Conflict:
+    return exists(f"name conflicts with an existing object: service {name} already exists")

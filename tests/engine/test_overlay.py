@@ -1,0 +1,120 @@
+"""Real containers in a network that spans nodes, through `docker run`, and over a kill -9.
+
+The network's row is put where an agent would have the engine put it; there is no cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sqlite3
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from services.networks.model import GATEWAY_BRIDGE, Network
+from tests.engine.test_audit import audit
+from tests.services.networks.nodes import network_at, overlay_network
+from tests.support.daemon import Daemon
+
+pytestmark = [pytest.mark.engine, pytest.mark.serial]
+
+THIRD = secrets.randbelow(250)
+TASK = ("--label", "com.docker.swarm.task.id=t")
+"""Says that managers have given the address."""
+
+
+def with_rows(daemon: Daemon, change: str, *values: object) -> None:
+    """Change the rows of a daemon that does not run."""
+    with sqlite3.connect(daemon.data_root / "wharfinger.db") as rows:
+        rows.execute(change, values)
+
+
+@pytest.fixture
+def overlay(fresh_daemon: Daemon) -> Iterator[Network]:
+    """The daemon has the network `ov`, and a bridge that leads out of it."""
+    network = network_at(overlay_network(third=THIRD), "127.0.0.1")
+    row = msgspec.json.encode(network)
+    fresh_daemon.stop()
+    with_rows(fresh_daemon, "INSERT INTO networks VALUES (?, ?)", network.id, row)
+    fresh_daemon.start()
+    link = f"com.docker.network.bridge.name=wg{secrets.token_hex(3)}"
+    fresh_daemon.docker("network", "create", "-o", link, GATEWAY_BRIDGE)
+    yield network
+    fresh_daemon.remove_containers()
+    fresh_daemon.docker("network", "rm", GATEWAY_BRIDGE)
+
+
+def run(daemon: Daemon, name: str, last: int, *options: str) -> str:
+    address = f"10.99.{THIRD}.{last}"
+    daemon.docker(
+        "run", "-d", "--name", name, "--network", "ov", "--ip", address, *TASK, *options,
+        "busybox", "sleep", "600",
+    )  # fmt: skip
+    return address
+
+
+def pings(daemon: Daemon, name: str, target: str) -> bool:
+    ran = daemon.docker("exec", name, "ping", "-c1", "-W2", target, code=None)
+    return ran.code == 0
+
+
+def networks_of(daemon: Daemon, name: str) -> dict[str, str]:
+    """What clients see: networks with addresses."""
+    text = daemon.docker("inspect", "-f", "{{json .NetworkSettings.Networks}}", name).text
+    return {network: place["IPAddress"] for network, place in json.loads(text).items()}
+
+
+def test_containers_in_an_overlay(fresh_daemon: Daemon, overlay: Network) -> None:
+    """They reach each other by name and have a way out; after a kill -9 all of that holds."""
+    daemon = fresh_daemon
+    first = run(daemon, "aa", 5, "-p", "80")
+    second = run(daemon, "bb", 6)
+    assert networks_of(daemon, "aa") == {"ov": first}
+    assert pings(daemon, "aa", "bb")
+    assert pings(daemon, "bb", first)
+    way = daemon.docker("exec", "aa", "ip", "route", "show", "default").text.split()
+    assert way[:2] == ["default", "via"]
+    assert way[4] == "eth1"
+    assert pings(daemon, "aa", way[2])
+    assert "ov" not in daemon.docker("exec", "aa", "cat", "/etc/hosts").text
+    hosts = daemon.docker("exec", "aa", "cat", "/etc/hosts").text
+    assert first in hosts
+    assert way[2].rpartition(".")[0] not in hosts
+    port = daemon.docker("port", "aa", "80").text
+    assert port
+
+    daemon.kill()
+    daemon.start()
+    assert networks_of(daemon, "aa") == {"ov": first}
+    assert pings(daemon, "aa", "bb")
+    assert daemon.docker("port", "aa", "80").text == port
+    taken = daemon.docker(
+        "run", "--rm", "--network", "ov", "--ip", second, *TASK, "busybox", "true", code=None
+    )
+    assert taken.code != 0
+    assert "Address already in use" in taken.error_text
+    by_hand = daemon.docker("run", "--rm", "--network", "ov", "busybox", "true", code=None)
+    assert "Could not attach to network ov" in by_hand.error_text
+    daemon.docker("restart", "-t", "0", "bb")
+    assert pings(daemon, "bb", "aa")
+    daemon.docker("network", "disconnect", "ov", "bb")
+    assert not pings(daemon, "bb", first)
+    refused = daemon.docker("network", "rm", "ov", code=None)
+    assert refused.code != 0
+
+
+def test_what_a_kill_cut_off_is_reclaimed(fresh_daemon: Daemon, overlay: Network) -> None:
+    """A container that was removed while the daemon was dead leaves its address to the next."""
+    daemon = fresh_daemon
+    address = run(daemon, "aa", 5, "--rm")
+    pid = daemon.docker("inspect", "-f", "{{.State.Pid}}", "aa").text.strip()
+    daemon.kill()
+    os.kill(int(pid), signal.SIGKILL)
+    daemon.start()
+    assert run(daemon, "aa2", 5) == address
+    assert networks_of(daemon, "aa2") == {"ov": address}
+    assert audit(daemon)["Clean"], (audit(daemon), overlay.id)
