@@ -205,7 +205,7 @@ class AgentDoor(Door):
             local_networks=parts.networks,
             places=parts.restorer._sandboxes,
             describe=_describe,
-            directory=settings.data_root / "swarm" / "agent",
+            directory=settings.data_root / "agent",
             exec_root=Path(settings.exec_root),
         )
         await self.root.start_child(
