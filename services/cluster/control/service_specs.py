@@ -23,6 +23,7 @@ from services.cluster.model.specs import (
     ServiceMode,
     ServiceSpec,
     TaskRestartPolicy,
+    TaskSpec,
     UpdateConfig,
 )
 from services.errors import InvalidParameter
@@ -33,8 +34,11 @@ MONITOR_NS: Final = 5 * 10**9
 
 
 def filled(spec: ServiceSpec, name: str) -> ServiceSpec:
-    """`spec` with one mode and its numbers, words in place of empty ones in ports, and `name` if
-    it has none.
+    """`spec` with one mode and its numbers, words in place of silence where answers have words, and
+    `name` if it has none.
+
+    Clients change a service by sending back what they were answered: that must be the same spec,
+    or every task would be replaced for nothing.
 
     Raises:
         InvalidParameter: it has several modes.
@@ -43,8 +47,19 @@ def filled(spec: ServiceSpec, name: str) -> ServiceSpec:
         spec,
         name=spec.name or name,
         mode=_mode(spec.mode),
+        task_template=_template(spec.task_template),
         endpoint_spec=_endpoint(spec.endpoint_spec),
     )
+
+
+def _template(template: TaskSpec) -> TaskSpec:
+    policy = template.restart_policy
+    if policy is not None:
+        policy = replace(
+            policy, condition=policy.condition or "any", max_attempts=policy.max_attempts or 0
+        )
+    runtime = "" if template.runtime == "container" else template.runtime
+    return replace(template, restart_policy=policy, runtime=runtime)
 
 
 def _mode(mode: ServiceMode) -> ServiceMode:
@@ -71,7 +86,7 @@ def _endpoint(endpoint: EndpointSpec | None) -> EndpointSpec | None:
         replace(port, protocol=port.protocol or "tcp", publish_mode=port.publish_mode or "ingress")
         for port in endpoint.ports
     ]
-    return replace(endpoint, ports=ports)
+    return replace(endpoint, mode=endpoint.mode or "vip", ports=ports)
 
 
 def mode_of(mode: ServiceMode) -> str:

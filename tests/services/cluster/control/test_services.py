@@ -75,7 +75,7 @@ async def test_a_service_is_made_with_what_its_spec_leaves_open() -> None:
     assert re.fullmatch(r"[a-z]+_[a-z]+", made.name)
     stored = cluster.now(made.id)
     assert stored.spec.mode == ServiceMode(replicated=Replicated(replicas=1))
-    assert stored.spec.endpoint_spec == EndpointSpec(ports=[PortConfig(target_port=80)])
+    assert stored.spec.endpoint_spec == EndpointSpec(mode="vip", ports=[PortConfig(target_port=80)])
     assert (stored.spec_version, stored.job_status) == (1, None)
 
 

@@ -14,21 +14,19 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from services.cluster.dispatcher.values import NetworkView, ServiceView, SessionFacts
-from services.cluster.model.objects import ClusterNetwork, Node
-from services.cluster.network.face import NodeNetworks
+from services.cluster.dispatcher.values import NetworkView, ServiceView
+from services.cluster.model.objects import ClusterNetwork
 from services.cluster.network.plan import network_of
 from services.cluster.network.state import NodeNetworkState
 from services.errors import EngineError
 from services.networks.dns import NamedEndpoint
 from services.networks.endpoints import mac_of
-from services.networks.model import GATEWAY_BRIDGE, Underlay
+from services.networks.ingress_record import INGRESS_SANDBOX
+from services.networks.model import GATEWAY_BRIDGE
 from services.networks.netns import enter_namespace
 from services.networks.overlay import Neighbour
-from services.networks.sandboxes import INGRESS_SANDBOX
 from tests.services.cluster.network.scene import NodeScene, Wire
 from tests.services.cluster.network.views import (
-    BEGAN_AT,
     backend,
     cluster_network,
     peer,
@@ -184,7 +182,8 @@ async def test_published_ports(wire: Wire, answering: Answering) -> None:
         before = scene.sandboxes.endpoints(INGRESS_SANDBOX)
     with lasting:
         async with wire.running() as scene:  # a kill: ingress goes on, and is adopted
-            scene.sandboxes.settle()
+            # Nobody has told anything yet, and the firewall's table was written anew.
+            assert await shares(wire.other.netns, 8, wire.here, port) == even
             await settle(scene, state(wire, told))
             assert scene.node.problems == {}
             assert scene.sandboxes.endpoints(INGRESS_SANDBOX) == before
@@ -280,20 +279,14 @@ def helpers() -> list[int]:
     return found
 
 
-async def test_what_an_agent_speaks_to(wire: Wire) -> None:
-    """It shows views, learns who the node is, waits, and clears all of it away in the end."""
+async def test_all_is_cleared_away(wire: Wire) -> None:
+    """When the node has left: networks, ingress, ports; also by one that does not run."""
     network = cluster_network(third=7)
+    ingress = cluster_network("ingress", third=8, ingress=True, balancers={"n1": "10.99.8.9/24"})
+    told = view(ingress, service("web", ports=(("tcp", free_port(), 80),)))
     async with wire.running() as scene:
-        face = NodeNetworks(scene.node, node_id="n1", data_path_addr="")
-        face.show([view(network)])
-        with pytest.raises(EngineError, match="no address that other nodes send to"):
-            await face.wait_ready([network.id])
-        node = Node(id="n1", created_at=BEGAN_AT, updated_at=BEGAN_AT, data_path_addr=wire.here)
-        face.learn(SessionFacts(session_id="s", cluster_id="c", node=node, data_path_port=4790))
-        with trio.fail_after(5):
-            await face.wait_ready([network.id])
-        (made,) = scene.networks.of_cluster()
-        assert made.underlay == Underlay(address=wire.here, port=4790)
-        with trio.fail_after(5):
-            await face.clear()
+        await settle(scene, state(wire, view(network), told))
+        assert len(scene.networks.of_cluster()) == 2
+        await scene.node.clear()
         assert scene.networks.of_cluster() == []
+        assert enter_namespace(scene.folder / "netns" / INGRESS_SANDBOX) is None
