@@ -177,7 +177,7 @@ def surplus(tasks: Iterable[Task], service: Service, limit: int) -> list[Task]:
     """
     present = list(tasks)
     status = service.update_status
-    if status is not None and status.state in UNDER_WAY:
+    if limit >= 0 and status is not None and status.state in UNDER_WAY:
         limit = max(limit, KEPT_IN_UPDATE)
     if limit < 0 or len(present) <= limit:
         return []
