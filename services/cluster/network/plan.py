@@ -15,7 +15,6 @@ from services.networks.dns import NamedEndpoint
 from services.networks.model import Network, Subnet, Underlay
 from services.networks.overlay import DRIVER, ENCRYPTED, SWARM_SCOPE, Neighbour
 
-
 VXLAN_IDS: Final = "com.docker.network.driver.overlay.vxlanid_list"
 """dockerd's option, which tells clients what was chosen."""
 
