@@ -223,7 +223,10 @@ def build_parts(
         disk=build_disk,
     )
     listeners = _listeners(current, environment)
-    identity = Identity(AppConfig(engine_version=VERSION, experimental=settings.experimental))
+    identity = Identity(
+        AppConfig(engine_version=VERSION, experimental=settings.experimental),
+        swarm_role=lambda: cluster.role_word,
+    )
     fast = FastRoutes(identity)
     routes = DeferredApp(lambda: _build_routes(sources, fast))
     observer = build_observer(reports, table)

@@ -20,6 +20,7 @@ from services.cluster.model.objects import (
     Task,
 )
 from services.cluster.model.snapshot import Diff, Put, Transaction
+from services.cluster.store.codec import Codec
 
 
 class Conflicting(Exception):
@@ -27,10 +28,15 @@ class Conflicting(Exception):
 
 
 class MemoryStore:
-    """It is its own snapshot: a rule reads it and returns before anything changes."""
+    """It is its own snapshot: a rule reads it and returns before anything changes.
 
-    def __init__(self) -> None:
+    With a codec each object is written out and read again, as it is on its way through etcd: that
+    costs what it costs, and the memory is a manager's.
+    """
+
+    def __init__(self, codec: Codec | None = None) -> None:
         self.revision = 0
+        self._codec = codec
         self._objects: dict[str, dict[str, Any]] = {kind.kind: {} for kind in KINDS}
         self._by_service: dict[str, dict[str, Task]] = {}
         self._by_node: dict[str, dict[str, Task]] = {}
@@ -93,7 +99,7 @@ class MemoryStore:
             if isinstance(before, Task):
                 self._index(before, None)
             if isinstance(change, Put):
-                stored = replace(stored, version=self.revision)
+                stored = self._stored(stored)
                 self._objects[stored.kind][stored.id] = stored
                 if isinstance(stored, Task):
                     self._index(stored, stored)
@@ -128,6 +134,11 @@ class MemoryStore:
         if before > self.log_begin:
             del self.log[: before - self.log_begin]
             self.log_begin = before
+
+    def _stored(self, stored: Stored) -> Stored:
+        if self._codec is None:
+            return replace(stored, version=self.revision)
+        return self._codec.decode(stored.kind, self._codec.encode(stored), self.revision)
 
     def _index(self, task: Task, after: Task | None) -> None:
         for index, key in ((self._by_service, task.service_id), (self._by_node, task.node_id)):

@@ -31,6 +31,7 @@ from services.cluster.orchestrator.orchestrator import Orchestrator
 from services.cluster.orchestrator.reaper import Reaper
 from services.cluster.orchestrator.rules import Rule
 from services.cluster.scheduler.scheduler import Scheduler
+from services.cluster.store.codec import Codec
 
 BEGINNING = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 
@@ -52,12 +53,14 @@ class World:
         life_of: Callable[[Task], Life] = lambda _: Life(),
         observe: Callable[[World], None] | None = None,
         dies_after: int | None = None,
+        codec: Codec | None = None,
     ) -> None:
         self.now = BEGINNING
-        self.store = MemoryStore()
+        self.store = MemoryStore(codec)
         self.agents = Agents(self.store, life_of)
         self.transactions = 0
         self.cpu_s: defaultdict[str, float] = defaultdict(float)
+        self.longest_s: defaultdict[str, float] = defaultdict(float)
         self.asks: Counter[str] = Counter()
         self.notes: list[str] = []
         self._ids = itertools.count(1)
@@ -153,7 +156,9 @@ class World:
             diff, self._seen[name] = Diff(is_whole=True), self.store.log_end
         begin = time.process_time()
         decision = rule.decide(self.store, diff, self.now)
-        self.cpu_s[name] += time.process_time() - begin
+        took_s = time.process_time() - begin
+        self.cpu_s[name] += took_s
+        self.longest_s[name] = max(self.longest_s[name], took_s)
         self.asks[name] += 1
         self._again.pop(name, None)
         if decision.again_in_s is not None:

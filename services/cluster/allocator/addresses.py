@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,10 @@ class Range:
         return ipaddress.ip_network(self.subnet.subnet, strict=False)
 
     @cached_property
+    def _span(self) -> tuple[int, int]:
+        return int(self.network.network_address), int(self.network.broadcast_address)
+
+    @cached_property
     def _bounds(self) -> tuple[int, int]:
         """First and last address that may be given: neither the network's nor the broadcast."""
         pool = ipaddress.ip_network(self.subnet.ip_range or self.subnet.subnet, strict=False)
@@ -41,6 +46,11 @@ class Range:
     @cached_property
     def _gateway(self) -> int:
         return int(ipaddress.ip_address(self.subnet.gateway)) if self.subnet.gateway else 0
+
+    def has(self, version: int, address: int) -> bool:
+        """Whether an address is of this subnet."""
+        first, last = self._span
+        return version == self.network.version and first <= address <= last
 
     def take(self) -> int | None:
         """The next address that is free; None when none is."""
@@ -109,5 +119,12 @@ class AddressBook:
         return None
 
     def _where(self, spelled: str) -> list[tuple[Range, int]]:
-        address = ipaddress.ip_address(spelled.partition("/")[0])
-        return [(one, int(address)) for one in self._ranges if address in one.network]
+        version, address = _parsed(spelled.partition("/")[0])
+        return [(one, address) for one in self._ranges if one.has(version, address)]
+
+
+def _parsed(text: str) -> tuple[int, int]:
+    """IP version and number. An object of `ipaddress` takes ten times as long to make."""
+    if ":" in text:
+        return 6, int.from_bytes(socket.inet_pton(socket.AF_INET6, text))
+    return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, text))

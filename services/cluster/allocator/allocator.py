@@ -25,7 +25,7 @@ from services.cluster.model.objects import ClusterNetwork, Node, Service, Stored
 from services.cluster.model.snapshot import Change, Decision, Diff, Put, Snapshot
 from services.cluster.model.task_state import TaskState
 
-MAX_CHANGES: Final = 1000
+MAX_CHANGES: Final = 250
 """What one decision asks for at most, so that none takes long; the next one goes on at once."""
 
 RETRY_EVERY: Final = timedelta(seconds=1)

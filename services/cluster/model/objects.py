@@ -30,8 +30,8 @@ from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import Wire
 
 
-class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What every object has. `kind` is the word in its key."""
+class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What every object has. `kind` is the word in its key. For `gc` see `Wire`."""
 
     kind: ClassVar[str] = ""
     id: str

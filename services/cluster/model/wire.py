@@ -29,8 +29,14 @@ def cluster_name(attribute: str) -> str:
     return _IRREGULAR.get(attribute) or docker_name(attribute)
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=cluster_name):
-    """A value with Docker's JSON names. What is unset is left out, as dockerd leaves it out."""
+class Wire(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=cluster_name, gc=False
+):
+    """A value with Docker's JSON names. What is unset is left out, as dockerd leaves it out.
+
+    The garbage collector need not know of values: none can be part of a cycle, and a manager holds
+    hundreds of thousands of them.
+    """
 
 
 def new_id() -> str:

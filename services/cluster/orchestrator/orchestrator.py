@@ -22,7 +22,7 @@ from services.cluster.orchestrator.look import Look, Plan
 from services.cluster.orchestrator.slots import SlotTable, slot_key
 from services.cluster.orchestrator.tasks import Mode, mode_of
 
-MAX_GROUPS: Final = 1000
+MAX_GROUPS: Final = 250
 """What one decision asks for at most, so that none takes long; the next one goes on at once."""
 
 _DECIDE: Final[Mapping[Mode, Callable[[Service, SlotTable, Look], Plan]]] = MappingProxyType(
@@ -48,7 +48,7 @@ class Orchestrator:
         self._by_node: set[str] = set()  # services whose slots are nodes
         self._open: set[str] = set()  # services to look at
         self._wakes: dict[str, datetime] = {}
-        self._strays: set[str] = set()  # tasks whose service is gone
+        self._strays: dict[str, None] = {}  # tasks whose service is gone
 
     def decide(self, snapshot: Snapshot, diff: Diff, now: datetime) -> Decision:
         """What services need now."""
@@ -73,7 +73,7 @@ class Orchestrator:
         self._open = set(snapshot.services)
         services = snapshot.services
         self._strays = {
-            task.id
+            task.id: None
             for task in snapshot.tasks.values()
             if task.service_id and task.service_id not in services
         }
@@ -91,7 +91,8 @@ class Orchestrator:
                 self._note_task_gone(snapshot, stored)
             elif isinstance(stored, Service) and stored.id not in snapshot.services:
                 self._forget(stored.id)
-                self._strays.update(t.id for t in snapshot.tasks_of_service(stored.id))
+                for task in snapshot.tasks_of_service(stored.id):
+                    self._strays[task.id] = None
             elif isinstance(stored, Node):
                 self._note_node(snapshot, stored.id)
 
@@ -99,7 +100,7 @@ class Orchestrator:
         service = snapshot.services.get(task.service_id)
         if service is None:
             if task.service_id:
-                self._strays.add(task.id)
+                self._strays[task.id] = None
             return
         self._open.add(service.id)
         table = self._tables.get(service.id)
@@ -107,7 +108,7 @@ class Orchestrator:
             table.put(slot_key(service, task), task)
 
     def _note_task_gone(self, snapshot: Snapshot, task: Task) -> None:
-        self._strays.discard(task.id)
+        self._strays.pop(task.id, None)
         service, table = snapshot.services.get(task.service_id), self._tables.get(task.service_id)
         if service is not None and table is not None and task.id not in snapshot.tasks:
             table.discard(slot_key(service, task), task.id)
@@ -178,11 +179,13 @@ class Orchestrator:
     def _strays_removed(self, look: Look) -> Plan:
         """Tasks that no service wants any more are asked to end, and then go."""
         plan = Plan()
-        for task_id in sorted(self._strays):
+        for task_id in list(self._strays):
+            if len(plan.groups) >= MAX_GROUPS:
+                break
             task = look.snapshot.tasks.get(task_id)
             if task is None or task.desired_state >= TaskState.REMOVE:
-                self._strays.discard(task_id)
-            elif len(plan.groups) < MAX_GROUPS:
+                del self._strays[task_id]
+            else:
                 plan.groups.append((look.ask(task, TaskState.REMOVE),))
         return plan
 

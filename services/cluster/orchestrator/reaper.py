@@ -27,7 +27,7 @@ ORPHANED_AFTER: Final = timedelta(hours=24)
 KEPT_IN_UPDATE: Final = 10
 """Failures of an update under way are kept at least so many a slot: the update counts them."""
 
-MAX_CHANGES: Final = 1000
+MAX_CHANGES: Final = 250
 
 
 class Reaper:
@@ -76,12 +76,12 @@ class Reaper:
         self._slot_of.clear()
         self._down.clear()
         self._single.clear()
+        self._open.clear()
         self._gone = set()
         for node in snapshot.nodes.values():
             self._note_node(node.id, node)
         for task in snapshot.tasks.values():
             self._note_task(task, snapshot)
-        self._open = set(self._slots)
 
     def _take_in(self, snapshot: Snapshot, diff: Diff) -> None:
         for stored in diff.put:
@@ -90,7 +90,7 @@ class Reaper:
             elif isinstance(stored, Node):
                 self._note_node(stored.id, snapshot.nodes.get(stored.id))
             elif isinstance(stored, Cluster):
-                self._open.update(self._slots)
+                self._open.update(slot for slot, tasks in self._slots.items() if len(tasks) > 1)
             elif isinstance(stored, Service):
                 # The end of an update lets go of what it had to count.
                 self._open.update(
@@ -177,7 +177,7 @@ def surplus(tasks: Iterable[Task], service: Service, limit: int) -> list[Task]:
     """
     present = list(tasks)
     status = service.update_status
-    if status is not None and status.state in UNDER_WAY:
+    if limit >= 0 and status is not None and status.state in UNDER_WAY:
         limit = max(limit, KEPT_IN_UPDATE)
     if limit < 0 or len(present) <= limit:
         return []

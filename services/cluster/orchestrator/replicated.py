@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from services.cluster.model.objects import Service, Task
 from services.cluster.model.snapshot import Put
 from services.cluster.model.task_state import TaskState
 from services.cluster.orchestrator import updates
-from services.cluster.orchestrator.grades import Fill
+from services.cluster.orchestrator.grades import Fill, Grade
 from services.cluster.orchestrator.look import Group, Look, Plan
 from services.cluster.orchestrator.mending import mend
 from services.cluster.orchestrator.slots import SlotKey, SlotTable
 from services.cluster.orchestrator.tasks import is_wanted
 
-MAX_NEW: Final = 1000
+MAX_NEW: Final = 250
 """Tasks that are made at one look; the next one goes on. So no look takes long."""
 
 
@@ -37,21 +37,17 @@ def decide(service: Service, table: SlotTable, look: Look) -> Plan:
             table.wakes[key] = mended.wake
     filled = [key for key, grade in table.grades.items() if grade.fill is not Fill.EMPTY]
     replicas = replicas_of(service)
-    kept: list[SlotKey] = filled
+    kept: Mapping[SlotKey, Grade] = table.grades
     if len(filled) > replicas:
         leaving = leaving_slots(table, filled, len(filled) - replicas)
         plan.groups.extend(_removed(table, leaving - held, look))
-        kept = [key for key in filled if key not in leaving]
+        kept = {key: grade for key, grade in kept.items() if key not in leaving}
         held |= leaving
     elif len(filled) < replicas:
         plan.groups.extend(_added(service, table, replicas - len(filled), look))
-    leftovers = _leftovers(table, replicas)
-    plan.groups.extend(_removed(table, leftovers - held, look))
-    plan.add(
-        updates.step(
-            service, table.slots, {key: table.grades[key] for key in kept}, look, held=held
-        )
-    )
+    if len(filled) < len(table.grades):
+        plan.groups.extend(_removed(table, _leftovers(table, replicas) - held, look))
+    plan.add(updates.step(service, table.slots, kept, look, held=held))
     return plan
 
 

@@ -16,7 +16,7 @@ from services.cluster.scheduler.choice import Choice
 from services.cluster.scheduler.demand import Demand, GroupKey, demand_of
 from services.cluster.scheduler.loads import NodeLoad, NodeLoads
 
-MAX_PLACED: Final = 1000
+MAX_PLACED: Final = 250
 """What one decision moves at most, so that none takes long; the next one goes on at once."""
 
 RETRY_EVERY: Final = timedelta(seconds=1)

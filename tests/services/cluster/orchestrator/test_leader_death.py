@@ -36,6 +36,7 @@ from services.cluster.model.specs import (
     UpdateConfig,
 )
 from services.cluster.model.task_state import TaskState
+from tests.services.cluster.orchestrator.invariants import never
 
 
 @dataclass(frozen=True)
@@ -46,35 +47,6 @@ class Scenario:
     outcome: Callable[[World], object]
     life: Callable[[Task], Life] = lambda _: Life()
     at_most_wanted: int = 1  # in one slot at a time
-
-
-def never(scenario: Scenario) -> Callable[[World], None]:
-    """What must not be at any time."""
-
-    def check(world: World) -> None:
-        wanted = Counter(
-            (t.service_id, t.slot or t.node_id)
-            for t in world.store.tasks.values()
-            if t.desired_state <= TaskState.COMPLETE
-        )
-        crowded = {slot: n for slot, n in wanted.items() if n > scenario.at_most_wanted}
-        assert not crowded, f"slots with too many tasks: {crowded}"
-        addresses = Counter(
-            (one.network_id, address)
-            for t in world.store.tasks.values()
-            if not t.status.state.is_ended
-            for one in t.networks
-            for address in one.addresses
-        )
-        for made in world.store.services.values():
-            vips = made.endpoint.virtual_ips if made.endpoint else []
-            addresses.update((vip.network_id, vip.addr) for vip in vips)
-        for network in world.store.networks.values():
-            addresses.update((network.id, addr) for addr in network.balancer_addrs.values())
-        twice = {address for address, n in addresses.items() if n > 1}
-        assert not twice, f"addresses given twice: {twice}"
-
-    return check
 
 
 def picture(world: World) -> object:
@@ -222,7 +194,7 @@ SCENARIOS = {
 
 
 def play(scenario: Scenario, dies_after: int | None = None) -> World:
-    check = never(scenario)
+    check = never(scenario.at_most_wanted)
     world = World(life_of=scenario.life, observe=check, dies_after=dies_after)
     world.add_nodes(3)
     scenario.act(world)
