@@ -92,7 +92,7 @@ class World:
         assert endpoint.endpoint_id == ENDPOINT.endpoint_id
         self._step("unplug")
 
-    def way_out(self, container_id: str) -> WayOut:  # noqa: ARG002 - no network here spans nodes
+    def way_out(self, container_id: str) -> WayOut:
         return WayOut.RIGHT
 
     async def follow_ports(
