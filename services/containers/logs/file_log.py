@@ -30,6 +30,7 @@ _OLD_POSITION: Final = struct.Struct("<QQ")  # up to version 0.1
 _MOST_BYTES: Final = (1 << 64) - 1
 _LONG_TIME_NS: Final = 1_999_999_999_999_999_999  # no time has more digits
 _STEP_BYTES: Final = 256 * 1024
+_ENCODED_BYTES: Final = 64 * 1024 * 1024  # what one call may make of its lines, attributes and all
 
 Packing = Callable[["FileLog"], object]
 """Takes note that a log has files to compress. Called from worker threads; must not block long."""
@@ -140,7 +141,8 @@ class FileLog:
             log.warning("log not rotated", path=str(self.files.path), error=str(error))
         limit = self._options.max_bytes
         room = None if limit is None else max(0, limit - self._size)
-        encoded = self._encode(stream, data, last=last, room=room)
+        some = self._bounded(data)
+        encoded = self._encode(stream, some, last=last and some is data, room=room)
         if encoded.consumed:
             self._is_recorded = False
             self._append(encoded)
@@ -229,6 +231,13 @@ class FileLog:
         except OSError as error:  # readers take it as it is
             log.warning("log not compressed", path=str(self.files.path), error=str(error))
             return False
+
+    def _bounded(self, data: bytes) -> bytes:
+        """`data`, or so many of its lines as what each of them bears leaves memory for."""
+        most = max(1, _ENCODED_BYTES // self._note_bytes())
+        if len(data) <= most or data.count(b"\n") <= most:
+            return data
+        return data[: len(data) - len(data.split(b"\n", most)[-1])]
 
     def _encode(self, stream: Stream, data: bytes, *, last: bool, room: int | None) -> Encoded:
         # A clock that is set back must not put a line before its predecessor.
