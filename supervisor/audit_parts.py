@@ -9,10 +9,11 @@ import trio
 
 from services.audit import Audit
 from services.audit.containers import FolderCheck, MountCheck, SnapshotCheck, TaskCheck
-from services.audit.networks import LinkCheck
+from services.audit.networks import FirewallCheck, LinkCheck, PortCheck
 from services.audit.storage import ImageCheck, LeaseCheck, StoreCheck, VolumeCheck
 from services.containerd import Containerd
 from services.containers import Container
+from services.containers.link_mending import LinkMender
 from services.images import Images
 from services.images.leases import LEASE_PREFIX
 from services.store import Store
@@ -48,7 +49,8 @@ def build_audit(
     async def ingests() -> Sequence[str]:
         return [status.ref for status in await containerd.content.statuses()]
 
-    exec_root = settings.exec_root
+    links = LinkMender(table=table, networks=networks.networks, sandboxes=networks.sandboxes)
+    firewall, exec_root = networks.firewall, settings.exec_root
     return Audit(
         [
             TaskCheck(
@@ -72,6 +74,8 @@ def build_audit(
                 wanted=networks.sandboxes.bridged_links,
                 disk=disk,
             ),
+            *([FirewallCheck(firewall.compare)] if firewall is not None else []),
+            PortCheck(networks.sandboxes.port_problems, disk=disk),
             VolumeCheck(records=volumes.recorded, directories=volumes.names_on_disk, disk=disk),
             ImageCheck(containerd=containerd),
             LeaseCheck(
@@ -82,5 +86,12 @@ def build_audit(
             ),
             StoreCheck(store),
         ],
-        mends=[containers.restorer.reconcile, images.clear_leftovers, volumes.mend],
+        mends=[
+            containers.restorer.reconcile,
+            images.clear_leftovers,
+            volumes.mend,
+            links.mend,
+            networks.sandboxes.mend_ports,
+            *([firewall.mend] if firewall is not None else []),
+        ],
     )

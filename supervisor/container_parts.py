@@ -171,6 +171,7 @@ def build_containers(
 
     async def forget(container: Container) -> None:
         execs.forget(container)
+        groups.forget(container)
         await terminals.forget(container)
 
     remover = Remover(
@@ -195,7 +196,7 @@ def build_containers(
     async def start_again(container: Container) -> None:
         await containers.start(container)
 
-    groups = Groups(table, stop=stopper.stop_for_group, start=start_again)
+    groups = Groups(table, journal=journal, stop=stopper.stop_for_group, start=start_again)
     lives = Lives(
         groups=groups,
         containerd=containerd,
@@ -312,6 +313,7 @@ def build_containers(
         finish_update=updater.finish,
         finish_connects=connections.finish,
         let_go=freezer.finish,
+        stop_rest_of_groups=groups.stop_rest,
     )
     reconciler = Reconciler(
         containerd=containerd,

@@ -20,7 +20,7 @@ from .nemesis import STROKES, Nemesis
 from .scene import Scene, SceneFailed, scene
 from .verdict import judge
 
-NEEDED: Final = ("containerd", "runc", "docker", "nft", "ip", "nsenter")
+NEEDED: Final = ("containerd", "runc", "docker", "nft", "ip", "nsenter", "docker-registry")
 CLIENT_END_S: Final = 180.0
 
 
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=1, help="for the same choices again")
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--clients", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--keep", metavar="FILE", default="", help="log and history, if it fails")
     return parser
 

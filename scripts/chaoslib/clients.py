@@ -57,6 +57,8 @@ class Client:
                 return operation
             words = done.stderr.decode(errors="replace")
             operation.answer = f"{done.returncode} {done.stdout[-200:]!r} {words[-300:]}"
+            if done.returncode < 0:  # it was killed
+                return operation
             operation.ok = True if done.returncode == 0 else _refusal(words)
         if operation.ok is None:
             time.sleep(0.2)
@@ -138,15 +140,33 @@ class Client:
         mount = ("--rm", "--network", "none", "-v", f"{volume}:/v", "busybox", "sh", "-c")
         if self.docker("write", volume, "run", *mount, f"echo {word} > /v/x && sync").ok:
             read = self.docker("read", volume, "run", *mount, "cat /v/x")
-            if read.ok and word not in read.answer:
+            if read.ok and word not in read.answer and not self._history.was_cut(read):
                 self._history.complain(f"volume {volume}: {word} was written, not {read.answer}")
         self.docker("volume rm", volume, "volume", "rm", "-f", volume)
+
+    def pull(self) -> None:
+        """An image from the registry; what it brought is whole, whatever broke on the way."""
+        image = self._chance.choice(self._scene.registry.images)
+        if self.docker("pull", image.name, "pull", "-q", image.name).ok:
+            summed = self.docker(
+                "sum", image.name, "run", "--rm", "--network", "none", image.name, "sha256sum",
+                "/blob",
+            )  # fmt: skip
+            if (
+                summed.ok
+                and image.sha256 not in summed.answer
+                and not self._history.was_cut(summed)
+            ):
+                self._history.complain(f"{image.name} is not what was pushed: {summed.answer}")
+        self.docker("rmi", image.name, "rmi", "-f", image.name)
 
     # ── steps
 
     def _exec(self, name: str) -> None:
         fate = self._history.fate(name)
         done = self.docker("exec", name, "exec", name, "sh", "-c", "echo said; exit 7")
+        if self._history.was_cut(done):
+            return
         if done.answer.startswith("0 "):
             self._history.complain(f"exec in {name}: code 0 instead of 7")
         elif done.answer.startswith("7 ") and "said" not in done.answer and not fate.was_hit:
@@ -177,6 +197,7 @@ LIVES: Final[Mapping[str, Callable[[Client], None]]] = MappingProxyType(
         "live": Client.live_long,
         "build": Client.build,
         "networks": Client.networks,
+        "pull": Client.pull,
         "volumes": Client.volumes,
     }
 )

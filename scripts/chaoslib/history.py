@@ -56,6 +56,7 @@ class History:
     fates: dict[str, Fate] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     full: list[tuple[float, float]] = field(default_factory=list)  # disk; Unix seconds
+    cuts: list[float] = field(default_factory=list)  # of clients' connections
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def now_s(self) -> float:
@@ -87,6 +88,15 @@ class History:
         """Something was wrong that no later look could find."""
         with self._lock:
             self.wrong.append(f"{self.now_s():.1f} s: {text}")
+
+    def cut(self) -> None:
+        """Clients' connections are about to be cut."""
+        with self._lock:
+            self.cuts.append(self.now_s())
+
+    def was_cut(self, operation: Operation) -> bool:
+        """Whether its connections may have been cut: then what its client says is its own guess."""
+        return any(operation.began_s - 1 <= at <= operation.ended_s + 1 for at in list(self.cuts))
 
     def was_full_at(self, unix_s: float) -> bool:
         """Whether nothing could be written then."""

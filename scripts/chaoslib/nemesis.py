@@ -12,11 +12,33 @@ from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Final
 
+from benchlib.http import HttpError
+
 from .history import History
 from .scene import Scene
 
 STOPPED_S: Final = 2.0
 FULL_S: Final = 2.0
+CUTS: Final = 4
+CUTTING_S: Final = 2.0
+PARTS: Final = (
+    "root/containerd/connection",
+    "root/store/database",
+    "root/events/bus",
+    "root/events/stream",
+    "root/engine/images",
+    "root/engine/volumes",
+    "root/engine/firewall",
+    "root/engine/networks",
+    "root/engine/dns",
+    "root/engine/keeper",
+    "root/engine/packer",
+    "root/engine/containers/reconcile",
+    "root/engine/builder",
+    "root/faces/metrics",
+    "root/reloads",
+)
+"""What the nemesis restarts by hand; the API itself refuses that to its own clients."""
 LONGEST_PAUSE_S: Final = 4.0
 
 
@@ -27,6 +49,7 @@ class Nemesis:
         self._scene, self._history = scene, history
         self._chance = random.Random(f"{seed}/nemesis")
         self.ended = threading.Event()
+        self._is_second = False
 
     def run(self) -> None:
         """Choose, strike, wait."""
@@ -83,6 +106,44 @@ class Nemesis:
         if helpers:
             os.kill(self._chance.choice(helpers), signal.SIGKILL)
 
+    def kill_client(self) -> None:
+        """A client goes in the midst of what it asked for."""
+        calls = list(self._scene.calls)
+        if calls:
+            os.kill(self._chance.choice(calls), signal.SIGKILL)
+
+    def cut_clients(self) -> None:
+        """All connections of clients, some times over."""
+        for _ in range(CUTS):
+            self._history.cut()
+            self._scene.client_cutter.cut()
+            time.sleep(self._chance.uniform(0.05, 0.5))
+
+    def cut_registry(self) -> None:
+        """What the engine pulls breaks off in the middle, again and again for a while."""
+        self._scene.registry_cutter.cut(for_s=CUTTING_S)
+        time.sleep(CUTTING_S)
+
+    def restart_part(self) -> None:
+        """By the observer, as somebody at its page would."""
+        path = self._chance.choice(PARTS)
+        try:
+            self._scene.call("POST", f"/wharfinger/v1/parts/{path}/restart")
+        except HttpError as error:
+            if not str(error).startswith(("409", "503")):
+                self._history.complain(f"restart of {path}: {error}")
+
+    def change_listeners(self) -> None:
+        """A reload adds an API server, or takes it away."""
+        scene = self._scene
+        self._is_second = not self._is_second
+        scene.configure([scene.socket, *([scene.second_host] if self._is_second else [])])
+        try:
+            scene.call("POST", "/wharfinger/v1/reload")
+        except HttpError as error:
+            if not str(error).startswith("503"):
+                self._history.complain(f"reload: {error}")
+
     def flush_firewall(self) -> None:
         """As another program's reload does."""
         self._scene.inside("nft", "flush", "ruleset")
@@ -130,6 +191,11 @@ STROKES: Final[Mapping[str, Callable[[Nemesis], None]]] = MappingProxyType(
         "kill shim": Nemesis.kill_shim,
         "stop shim": Nemesis.stop_shim,
         "kill helper": Nemesis.kill_helper,
+        "kill client": Nemesis.kill_client,
+        "cut clients": Nemesis.cut_clients,
+        "cut registry": Nemesis.cut_registry,
+        "restart part": Nemesis.restart_part,
+        "change listeners": Nemesis.change_listeners,
         "flush firewall": Nemesis.flush_firewall,
         "fill disk": Nemesis.fill_disk,
         "jump clock": Nemesis.jump_clock,

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from benchlib.engines import REPOSITORY, docker_archive, unmount_below
 from benchlib.http import Connection, HttpError, is_answering
+
+from .cutter import Cutter
+from .registry import CUT_PORT, PORT, ChaosRegistry
 
 DISK_MB: Final = 700
 START_LIMIT_S: Final = 60.0
 STOP_LIMIT_S: Final = 60.0
 CALL_LIMIT_S: Final = 90.0
+QUIET_S: Final = 1.5
 
 
 class SceneFailed(Exception):
@@ -36,6 +43,8 @@ class Scene:
         clock: the file that says by how many seconds the engine's clock is wrong.
         delay: the file that says how many seconds runc waits before each call.
         running: held by whoever starts or ends the daemon.
+        registry: to pull from, through `registry_cutter`.
+        client_cutter: what clients' connections go through.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,6 +55,19 @@ class Scene:
         self.clock = folder / "clock"
         self.delay = folder / "delay"
         self.running = threading.Lock()
+        self.second_host = folder / "second.sock"
+        netns = Path("/run/netns", self.netns)
+        self.registry = ChaosRegistry(folder / "registry", self._entering())
+        self.registry_cutter = Cutter(
+            lambda: socket.create_server(("127.0.0.1", CUT_PORT)),
+            lambda: socket.create_connection(("127.0.0.1", PORT)),
+            netns=netns,
+        )
+        self._cut_socket = folder / "cut.sock"
+        self.client_cutter = Cutter(
+            partial(_listen_at, self._cut_socket), partial(_connect_to, self.socket)
+        )
+        self.calls: set[int] = set()  # pids of clients under way
         self._process: subprocess.Popen[bytes] | None = None
 
     # ── the daemon
@@ -120,19 +142,53 @@ class Scene:
     # ── clients
 
     def docker(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """A call of the docker CLI; raises subprocess.TimeoutExpired after CALL_LIMIT_S."""
-        return subprocess.run(
+        """A call of the docker CLI; raises subprocess.TimeoutExpired after CALL_LIMIT_S.
+
+        Its connections may be cut, and it may be killed.
+        """
+        with self._client(self._cut_socket, arguments) as client:
+            self.calls.add(client.pid)
+            try:
+                out, err = client.communicate(stdin, CALL_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                client.kill()
+                raise
+            finally:
+                self.calls.discard(client.pid)
+        return subprocess.CompletedProcess(arguments, client.returncode, out, err)
+
+    def safely(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """A call that nobody cuts."""
+        with self._client(self.socket, arguments) as client:
+            out, err = client.communicate(stdin, CALL_LIMIT_S)
+        return subprocess.CompletedProcess(arguments, client.returncode, out, err)
+
+    def history_of(self, *arguments: str) -> bytes:
+        """What a call that does not end says until it is silent for QUIET_S."""
+        path = self.folder / "said"
+        with path.open("wb") as said, self._client(self.socket, arguments, said) as client:
+            size, since = -1, time.monotonic()
+            while time.monotonic() < since + QUIET_S:
+                if path.stat().st_size != size:
+                    size, since = path.stat().st_size, time.monotonic()
+                time.sleep(0.1)
+            client.kill()
+        return path.read_bytes()
+
+    def _client(
+        self, way: Path, arguments: Sequence[str], stdout: IO[bytes] | int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             ["docker", *arguments],
             env={
                 **os.environ,
-                "DOCKER_HOST": f"unix://{self.socket}",
+                "DOCKER_HOST": f"unix://{way}",
                 "DOCKER_CONFIG": str(self.folder / "client"),
                 "DOCKER_BUILDKIT": "0",
             },
-            input=stdin,
-            capture_output=True,
-            timeout=CALL_LIMIT_S,
-            check=False,
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
         )
 
     def call(self, method: str, target: str, body: object = None) -> Any:
@@ -154,7 +210,7 @@ class Scene:
         """Disk, namespace, image; then the engine is up."""
         for folder in (self.data, self.folder / "client"):
             folder.mkdir()
-        (self.folder / "daemon.json").write_text("{}")
+        self.configure([self.socket])
         _run("mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "chaos", str(self.data))
         _run("ip", "netns", "add", self.netns)
         self.inside("ip", "link", "set", "lo", "up")
@@ -170,9 +226,21 @@ class Scene:
         archive = docker_archive(self.folder / "busybox.tar")
         with Connection(self.socket, limit_s=CALL_LIMIT_S) as connection:
             connection.upload("/images/load?quiet=1", archive.read_bytes())
+        self.client_cutter.start()
+        self.registry_cutter.start()
+        self.registry.start()
+        self.registry.fill(self.safely)
+
+    def configure(self, hosts: Sequence[Path]) -> None:
+        """Write daemon.json."""
+        settings = {"hosts": [f"unix://{path}" for path in hosts]}
+        (self.folder / "daemon.json").write_text(json.dumps(settings))
 
     def tear_down(self) -> None:
         """Take everything away, in whatever state it is."""
+        self.client_cutter.close()
+        self.registry_cutter.close()
+        self.registry.stop()
         with suppress(OSError, HttpError):
             for container in self.call("GET", "/containers/json?all=1"):
                 with suppress(OSError, HttpError):
@@ -188,11 +256,11 @@ class Scene:
     def _command(self) -> list[str]:
         return [
             *(sys.executable, "-m", "chaoslib.skewed"),
-            *("-H", f"unix://{self.socket}"),
             *("--data-root", str(self.data)),
             *("--exec-root", str(self.exec_root)),
             *("--pidfile", str(self.folder / "pid")),
             *("--config-file", str(self.folder / "daemon.json")),
+            *("--metrics-addr", "127.0.0.1:9323"),
             *("--bridge", "chaos0", "--add-runtime", f"slow={self.folder / 'runc'}"),
             *("--default-runtime", "slow"),
         ]
@@ -216,6 +284,19 @@ def scene() -> Iterator[Scene]:
     finally:
         made.tear_down()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listen_at(path: Path) -> socket.socket:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+    return server
+
+
+def _connect_to(path: Path) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(path))
+    return client
 
 
 def _run(*command: str) -> None:

@@ -1,19 +1,16 @@
-"""Checks of networks: the links of containers in our bridges, and the bridges themselves."""
+"""Checks of networks: bridges and the links in them, the firewall table, published ports."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 import trio
 
 from services.audit.findings import Finding
-from services.errors import EngineError
 from services.networks.endpoints import HOST_LINK_PREFIX
-
-LIST_LIMIT_S: Final = 10.0
+from services.networks.host_links import bridge_ports
+from services.networks.sandboxes import BridgedLink
+from services.networks.table_listing import Difference
 
 
 class LinkCheck:
@@ -25,15 +22,15 @@ class LinkCheck:
         self,
         *,
         bridges: Callable[[], Set[str]],
-        wanted: Callable[[], Mapping[str, str]],
+        wanted: Callable[[], Mapping[str, BridgedLink]],
         disk: trio.CapacityLimiter,
     ) -> None:
-        """`bridges` are ours, by link; `wanted` the links in them, with whose each one is."""
+        """`bridges` are ours, by link; `wanted` the links that are to be in them."""
         self._bridges, self._wanted, self._disk = bridges, wanted, disk
 
     async def look(self) -> Sequence[Finding]:
         """See `Check`."""
-        there = await trio.to_thread.run_sync(_links, limiter=self._disk)
+        there = await trio.to_thread.run_sync(bridge_ports, limiter=self._disk)
         bridges, wanted = self._bridges(), self._wanted()
         return [
             *(
@@ -42,30 +39,52 @@ class LinkCheck:
                 if master in bridges and name.startswith(HOST_LINK_PREFIX) and name not in wanted
             ),
             *(
-                _link(name, f"the link of container {whose} is gone")
-                for name, whose in wanted.items()
+                _link(name, f"the link of container {link.container_id} is gone")
+                for name, link in wanted.items()
                 if name not in there
+            ),
+            *(
+                _link(name, f"container {link.container_id} needs it in {link.bridge}")
+                for name, link in wanted.items()
+                if there.get(name, link.bridge) != link.bridge
             ),
             *(_link(name, "the bridge of a network is gone") for name in bridges - there.keys()),
         ]
 
 
-def _links() -> dict[str, str]:
-    """The host's links, with the bridge that each one is in, if it is in one. Blocks.
+class FirewallCheck:
+    """The firewall table has the chains, rules and elements that are meant, and no others."""
 
-    Raises:
-        EngineError: ip(8) says no.
-    """
-    done = subprocess.run(
-        ["ip", "-j", "link", "show"],
-        capture_output=True,
-        timeout=LIST_LIMIT_S,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    if done.returncode:
-        raise EngineError(f"ip link show: {done.stderr.decode(errors='replace').strip()}")
-    return {link["ifname"]: link.get("master", "") for link in json.loads(done.stdout or "[]")}
+    kind = "firewall"
+
+    def __init__(self, compare: Callable[[], Awaitable[Sequence[Difference]]]) -> None:
+        self._compare = compare
+
+    async def look(self) -> Sequence[Finding]:
+        """See `Check`."""
+        found = await self._compare()
+        return [Finding(kind="firewall", subject=one.what, text=one.text) for one in found]
+
+
+class PortCheck:
+    """Published ports are held by sockets, and the proxy has those that it is to carry."""
+
+    kind = "ports"
+
+    def __init__(
+        self, problems: Callable[[], Mapping[str, Sequence[str]]], *, disk: trio.CapacityLimiter
+    ) -> None:
+        """`problems` blocks: by container, what is wrong."""
+        self._problems, self._disk = problems, disk
+
+    async def look(self) -> Sequence[Finding]:
+        """See `Check`."""
+        found = await trio.to_thread.run_sync(self._problems, limiter=self._disk)
+        return [
+            Finding(kind="ports", subject=owner, text=text)
+            for owner, texts in found.items()
+            for text in texts
+        ]
 
 
 def _link(subject: str, text: str) -> Finding:

@@ -363,6 +363,7 @@ class TaskLauncher:
                 oom_killed=False,
                 started_at_ns=now_ns,
                 stopped_by_user=False,
+                stopped_for="",
                 failed_health=False,
                 boot_id=self._boot_id,
                 runs=container.status.runs + 1,

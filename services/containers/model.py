@@ -75,6 +75,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     restart_count: int = 0
     stopped_by_user: bool = False
     """A stop or kill was asked for since the last start: no restart policy acts on that exit."""
+    stopped_for: str = ""
+    """The id of a member of its group for whose failure it was stopped, or is about to be: it is
+    started again after that one, also by another daemon."""
     failed_health: bool = False
     """It is or was ended because it was unhealthy: the exit of this run counts as a failure."""
     boot_id: str = ""

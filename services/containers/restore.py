@@ -16,7 +16,7 @@ no row           container of ours      killed and taken away
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence, Set
 from contextlib import suppress
 from typing import Any, Final
 
@@ -35,8 +35,7 @@ from services.containerd import (
 )
 from services.containers.container import Container
 from services.containers.endpoint_labels import recorded_endpoints
-from services.containers.groups import earlier_members
-from services.containers.joining import is_joined, needed_ids
+from services.containers.joining import is_joined
 from services.containers.journal import Journal, container_event, network_events
 from services.containers.launch import OWNER_LABEL
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
@@ -45,6 +44,7 @@ from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources, volume_events
 from services.containers.naming import Naming
+from services.containers.needs import Needs
 from services.containers.networking import endpoints_of, ids_of
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
@@ -93,6 +93,7 @@ class Restorer:
         finish_update: Callable[[Container], Awaitable[None]],
         finish_connects: Callable[[Container], Awaitable[None]],
         let_go: Callable[[Container], Awaitable[None]],
+        stop_rest_of_groups: Callable[[Sequence[Container]], Awaitable[None]],
     ) -> None:
         self._containerd = containerd
         self._table = table
@@ -113,6 +114,7 @@ class Restorer:
         self._finish_update = finish_update
         self._finish_connects = finish_connects
         self._let_go = let_go
+        self._stop_rest_of_groups = stop_rest_of_groups
         self._is_loaded = False
         self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
         self._settling = trio.Lock()
@@ -200,6 +202,7 @@ class Restorer:
         """
         due: list[Container] = []
         async with self._settling:
+            new = frozenset(self._unsettled)
             await self._containerd.connection.wait_ready()
             ours = f'labels."{OWNER_LABEL}"=={self._engine_id}'
             records = {record.id: record for record in await self._containerd.containers.list(ours)}
@@ -214,7 +217,15 @@ class Restorer:
             await self._reclaimer.adopt_execs()
             compared()
             await self._reclaimer.reclaim(set(records))
+        due += await self._end_half_stopped(new)
         await self._start_all(due)
+
+    async def _end_half_stopped(self, new: Set[str]) -> list[Container]:
+        """Of those found at the start: what the last daemon was about to stop for its group."""
+        found = [c for c in self._table if c.id in new and c.is_running and c.status.stopped_for]
+        if found:
+            await self._stop_rest_of_groups(found)
+        return [container for container in found if self._is_due(container, at_start=True)]
 
     async def _load(self) -> None:
         await self._reclaimer.note_old_streams()
@@ -380,6 +391,7 @@ class Restorer:
             oom_killed=False,
             started_at_ns=now_ns,
             stopped_by_user=False,
+            stopped_for="",
             failed_health=False,
             boot_id=self._boot_id,
             runs=container.status.runs + 1,
@@ -420,25 +432,25 @@ class Restorer:
             container.state is State.EXITED
             and status.started_at_ns > 0
             and self._runs.get(container) is None
-            and wanted(
-                container.definition.host_config.restart_policy,
-                exit_code=status.failure_code(status.exit_code),
-                restart_count=status.restart_count,
-                stopped_by_user=status.stopped_by_user,
+            and (
+                (at_start and bool(status.stopped_for))
+                or wanted(
+                    container.definition.host_config.restart_policy,
+                    exit_code=status.failure_code(status.exit_code),
+                    restart_count=status.restart_count,
+                    stopped_by_user=status.stopped_by_user,
+                )
             )
         )
 
     async def _start_all(self, due: list[Container]) -> None:
-        """Each one after those that it needs, if these are started as well.
-
-        That is what it joins or is linked to, and the earlier members of its group.
-        """
+        """Each one after those that it needs, if these are started as well."""
+        needs = Needs(self._table)
         limit = trio.CapacityLimiter(STARTS_AT_ONCE)
         tried: dict[str, trio.Event] = {container.id: trio.Event() for container in due}
         async with trio.open_nursery() as nursery:
             for container in due:
-                before = needed_ids(container) | earlier_members(container, self._table)
-                needed = [tried[i] for i in before if i in tried]
+                needed = [tried[i] for i in needs.of(container) if i in tried]
                 nursery.start_soon(self._start_after, container, needed, limit, tried[container.id])
 
     async def _start_after(

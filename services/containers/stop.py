@@ -78,6 +78,8 @@ class Stopper:
         """
         number = parse_signal(signal) if signal else stop_signal(container)
         if not container.is_running:
+            if container.status.stopped_for:  # its group is not to start it again
+                await self._remember_stopped(container)
             raise NotModified(f"container {container.name} is not running")
         await self._remember_stopped(container)
         if not await self._call_off_restart(container):
@@ -194,8 +196,8 @@ class Stopper:
     async def _remember_stopped(self, container: Container) -> None:
         if run := self._runs.get(container):
             run.stop_wanted.set()
-        if not container.status.stopped_by_user:
-            await self._journal.change_status(container, stopped_by_user=True)
+        if not container.status.stopped_by_user or container.status.stopped_for:
+            await self._journal.change_status(container, stopped_by_user=True, stopped_for="")
 
     async def _call_off_restart(self, container: Container) -> bool:
         """Whether the container only waited for its restart, and now does not any more."""

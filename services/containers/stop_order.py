@@ -1,8 +1,7 @@
 """The order in which containers stop with the engine: those that need others before those others.
 
-Who needs whom is what a start asks too: links, namespaces that are joined, and the earlier members
-of a group. The order holds as far as the time allows: each container is asked to end early enough
-to have its own grace.
+Who needs whom is what a start asks too, see `needs`. The order holds as far as the time allows:
+each container is asked to end early enough to have its own grace.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from typing import Final
 import trio
 
 from services.containers.container import Container
-from services.containers.groups import earlier_members
-from services.containers.joining import needed_ids
 from services.containers.model import State
+from services.containers.needs import Needs
 
 MARGIN_S: Final = 1.0
 """What is left of the time, after a container's grace, for its SIGKILL."""
@@ -31,10 +29,12 @@ class StopOrder:
         """`containers` are all that there are, at any time: it is looked through again."""
         self._containers = containers
         self._deadline = math.inf
+        self._users: dict[str, list[Container]] | None = None
 
     def begin(self, deadline: float) -> None:
         """The end begins; at `deadline`, in trio's time, it is over."""
         self._deadline = deadline
+        self._users = None  # they may have changed since an earlier one
 
     def alive(self) -> list[Container]:
         """Those that have not ended; what waits for a restart has."""
@@ -42,12 +42,13 @@ class StopOrder:
 
     def needed_by(self, container: Container) -> list[Container]:
         """Those that are alive and need this one."""
-        return [
-            user
-            for user in self.alive()
-            if container.id in needed_ids(user)
-            or container.id in earlier_members(user, self._containers)
-        ]
+        if self._users is None:
+            self._users = {}
+            needs = Needs(self._containers)
+            for user in self.alive():
+                for needed in needs.of(user):
+                    self._users.setdefault(needed, []).append(user)
+        return [user for user in self._users.get(container.id, ()) if user.state in _ALIVE]
 
     async def turn(self, container: Container, grace_s: float) -> None:
         """Return when nobody needs the container any more, or when it must be asked to end."""

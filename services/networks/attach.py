@@ -105,6 +105,12 @@ def set_routes(inside: socket.socket, ways: Gateways) -> None:
             _send_unless(batch, inside, errno.ESRCH, errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
 
 
+def join_bridges(attachments: Sequence[Attachment]) -> None:
+    """Put the host's ends of links that are there into their bridges, and set them up."""
+    with open_netlink() as outside:
+        _join(outside, attachments)
+
+
 def detach(inside: socket.socket | None, endpoint: Endpoint) -> None:
     """Delete a container's link; gone already is fine. Blocks for about 30 ms."""
     if endpoint.driver == "bridge":

@@ -105,6 +105,14 @@ class ContainerPorts:
             self._led_to[container_id] = targets = self._targets(gateways(endpoints))
             self._publishing.adopt(container_id, targets, ports)
 
+    def problems(self) -> dict[str, list[str]]:
+        """As `Publishing.problems`. Blocks."""
+        return self._publishing.problems()
+
+    async def mend(self) -> None:
+        """As `Publishing.mend`."""
+        await self._publishing.mend()
+
     def settle(self) -> None:
         """All that run were adopted: what else the firewall has of an earlier life is dropped."""
         self._publishing.settle()

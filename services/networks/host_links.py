@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import socket
 import struct
+import subprocess
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import Final
 
+from services.errors import EngineError
 from services.networks.model import Prefix
 
+LIST_LIMIT_S: Final = 10.0
 _SIOCGIFADDR: Final = 0x8915
 _SIOCGIFNETMASK: Final = 0x891B
 _SIOCGIFMTU: Final = 0x8921
@@ -24,6 +28,24 @@ _NOBODYS: Final = (IPv6Network("fe80::/10"), IPv6Network("ff00::/8"))
 def link_names() -> frozenset[str]:
     """The host's links."""
     return frozenset(name for _, name in socket.if_nameindex())
+
+
+def bridge_ports() -> dict[str, str]:
+    """The host's links, with the bridge that each one is in; "" is none. Blocks for some ms.
+
+    Raises:
+        EngineError: ip(8) says no.
+    """
+    done = subprocess.run(
+        ["ip", "-j", "link", "show"],
+        capture_output=True,
+        timeout=LIST_LIMIT_S,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        raise EngineError(f"ip link show: {done.stderr.decode(errors='replace').strip()}")
+    return {link["ifname"]: link.get("master", "") for link in json.loads(done.stdout or "[]")}
 
 
 def is_bridge(name: str) -> bool:

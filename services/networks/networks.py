@@ -223,6 +223,11 @@ class Networks:
         """The network with exactly this id."""
         return self._catalog.get(network_id)
 
+    def link_of(self, network_id: str) -> str:
+        """The link of a network on the host; "" without one, or without such a network."""
+        network = self._catalog.get(network_id)
+        return network.link if network is not None else ""
+
     def addresses(self, network: Network) -> NetworkAddresses:
         """Which addresses of a network are free."""
         found = self._addresses.get(network.id)
@@ -247,6 +252,20 @@ class Networks:
             async with self._changing:
                 await self._host.make(network)
                 self._broken.pop(network.id, None)
+
+    async def mend_links(self) -> None:
+        """Make bridges that are gone, with their rules; containers' links are not in them yet.
+
+        Raises:
+            EngineError: the kernel or the firewall refused.
+        """
+        async with self._changing:
+            there = await self._host.in_thread(link_names)
+            lost = self.bridges() - there
+            for network in self._catalog.present():
+                if network.driver == "bridge" and network.link in lost:
+                    await self._host.make(network)
+                    log.warning("network's lost link made again", network=network.id)
 
     # -- their links ----------------------------------------------------------------------------
 

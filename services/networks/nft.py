@@ -93,11 +93,13 @@ class Nft:
 
 
 @asynccontextmanager
-async def running_helper() -> AsyncIterator[tuple[Nft, subprocess.Popen[bytes]]]:
-    """A helper process, ready; ended with the block."""
+async def running_helper(
+    *, is_apart: bool = False
+) -> AsyncIterator[tuple[Nft, subprocess.Popen[bytes]]]:
+    """A helper process, ready; ended with the block. `is_apart`: in a namespace of its own."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with theirs:
-        start = partial(_start, theirs.fileno())
+        start = partial(_start, theirs.fileno(), *(["apart"] if is_apart else []))
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         try:
             process = await trio.to_thread.run_sync(start)
@@ -114,9 +116,9 @@ async def running_helper() -> AsyncIterator[tuple[Nft, subprocess.Popen[bytes]]]
             await trio.to_thread.run_sync(_end, process)
 
 
-def _start(descriptor: int) -> subprocess.Popen[bytes]:
+def _start(descriptor: int, *words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", nft_process.__file__, str(descriptor)],
+        [sys.executable, "-I", "-S", nft_process.__file__, str(descriptor), *words],
         pass_fds=(descriptor,),
         cwd="/",
         stdin=subprocess.DEVNULL,

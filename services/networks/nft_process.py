@@ -1,6 +1,8 @@
 """The firewall's helper: runs nft scripts with libnftables. A program of its own; see `nft`.
 
-    python -I -S nft_process.py <socket's descriptor>
+    python -I -S nft_process.py <socket's descriptor> [apart]
+
+With `apart` in a network namespace of its own, where nothing is but what it is told to make.
 
 libnftables ends its process when it cannot open its socket, so it must not be in ours. Each message
 is four bytes with the length of what follows; an answer begins with 0 for success and 1 for a
@@ -18,12 +20,16 @@ NAME = b"wf-firewall"  # by which the kernel's notifications tell our changes fr
 MOST_OUTPUT_BYTES = 4 << 20
 _PR_SET_NAME = 15
 _STATELESS, _HANDLE = 1 << 2, 1 << 3
+_CLONE_NEWNET = 0x40000000
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, *, is_apart: bool) -> None:
     """Serve one connection to its end."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, NAME, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_NAME, NAME, 0, 0, 0)
+    if is_apart and libc.unshare(_CLONE_NEWNET):
+        sys.exit("no network namespace of its own")
     nft = ctypes.CDLL("libnftables.so.1")
     nft.nft_ctx_new.restype = ctypes.c_void_p
     nft.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
@@ -62,4 +68,4 @@ def _exactly(connection: _socket.socket, count: int) -> bytes:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), is_apart=sys.argv[2:] == ["apart"])

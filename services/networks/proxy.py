@@ -83,6 +83,15 @@ class UserlandProxy:
                     self._has_news.set()
         raise ProxyLost(f"the userland proxy has ended with status {process.poll()}")
 
+    @property
+    def pid(self) -> int:
+        """Of the process that carries; 0: there is none now."""
+        return self._process.pid if self._process is not None and self._control else 0
+
+    def carried(self) -> dict[str, tuple[ProxiedPort, ...]]:
+        """The ports that it has to carry, by container."""
+        return dict(self._ports)
+
     def serve(self, owner: str, ports: Sequence[ProxiedPort]) -> None:
         """Carry what comes in by these ports, soon. An owner that has some is stopped first."""
         if ports:

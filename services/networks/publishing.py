@@ -6,7 +6,10 @@ takes all of it back. What each owner has is known here, whichever of the three 
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
@@ -136,6 +139,45 @@ class Publishing:
             log.warning("port not reserved again", container=owner, error=problem)
         self._serve(owner, self._owned[owner])
 
+    def problems(self) -> dict[str, list[str]]:
+        """What of the published ports is not on the machine as it should be, by container.
+
+        Blocks for some system calls a port.
+        """
+        carried = self._proxy.carried() if self._proxy is not None else {}
+        has = _sockets_of(self._proxy.pid) if self._proxy is not None and carried else frozenset()
+        found: dict[str, list[str]] = {}
+        for owner, owned in list(self._owned.items()):
+            texts = [
+                f"no socket holds {port.host_address}:{port.host_port}/{port.protocol}"
+                for port in self._reservations.lacking(owner, owned.ports)
+            ]
+            texts += [
+                f"the userland proxy does not carry {one.protocol} to {one.address}:{one.port}"
+                for one in carried.get(owner, ())
+                if _inode(one.bound) not in has
+            ]
+            if texts:
+                found[owner] = texts
+        return found
+
+    async def mend(self) -> None:
+        """Reserve what is not reserved, and have the proxy carry what it does not.
+
+        A port that somebody else has by now stays as it is: the next look says so.
+        """
+        for owner in self.problems():
+            owned = self._owned.get(owner)
+            if owned is None:
+                continue
+            async with self._reserving:
+                problems = self._reservations.adopt(owner, owned.ports)
+            for problem in problems:
+                log.warning("port not reserved again", container=owner, error=problem)
+            if self._proxy is not None:
+                await self._proxy.stop(owner)
+                self._serve(owner, owned)
+
     def settle(self) -> None:
         """All that run were adopted: no others' ports are led any more."""
         if self._firewall is not None:
@@ -177,3 +219,23 @@ class Publishing:
 
     async def _in_thread(self, call: partial[_T]) -> _T:
         return await trio.to_thread.run_sync(call, limiter=self._threads)
+
+
+def _sockets_of(pid: int) -> frozenset[int]:
+    """The inodes of the sockets that a process has; none of one that is gone. Blocks."""
+    found = set()
+    with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            with suppress(OSError):  # it was closed meanwhile
+                name = os.readlink(entry.path)
+                if name.startswith("socket:["):
+                    found.add(int(name[len("socket:[") : -1]))
+    return frozenset(found)
+
+
+def _inode(bound: socket.socket) -> int:
+    """By which the kernel names a socket in each process that has it; 0: it was closed."""
+    try:
+        return os.fstat(bound.fileno()).st_ino
+    except OSError:
+        return 0

@@ -83,6 +83,11 @@ class Reservations:
                 return bound
         return None
 
+    def lacking(self, owner: str, ports: Sequence[PublishedPort]) -> list[PublishedPort]:
+        """Those of a container's ports that no socket of ours has."""
+        held = {port for port, _ in self._held.get(owner, ())}
+        return [port for port in ports if port.host_port and port not in held]
+
     def release(self, owner: str) -> None:
         """Let others have a container's ports."""
         self._let_go(self._held.pop(owner, ()))

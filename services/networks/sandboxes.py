@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import trio
 from loguru import logger
 
 from services.errors import EngineError, Forbidden
-from services.networks.attach import Attachment, attach_all, attach_one
+from services.networks.attach import Attachment, attach_all, attach_one, join_bridges
 from services.networks.container_ports import ContainerPorts
 from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
-from services.networks.host_links import link_mtu
+from services.networks.host_links import bridge_ports, link_mtu
 from services.networks.inside import entered, preparation, remove_link, remove_links
 from services.networks.model import Network
 from services.networks.netns import (
@@ -51,6 +51,13 @@ class Sandbox:
     ports: tuple[PublishedPort, ...] = ()
 
 
+class BridgedLink(NamedTuple):
+    """Whose a link is, and the bridge that it is to be in; "" if that network is gone."""
+
+    container_id: str
+    bridge: str
+
+
 class Sandboxes:
     """Who is in which network of `networks`, and by what links.
 
@@ -70,14 +77,22 @@ class Sandboxes:
         """A container's places in networks."""
         return tuple(self._places.get(container_id, ()))
 
-    def bridged_links(self) -> dict[str, str]:
-        """The host's ends of links that are in bridges, each with its container."""
+    def bridged_links(self) -> dict[str, BridgedLink]:
+        """The host's ends of links that are in bridges, by name."""
         return {
-            place.host_link: container_id
+            place.host_link: BridgedLink(container_id, self._networks.link_of(place.network_id))
             for container_id, places in self._places.items()
             for place in places
             if place.driver == "bridge"
         }
+
+    def port_problems(self) -> dict[str, list[str]]:
+        """What of published ports is not as it should be, by container. Blocks."""
+        return self._ports.problems()
+
+    async def mend_ports(self) -> None:
+        """Make it so, as far as nobody else has them."""
+        await self._ports.mend()
 
     def ports(self, container_id: str) -> tuple[PublishedPort, ...]:
         """A container's published ports."""
@@ -196,6 +211,33 @@ class Sandboxes:
                 attach_one(inside, attachment, ways, prepare)
 
         await self._in_thread(plug_in)
+
+    async def without_links(self) -> list[str]:
+        """The containers that lack a link, or have one that is not in its bridge."""
+        there = await self._in_thread(bridge_ports)
+        return sorted(
+            {
+                link.container_id
+                for name, link in self.bridged_links().items()
+                if there.get(name) != link.bridge
+            }
+        )
+
+    async def mend_links(self, container_id: str, *, pid: int) -> None:
+        """Have the links of a container that runs, in their bridges; what is right is left so.
+
+        Raises:
+            EngineError: as `plug_in`.
+        """
+        there, links = await self._in_thread(bridge_ports), self.bridged_links()
+        for endpoint in self.endpoints(container_id):
+            wanted = links.get(endpoint.host_link)
+            if wanted is None or there.get(endpoint.host_link) == wanted.bridge:
+                continue
+            if endpoint.host_link in there:
+                await self._in_thread(partial(join_bridges, [self._attachment(endpoint)]))
+            else:
+                await self.plug_in(container_id, endpoint, pid=pid)
 
     async def unplug(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
         """Take away the link of an endpoint, gone already is fine, and give back the rest.

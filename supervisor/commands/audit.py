@@ -21,8 +21,9 @@ def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
         argv,
         environment,
         act=_audit,
-        help="Compare tasks, file systems, folders, mounts, volumes, images, leases, networks and "
-        "the database with what the engine means there to be. Takes some seconds.",
+        help="Compare tasks, file systems, folders, mounts, volumes, images, leases, links, the "
+        "firewall, ports and the database with what the engine means there to be. "
+        "Takes some seconds.",
         options=[REPAIR],
     )
 

@@ -69,6 +69,59 @@ def test_the_rest_restarts_with_one(daemon: Daemon) -> None:
     assert "group has failed too often" in daemon.log_text()
 
 
+def started(daemon: Daemon, *names: str) -> list[str]:
+    """The containers in the order of their last starts."""
+    at = {
+        name: daemon.http("GET", f"/containers/{name}/json").json()["State"]["StartedAt"]
+        for name in names
+    }
+    return sorted(at, key=lambda name: at[name])
+
+
+def test_what_a_failure_has_stopped_comes_back_after_a_kill(fresh_daemon: Daemon) -> None:
+    """Though no policy of their own would start them; who was stopped by hand stays so."""
+    daemon, group = fresh_daemon, "--label=io.wharfinger.group"
+    for order, name in enumerate((*NAMES, "stopped")):
+        policy = ("--restart", "always") if name == "db" else ()
+        daemon.docker(
+            "run", "-d", "--name", name, "--network", "none", "--stop-timeout", "0", *policy,
+            "--label=io.wharfinger.restart.first=1m", f"{group}=shop", f"{group}.order={order}",
+            f"{group}.strategy=one_for_all", "busybox", "sleep", "1000",
+        )  # fmt: skip
+    kill(daemon, "db")
+    wait_until(lambda: not any(pids(daemon).values()), "the group is down")
+    daemon.docker("stop", "stopped")
+    daemon.kill()
+    daemon.start()
+    wait_until(lambda: all(pids(daemon).values()), "the group runs again")
+    assert started(daemon, *NAMES) == list(NAMES)
+    state = daemon.http("GET", "/containers/stopped/json").json()["State"]
+    assert state["Status"] == "exited"
+
+
+def test_order_of_volumes_and_of_compose_at_boot_and_end(fresh_daemon: Daemon) -> None:
+    """--volumes-from and compose's label: those that are needed start first and stop last."""
+    daemon, compose = fresh_daemon, "--label=com.docker.compose"
+    needs = {
+        "data": (f"{compose}.service=data",),
+        "app": ("--volumes-from", "data:ro", f"{compose}.service=app"),
+        "web": (f"{compose}.service=web", f"{compose}.depends_on=app:service_started:false"),
+    }
+    for name, options in needs.items():
+        daemon.docker(
+            "run", "-d", "--name", name, "--network", "none", "--restart", "always",
+            "--stop-timeout", "0", f"{compose}.project=shop", *options, "busybox", "sleep", "1000",
+        )  # fmt: skip
+    daemon.restart()
+    wait_until(lambda: len(daemon.docker("ps", "-q").text.split()) == len(needs), "all run again")
+    assert started(daemon, *needs) == list(needs)
+    finished = {
+        name: daemon.http("GET", f"/containers/{name}/json").json()["State"]["FinishedAt"]
+        for name in needs
+    }
+    assert sorted(finished, key=lambda name: finished[name]) == list(reversed(needs))
+
+
 def test_a_wrong_label_is_refused(daemon: Daemon) -> None:
     """At the create, by its name."""
     ran = daemon.docker(

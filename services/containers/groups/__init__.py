@@ -3,5 +3,5 @@
 from services.containers.groups.labels import GROUP_LABELS as GROUP_LABELS
 from services.containers.groups.labels import Membership as Membership
 from services.containers.groups.labels import membership_of as membership_of
-from services.containers.groups.rules import earlier_members as earlier_members
+from services.containers.groups.rules import membership as membership
 from services.containers.groups.supervision import Groups as Groups

@@ -28,20 +28,6 @@ def members(group: str, containers: Iterable[Container]) -> list[Container]:
     return [container for _, _, container in sorted(found, key=lambda entry: entry[:2])]
 
 
-def earlier_members(container: Container, containers: Iterable[Container]) -> frozenset[str]:
-    """The ids of those that start before this one and stop after it: of a lower order."""
-    place = membership(container)
-    if place is None:
-        return frozenset()
-    return frozenset(
-        other.id
-        for other in containers
-        if (its := membership(other)) is not None
-        and its.group == place.group
-        and its.order < place.order
-    )
-
-
 def concerned(
     failed: Container, place: Membership, containers: Iterable[Container]
 ) -> Sequence[Container]:

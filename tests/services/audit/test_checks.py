@@ -16,6 +16,7 @@ from services.audit.networks import LinkCheck
 from services.audit.storage import LeaseCheck, StoreCheck, VolumeCheck
 from services.containers import Container, ContainerTable
 from services.containers.model import State
+from services.networks.sandboxes import BridgedLink
 from tests.services.containers.support import container
 
 T = TypeVar("T")
@@ -147,15 +148,21 @@ async def test_links_are_somebodys(monkeypatch: pytest.MonkeyPatch) -> None:
     """In our bridges; those of others, and what is no container's end, are left alone."""
     there = {
         "br-1": "", "veth1": "br-1", "veth2": "br-1", "veth3": "others", "eth1": "br-1",
+        "veth5": "",
     }  # fmt: skip
-    monkeypatch.setattr("services.audit.networks._links", lambda: there)
+    monkeypatch.setattr("services.audit.networks.bridge_ports", lambda: there)
     check = LinkCheck(
         bridges=lambda: {"br-1", "br-2"},
-        wanted=lambda: {"veth1": "a", "veth4": "b"},
+        wanted=lambda: {
+            "veth1": BridgedLink("a", "br-1"),
+            "veth4": BridgedLink("b", "br-1"),
+            "veth5": BridgedLink("c", "br-1"),
+        },
         disk=trio.CapacityLimiter(1),
     )
     assert texts(list(await check.look())) == {
         "veth2": "it is in br-1, and no container's",
         "veth4": "the link of container b is gone",
+        "veth5": "container c needs it in br-1",
         "br-2": "the bridge of a network is gone",
     }

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -21,12 +22,15 @@ from services.errors import EngineError, InvalidParameter
 from services.networks.firewall import Firewall
 from services.networks.network_rules import (
     FamilyRules,
+    FirewallPolicy,
+    GatewayMode,
     NetworkRules,
     PortTargets,
     Target,
 )
-from services.networks.nft import HelperLost
+from services.networks.nft import HelperLost, running_helper
 from services.networks.ports import PublishedPort
+from services.networks.table_listing import Difference
 
 pytestmark = pytest.mark.engine
 
@@ -311,3 +315,92 @@ async def until_ours(expected: list[str]) -> None:
 def iptables(*arguments: str) -> str:
     done = subprocess.run(["iptables-nft", *arguments], capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def family(number: int, is_ipv6: bool, **options: Any) -> FamilyRules:
+    subnet = IPv6Network(f"fd00:{number}::/64") if is_ipv6 else IPv4Network(f"10.99.{number}.0/24")
+    return FamilyRules(subnet=subnet, **options)
+
+
+def of_every_kind(prefix: str) -> list[NetworkRules]:
+    """Networks with all that can be said of one."""
+    found = [
+        NetworkRules(bridge=f"{prefix}i", ipv4=family(1, False), internal=True),
+        NetworkRules(
+            bridge=f"{prefix}t",
+            ipv4=family(2, False, host_address=IPv4Address("192.0.2.7")),
+            trusted_interfaces=("zeta0", "alpha0", "mid0"),
+        ),
+        NetworkRules(bridge=f"{prefix},x", ipv4=family(3, False)),
+    ]
+    for number, mode in enumerate(GatewayMode, start=10):
+        four, six = family(number, False, mode=mode), family(number, True, mode=mode)
+        found.append(NetworkRules(bridge=f"{prefix}{number}", ipv4=four, ipv6=six))
+    return found
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [FirewallPolicy(), FirewallPolicy(allow_direct_routing=True, accept_mark=(0x1, 0xFF))],
+)
+async def test_table_as_it_is_meant_differs_in_nothing(
+    rules: Rules, policy: FirewallPolicy
+) -> None:
+    """However nft writes what it was told; and each thing that differs is named, and mended."""
+    firewall = Firewall(table=rules.table, policy=policy)
+    targets = replace(at("10.99.1.2"), ipv6=Target(bridge="wt", address=IPv6Address("fd00:1::2")))
+    ports = [
+        *(port(number) for number in range(1000, 1500)),
+        port(1, "127.0.0.1"),
+        port(2, "::"),
+        port(3, "fd00::9"),
+        replace(port(4), protocol="udp"),
+        replace(port(5), protocol="sctp"),
+    ]
+    async with running(firewall):
+        for network in of_every_kind(rules.network.bridge[:7]):
+            await firewall.set_network(network)
+        await firewall.publish("a", targets, ports)
+        firewall.settle()
+        assert await firewall.compare() == []
+        damage = (
+            "delete element inet {0} pub4_any {{ tcp . 1007 }}\n"
+            'add element inet {0} bridges {{ "nobody" }}\n'
+            "add chain inet {0} nobodys\n"
+            "flush chain inet {0} guard\n"
+        )
+        async with running_helper() as (helper, _):
+            await helper.ask(damage.format(rules.table))
+        assert await firewall.compare() == [
+            Difference(
+                "chain guard", "it lacks the rule: iifname @bridges ip daddr 127.0.0.0/8 drop"
+            ),
+            Difference("chain nobodys", "it is in the firewall table, and nobody's"),
+            Difference(
+                "map pub4_any tcp . 1007 : 10.99.1.2 . 80",
+                "it is missing from the firewall table",
+            ),
+            Difference('set bridges "nobody"', "it is in the firewall table, and nobody's"),
+        ]
+        await firewall.mend()
+        assert await firewall.compare() == []
+        async with running_helper() as (helper, _):
+            await helper.ask(f"delete table inet {rules.table}")
+        assert "chain forward" in {each.what for each in await firewall.compare()}
+        await firewall.mend()
+        assert await firewall.compare() == []
+
+
+async def test_without_networks_no_table_is_meant(rules: Rules) -> None:
+    """Nor before the engine knows what runs is anything told."""
+    firewall = Firewall(table=rules.table)
+    async with running(firewall):
+        assert await firewall.compare() == []
+        firewall.settle()
+        assert await firewall.compare() == []
+        async with running_helper() as (helper, _):
+            await helper.ask(f"add table inet {rules.table}\nadd chain inet {rules.table} lost")
+        (found,) = await firewall.compare()
+        assert found.what == "chain lost"
+        await firewall.mend()
+        assert await firewall.compare() == []

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, cast
 
 import pytest
+import trio
 
 from services.errors import EngineError, NotSupported
 from services.networks.firewall import Firewall
@@ -164,3 +165,51 @@ async def test_nothing_to_lead_with() -> None:
     await publishing.publish("c")
     with pytest.raises(NotSupported, match="--userland-proxy=false"):
         await publishing.reserve("c", ONLY_4, WEB)
+
+
+async def until_clean(publishing: Publishing) -> None:
+    with trio.fail_after(30):
+        while publishing.problems():
+            await trio.sleep(0.02)
+
+
+async def test_port_that_somebody_had_is_told_and_had_again() -> None:
+    """Found running, its port was taken meanwhile: a look says so, until it is free."""
+    first = build(Told())
+    (port, *others) = await first.reserve("c", ONLY_4, WEB)
+    await first.release("c")
+    proxy = UserlandProxy()
+    publishing = Publishing(firewall=None, proxy=proxy, means=PortMeans(has_firewall=False))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(proxy.run)
+        with socket.create_server(("0.0.0.0", port.host_port)):
+            publishing.adopt("c", ONLY_4, (port, *others))
+            lacking = f"no socket holds {port.host_address}:{port.host_port}/tcp"
+            assert lacking in publishing.problems()["c"]
+            await publishing.mend()
+            assert lacking in publishing.problems()["c"]
+        await publishing.mend()
+        await until_clean(publishing)
+        assert not is_free(port)
+        await publishing.release("c")
+        nursery.cancel_scope.cancel()
+
+
+async def test_proxy_that_does_not_have_a_port_is_told() -> None:
+    """By the sockets of its process, whatever it was told; mending tells it again."""
+    proxy = UserlandProxy()
+    publishing = Publishing(firewall=None, proxy=proxy, means=PortMeans(has_firewall=False))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(proxy.run)
+        await publishing.reserve("c", ONLY_4, WEB)
+        await publishing.publish("c")
+        await until_clean(publishing)
+        carried = proxy.carried()["c"]
+        await proxy.stop("c")
+        proxy._ports["c"], proxy._told = carried, {"c"}  # it lost them, and we do not know
+        (text, *_) = publishing.problems()["c"]
+        assert text == "the userland proxy does not carry tcp to 10.0.0.2:80"
+        await publishing.mend()
+        await until_clean(publishing)
+        await publishing.release("c")
+        nursery.cancel_scope.cancel()

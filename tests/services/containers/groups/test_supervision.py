@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import pytest
 import trio
 
 from services.containers.container import Container
-from services.containers.groups import Groups, earlier_members
+from services.containers.groups import Groups
 from services.containers.groups.labels import GROUP, INTENSITY, ORDER, STRATEGY
 from services.containers.model import State
 from services.errors import EngineError
@@ -29,12 +30,26 @@ class Scene:
     strategy: str = "one_for_all"
     log: list[str] = field(default_factory=list)
     fails_to_start: str = ""
+    is_full: bool = False
 
     def __post_init__(self) -> None:
         places = {"c": 2, "a": 0, "d": 3, "b": 1}
         self.by_name = {name: member(name, at, self.strategy) for name, at in places.items()}
         self.by_name["x"] = container(State.RUNNING, container_id="e" * 64, name="x")
-        self.groups = Groups(self.by_name.values(), stop=self.stop, start=self.start)
+        self.groups = self.new_groups()
+
+    def new_groups(self) -> Groups:
+        """As another daemon has them."""
+        return Groups(self.by_name.values(), journal=self, stop=self.stop, start=self.start)
+
+    async def change_status(self, container: Container, **changes: Any) -> None:
+        if self.is_full:
+            raise EngineError("no space left on device")
+        await self.change_in_memory(container, **changes)
+
+    async def change_in_memory(self, container: Container, **changes: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        container.replace(status=msgspec.structs.replace(container.status, **changes))
 
     def set(self, one: Container, state: State, **changes: object) -> None:
         one.replace(status=msgspec.structs.replace(one.status, state=state, **changes))
@@ -49,7 +64,7 @@ class Scene:
         if one.name == self.fails_to_start:
             raise EngineError("no")
         self.log.append(f"+{one.name}")
-        self.set(one, State.RUNNING)
+        self.set(one, State.RUNNING, stopped_for="")
         await trio.lowlevel.checkpoint()
 
     async def fail(self, name: str) -> bool:
@@ -124,10 +139,36 @@ async def test_what_a_user_did_meanwhile_stands() -> None:
     assert scene.log == ["-d", "-c", "+b"]
 
 
-def test_who_is_earlier() -> None:
-    """Of the same group and a lower order."""
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_what_was_stopped_is_known_to_who_comes_after(is_full: bool) -> None:
+    """Another task, or another daemon: those that were stopped start after the one that failed."""
+    scene = Scene(is_full=is_full)
+    assert await scene.fail("b")
+    stopped = {name for name, one in scene.by_name.items() if one.status.stopped_for}
+    assert stopped == {"a", "c", "d"}
+    scene.groups = scene.new_groups()
+    scene.log.clear()
+    await scene.settled()
+    assert scene.log == ["+a", "+c", "+d"]
+    assert not any(one.status.stopped_for for one in scene.by_name.values())
+
+
+async def test_what_is_half_stopped_is_stopped_in_order() -> None:
+    """The daemon was killed between the note and the stops."""
     scene = Scene()
-    ids = {name: one.id for name, one in scene.by_name.items()}
-    found = earlier_members(scene.by_name["c"], scene.by_name.values())
-    assert found == {ids["a"], ids["b"]}
-    assert earlier_members(scene.by_name["x"], scene.by_name.values()) == frozenset()
+    for name in "acd":
+        one = scene.by_name[name]
+        scene.set(one, State.RUNNING, stopped_for=scene.by_name["b"].id)
+    await scene.new_groups().stop_rest([scene.by_name[name] for name in "dca"])
+    assert scene.log == ["-d", "-c", "-a"]
+
+
+async def test_a_group_is_forgotten_with_its_last_member() -> None:
+    """Or each name that was ever used would stay in memory."""
+    scene = Scene()
+    groups = scene.groups
+    assert await scene.fail("b")
+    for name in "abcd":
+        assert set(groups._failures) == set(groups._turns) == {"web"}
+        groups.forget(scene.by_name.pop(name))
+    assert (groups._failures, groups._turns) == ({}, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,7 @@ class Writer:
 
     def die(self) -> None:
         """Another process takes up what this one left."""
+        os.close(self.log._fd)  # as the kernel does
         self.done, position = self.recorded
         self.log = self._make()
         self.log.open(position)
