@@ -104,6 +104,18 @@ def test_a_service_runs(manager: Daemon) -> None:
     manager.docker("secret", "rm", "key")
 
 
+def test_a_service_in_the_hosts_network(manager: Daemon) -> None:
+    """A network that each node has of its own, named as it is for containers."""
+    manager.docker(
+        "service", "create", "-d", "--name", "web", "--network", "host", *QUICK, "busybox", *LOOP
+    )
+    wait_said(manager, "1/1", "service", "ls")
+    (container,) = tasks_containers(manager, "web")
+    mode = manager.docker("inspect", container, "-f", "{{.HostConfig.NetworkMode}}").text
+    assert mode == "host"
+    assert manager.docker("network", "ls", "--format", "{{.Name}}").text.split().count("host") == 1
+
+
 STACK: Final[dict[str, Any]] = {
     "services": {
         "web": {
