@@ -31,10 +31,10 @@ def free_port() -> int:
 def manager() -> Iterator[Daemon]:
     """An engine that is a swarm by itself; afterwards it is in none."""
     require_docker()
-    with running_daemon() as daemon:
-        address = f"127.0.0.1:{free_port()}"
+    flags = ("--swarm-default-advertise-addr", "127.0.0.1", "--node-generic-resource", "ssd=3")
+    with running_daemon(*flags) as daemon:
         daemon.docker(
-            "swarm", "init", "--listen-addr", address, "--advertise-addr", address,
+            "swarm", "init", "--listen-addr", f"127.0.0.1:{free_port()}",
             "--data-path-port", str(free_port() % 40000 + 2000),
         )  # fmt: skip
         yield daemon

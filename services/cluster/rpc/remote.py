@@ -40,6 +40,7 @@ from services.grpc.stream import Stream
 
 # From the call to the first message: the manager stores the node's description meanwhile.
 OPEN_LIMIT_S: Final = 10.0
+MISSES: Final = 2  # beats in a row without an answer end a session
 
 MessageStream = Stream[SessionRequest, SessionMessageProto]
 
@@ -141,15 +142,24 @@ class RemoteSession:
         self._first: SessionFacts | None = facts
 
     async def keep_alive(self) -> None:
-        """Beat until that fails; then every other call fails too."""
-        request = HeartbeatRequest(session_id=self._id)
-        try:
-            while True:
-                await trio.sleep(self._beat_every_s)
-                await self._calls.call(methods.HEARTBEAT, request)
-        except EngineError as error:
-            log.bind(error=str(error)).warning("the session with a manager was lost")
-            self._calls.close()
+        """Beat until that fails; then every other call fails too.
+
+        One beat that is not answered in time is no loss: the managers may be electing, and give a
+        node the time of three.
+        """
+        misses = 0
+        while misses < MISSES:
+            await trio.sleep(self._beat_every_s)
+            try:
+                await self._calls.call(methods.HEARTBEAT, HeartbeatRequest(session_id=self._id))
+            except DeadlineExceeded:
+                misses += 1
+            except EngineError as error:
+                log.bind(error=str(error)).warning("the session with a manager was lost")
+                break
+            else:
+                misses = 0
+        self._calls.close()
 
     def close(self) -> None:
         """Give the connection up; every call fails from now on."""

@@ -177,6 +177,19 @@ async def test_info_of_a_manager_and_of_a_worker(tmp_path: Path) -> None:
     assert (worker["ControlAvailable"], "Cluster" in worker) == (False, False)
 
 
+async def test_info_tells_what_a_swarm_is_told(tmp_path: Path) -> None:
+    """Generic resources, in or out of a swarm."""
+    engine = replace(ENGINE, generic_resources=("gpu=a,gpu=b", "ssd=3"))
+    async with serving(tmp_path, engine) as (api, _):
+        wire = (await api.call("GET", "/info")).json()
+    require_definition().validate("SystemInfo", 200, wire)
+    assert wire["GenericResources"] == [
+        {"NamedResourceSpec": {"Kind": "gpu", "Value": "a"}},
+        {"NamedResourceSpec": {"Kind": "gpu", "Value": "b"}},
+        {"DiscreteResourceSpec": {"Kind": "ssd", "Value": 3}},
+    ]
+
+
 async def test_info_without_containerd(tmp_path: Path) -> None:
     """The rest of the answer is given, and what is not known is said."""
     async with serving(tmp_path, is_up=False) as (api, _):
