@@ -134,6 +134,25 @@ async def test_a_session_over_the_network_is_as_one_in_the_process(tmp_path: Pat
         await eventually(lambda: not has_session(manager, "n1"))
 
 
+async def test_a_manager_that_is_behind_refuses_nobody(tmp_path: Path) -> None:
+    """It asks the others first; and while it cannot, it says that it does not know.
+
+    Who is refused takes itself for removed.
+    """
+    store = MemoryStore([a_cluster()])
+    async with a_manager(store, tmp_path) as manager:
+        held = Held(credentials_of(store.snapshot().cluster, "n1", "worker"))
+        source = RemoteSource(held, manager.remotes)
+        store.is_away = True
+        with pytest.raises(Unavailable):
+            async with source.session(NodeDescription()):
+                pass
+        store.is_away = False
+        store.lagging = [a_node("n1")]
+        async with source.session(NodeDescription()) as session:
+            await work(session)
+
+
 async def test_a_node_says_where_its_networks_traffic_goes(tmp_path: Path) -> None:
     """An address, else the one that the connection shows; it may be another one next time."""
     store = MemoryStore([a_cluster(), a_node("n1")])
