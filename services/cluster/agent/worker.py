@@ -15,11 +15,12 @@ from services.cluster.agent.files import TaskFolders
 from services.cluster.agent.holdings import Holdings
 from services.cluster.agent.ports import Engine, NodeNetworks
 from services.cluster.agent.records import Records
-from services.cluster.agent.request import LABEL_PREFIX, TASK_ID_LABEL
+from services.cluster.agent.request import LABEL_PREFIX
 from services.cluster.agent.task_run import TaskRun, Work
 from services.cluster.dispatcher.values import Assignments, SessionFacts
 from services.cluster.model.objects import Task
 from services.containers.container import Container
+from services.containers.labels import task_id_of
 from services.errors import EngineError
 from supervisor.otp import Backoff, ChildSpec, DynamicSupervisor, Intensity, NotRunning, Restart
 
@@ -84,8 +85,9 @@ class Worker:
         removed = set(told.removed_tasks)
         if told.is_complete:
             removed |= self.runs.keys() - assigned
-        for task in told.tasks:
-            await self._assign(task)
+        async with trio.open_nursery() as nursery:  # each new one is put on disk
+            for task in told.tasks:
+                nursery.start_soon(self._assign, task)
         for task_id in removed - assigned:
             if run := self.runs.get(task_id):
                 run.remove()
@@ -210,5 +212,6 @@ class Worker:
     def _is_stranger(self, container: Container) -> bool:
         labels = container.definition.config.labels or {}
         node = self._holdings.node
+        task_id = task_id_of(container.name, labels)
         is_ours = node is not None and labels.get(NODE_ID_LABEL) == node.id
-        return is_ours and labels.get(TASK_ID_LABEL, "") not in self.runs
+        return is_ours and bool(task_id) and task_id not in self.runs
