@@ -169,7 +169,6 @@ class EngineWork:
             engine_version=VERSION,
             labels=settings.labels,
             log_drivers=LOG_DRIVERS,
-            generic_resources=settings.generic_resources,
         )
 
 

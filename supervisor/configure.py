@@ -92,7 +92,6 @@ def build(
         shutdown_timeout_s=values.number("shutdown-timeout"),
         live_restore=values.switch("live-restore"),
         labels=_labels(values.texts("label")),
-        generic_resources=_generic_resources(values.texts("node-generic-resource")),
         experimental=values.switch("experimental"),
         features=_features(values.pairs("feature")),
         metrics_address=_metrics_address(values.text("metrics-addr")),
@@ -136,24 +135,6 @@ def _labels(labels: tuple[str, ...]) -> tuple[str, ...]:
         if by_key.setdefault(key, value) != value:
             raise ValueError(f"conflict labels for {key}={value} and {key}={by_key[key]}")
     return tuple(f"{key}={value}" for key, value in by_key.items())
-
-
-def _generic_resources(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """One by one, `kind=name` or `kind=count`; of a kind there are names or one count.
-
-    Source: swarmkit, api/genericresource/parse.go.
-    """
-    found = tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
-    by_kind: dict[str, list[str]] = {}
-    for part in found:
-        kind, _, value = part.partition("=")
-        if not kind or not value:
-            raise ValueError(f"incorrect term {part}, missing '=' or malformed expression")
-        by_kind.setdefault(kind, []).append(value)
-    for kind, given in by_kind.items():
-        if len(given) > 1 and any(value.isdecimal() for value in given):
-            raise ValueError(f"mixed discrete and named resources in expression '{kind}={given}'")
-    return found
 
 
 def _metrics_address(text: str) -> str:

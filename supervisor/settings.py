@@ -142,7 +142,6 @@ class Settings:
     shutdown_timeout_s: int  # for all containers to stop; -1: as long as it takes
     live_restore: bool
     labels: tuple[str, ...]  # key=value
-    generic_resources: tuple[str, ...]  # kind=name or kind=count, for a swarm's scheduler
     experimental: bool
     features: tuple[tuple[str, str], ...]
     metrics_address: str  # host:port; empty: no metrics server

@@ -214,11 +214,6 @@ def test_any_json_under_any_key_is_values_or_a_sentence(document: dict[str, Any]
         (["--log-level=loud"], "invalid logging level: loud"),
         (["--log-format=xml"], "invalid log format: xml"),
         (["--label=a=1", "--label=a=2"], "conflict labels for a=2 and a=1"),
-        (["--node-generic-resource=gpu"], "incorrect term gpu, missing '=' or malformed expression"),
-        (
-            ["--node-generic-resource=gpu=a,gpu=3"],
-            "mixed discrete and named resources in expression 'gpu=['a', '3']'",
-        ),
         (["--mtu=-1"], "invalid default MTU: -1"),
         (["--exec-opt=x"], "invalid exec-opt (x): must be formatted 'opt=value'"),
         (["--exec-opt=x=y"], "invalid exec-opt (x=y): unknown option: 'x'"),

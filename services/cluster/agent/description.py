@@ -16,6 +16,7 @@ from services.cluster.model.specs import (
     Platform,
     Resources,
 )
+from services.errors import InvalidParameter
 from services.system import HostFacts
 
 LOCAL_NETWORKS: Final = ("bridge", "host", "macvlan", "none")
@@ -28,9 +29,9 @@ def describe_node(
     labels: Sequence[str],
     log_drivers: Iterable[str],
     network_drivers: Iterable[str] = LOCAL_NETWORKS,
-    generic_resources: Sequence[str] = (),
+    generic_resources: Sequence[GenericResource] = (),
 ) -> NodeDescription:
-    """The node as it is. `labels` and `generic_resources` are the daemon's, as `name=value`."""
+    """The node as it is. `labels` are the daemon's, as `name=value`."""
     plugins = [
         *(("Network", name) for name in {"overlay", *network_drivers}),
         *(("Log", name) for name in set(log_drivers)),
@@ -42,7 +43,7 @@ def describe_node(
         resources=Resources(
             nano_cpus=facts.ncpu * 10**9,
             memory_bytes=facts.memory_total_bytes,
-            generic_resources=generic_resources_of(generic_resources),
+            generic_resources=list(generic_resources),
         ),
         engine=EngineDescription(
             engine_version=engine_version,
@@ -57,23 +58,35 @@ def _labels(labels: Sequence[str]) -> dict[str, str]:
     return {name: value for name, mark, value in (t.partition("=") for t in labels) if mark}
 
 
-def generic_resources_of(texts: Sequence[str]) -> list[GenericResource]:
-    """From the daemon's checked `node-generic-resources`: `gpu=UUID1`, or `ssd=3` for a count.
+def parse_generic_resources(texts: Sequence[str]) -> list[GenericResource]:
+    """From the daemon's `node-generic-resources`: `gpu=UUID1`, `ssd=3`; a kind is of one sort.
 
     Source: swarmkit, api/genericresource/parse.go.
+
+    Raises:
+        InvalidParameter: it is not that.
     """
     found: dict[str, list[str]] = {}
-    for text in texts:
-        kind, _, value = text.partition("=")
+    for text in ",".join(texts).split(","):
+        if not text.strip():
+            continue
+        kind, mark, value = text.strip().partition("=")
+        if not mark or not kind or not value:
+            raise InvalidParameter(f"invalid generic resource: {text}")
         found.setdefault(kind, []).append(value)
     resources: list[GenericResource] = []
     for kind, values in found.items():
-        if len(values) == 1 and values[0].isdecimal():
-            count = DiscreteGenericResource(kind=kind, value=int(values[0]))
-            resources.append(GenericResource(discrete_resource_spec=count))
-            continue
-        resources += [
-            GenericResource(named_resource_spec=NamedGenericResource(kind=kind, value=value))
-            for value in dict.fromkeys(values)
-        ]
+        resources += _of_kind(kind, values)
     return resources
+
+
+def _of_kind(kind: str, values: list[str]) -> list[GenericResource]:
+    if len(values) == 1 and values[0].isdigit():
+        discrete = DiscreteGenericResource(kind=kind, value=int(values[0]))
+        return [GenericResource(discrete_resource_spec=discrete)]
+    if any(value.isdigit() for value in values):
+        raise InvalidParameter(f"mixed discrete and named resources in expression '{kind}'")
+    return [
+        GenericResource(named_resource_spec=NamedGenericResource(kind=kind, value=value))
+        for value in dict.fromkeys(values)
+    ]

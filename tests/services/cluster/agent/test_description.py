@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from services.cluster.agent.description import describe_node
+import pytest
+
+from services.cluster.agent.description import describe_node, parse_generic_resources
 from services.cluster.model.specs import (
     DiscreteGenericResource,
     GenericResource,
     NamedGenericResource,
 )
+from services.errors import InvalidParameter
 from services.system import HostFacts
 
 
@@ -37,13 +40,15 @@ def test_a_node() -> None:
 
 def test_generic_resources() -> None:
     """Named ones, and a number of those without names."""
-    facts = HostFacts()
-    texts = ("gpu=a", "gpu=b", "ssd=3")
-    node = describe_node(
-        facts, engine_version="", labels=(), log_drivers=(), generic_resources=texts
-    )
-    assert node.resources.generic_resources == [
+    assert parse_generic_resources(["gpu=a,gpu=b", "ssd=3"]) == [
         GenericResource(named_resource_spec=NamedGenericResource(kind="gpu", value="a")),
         GenericResource(named_resource_spec=NamedGenericResource(kind="gpu", value="b")),
         GenericResource(discrete_resource_spec=DiscreteGenericResource(kind="ssd", value=3)),
     ]
+
+
+@pytest.mark.parametrize("text", ["gpu", "gpu=", "=a", "gpu=a,gpu=3"])
+def test_no_generic_resources(text: str) -> None:
+    """Refused at the daemon's start."""
+    with pytest.raises(InvalidParameter):
+        parse_generic_resources([text])
