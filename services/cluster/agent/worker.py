@@ -62,7 +62,6 @@ class Worker:
         self._book = book
         self._supervisor = self._new_supervisor()
         self._is_loaded = False
-        self._departures = trio.lowlevel.ParkingLot()
         self.runs: Final[dict[str, TaskRun]] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
@@ -98,18 +97,6 @@ class Worker:
         """Take over what a manager says of the cluster and of this node."""
         if self._holdings.take_facts(facts):
             await self._keep_rest()
-
-    async def remove_all(self) -> None:
-        """The node leaves the cluster: end every task, and take every container of one away.
-
-        Blocks until it is done; each has its own grace to end.
-        """
-        for run in tuple(self.runs.values()):
-            run.remove()
-        while self.runs:
-            await self._departures.park()
-        await self._remove_strangers()
-        await self._folders.drop_others(lambda _: False)
 
     def _new_supervisor(self) -> DynamicSupervisor:
         # Ends of tasks are no failures; only a supervisor that keeps failing counts here.
@@ -174,7 +161,6 @@ class Worker:
             await self._records.delete(run.task.id)
             self._book.forget(run.task.id)
             del self.runs[run.task.id]
-            self._departures.unpark_all()
             if run.task.networks:
                 self._show_networks()  # one that nobody is in any more may go
 
