@@ -36,6 +36,9 @@ from tests.services.cluster.agent.support import AT, overlay, task
 
 pytestmark = pytest.mark.engine
 
+HANDMADE = ("mine", "guest", "again")
+"""Containers that tests start themselves."""
+
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[AgentDaemon]:
@@ -49,6 +52,7 @@ def daemon(shared: AgentDaemon) -> Iterator[AgentDaemon]:
     """The shared one; nothing is assigned after the test, and nothing is left."""
     yield shared
     shared.assign()
+    shared.docker("rm", "-f", *HANDMADE)
     wait_until(lambda: shared.containers() == [], "the containers to be removed")
     assert mounts_below(shared.exec_root / "tasks") == []
 
@@ -177,15 +181,25 @@ def test_secrets_and_configs_are_files_in_memory(daemon: AgentDaemon) -> None:
     assert mounts_below(daemon.exec_root / "tasks") == []
 
 
-def test_a_label_does_not_get_a_container_the_secrets_of_a_task(daemon: AgentDaemon) -> None:
-    """Anybody can write labels; the files are the task's own container's."""
+def test_what_bears_a_tasks_labels_is_not_the_task(daemon: AgentDaemon) -> None:
+    """An image of its container has them: who runs that gets no secrets, and is left alone."""
     reference = SecretReference(file=FileTarget(name="key"), secret_id="x1")
     one = sleeper("l1", container={"secrets": [reference]})
     daemon.assign(one, secrets=(secret("x1", b"sesame"),))
     daemon.wait_state("l1", TaskState.RUNNING)
-    label = "com.docker.swarm.task.id=l1"
-    listed = daemon.docker("run", "--rm", "-l", label, "busybox", "ls", "/run/secrets", code=1)
-    assert "No such file" in listed.error_text
+    daemon.docker("commit", "web.1.l1", "derived")
+    daemon.docker("run", "-d", "--name", "mine", "derived", "sleep", "1000")
+    # The place of the mount is in the image, and nothing else.
+    assert daemon.docker_out("exec", "mine", "cat", "/run/secrets/key") == ""
+    listed = daemon.docker_out("ps", "-a", "--filter", "is-task=true", "--format", "{{.Names}}")
+    assert listed.split() == ["web.1.l1"]
+    daemon.docker("rm", "-f", "web.1.l1")
+    daemon.wait_state("l1", TaskState.FAILED)
+    daemon.assign()
+    wait_until(lambda: "web.1.l1" not in daemon.containers(), "the task's container to go")
+    assert daemon.inspect("mine")["State"]["Running"]
+    daemon.docker("rm", "-f", "mine")
+    daemon.docker("rmi", "derived")
 
 
 def test_health_decides_when_it_runs(daemon: AgentDaemon) -> None:
@@ -322,4 +336,3 @@ def test_a_container_by_hand_in_a_network_of_the_cluster(daemon: AgentDaemon) ->
     assert len(daemon.ask(do="wishes")) == 3
     unknown = daemon.docker("run", "--rm", "--network", "nowhere", "busybox", "true", code=125)
     assert "network nowhere not found" in unknown.error_text
-    daemon.docker("rm", "-f", "again")
