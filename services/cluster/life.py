@@ -47,6 +47,7 @@ from services.cluster.local_state import LocalFiles, LocalState
 from services.cluster.lock import Lock
 from services.cluster.member import EtcdMember
 from services.cluster.members import MemberKeeper, Members
+from services.cluster.model.objects import NodeState
 from services.cluster.orchestrator.rules import leader_rules
 from services.cluster.rpc.joining import RemoteIssuer
 from services.cluster.rpc.remote import RemoteSource
@@ -67,6 +68,7 @@ from supervisor.otp import (
 PATIENT: Final = Backoff(first_s=0.1, cap_s=5.0)
 OFTEN: Final = Intensity(max_restarts=100, window_s=60.0)
 LISTEN_BACKLOG: Final = 256
+LED_LIMIT_S: Final = 3.0  # what clients look at right after init is to be as it will stay
 
 
 class Life(Protocol):
@@ -243,6 +245,17 @@ class ManagerLife:
         await self.store.wait_ready()
         while self.store.snapshot().cluster_object is None:
             await self.store.mirror.moved()
+
+    async def wait_led(self) -> None:
+        """Block until there is a leader which hears of this node; LED_LIMIT_S at most."""
+        mirror = self.store.mirror
+        with trio.move_on_after(LED_LIMIT_S):
+            while not (self.store.leader_id and self._is_heard_of()):
+                await mirror.moved()
+
+    def _is_heard_of(self) -> bool:
+        node = self.store.snapshot().nodes.get(self.state.node_id)
+        return node is not None and node.status.state is NodeState.READY
 
     def close(self) -> None:
         """Free the swarm port."""
