@@ -108,6 +108,8 @@ class EngineWork:
             images=sources.images,
             registries=sources.registry,
             networks=face,
+            local_networks=sources.networks,
+            places=sources.sandboxes,
             describe=self._describe,
             directory=self._files.agent,
             exec_root=sources.current.settings().exec_root / "swarm",

@@ -10,12 +10,19 @@ import msgspec
 import trio
 from loguru import logger
 
+from services.cluster.dispatcher import attaching
 from services.cluster.dispatcher.facts import common_facts
 from services.cluster.dispatcher.logs import LogBroker, matches
 from services.cluster.dispatcher.network_index import NetworkIndex
 from services.cluster.dispatcher.sessions import BEATS_MISSED, ManagerSession, Now, Peer
 from services.cluster.dispatcher.statuses import StatusWriter
-from services.cluster.dispatcher.values import LogMessage, LogOptions, LogSelector, TaskUpdate
+from services.cluster.dispatcher.values import (
+    AttachmentWish,
+    LogMessage,
+    LogOptions,
+    LogSelector,
+    TaskUpdate,
+)
 from services.cluster.model.objects import Node, NodeDescription, Session, Task
 from services.cluster.model.snapshot import Diff, Put, Transaction
 from services.cluster.model.wire import new_id, utc_now
@@ -154,6 +161,10 @@ class Dispatcher:
                 continue
             return
         raise Unavailable("the node changes faster than its description can be stored")
+
+    async def attach(self, node_id: str, wish: AttachmentWish) -> str:
+        """As `attaching.attach`."""
+        return await attaching.attach(self._store, node_id, wish)
 
     def _lease(self, peer: Peer, ttl_s: float) -> AbstractAsyncContextManager[SessionLease]:
         now = utc_now()

@@ -12,6 +12,7 @@ from services.cluster.dispatcher.facts import CommonFacts
 from services.cluster.dispatcher.logs import LogBroker, matches
 from services.cluster.dispatcher.network_index import NetworkIndex
 from services.cluster.dispatcher.values import (
+    AttachmentWish,
     LogMessage,
     LogStop,
     SessionFacts,
@@ -66,6 +67,9 @@ class SessionHost(Protocol):
 
     async def write_description(self, peer: Peer, description: NodeDescription) -> None:
         """Store what a node is. Raises Unavailable, and Forbidden for a node that is gone."""
+
+    async def attach(self, node_id: str, wish: AttachmentWish) -> str:
+        """As `attaching.attach`."""
 
 
 class ManagerSession:
@@ -151,6 +155,11 @@ class ManagerSession:
             if message.task_id in tasks and tasks[message.task_id].node_id == self.peer.node_id
         ]
         await self._host.logs.publish(self.peer.node_id, subscription_id, own, is_last)
+
+    async def attach(self, wish: AttachmentWish) -> str:
+        """See `Session`."""
+        self._check()
+        return await self._host.attach(self.peer.node_id, wish)
 
     def _check(self) -> None:
         if self.is_lost:

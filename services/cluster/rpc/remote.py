@@ -10,6 +10,7 @@ import trio
 from loguru import logger
 
 from protos.generated.cluster import (
+    AttachRequest,
     DescribeRequest,
     HeartbeatRequest,
     LogsRequest,
@@ -21,6 +22,7 @@ from services.cluster.ca.credentials import HeldCredentials, wait_renewed
 from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import (
     Assignments,
+    AttachmentWish,
     LogMessage,
     SessionFacts,
     SessionMessage,
@@ -174,3 +176,9 @@ class RemoteSession:
             is_last=is_last,
         )
         await self._calls.call(methods.PUBLISH_LOGS, request)
+
+    async def attach(self, wish: AttachmentWish) -> str:
+        """See `Session`."""
+        request = AttachRequest(session_id=self._id, wish_json=encode_json(wish))
+        reply = await self._calls.call(methods.ATTACH, request)
+        return reply.task_id

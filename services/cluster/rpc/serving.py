@@ -9,6 +9,8 @@ from grpclib.const import Handler
 from msgspec.structs import replace
 
 from protos.generated.cluster import (
+    AttachReply,
+    AttachRequest,
     DescribeRequest,
     Done,
     GetRootReply,
@@ -29,7 +31,13 @@ from services.cluster.ca.identity import Identity, issuer_among
 from services.cluster.ca.issuing import trusted_roots
 from services.cluster.dispatcher.dispatcher import Dispatcher
 from services.cluster.dispatcher.sessions import ManagerSession, Peer
-from services.cluster.dispatcher.values import Assignments, LogOptions, LogSelector, TaskUpdate
+from services.cluster.dispatcher.values import (
+    Assignments,
+    AttachmentWish,
+    LogOptions,
+    LogSelector,
+    TaskUpdate,
+)
 from services.cluster.model.objects import NodeDescription
 from services.cluster.model.snapshot import Snapshot
 from services.cluster.rpc import methods
@@ -80,6 +88,7 @@ class Serving:
             methods.UPDATE_STATUS: self.update_status,
             methods.DESCRIBE: self.describe,
             methods.PUBLISH_LOGS: self.publish_logs,
+            methods.ATTACH: self.attach,
             methods.JOIN: self.join,
         }
         streams: dict[AnyMethod, Streaming] = {
@@ -154,6 +163,12 @@ class Serving:
             request.subscription_id, decode_logs(request.messages), is_last=request.is_last
         )
         return Done()
+
+    async def attach(self, caller: Caller, request: AttachRequest) -> AttachReply:
+        """A place in a network for a container of the caller's."""
+        wish = decode_json(request.wish_json, AttachmentWish)
+        session = self._session(caller, request.session_id)
+        return AttachReply(task_id=await session.attach(wish))
 
     async def join(self, caller: Caller, request: JoinRequest) -> JoinReply:
         """A new manager."""
