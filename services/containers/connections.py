@@ -27,6 +27,7 @@ from services.containers.networking import (
     check_endpoint,
     endpoint_of,
     endpoint_request,
+    named_request,
     place_of,
     settings_of,
 )
@@ -166,11 +167,12 @@ class Connector:
     ) -> EndpointRequest:
         """What is asked of a network; of one that only the managers know, with what they give."""
         try:
-            return endpoint_request(self._networks.find(ref).id, asked)
+            return named_request(self._networks.find(ref).id, container.definition, asked)
         except NotFound:
             if not container.state.has_task:
                 raise
-            return await self._sandboxes.ask_place(container.id, endpoint_request(ref, asked))
+            request = named_request(ref, container.definition, asked)
+            return await self._sandboxes.ask_place(container.id, request)
 
     async def _settle_way_out(self, container: Container) -> None:
         """Who is in networks that span nodes, and in none that leads out, gets a link for that."""

@@ -27,7 +27,8 @@ _DOTTED_MAC: Final = re.compile(r"[0-9A-Fa-f]{4}(\.[0-9A-Fa-f]{4}){2}\Z")
 class EndpointRequest:
     """What is asked of one network. `network` is its name or id; "" leaves a choice to us.
 
-    `is_given`: the address is one that the cluster's managers have given, of a service's task.
+    `is_given`: the address is one that the cluster's managers have given. `names` are what others
+    in the network are to call it, for managers that are asked for a place.
     """
 
     network: str
@@ -39,6 +40,7 @@ class EndpointRequest:
     interface: str = ""
     sysctls: tuple[str, ...] = ()
     is_given: bool = False
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
