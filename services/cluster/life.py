@@ -126,7 +126,7 @@ class WorkerLife:
         self.facts: Final = FactsKeeper(
             state=state, files=config.files, keeper=self.keeper, remotes=self.remotes
         )
-        source = RemoteSource(self.keeper, self.remotes)
+        source = RemoteSource(self.keeper, self.remotes, data_path_addr=state.data_path_addr)
         self._children = [
             ChildSpec(id="certificates", start=self.keeper.run, backoff=PATIENT),
             ChildSpec(id="facts", start=self.facts.run, backoff=PATIENT),
@@ -223,7 +223,12 @@ class ManagerLife:
             *config.work.children(
                 AgentContext(
                     state=state,
-                    source=LocalSource(self.dispatcher, self.keeper, addr=_own_addresses(state)[0]),
+                    source=LocalSource(
+                        self.dispatcher,
+                        self.keeper,
+                        addr=_own_addresses(state)[0],
+                        data_path_addr=state.data_path_addr,
+                    ),
                     listeners=(self.facts.take,),
                     on_removed=config.on_removed,
                 )

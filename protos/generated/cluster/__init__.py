@@ -299,6 +299,11 @@ class SessionRequest(betterproto2.Message):
     NodeDescription
     """
 
+    data_path_addr: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    bare; where other nodes send what goes over networks
+    """
+
 
 default_message_pool.register_message("cluster", "SessionRequest", SessionRequest)
 

@@ -231,7 +231,8 @@ def described(node: Node, peer: Peer, description: NodeDescription) -> Node:
         description=description,
         role=peer.role,
         certificate_issuer=peer.issuer or node.certificate_issuer,
-        data_path_addr=node.data_path_addr or peer.addr,
+        # Always anew: a host's address may have changed since it was last here.
+        data_path_addr=peer.data_path_addr or peer.addr or node.data_path_addr,
         status=msgspec.structs.replace(node.status, addr=peer.addr or node.status.addr),
     )
 

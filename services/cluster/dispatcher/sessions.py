@@ -31,11 +31,15 @@ BEATS_MISSED: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A node as its connection shows it. `issuer` is the root_id of who signed its certificate."""
+    """A node as its connection shows it. `issuer` is the root_id of who signed its certificate.
+
+    `data_path_addr` is what the node says of itself, bare; "" is the same as `addr`.
+    """
 
     node_id: str
     role: str
     addr: str = ""
+    data_path_addr: str = ""
     issuer: str = ""
 
 

@@ -40,6 +40,7 @@ from services.grpc.stream import Stream
 
 # From the call to the first message: the manager stores the node's description meanwhile.
 OPEN_LIMIT_S: Final = 10.0
+MISSES: Final = 2  # beats in a row without an answer end a session
 
 MessageStream = Stream[SessionRequest, SessionMessageProto]
 
@@ -48,10 +49,17 @@ log = logger.bind(service="cluster.rpc")
 
 class RemoteSource:
     """An `AssignmentSource`. A session ends when the node's certificate is renewed: the next one
-    shows the new one."""
+    shows the new one.
 
-    def __init__(self, held: HeldCredentials, remotes: Remotes) -> None:
+    `data_path_addr`, bare, is where other nodes are to send what goes over networks, if not to the
+    address that managers see.
+    """
+
+    def __init__(
+        self, held: HeldCredentials, remotes: Remotes, *, data_path_addr: str = ""
+    ) -> None:
         self._held = held
+        self._data_path_addr = data_path_addr
         self._remotes = remotes
 
     @asynccontextmanager
@@ -81,7 +89,11 @@ class RemoteSource:
                     calls = await attempt.enter_async_context(
                         open_manager(manager_address(address), context)
                     )
-                    session = await _opened(attempt, calls, description)
+                    request = SessionRequest(
+                        description_json=encode_json(description),
+                        data_path_addr=self._data_path_addr,
+                    )
+                    session = await _opened(attempt, calls, request)
                 except (Unavailable, DeadlineExceeded) as failure:
                     self._remotes.failed(address)
                     error = Unavailable(str(failure))
@@ -93,10 +105,9 @@ class RemoteSource:
 
 
 async def _opened(
-    stack: AsyncExitStack, calls: ManagerCalls, description: NodeDescription
+    stack: AsyncExitStack, calls: ManagerCalls, request: SessionRequest
 ) -> RemoteSession:
     """A session on a connection; its stream is closed with `stack`."""
-    request = SessionRequest(description_json=encode_json(description))
     stream = await stack.enter_async_context(calls.stream(methods.SESSION, request))
     views = ViewReceiver()
     with trio.move_on_after(OPEN_LIMIT_S):
@@ -131,15 +142,24 @@ class RemoteSession:
         self._first: SessionFacts | None = facts
 
     async def keep_alive(self) -> None:
-        """Beat until that fails; then every other call fails too."""
-        request = HeartbeatRequest(session_id=self._id)
-        try:
-            while True:
-                await trio.sleep(self._beat_every_s)
-                await self._calls.call(methods.HEARTBEAT, request)
-        except EngineError as error:
-            log.bind(error=str(error)).warning("the session with a manager was lost")
-            self._calls.close()
+        """Beat until that fails; then every other call fails too.
+
+        One beat that is not answered in time is no loss: the managers may be electing, and give a
+        node the time of three.
+        """
+        misses = 0
+        while misses < MISSES:
+            await trio.sleep(self._beat_every_s)
+            try:
+                await self._calls.call(methods.HEARTBEAT, HeartbeatRequest(session_id=self._id))
+            except DeadlineExceeded:
+                misses += 1
+            except EngineError as error:
+                log.bind(error=str(error)).warning("the session with a manager was lost")
+                break
+            else:
+                misses = 0
+        self._calls.close()
 
     def close(self) -> None:
         """Give the connection up; every call fails from now on."""

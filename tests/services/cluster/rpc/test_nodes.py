@@ -135,6 +135,22 @@ async def test_a_session_over_the_network_is_as_one_in_the_process(tmp_path: Pat
         await eventually(lambda: not has_session(manager, "n1"))
 
 
+async def test_a_node_says_where_its_networks_traffic_goes(tmp_path: Path) -> None:
+    """An address, else the one that the connection shows; it may be another one next time."""
+    store = MemoryStore([a_cluster(), a_node("n1")])
+    async with a_manager(store, tmp_path) as manager:
+        held = Held(credentials_of(store.snapshot().cluster, "n1", "worker"))
+        for said, expected in (("198.51.100.7", "198.51.100.7"), ("", "127.0.0.1")):
+            source = RemoteSource(held, manager.remotes, data_path_addr=said)
+            async with source.session(NodeDescription()):
+                assert store.snapshot().nodes["n1"].data_path_addr == expected
+        with pytest.raises(InvalidParameter, match="data path address"):
+            async with RemoteSource(held, manager.remotes, data_path_addr="x").session(
+                NodeDescription()
+            ):
+                pass
+
+
 async def test_networks_come_whole_and_their_changes_after(tmp_path: Path) -> None:
     """What the agent gets is the whole network each time."""
     places = {"net": "10.0.1.3/24"}
