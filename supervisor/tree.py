@@ -12,7 +12,7 @@
     │  │                    (of containers), containers, builder
     │  └─ containers        rest_for_one: running (one supervisor a container), restore,
     │                       reconcile
-    ├─ faces                one_for_one: observer, metrics, cluster (what a node is of one), routes,
+    ├─ faces                one_for_one: observer, metrics, cluster (node), routes,
     │                       api (one server a listener)
     └─ reloads              carries out reloads of the configuration, one at a time
 
@@ -159,8 +159,7 @@ def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:
         # Without an address these two end at once.
         ChildSpec(id="observer", start=parts.observer_face.serve),
         ChildSpec(id="metrics", start=parts.metrics.serve),
-        # Until there is a cluster it waits, and nothing of it is imported.
-        ChildSpec(id="cluster", start=parts.cluster.run, backoff=PATIENT, shutdown_s=40.0),
+        _supervisor(_cluster_tree(parts)),
         # It ends when the routes are there; servers accept meanwhile.
         ChildSpec(id="routes", start=parts.routes.run, restart=Restart.TRANSIENT),
         ChildSpec(
@@ -175,6 +174,13 @@ def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:
         name="faces",
         intensity=Intensity(max_restarts=3, window_s=60.0),
     )
+
+
+def _cluster_tree(parts: Parts) -> Supervisor:
+    """Of its own, so that a node that cannot be part of its swarm takes no other face along."""
+    # Until there is a swarm it waits, and nothing of it is imported.
+    node = ChildSpec(id="node", start=parts.cluster.run, backoff=PATIENT, shutdown_s=40.0)
+    return Supervisor([node], name="cluster", intensity=OFTEN)
 
 
 async def _serve_api(

@@ -1,6 +1,6 @@
 """A node's life in one role: the parts that it has then, each a supervised child.
 
-    cluster (of a manager)     one_for_one
+    life (of a manager)        one_for_one
     ├─ certificates            renews the node's own
     ├─ etcd                    the member, started anew when the trusted roots change
     ├─ connection              to it
@@ -13,7 +13,7 @@
     ├─ events                  what changes in the cluster, told as the engine's events
     └─ …                       the agent, the node's networking
 
-    cluster (of a worker)      certificates, facts, the agent, the node's networking
+    life (of a worker)         certificates, facts, the agent, the node's networking
 
 A life ends when the node leaves or changes its role; the next one has parts of its own.
 """
@@ -142,7 +142,7 @@ class WorkerLife:
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Live until cancelled."""
-        await Supervisor(self._children, name="cluster", intensity=OFTEN).run(
+        await Supervisor(self._children, name="life", intensity=OFTEN).run(
             task_status=task_status
         )
 
@@ -237,7 +237,7 @@ class ManagerLife:
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Live until cancelled."""
-        await Supervisor(self._children, name="cluster", intensity=OFTEN).run(
+        await Supervisor(self._children, name="life", intensity=OFTEN).run(
             task_status=task_status
         )
 
