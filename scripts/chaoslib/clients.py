@@ -15,9 +15,6 @@ from .history import History, Operation
 from .scene import Scene
 
 DOUBT_LIMIT_S: Final = 60.0
-DAEMON_FAILED: Final = 125
-"""What `docker run` ends with when the fault is not the container's."""
-
 BUILD: Final = b"FROM busybox\nRUN echo %d > /made && sleep 0.2\nRUN cat /made\n"
 COUNTER: Final = "i=0; while :; do echo $i; i=$((i+1)); usleep 20000; done"
 
