@@ -11,6 +11,7 @@ import http.client
 import os
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from lablib.engines import Engine, Lab, wait_for
 from protos.generated.cluster import HeartbeatRequest, JoinRequest
 from services.cluster.addresses import peer_port
 from services.cluster.ca.credentials import CredentialFiles, Credentials
+from services.cluster.ca.tokens import new_unlock_key
 from services.cluster.model.objects import NodeDescription
 from services.cluster.rpc.client import ManagerAddress, open_manager
 from services.cluster.rpc.codec import encode_json
@@ -192,7 +194,7 @@ async def test_once_the_root_was_replaced_the_stolen_certificate_opens_nothing(
 ) -> None:
     """Nor does the old token; the worker has a certificate of the new root, and works on.
 
-    The last test here: it changes the scene.
+    It changes the scene, and stands behind those that do not.
     """
     stolen = scene.stolen
     root = scene.manager.docker("swarm", "ca")
@@ -209,3 +211,31 @@ async def test_once_the_root_was_replaced_the_stolen_certificate_opens_nothing(
     with trio.fail_after(10):  # the worker's file is written by the time it is counted, or soon
         while scene.stolen.roots == stolen.roots:
             await trio.sleep(0.1)
+
+
+def unlock(engine: Engine, key: str) -> str:
+    """What `docker swarm unlock` says; it reads the key from its input."""
+    done = subprocess.run(
+        ["docker", "swarm", "unlock"],
+        input=f"{key}\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "DOCKER_HOST": f"unix://{engine.socket}"},
+    )
+    return done.stderr
+
+
+def test_a_locked_manager_starts_with_the_key_and_not_without(scene: Scene) -> None:
+    """It says so to whoever asks for anything; tasks elsewhere run on meanwhile."""
+    before = scene.worker.docker("ps", "-q")
+    scene.manager.stop()
+    scene.manager.start()
+    scene.manager.wait_answering()
+    with pytest.raises(RuntimeError, match="Swarm is encrypted and needs to be unlocked"):
+        scene.manager.docker("node", "ls")
+    assert "invalid key" in unlock(scene.manager, new_unlock_key())
+    assert unlock(scene.manager, scene.unlock_key) == ""
+    wait_for(lambda: "1/1" in (scene.manager.try_docker("service", "ls") or ""), "it is back", 60)
+    assert scene.worker.docker("ps", "-q") == before
