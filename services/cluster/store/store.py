@@ -17,7 +17,7 @@ from services.cluster.model.objects import Session
 from services.cluster.model.snapshot import Diff, Transaction
 from services.errors import Unavailable
 
-from .codec import ROOT, Codec
+from .codec import LEADER_KEY, ROOT, Codec
 from .contract import OutOfSequence, Sealer, SessionLease
 from .mirror import Mirror
 from .objects import StoredSnapshot
@@ -80,6 +80,17 @@ class EtcdStore:
             if diff is not None:
                 return diff
             await self._mirror.moved()
+
+    async def catch_up(self) -> None:
+        """As `ClusterStore`'s."""
+        with trio.move_on_after(COMMIT_LIMIT_S):
+            try:
+                page = await self._client.page(LEADER_KEY, LEADER_KEY + "\0")
+            except UNKNOWN_OUTCOME as error:
+                raise Unavailable(NO_QUORUM) from error
+            await self._mirror.reached(page.revision)
+            return
+        raise Unavailable(NO_QUORUM)
 
     async def commit(self, *transactions: Transaction) -> int:
         """As `ClusterStore`'s."""
@@ -199,6 +210,10 @@ class FencedStore:
     async def changed_since(self, revision: int) -> Diff:
         """As `ClusterStore`'s."""
         return await self._store.changed_since(revision)
+
+    async def catch_up(self) -> None:
+        """As `ClusterStore`'s."""
+        await self._store.catch_up()
 
     async def commit(self, *transactions: Transaction) -> int:
         """As `ClusterStore`'s; raises LeadershipLost too."""
