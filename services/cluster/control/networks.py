@@ -134,7 +134,7 @@ def check_network(spec: NetworkSpec) -> None:
         raise NotSupported(f"networks of the driver {spec.driver} cannot span nodes: overlay's can")
     if wants_encryption(spec.options):
         raise NotSupported(
-            "encrypted networks are not supported yet: nodes cannot encrypt what they send each other"
+            "encrypted networks are not supported yet: nodes cannot encrypt what they send"
         )
     if spec.attachable and spec.ingress:
         raise invalid("ingress network cannot be attachable")
