@@ -12,7 +12,7 @@ from services.cluster.network.state import NodeNetworkState, neighbours, own_add
 from services.cluster.network.targets import IngressPort, names, port_targets, service_targets
 from services.networks.dns import NamedEndpoint
 from services.networks.model import Network, Subnet, Underlay
-from services.networks.overlay import DRIVER, ENCRYPTED, SWARM_SCOPE, Neighbour
+from services.networks.overlay import DRIVER, SWARM_SCOPE, Neighbour, wants_encryption
 
 VXLAN_IDS: Final = "com.docker.network.driver.overlay.vxlanid_list"
 """dockerd's option, which tells clients what was chosen."""
@@ -132,7 +132,7 @@ def _problem(state: NodeNetworkState, view: NetworkView) -> str:
     name, spec = view.network.name, view.network.spec
     if spec.driver not in ("", DRIVER):
         return f"network {name}: networks of driver {spec.driver} cannot span nodes here"
-    if spec.options.get(ENCRYPTED, "false").lower() not in ("false", "0"):
+    if wants_encryption(spec.options):
         return f"network {name} is to be encrypted: this engine cannot encrypt between nodes"
     if not state.data_path_addr:
         return f"network {name}: this node has no address that other nodes send to"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from services.cluster.model.task_state import TaskState
 from services.containers.config import HealthConfig
 from tests.services.cluster.agent.scene import AgentDaemon, agent_daemon, wait_until
 from tests.services.cluster.agent.support import AT, overlay, task
+from tests.support.registry import PASSWORD, USER, running_registry
 
 pytestmark = pytest.mark.engine
 
@@ -114,6 +116,31 @@ def test_rejections(daemon: AgentDaemon) -> None:
     daemon.assign(image, template)
     assert "No such image: localhost:1/none:1" in daemon.wait_state("r1", TaskState.REJECTED).err
     assert "expanding hostname failed" in daemon.wait_state("r2", TaskState.REJECTED).err
+
+
+def test_images_come_from_registries_that_want_a_password(
+    daemon: AgentDaemon, tmp_path: Path
+) -> None:
+    """With what came along with the task; without it the task says what the registry said."""
+    with running_registry(tmp_path, passwords=True) as registry:
+        image = f"{registry.host}/app:1"
+        daemon.docker("tag", "busybox", image)
+        daemon.docker("login", "-u", USER, "-p", PASSWORD, registry.host)
+        daemon.docker("push", image)
+        daemon.docker("rmi", image)
+        shown = json.dumps({"username": USER, "password": PASSWORD}).encode()
+        auth = base64.urlsafe_b64encode(shown).decode()
+        daemon.assign(sleeper("i1", container={"image": image}))
+        refused = daemon.wait_state("i1", TaskState.REJECTED).err
+        assert refused.startswith(f"No such image: {image} (pull: ")
+        daemon.assign(sleeper("i2", container={"image": image, "registry_auth": auth}))
+        daemon.wait_state("i2", TaskState.RUNNING)
+        assert auth not in daemon.log_text()
+    kept = (daemon.data_root / "agent" / "tasks" / "i2.json").read_text()
+    assert auth not in kept
+    daemon.assign()
+    wait_until(lambda: daemon.containers() == [], "the containers to be removed")
+    daemon.docker("rmi", image)
 
 
 def test_start_waits_until_it_is_asked_for(daemon: AgentDaemon) -> None:
