@@ -142,9 +142,7 @@ class WorkerLife:
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Live until cancelled."""
-        await Supervisor(self._children, name="life", intensity=OFTEN).run(
-            task_status=task_status
-        )
+        await Supervisor(self._children, name="life", intensity=OFTEN).run(task_status=task_status)
 
     async def wait_ready(self) -> None:
         """Block until a manager has told the node something. No limit."""
@@ -237,9 +235,7 @@ class ManagerLife:
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Live until cancelled."""
-        await Supervisor(self._children, name="life", intensity=OFTEN).run(
-            task_status=task_status
-        )
+        await Supervisor(self._children, name="life", intensity=OFTEN).run(task_status=task_status)
 
     async def wait_ready(self) -> None:
         """Block until the cluster is known, and serves this node. No limit."""
