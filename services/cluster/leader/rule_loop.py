@@ -89,6 +89,9 @@ class RuleLoop:
         again_in_s = 0.0 if conflicts else decision.again_in_s
         if again_in_s is None:
             return await self._store.changed_since(revision)
-        with trio.move_on_after(again_in_s):
-            return await self._store.changed_since(revision)
+        for wait_s in (again_in_s, 0.0):
+            # The second look is for what came in the instant in which the time was over: the next
+            # snapshot has it, and no later diff would.
+            with trio.move_on_after(wait_s):
+                return await self._store.changed_since(revision)
         return Diff()
