@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from services.cluster.etcd.values import Batch, KeyValue
-from services.cluster.leader.rule_loop import RuleLoop
-from services.cluster.model.objects import Node
+from services.cluster.leader.rule_loop import INLINE_TASKS, RuleLoop
+from services.cluster.model.objects import Node, Task
 from services.cluster.model.snapshot import Decision, Diff, Put, Snapshot, Transaction
 from services.cluster.store import OutOfSequence
 from services.cluster.store.codec import Codec, key_of
@@ -144,3 +144,23 @@ async def test_what_comes_as_the_time_is_over_is_not_lost(
     store, rule = LateStore(), Asked(Decision(again_in_s=5.0))
     await run_for(60, store, lambda: rule)
     assert [[one.id for one in diff.put] for diff in rule.diffs] == [[], ["n"]]
+
+
+async def test_a_look_at_much_is_a_threads(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first one is: later ones cost what has changed."""
+    threaded: list[bool] = []
+
+    async def in_thread(decide: Callable[..., Decision], *arguments: object) -> Decision:
+        threaded.append(True)
+        return decide(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", in_thread)
+    store, rule = FakeStore(), Asked(Decision(again_in_s=1.0))
+    tasks = [Task(id=str(n), created_at=NOW, updated_at=NOW) for n in range(INLINE_TASKS + 1)]
+    keys = [KeyValue(key_of(one), Codec().encode(one), 2, 2) for one in tasks]
+    store.mirror.replace_all(keys, 2)
+    await run_for(60, store, lambda: rule)
+    assert len(rule.diffs) == 2
+    assert threaded == [True]
