@@ -10,13 +10,15 @@ from clusterlib.build import scaled, service, template, updated
 from clusterlib.world import World
 from msgspec.structs import replace
 
-from services.cluster.model.objects import ClusterNetwork, Service
+from services.cluster.model.objects import ClusterNetwork, Service, Task
 from services.cluster.model.specs import (
     EndpointSpec,
     IpamRange,
     NetworkAttachmentConfig,
+    NetworkAttachmentSpec,
     NetworkSpec,
     PortConfig,
+    TaskSpec,
 )
 from services.cluster.model.task_state import TaskState
 
@@ -309,3 +311,32 @@ def test_nodes_have_an_address_where_they_take_part(is_ingress: bool) -> None:
     after = world.store.networks[network].balancer_addrs
     assert "node2" not in after
     assert ("late1" in after) is is_ingress
+
+
+def test_containers_in_a_network_have_addresses_each_for_itself() -> None:
+    """A task of no service: one that has to wait holds up none of the others."""
+    world = small_world("net")
+    world.run(1)
+    for id, network in (("a", "nowhere"), ("b", "net"), ("c", "net")):
+        spec = TaskSpec(
+            network_attachment_spec=NetworkAttachmentSpec(container_id=id),
+            networks=[NetworkAttachmentConfig(target=network)],
+            runtime="attachment",
+        )
+        made = Task(
+            id=id, created_at=world.now, updated_at=world.now, node_id="node1", spec=spec,
+            desired_state=TaskState.RUNNING,
+        )  # fmt: skip
+        world.store.put(made)
+    world.run(10)
+    states = {id: world.store.tasks[id].status.state for id in "abc"}
+    assert states == {"a": TaskState.NEW, "b": TaskState.RUNNING, "c": TaskState.RUNNING}
+    given = [world.store.tasks[id].networks[0].addresses for id in "bc"]
+    assert given[0] != given[1]
+    add_network(world, "nowhere")
+    world.run(10)
+    assert world.store.tasks["a"].status.state is TaskState.RUNNING
+    ended = replace(world.store.tasks["b"].status, state=TaskState.SHUTDOWN)
+    world.store.put(replace(world.store.tasks["b"], status=ended))
+    world.run(10)
+    assert "b" not in world.store.tasks, "nobody keeps the history of what has no service"
