@@ -22,6 +22,7 @@ from services.cluster.model.objects import NodeDescription
 from services.cluster.network.face import NodeNetworks
 from services.cluster.network.node_network import NodeNetwork
 from services.cluster.network.state import NodeNetworkState
+from services.cluster.rpc.logs import ClusterLogs
 from services.cluster.work import AgentContext
 from services.containers import Container
 from services.errors import EngineError, NotFound
@@ -30,6 +31,7 @@ from services.networks.model import GATEWAY_BRIDGE
 from supervisor.otp import INFINITY, Backoff, ChildSpec, ChildType
 
 from .cluster_parts import ClusterSources
+from .network_parts import ingress_record
 from .version import VERSION
 
 PATIENT: Final = Backoff(first_s=0.1, cap_s=5.0)
@@ -63,7 +65,7 @@ def _control(sources: ClusterSources, life: ManagerLife) -> Control:
             images=RegistryDigests(sources.registry),
             local_networks=_LocalNetworks(sources.networks),
             leadership=life.store,
-            logs=life.dispatcher,
+            logs=ClusterLogs(life.dispatcher, life.keeper, life.store.snapshot),
         )
     )
 
@@ -153,7 +155,7 @@ class EngineWork:
             publisher=sources.publishing,
             names=sources.names,
             overlays=settings.exec_root / "overlays",
-            record=settings.exec_root / "swarm" / "ingress.json",
+            record=ingress_record(settings.exec_root),
             gateway_link=_gateway_link(settings.network.bridge),
             is_ending=sources.ends_containers,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from services.containers import ContainerTable
 from services.events import EventBus
@@ -83,6 +84,7 @@ def build_networks(
         publishing=publishing,
         netns_directory=settings.exec_root / "netns",
         overlays=settings.exec_root / "overlays",
+        ingress_record=ingress_record(settings.exec_root),
     )
     return NetworkParts(
         firewall=firewall,
@@ -91,6 +93,11 @@ def build_networks(
         sandboxes=sandboxes,
         publishing=publishing,
     )
+
+
+def ingress_record(exec_root: Path) -> Path:
+    """What tells the next daemon of the ingress namespace of a cluster's node."""
+    return exec_root / "swarm" / "ingress.json"
 
 
 def _pools(current: Current) -> tuple[Pool, ...]:

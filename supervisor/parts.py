@@ -223,7 +223,10 @@ def build_parts(
         disk=build_disk,
     )
     listeners = _listeners(current, environment)
-    identity = Identity(AppConfig(engine_version=VERSION, experimental=settings.experimental))
+    identity = Identity(
+        AppConfig(engine_version=VERSION, experimental=settings.experimental),
+        swarm_role=lambda: cluster.role_word,
+    )
     fast = FastRoutes(identity)
     routes = DeferredApp(lambda: _build_routes(sources, fast))
     observer = build_observer(reports, table)
@@ -233,7 +236,9 @@ def build_parts(
         Authorizer(lambda: current.settings().access.authorization_plugins),
         identity,
     )
-    gates = AccessGates(settings.access, judged, listeners.scoped, containers, identity)
+    gates = AccessGates(settings.access, judged, containers, identity)
+    for listener, scoped in zip(listeners.scoped, settings.access.scoped_sockets, strict=True):
+        gates.set_policy(listener, scoped.policy)
     api = ApiServers(
         lambda listener: ApiServer(
             gates.app_for(listener),
@@ -252,6 +257,8 @@ def build_parts(
             containerd=containerd,
             store=store,
             bus=bus,
+            images=images,
+            sandboxes=net.sandboxes,
             registry=registry,
             builder=builder,
             observer=observer,
@@ -267,6 +274,7 @@ def build_parts(
             current=current,
             listeners=listeners,
             api=api,
+            gates=gates,
             metrics=metrics,
             observer=observer_face,
             restarts=restarts,

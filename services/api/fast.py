@@ -36,6 +36,7 @@ class FastRoutes:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._encode(identity.config)
+        self._encode_ping(identity.swarm_role())
         self._exact: dict[tuple[str, str], tuple[str, FastHandler]] = {}
         self._items: dict[tuple[str, str, str], tuple[str, FastItemHandler]] = {}
 
@@ -44,7 +45,12 @@ class FastRoutes:
         identity = [(n.encode("ascii"), v.encode("ascii")) for n, v in identity_headers(config)]
         self._config = config
         self._json_start = _start([(b"Content-Type", b"application/json"), *identity])
-        self._ping = _ping_answers(config)
+        self._role: str | None = None
+
+    def _encode_ping(self, role: str) -> None:
+        """Make ready what a ping is answered while the daemon has this part in a swarm."""
+        self._role = role
+        self._ping = _ping_answers(self._config, role)
 
     def add(self, method: str, path: str, handler: FastHandler) -> None:
         """Answer `path` (without version prefix) by `handler`.
@@ -77,6 +83,8 @@ class FastRoutes:
         except InvalidParameter:
             return None
         if path == "/_ping":
+            if (role := self._identity.swarm_role()) != self._role:
+                self._encode_ping(role)
             return self._ping.get(method)
         exact = self._exact.get((method, path))
         if exact is not None:
@@ -100,12 +108,13 @@ def _body(body: bytes) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": False}
 
 
-def _ping_answers(config: AppConfig) -> dict[str, FastAnswer]:
+def _ping_answers(config: AppConfig, role: str) -> dict[str, FastAnswer]:
     """GET and HEAD of `/_ping`. Source: Engine API, SystemPing and SystemPingHead."""
     fields = (
         ("Content-Type", "text/plain; charset=utf-8"),
         *identity_headers(config),
         *config.ping_headers,
+        ("Swarm", role),
         ("Cache-Control", "no-cache, no-store, must-revalidate"),
         ("Pragma", "no-cache"),
     )

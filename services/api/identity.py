@@ -5,6 +5,7 @@ Source: dockerd's version and experimental middleware.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.api.version import CURRENT
@@ -16,15 +17,21 @@ class AppConfig:
 
     engine_version: str
     experimental: bool = False
-    ping_headers: tuple[tuple[str, str], ...] = (("Builder-Version", "1"), ("Swarm", "inactive"))
+    ping_headers: tuple[tuple[str, str], ...] = (("Builder-Version", "1"),)
 
 
 class Identity:
-    """The daemon's present `AppConfig`, which a reload replaces."""
+    """The daemon's present `AppConfig`, which a reload replaces, and its part in a swarm.
 
-    def __init__(self, config: AppConfig) -> None:
+    `swarm_role` is asked for each ping: "inactive", "active/manager", ... (`ClusterFace`).
+    """
+
+    def __init__(
+        self, config: AppConfig, *, swarm_role: Callable[[], str] = lambda: "inactive"
+    ) -> None:
         self._config = config
         self._headers = identity_headers(config)
+        self.swarm_role = swarm_role
 
     @property
     def config(self) -> AppConfig:

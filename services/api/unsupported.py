@@ -58,8 +58,6 @@ LIMITS: Final = MappingProxyType(
         ("POST", "/volumes/create"): "the local driver; no cluster volumes",
         ("PUT", "/volumes/{}"): "503: there are no cluster volumes to update",
         ("GET", "/plugins"): "there are none",
-        ("POST", "/swarm/init"): "501 yet",
-        ("POST", "/swarm/join"): "501 yet",
         ("POST", "/services/create"): "tasks are containers; no plugins",
         ("POST", "/secrets/create"): "no secret drivers, which are plugins",
     }

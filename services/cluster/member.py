@@ -54,32 +54,31 @@ class EtcdMember:
         """Where it answers."""
         return self._config.socket
 
-    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled, or removed from the cluster: then it stays away until cancelled.
 
         Raises Unavailable when etcd ends by itself.
         """
+        # Whether it is removed is known only later, and said by `was_removed`.
+        task_status.started()
         try:
             while True:
                 credentials = self._keeper.credentials
                 await trio.to_thread.run_sync(self._write, credentials)
-                await self._run_with(credentials, task_status)
-                task_status = trio.TASK_STATUS_IGNORED
+                await self._run_with(credentials)
         except MemberRemoved:
             self.was_removed.set()
-            task_status.started(0)
             await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._forget)
 
-    async def _run_with(self, credentials: Credentials, task_status: trio.TaskStatus[int]) -> None:
+    async def _run_with(self, credentials: Credentials) -> None:
         """Until other roots are to be trusted, which etcd reads only when it starts."""
         process = EtcdProcess(self._config)
         with single_error():
             async with trio.open_nursery() as nursery:
-                pid = await nursery.start(process.run)
-                task_status.started(pid)
+                await nursery.start(process.run)
                 # Only the first start is to make others forgotten.
                 self._config = replace(self._config, forces_new=False)
                 while self._keeper.credentials.roots == credentials.roots:

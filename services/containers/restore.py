@@ -132,6 +132,7 @@ class Restorer:
         await self._networks.load()
         for container in self._table:
             self._adopt_addresses(container)
+        await self._sandboxes.adopt_ingress()
         self._sandboxes.settle()
         tell = _Once(task_status.started)
         if not self._containerd.connection.is_ready:

@@ -105,6 +105,12 @@ class ContainerPorts:
             self._led_to[container_id] = targets = self._targets(gateways(endpoints))
             self._publishing.adopt(container_id, targets, ports)
 
+    def adopt_for(
+        self, owner: str, endpoints: Sequence[Endpoint], ports: Sequence[PublishedPort]
+    ) -> None:
+        """These ports, which are no container's, lead to who has these endpoints."""
+        self._publishing.adopt(owner, self._targets(gateways(endpoints)), ports)
+
     def problems(self) -> dict[str, list[str]]:
         """As `Publishing.problems`. Blocks."""
         return self._publishing.problems()

@@ -104,6 +104,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ipv6: bool = False
     internal: bool = False
     attachable: bool = False
+    ingress: bool = False
     config_only: bool = False
     config_from: str = ""
     options: dict[str, str] = {}

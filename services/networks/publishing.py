@@ -66,6 +66,14 @@ class Publishing:
         self._owned: dict[str, _Owned] = {}
         self._threads = trio.CapacityLimiter(4)
 
+    def owned(self, prefix: str) -> dict[str, tuple[PortTargets, tuple[PublishedPort, ...]]]:
+        """What owners have whose names begin so, and where it leads."""
+        return {
+            owner: (owned.targets, owned.ports)
+            for owner, owned in self._owned.items()
+            if owner.startswith(prefix)
+        }
+
     async def reserve(
         self,
         owner: str,

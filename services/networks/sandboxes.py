@@ -17,12 +17,14 @@ import trio
 from loguru import logger
 
 from services.errors import EngineError, Forbidden
+from services.measures import Durations
 from services.networks.attach import Attachment, attach_all, attach_one, join_bridges
 from services.networks.attaching import Attacher, Places
 from services.networks.container_ports import ContainerPorts
 from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
 from services.networks.gateway import needs_gateway
 from services.networks.host_links import bridge_ports, link_mtu
+from services.networks.ingress_record import INGRESS_SANDBOX, read_ingress
 from services.networks.inside import entered, preparation, remove_link, remove_links
 from services.networks.model import GATEWAY_BRIDGE, Network
 from services.networks.netns import (
@@ -65,15 +67,12 @@ class BridgedLink(NamedTuple):
 Follower = Callable[[str, Path], Awaitable[None]]
 """Is told of a container (its id, its namespace) whose links in overlay networks are just made."""
 
-INGRESS_SANDBOX: Final = "ingress"
-"""The namespace that is no container's: published ports of the cluster lead into it."""
-
 
 class Sandboxes:
     """Who is in which network of `networks`, and by what links.
 
     Operations on one container come one after the other: the caller sees to that. In `overlays` the
-    namespaces of overlay networks are held.
+    namespaces of overlay networks are held; `ingress_record` is what a daemon of a cluster leaves.
     """
 
     def __init__(
@@ -83,14 +82,17 @@ class Sandboxes:
         publishing: Publishing,
         netns_directory: Path,
         overlays: Path | None = None,
+        ingress_record: Path | None = None,
     ) -> None:
         self._networks = networks
         self._overlays = overlays
+        self._ingress_record = ingress_record
         self._follower: Follower | None = None
         self._asked = Places(networks)
         self._directory = netns_directory
         self._ports = ContainerPorts(networks, publishing)
         self._places: dict[str, list[Endpoint]] = {}
+        self.actions: Final = Durations()  # of what succeeded, by dockerd's word for it
         self._threads = trio.CapacityLimiter(8)
 
     def endpoints(self, container_id: str) -> Sequence[Endpoint]:
@@ -193,12 +195,13 @@ class Sandboxes:
         ways = gateways(sandbox.endpoints)
         attachments = [self._attachment(endpoint) for endpoint in sandbox.endpoints]
         prepare = preparation(sandbox.netns, sandbox.endpoints)
-        inside = await self._in_thread(partial(make_namespace, sandbox.netns))
-        with inside:
-            has_namespace()
-            await self._in_thread(partial(attach_all, inside, attachments, ways, prepare))
-        await self._tell_follower(sandbox.container_id, sandbox.netns, sandbox.endpoints)
-        await self._ports.publish(sandbox.container_id)
+        with self.actions.timed("allocate"):
+            inside = await self._in_thread(partial(make_namespace, sandbox.netns))
+            with inside:
+                has_namespace()
+                await self._in_thread(partial(attach_all, inside, attachments, ways, prepare))
+            await self._tell_follower(sandbox.container_id, sandbox.netns, sandbox.endpoints)
+            await self._ports.publish(sandbox.container_id)
 
     async def release(self, container_id: str, *, held_by_others: bool = False) -> None:
         """Drop a container's namespace, if it has one, and let others have its addresses.
@@ -206,12 +209,13 @@ class Sandboxes:
         `held_by_others`: other containers may be in the namespace and keep it. Its links are taken
         away, or they would go on using the addresses.
         """
-        await self.release_ports(container_id)
-        path = self._directory / container_id
-        if held_by_others:
-            await self._in_thread(partial(remove_links, path, self.endpoints(container_id)))
-        await self._in_thread(partial(drop_namespace, path))
-        self._leave_all(container_id)
+        with self.actions.timed("release"):
+            await self.release_ports(container_id)
+            path = self._directory / container_id
+            if held_by_others:
+                await self._in_thread(partial(remove_links, path, self.endpoints(container_id)))
+            await self._in_thread(partial(drop_namespace, path))
+            self._leave_all(container_id)
 
     async def release_ports(self, container_id: str) -> None:
         """Let others have a container's ports, if it has any."""
@@ -258,8 +262,9 @@ class Sandboxes:
             with entered(path) as inside:
                 attach_one(inside, attachment, ways, prepare)
 
-        await self._in_thread(plug_in)
-        await self._tell_follower(container_id, path, [endpoint])
+        with self.actions.timed("connect"):
+            await self._in_thread(plug_in)
+            await self._tell_follower(container_id, path, [endpoint])
 
     async def without_links(self) -> list[str]:
         """The containers that lack a link, or have one that is not in its bridge."""
@@ -336,6 +341,19 @@ class Sandboxes:
                     self._networks.addresses(network).take_if_free(ip_address(text))
         if endpoints:  # those of a start that was not recorded are known when it is
             self._ports.adopt(container_id, endpoints, ports)
+
+    async def adopt_ingress(self) -> None:
+        """The ingress namespace and its ports are as an earlier daemon has left them.
+
+        After containers were adopted; `settle` is to follow.
+        """
+        if self._ingress_record is None or self.endpoints(INGRESS_SANDBOX):
+            return
+        read = partial(read_ingress, self._ingress_record, self._directory / INGRESS_SANDBOX)
+        record = await self._in_thread(read)
+        self.adopt(INGRESS_SANDBOX, record.endpoints)
+        for owner, ports in record.ports.items():
+            self._ports.adopt_for(owner, record.endpoints, ports)
 
     def settle(self) -> None:
         """All that run were adopted: what else the firewall has of an earlier life is dropped."""

@@ -125,7 +125,7 @@ def network_to_wire(network: Network) -> dict[str, Any]:
         },
         "Internal": network.internal,
         "Attachable": network.attachable,
-        "Ingress": False,
+        "Ingress": network.ingress,
         "ConfigFrom": {"Network": network.config_from},
         "ConfigOnly": network.config_only,
         "Options": network.options,

@@ -74,7 +74,7 @@ class EngineInfo:
         "none",
         "syslog",
     )
-    network_drivers: tuple[str, ...] = ("bridge", "host", "ipvlan", "macvlan", "null")
+    network_drivers: tuple[str, ...] = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")
     snapshotter: str = "overlayfs"
     cgroup_driver: str = "cgroupfs"
     runtimes: Mapping[str, str] = field(default_factory=lambda: RUNC_ALONE)  # name to path

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from services.cluster.ca.authority import Authority, Subject, given_authority
 from services.cluster.ca.identity import root_id
 from services.cluster.ca.tokens import make_token, new_join_secret
-from services.cluster.model.objects import Cluster, JoinTokens, Node, RootCa
+from services.cluster.model.objects import Cluster, JoinTokens, RootCa
 from services.cluster.model.specs import CaConfig
 from services.cluster.model.wire import Wire
 
@@ -120,13 +120,6 @@ def ended_rotation(root: RootCa) -> RootCa:
         key=root.next_key,
         join_tokens=JoinTokens(worker=new_join_secret(), manager=new_join_secret()),
         last_forced_rotation=root.last_forced_rotation,
-    )
-
-
-def must_renew(cluster: Cluster, node: Node) -> bool:
-    """Whether a node needs another certificate at once: its role or its issuer has changed."""
-    return node.role != node.spec.role or (
-        is_rotating(cluster.root_ca) and node.certificate_issuer != issuer_id(cluster.root_ca)
     )
 
 

@@ -140,8 +140,8 @@ def find_node(snapshot: Snapshot, ref: str) -> Node:
 
 
 def is_reachable(node: Node) -> bool:
-    """Whether a manager's other managers hear of it."""
-    return node.manager is not None and node.status.state is NodeState.READY
+    """Whether a manager's other managers hear of it. One that has just joined is not given up."""
+    return node.manager is not None and node.status.state in (NodeState.READY, NodeState.UNKNOWN)
 
 
 def check_demotion(node: Node, nodes: Iterable[Node]) -> None:

@@ -10,17 +10,22 @@ import msgspec
 import trio
 from loguru import logger
 
+from services.cluster.dispatcher.facts import common_facts
 from services.cluster.dispatcher.logs import LogBroker, matches
 from services.cluster.dispatcher.network_index import NetworkIndex
-from services.cluster.dispatcher.sessions import BEATS_MISSED, ManagerSession, Peer
+from services.cluster.dispatcher.sessions import BEATS_MISSED, ManagerSession, Now, Peer
 from services.cluster.dispatcher.statuses import StatusWriter
 from services.cluster.dispatcher.values import LogMessage, LogOptions, LogSelector, TaskUpdate
-from services.cluster.model.objects import Cluster, Node, NodeDescription, Session, Task
-from services.cluster.model.snapshot import Diff, Put, Snapshot, Transaction
+from services.cluster.model.objects import Node, NodeDescription, Session, Task
+from services.cluster.model.snapshot import Diff, Put, Transaction
 from services.cluster.model.wire import new_id, utc_now
 from services.cluster.store.contract import ClusterStore, OutOfSequence, SessionLease
 from services.errors import Forbidden, Unavailable
 
+# Changes that come close together are told together: a stack's deployment is one message a node.
+# With many nodes telling takes longer, and they wait for more: 1,000 for a fifth of a second.
+GATHER_S: Final = 0.02
+GATHER_PER_SESSION_S: Final = 0.0002
 # Between two looks whether nodes are overdue.
 LOOK_S: Final = 1.0
 WRITE_ATTEMPTS: Final = 10
@@ -40,15 +45,14 @@ class Dispatcher:
         self._store = store
         self._statuses = StatusWriter(store)
         self._sessions: dict[str, ManagerSession] = {}  # by node
-        self._snapshot: Snapshot | None = None
-        self._index: NetworkIndex | None = None
+        self._now: Now | None = None  # set exactly while `run` runs
         self._views_due = trio.Event()  # look anew when that is
         self._advanced = trio.Event()  # another one after each step of `_follow`
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the store until cancelled."""
-        self._snapshot = self._store.snapshot()
-        self._index = NetworkIndex(self._snapshot)
+        snapshot = self._store.snapshot()
+        self._now = Now(snapshot, NetworkIndex(snapshot), common_facts(snapshot))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._statuses.run)
@@ -57,16 +61,21 @@ class Dispatcher:
                 task_status.started()
                 await self._follow()
         finally:
-            self._snapshot = self._index = None
+            self._now = None
             self._advanced.set()
             for session in self._sessions.values():
                 session.lose("the manager stops")
 
-    def now(self) -> tuple[Snapshot, NetworkIndex]:
-        """The cluster as it is, with the index of the same snapshot. Raises Unavailable."""
-        if self._snapshot is None or self._index is None:
+    @property
+    def gather_s(self) -> float:
+        """How long to wait for more before a change is told."""
+        return GATHER_S + GATHER_PER_SESSION_S * len(self._sessions)
+
+    def now(self) -> Now:
+        """The cluster as it is. Raises Unavailable when `run` does not run."""
+        if self._now is None:
             raise Unavailable("this manager's dispatcher is not running")
-        return self._snapshot, self._index
+        return self._now
 
     @asynccontextmanager
     async def session(
@@ -77,10 +86,10 @@ class Dispatcher:
         The agent's beats go to the session. Raises Unavailable, and Forbidden for a node that is
         none of the cluster's.
         """
-        snapshot, _ = self.now()
+        cluster = self.now().snapshot.cluster
         await self.write_description(peer, description)
         await self._reach(self._store.snapshot().revision)
-        patience_s = BEATS_MISSED * snapshot.cluster.spec.dispatcher.heartbeat_period / 1e9
+        patience_s = BEATS_MISSED * cluster.spec.dispatcher.heartbeat_period / 1e9
         async with self._lease(peer, patience_s) as lease:
             lease.leave()
             session = ManagerSession(new_id(), peer, lease, self, patience_s)
@@ -112,7 +121,7 @@ class Dispatcher:
 
         Without `follow` the channel ends when all of them have sent what they have.
         """
-        snapshot, _ = self.now()
+        snapshot = self.now().snapshot
         nodes = [
             node_id
             for node_id in self._sessions
@@ -153,14 +162,17 @@ class Dispatcher:
 
     async def _follow(self) -> None:
         while True:
-            snapshot, index = self.now()
-            diff = await self._store.changed_since(snapshot.revision)
-            self._snapshot = self._store.snapshot()
-            index.advance(self._snapshot, diff)
+            before = self.now()
+            diff = await self._store.changed_since(before.snapshot.revision)
+            snapshot = self._store.snapshot()
+            before.index.advance(snapshot, diff)
+            is_for_all = before.facts.are_changed_by(diff)
+            facts = common_facts(snapshot) if is_for_all else before.facts
+            self._now = Now(snapshot, before.index, facts)
             advanced, self._advanced = self._advanced, trio.Event()
             advanced.set()
             self._refresh_views()
-            if diff.is_whole or concerns_all(diff):
+            if is_for_all:
                 self._wake_all()
                 continue
             for node_id in concerned_nodes(diff):
@@ -168,8 +180,7 @@ class Dispatcher:
                     self._sessions[node_id].wake()
 
     def _refresh_views(self) -> None:
-        _, index = self.now()
-        different = index.refresh(trio.current_time())
+        different = self.now().index.refresh(trio.current_time())
         if different:
             for session in self._sessions.values():
                 if not different.isdisjoint(session.networks):
@@ -179,8 +190,7 @@ class Dispatcher:
     async def _refresh_late(self) -> None:
         """Large views are made anew when they are due, although nothing happens then."""
         while True:
-            _, index = self.now()
-            with trio.move_on_at(index.due_at()):
+            with trio.move_on_at(self.now().index.due_at()):
                 self._views_due = trio.Event()
                 await self._views_due.wait()
                 continue
@@ -188,7 +198,7 @@ class Dispatcher:
 
     async def _reach(self, revision: int) -> None:
         """Block until sessions see what was stored up to `revision`."""
-        while self.now()[0].revision < revision:
+        while self.now().snapshot.revision < revision:
             await self._advanced.wait()
 
     async def _end_overdue(self) -> None:
@@ -212,14 +222,6 @@ def described(node: Node, peer: Peer, description: NodeDescription) -> Node:
         certificate_issuer=peer.issuer or node.certificate_issuer,
         data_path_addr=node.data_path_addr or peer.addr,
         status=msgspec.structs.replace(node.status, addr=peer.addr or node.status.addr),
-    )
-
-
-def concerns_all(diff: Diff) -> bool:
-    """Whether something changed that every node is told of: the cluster, or a manager's place."""
-    return any(
-        isinstance(stored, Cluster) or (isinstance(stored, Node) and stored.manager is not None)
-        for stored in (*diff.put, *diff.deleted)
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import trio
 
-from services.cluster.dispatcher.facts import facts_of
+from services.cluster.dispatcher.facts import CommonFacts
 from services.cluster.dispatcher.logs import LogBroker, matches
 from services.cluster.dispatcher.network_index import NetworkIndex
 from services.cluster.dispatcher.values import (
@@ -24,8 +24,6 @@ from services.cluster.model.snapshot import Snapshot
 from services.cluster.store.contract import SessionLease
 from services.errors import Unavailable
 
-# Changes that come close together are told together: a stack's deployment is one message a node.
-GATHER_S: Final = 0.02
 # As swarmkit: a node that has missed three beats is not heard of any more.
 BEATS_MISSED: Final = 3
 
@@ -40,6 +38,15 @@ class Peer:
     issuer: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The cluster at one revision, and what is derived of it for all sessions."""
+
+    snapshot: Snapshot
+    index: NetworkIndex
+    facts: CommonFacts
+
+
 class SessionHost(Protocol):
     """What a session needs of its dispatcher."""
 
@@ -47,8 +54,12 @@ class SessionHost(Protocol):
     def logs(self) -> LogBroker:
         """This manager's subscriptions."""
 
-    def now(self) -> tuple[Snapshot, NetworkIndex]:
-        """The cluster as it is, with the index of the same snapshot."""
+    @property
+    def gather_s(self) -> float:
+        """How long to wait for more before a change is told."""
+
+    def now(self) -> Now:
+        """The cluster as it is. Raises Unavailable when the dispatcher does not run."""
 
     async def write_statuses(self, node_id: str, updates: Sequence[TaskUpdate]) -> None:
         """Store reports. Raises Unavailable."""
@@ -116,7 +127,7 @@ class ManagerSession:
             self._changed = trio.Event()
             await self._changed.wait()
             if self._work is not None and not self.is_lost:
-                await trio.sleep(GATHER_S)
+                await trio.sleep(self._host.gather_s)
 
     async def update_status(self, updates: Sequence[TaskUpdate]) -> None:
         """See `Session`."""
@@ -133,7 +144,7 @@ class ManagerSession:
     ) -> None:
         """See `Session`. What is not of this node's own tasks is passed over."""
         self._check()
-        tasks = self._host.now()[0].tasks
+        tasks = self._host.now().snapshot.tasks
         own = [
             message
             for message in messages
@@ -147,20 +158,20 @@ class ManagerSession:
 
     def _next(self) -> SessionMessage | None:
         """The first thing that the node does not know yet."""
-        snapshot, index = self._host.now()
+        now = self._host.now()
         return (
-            self._next_facts(snapshot)
-            or self._next_work(snapshot, index)
-            or self._next_request(snapshot)
+            self._next_facts(now)
+            or self._next_work(now.snapshot, now.index)
+            or self._next_request(now.snapshot)
         )
 
-    def _next_facts(self, snapshot: Snapshot) -> SessionFacts | None:
-        node = snapshot.nodes.get(self.peer.node_id)
+    def _next_facts(self, now: Now) -> SessionFacts | None:
+        node = now.snapshot.nodes.get(self.peer.node_id)
         if node is None:
             self.lose("the node was removed")
             self._check()
             return None
-        facts = facts_of(self.id, node, snapshot)
+        facts = now.facts.of(self.id, node)
         if facts == self._facts:
             return None
         self._facts = facts

@@ -11,16 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import trio
 from loguru import logger
 
 from services.errors import EngineError
-from services.networks import Endpoint, EndpointRequest, Networks, Sandboxes
+from services.networks import (
+    Endpoint,
+    EndpointRequest,
+    PublishedPort,
+    Sandboxes,
+)
+from services.networks.ingress_record import INGRESS_SANDBOX, IngressRecord, write_ingress
 from services.networks.model import Network
 from services.networks.netns import enter_namespace, write_sysctls
 from services.networks.rtnetlink import link_index
-from services.networks.sandboxes import INGRESS_SANDBOX
 
 log = logger.bind(service="cluster")
 
@@ -30,10 +34,10 @@ _FORWARDS: Final = {"net/ipv4/ip_forward": "1"}
 class IngressSandbox:
     """One for the engine. `record` is the file that tells the next daemon of it."""
 
-    def __init__(self, *, networks: Networks, sandboxes: Sandboxes, record: Path) -> None:
-        self._networks = networks
+    def __init__(self, *, sandboxes: Sandboxes, record: Path) -> None:
         self._sandboxes = sandboxes
         self._record = record
+        self._remembered: IngressRecord | None = None  # what is in the file, if we wrote it
 
     @property
     def namespace(self) -> Path:
@@ -46,7 +50,7 @@ class IngressSandbox:
         Raises:
             EngineError: an address is taken, or the kernel refused.
         """
-        endpoints = self._sandboxes.endpoints(INGRESS_SANDBOX) or await self._adopted()
+        endpoints = self._sandboxes.endpoints(INGRESS_SANDBOX)
         if not await self._fits(endpoints, network, address):
             await self.drop()
             request = EndpointRequest(network=network.id, address=address, is_given=True)
@@ -56,7 +60,7 @@ class IngressSandbox:
                 prepare = partial(write_sysctls, self.namespace, _FORWARDS)
                 await trio.to_thread.run_sync(prepare)
                 endpoints = sandbox.endpoints
-                await trio.to_thread.run_sync(_write, self._record, endpoints)
+                await self.remember({})
             except BaseException as error:
                 with trio.CancelScope(shield=True):
                     await self.drop()
@@ -66,23 +70,23 @@ class IngressSandbox:
             log.info("ingress namespace made", address=address)
         return next(endpoint for endpoint in endpoints if endpoint.is_way_out_only)
 
+    async def remember(self, ports: dict[str, tuple[PublishedPort, ...]]) -> None:
+        """Have the next daemon know it, with these ports that lead to it, by their owners.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        endpoints = tuple(self._sandboxes.endpoints(INGRESS_SANDBOX))
+        record = IngressRecord(endpoints=endpoints, ports=ports)
+        if record != self._remembered:
+            await trio.to_thread.run_sync(write_ingress, self._record, record)
+            self._remembered = record
+
     async def drop(self) -> None:
         """Have it no more; gone already is fine."""
+        self._remembered = None
         await trio.to_thread.run_sync(partial(self._record.unlink, missing_ok=True))
         await self._sandboxes.release(INGRESS_SANDBOX)
-
-    async def _adopted(self) -> Sequence[Endpoint]:
-        """What an earlier daemon has left, if nobody has its addresses by now."""
-        endpoints = await trio.to_thread.run_sync(_read, self._record)
-        for endpoint in endpoints:
-            network = self._networks.by_id(endpoint.network_id)
-            if network is None:
-                return ()
-            handed_out = self._networks.addresses(network).handed_out
-            if endpoint.address in map(str, handed_out):
-                return ()
-        self._sandboxes.adopt(INGRESS_SANDBOX, endpoints)
-        return endpoints
 
     async def _fits(self, endpoints: Sequence[Endpoint], network: Network, address: str) -> bool:
         places = {endpoint.network_id: endpoint.address for endpoint in endpoints}
@@ -97,19 +101,3 @@ def _has_links(namespace: Path, endpoints: Sequence[Endpoint]) -> bool:
         return False
     with inside:
         return all(link_index(inside, endpoint.interface) for endpoint in endpoints)
-
-
-def _read(record: Path) -> tuple[Endpoint, ...]:
-    """What was written; nothing where that cannot be read: then it is made anew."""
-    try:
-        return msgspec.json.decode(record.read_bytes(), type=tuple[Endpoint, ...])
-    except (OSError, msgspec.DecodeError):
-        return ()
-
-
-def _write(record: Path, endpoints: Sequence[Endpoint]) -> None:
-    """It lies beside the namespace and goes with it at a reboot: it need not be synced."""
-    record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = record.with_name(f".{record.name}.tmp")
-    temporary.write_bytes(msgspec.json.encode(endpoints))
-    temporary.replace(record)

@@ -29,9 +29,9 @@ from services.networks.balancer_rules import INGRESS, SERVICES
 from services.networks.dns import NameBook
 from services.networks.drivers.overlay import sync_neighbours
 from services.networks.gateway import gateway_request
+from services.networks.ingress_record import INGRESS_SANDBOX
 from services.networks.model import GATEWAY_BRIDGE
 from services.networks.network_rules import Target
-from services.networks.sandboxes import INGRESS_SANDBOX
 
 log = logger.bind(service="cluster")
 
@@ -66,7 +66,7 @@ class NodeNetwork:
         self._overlays = overlays
         self._gateway_link = gateway_link
         self._is_ending = is_ending
-        self._ingress = IngressSandbox(networks=networks, sandboxes=sandboxes, record=record)
+        self._ingress = IngressSandbox(sandboxes=sandboxes, record=record)
         self._published = PublishedIngress(publisher)
         self._balancer = Balancer()
         self._plan: NodePlan | None = None
@@ -253,6 +253,7 @@ class NodeNetwork:
         targets = {port.key: tasks for port, tasks in ingress.ports.items() if tasks}
         await self._balancer.lead(INGRESS, INGRESS_SANDBOX, self._ingress.namespace, targets)
         problems = await self._published.have(ingress.ports, self._target_of(way_out))
+        await self._ingress.remember(self._published.ports)
         return {f"{port.number}/{port.protocol}": text for port, text in problems.items()}
 
     def _target_of(self, way_out: Endpoint) -> Target:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Final
 
 from services.cluster.dispatcher.values import NetworkView
 from services.cluster.network.state import NodeNetworkState, neighbours, own_address
@@ -13,6 +14,9 @@ from services.errors import EngineError
 from services.networks.dns import NamedEndpoint
 from services.networks.model import Network, Subnet, Underlay
 from services.networks.overlay import DRIVER, ENCRYPTED, SWARM_SCOPE, Neighbour
+
+VXLAN_IDS: Final = "com.docker.network.driver.overlay.vxlanid_list"
+"""dockerd's option, which tells clients what was chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,11 @@ def network_of(state: NodeNetworkState, view: NetworkView) -> Network:
         scope=SWARM_SCOPE,
         internal=spec.internal,
         attachable=spec.attachable,
-        options=dict(spec.options),
+        ingress=spec.ingress,
+        options={
+            **spec.options,
+            VXLAN_IDS: ",".join(str(subnet.vxlan_id) for subnet in found.subnets),
+        },
         labels=dict(spec.labels),
         subnets=[
             Subnet(

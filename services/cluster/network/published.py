@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Protocol
 
 from services.cluster.network.targets import IngressPort
 from services.errors import EngineError
 from services.networks import PortRequest, PublishedPort
 from services.networks.network_rules import PortTargets, Target
 
+OWNER: Final = "ingress/"
+"""What owners' names begin with; protocol and number follow."""
+
 
 class Publisher(Protocol):
     """What is needed of the engine's published ports."""
+
+    def owned(self, prefix: str) -> Mapping[str, tuple[PortTargets, tuple[PublishedPort, ...]]]:
+        """What owners have whose names begin so, and where it leads."""
 
     async def reserve(
         self, owner: str, targets: PortTargets, requests: Sequence[PortRequest], /
@@ -27,11 +33,15 @@ class Publisher(Protocol):
 
 
 class PublishedIngress:
-    """Which ports there are, and where they lead."""
+    """Which of the engine's published ports are the cluster's."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
-        self._led: dict[IngressPort, Target] = {}
+
+    @property
+    def ports(self) -> dict[str, tuple[PublishedPort, ...]]:
+        """What there is, by owner."""
+        return {owner: ports for owner, (_, ports) in self._publisher.owned(OWNER).items()}
 
     async def have(
         self, ports: Collection[IngressPort], target: Target | None
@@ -40,41 +50,30 @@ class PublishedIngress:
 
         A port that somebody else on the host has is tried again by the next call.
         """
-        wanted = frozenset(ports) if target is not None else frozenset()
-        for port in sorted(self._led.keys() - wanted):
-            await self._release(port)
+        wanted = {_owner(port): port for port in sorted(ports)} if target is not None else {}
+        for owner in self._publisher.owned(OWNER).keys() - wanted.keys():
+            await self._publisher.release(owner)
         problems: dict[IngressPort, str] = {}
-        if target is None:
-            return problems
-        for port in sorted(wanted):
+        for owner, port in wanted.items():
             try:
-                await self._lead(port, target)
+                await self._lead(owner, port, PortTargets(ipv4=target))
             except EngineError as error:
-                await self._release(port)
+                await self._publisher.release(owner)
                 problems[port] = f"port {port.number}/{port.protocol} is not published: {error}"
         return problems
 
-    async def _lead(self, port: IngressPort, target: Target) -> None:
-        targets = PortTargets(ipv4=target)
-        before = self._led.get(port)
-        if before == target:
-            return
-        if before is None:
+    async def _lead(self, owner: str, port: IngressPort, targets: PortTargets) -> None:
+        present = self._publisher.owned(owner).get(owner)
+        if present is None:
             number = port.number
             request = PortRequest(
                 protocol=port.protocol, container_port=number, first=number, last=number
             )
-            await self._publisher.release(_owner(port))  # what another of our kind had here
-            await self._publisher.reserve(_owner(port), targets, [request])
-            await self._publisher.publish(_owner(port))
-        else:
-            await self._publisher.publish(_owner(port), targets)
-        self._led[port] = target
-
-    async def _release(self, port: IngressPort) -> None:
-        self._led.pop(port, None)
-        await self._publisher.release(_owner(port))
+            await self._publisher.reserve(owner, targets, [request])
+            await self._publisher.publish(owner)
+        elif present[0] != targets:
+            await self._publisher.publish(owner, targets)
 
 
 def _owner(port: IngressPort) -> str:
-    return f"ingress/{port.protocol}/{port.number}"
+    return f"{OWNER}{port.protocol}/{port.number}"

@@ -11,11 +11,12 @@ import trio
 from loguru import logger
 
 from services import errors
-from services.api.app import build_routes
+from services.api.app import build_app, build_routes
 from services.api.asgi import ASGIApp, Scope
 from services.api.errors import status_of
 from services.api.fast import FastRoutes
 from services.api.front import DeferredApp, Front, clean_path
+from services.api.identity import AppConfig, Identity
 from services.api.request import current_request
 from services.api.version import ApiVersion, negotiate, split_version
 from services.api.wire import read_json
@@ -56,6 +57,16 @@ async def test_ping(tmp_path: Path) -> None:
         head = await served.ask(b"HEAD /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
         assert head.endswith(b"\r\n\r\n")
         assert b"Content-Length: 0\r\n" in head
+
+
+async def test_a_ping_tells_of_the_swarm(tmp_path: Path) -> None:
+    """Of what the daemon is now, not of what it was."""
+    role = "inactive"
+    identity = Identity(AppConfig(engine_version="1"), swarm_role=lambda: role)
+    async with serving(build_app([], identity=identity), tmp_path) as served:
+        assert b"Swarm: inactive\r\n" in await served.ask(get("/_ping", close=True))
+        role = "active/manager"
+        assert b"Swarm: active/manager\r\n" in await served.ask(get("/_ping", close=True))
 
 
 async def test_versions_are_negotiated(tmp_path: Path) -> None:

@@ -42,7 +42,6 @@ def new_cluster() -> Cluster:
         updated_at=EPOCH,
         version=1,
         root_ca=root,
-        default_address_pool=["10.0.0.0/8"],
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.api.types.cluster.wire import meta_to_wire, tls_info_to_wire, to_wire
+from services.cluster.allocator.subnets import DEFAULT_POOLS
 from services.cluster.info import SwarmInfo
 from services.cluster.model.objects import Cluster, JoinTokens
 
@@ -34,7 +35,7 @@ def cluster_to_wire(cluster: Cluster) -> dict[str, Any]:
         "Spec": to_wire(cluster.spec),
         "TLSInfo": tls_info_to_wire(cluster.root_ca.certificate),
         "RootRotationInProgress": bool(cluster.root_ca.next_certificate),
-        "DefaultAddrPool": cluster.default_address_pool,
+        "DefaultAddrPool": cluster.default_address_pool or list(DEFAULT_POOLS),
         "SubnetSize": cluster.subnet_size,
         "DataPathPort": cluster.data_path_port,
     }

@@ -156,6 +156,7 @@ async def test_answers_are_as_defined(tmp_path: Path) -> None:
             assert (missing.status, missing.message) == (404, f"{path[1:-1]} zzz not found")
         swarm = await send(api, "GET", "/swarm")
         definition.validate("SwarmInspect", 200, swarm.json())
+        assert swarm.json()["DefaultAddrPool"] == ["10.0.0.0/8"]
 
 
 async def test_nothing_secret_is_answered(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+import trio
+from msgspec.structs import replace
 
 from services.cluster.control.networks import ClusterNetworks
-from services.cluster.model.objects import NetworkAttachment
+from services.cluster.model.objects import NetworkAttachment, NodeState, TaskStatus
 from services.cluster.model.specs import (
     EndpointSpec,
     IpamRange,
@@ -19,7 +21,7 @@ from services.cluster.model.specs import (
 from services.cluster.model.task_state import TaskState
 from services.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotSupported
 from tests.services.cluster.memory_store import MemoryStore
-from tests.services.cluster.objects import container_spec, id_of, network, service, task
+from tests.services.cluster.objects import container_spec, id_of, network, node, service, task
 
 INTERNAL = {"com.docker.swarm.internal": ""}
 OUTSIDE = IpamRange(subnet="10.1.0.0/24", gateway="10.2.0.1")
@@ -92,3 +94,31 @@ async def test_what_is_in_use_stays() -> None:
             await networks.remove(name)
     assert await networks.prune(networks.list()) == ["free"]
     assert networks.users(networks.get("front")) == [networks._store.snapshot().services[web.id]]
+
+
+async def test_tasks_that_are_leaving_are_waited_for(autojump_clock: object) -> None:
+    """Those of a service that is gone, on nodes that are heard of."""
+    web = service("web")
+    place = [NetworkAttachment(network_id=id_of("front"))]
+    leaving = task("t1", web, networks=place)
+    lost = replace(leaving, id=id_of("t2"), node_id=id_of("n2"), desired_state=TaskState.REMOVE)
+    store = MemoryStore(
+        network("front"), node("n1"), node("n2", state=NodeState.DOWN), leaving, lost
+    )
+    networks = ClusterNetworks(store)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(networks.remove, "front")
+        await trio.sleep(5)
+        assert store.snapshot().networks
+        store.put(replace(leaving, status=TaskStatus(state=TaskState.SHUTDOWN)))
+    assert not store.snapshot().networks
+
+
+async def test_tasks_are_not_waited_for_for_ever(autojump_clock: object) -> None:
+    """One that nobody has told to end yet is in the way."""
+    place = [NetworkAttachment(network_id=id_of("front"))]
+    store = MemoryStore(network("front"), node("n1"), task("t1", service("web"), networks=place))
+    started = trio.current_time()
+    with pytest.raises(InvalidParameter, match="is in use by task t1"):
+        await ClusterNetworks(store).remove("front")
+    assert trio.current_time() - started == pytest.approx(30)

@@ -57,7 +57,7 @@ async def running(store: MemoryStore) -> AsyncIterator[Dispatcher]:
 
 def source(dispatcher: Dispatcher, node_id: str = "n1") -> LocalSource:
     """As a node's own."""
-    cluster = dispatcher.now()[0].cluster
+    cluster = dispatcher.now().snapshot.cluster
     held = Held(credentials_of(cluster, node_id, "worker"))
     return LocalSource(dispatcher, held, addr="192.0.2.9")
 

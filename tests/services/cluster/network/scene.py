@@ -61,6 +61,7 @@ class NodeScene:
             publishing=publishing,
             netns_directory=folder / "netns",
             overlays=folder / "overlays",
+            ingress_record=folder / "ingress.json",
         )
         self.names = NameBook()
         self.node = NodeNetwork(
@@ -143,6 +144,10 @@ class Wire:
         async with trio.open_nursery() as below:
             for part in (scene.store, scene.bus, scene.firewall, scene.networks):
                 await below.start(part.run)
+            await scene.networks.load()
+            await scene.sandboxes.adopt_ingress()
+            scene.sandboxes.settle()
+            await trio.sleep(0.3)  # the firewall writes its table
             async with trio.open_nursery() as nursery:
                 await nursery.start(_supervised, scene.node)
                 yield scene

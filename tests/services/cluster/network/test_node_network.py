@@ -21,10 +21,10 @@ from services.cluster.network.state import NodeNetworkState
 from services.errors import EngineError
 from services.networks.dns import NamedEndpoint
 from services.networks.endpoints import mac_of
+from services.networks.ingress_record import INGRESS_SANDBOX
 from services.networks.model import GATEWAY_BRIDGE
 from services.networks.netns import enter_namespace
 from services.networks.overlay import Neighbour
-from services.networks.sandboxes import INGRESS_SANDBOX
 from tests.services.cluster.network.scene import NodeScene, Wire
 from tests.services.cluster.network.views import (
     backend,
@@ -182,7 +182,8 @@ async def test_published_ports(wire: Wire, answering: Answering) -> None:
         before = scene.sandboxes.endpoints(INGRESS_SANDBOX)
     with lasting:
         async with wire.running() as scene:  # a kill: ingress goes on, and is adopted
-            scene.sandboxes.settle()
+            # Nobody has told anything yet, and the firewall's table was written anew.
+            assert await shares(wire.other.netns, 8, wire.here, port) == even
             await settle(scene, state(wire, told))
             assert scene.node.problems == {}
             assert scene.sandboxes.endpoints(INGRESS_SANDBOX) == before

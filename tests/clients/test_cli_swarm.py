@@ -1,0 +1,158 @@
+"""Swarm mode with the real CLI on one engine: init, services that run, secrets, stacks, leave."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.daemon import Daemon, require_docker, running_daemon, wait_until
+
+pytestmark = [pytest.mark.engine, pytest.mark.clients]
+
+LIMIT_S: Final = 30.0
+QUICK: Final = ("--no-resolve-image", "--stop-grace-period", "1s")
+LOOP: Final = ("sh", "-c", "echo hello; exec sleep 1000")
+
+
+def free_port() -> int:
+    """A TCP port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="module")
+def manager() -> Iterator[Daemon]:
+    """An engine that is a swarm by itself; afterwards it is in none."""
+    require_docker()
+    with running_daemon() as daemon:
+        address = f"127.0.0.1:{free_port()}"
+        daemon.docker(
+            "swarm", "init", "--listen-addr", address, "--advertise-addr", address,
+            "--data-path-port", str(free_port() % 40000 + 2000),
+        )  # fmt: skip
+        yield daemon
+        if role(daemon) != "inactive":
+            daemon.docker("swarm", "leave", "--force")
+        # As dockerd's, it stays when the engine leaves.
+        for name in daemon.docker("network", "ls", "--format", "{{.Name}}").text.split():
+            if name == "docker_gwbridge":
+                daemon.docker("network", "rm", name)
+
+
+def role(daemon: Daemon) -> str:
+    """What a ping says of the engine's part in a swarm."""
+    return daemon.http("HEAD", "/_ping").headers["swarm"]
+
+
+def wait_said(daemon: Daemon, text: str, *words: str) -> str:
+    """What a command says once `text` is in it."""
+    said = ""
+
+    def is_said() -> bool:
+        nonlocal said
+        said = daemon.docker(*words).text
+        return text in said
+
+    wait_until(is_said, f"{text} in {' '.join(words)}", limit_s=LIMIT_S)
+    return said
+
+
+def tasks_containers(daemon: Daemon, service: str) -> list[str]:
+    """Ids of a service's containers that run."""
+    label = f"label=com.docker.swarm.service.name={service}"
+    return daemon.docker("ps", "-q", "--filter", label).text.split()
+
+
+def test_a_service_runs(manager: Daemon) -> None:
+    """Its tasks are containers with its secret in them; it is scaled, updated, logged, removed."""
+    manager.docker("secret", "create", "key", "-", stdin=b"hidden")
+    manager.docker("config", "create", "file", "-", stdin=b"shown")
+    manager.docker(
+        "service", "create", "-d", "--name", "web", "--replicas", "2", *QUICK,
+        "--secret", "key", "--config", "source=file,target=/etc/file", "-e", "A={{.Task.Slot}}",
+        "busybox", *LOOP,
+    )  # fmt: skip
+    wait_said(manager, "2/2", "service", "ls")
+    containers = tasks_containers(manager, "web")
+    assert len(containers) == 2
+    for name, text in (("/run/secrets/key", "hidden"), ("/etc/file", "shown")):
+        assert manager.docker("exec", containers[0], "cat", name).text == text
+    assert manager.docker("service", "logs", "--raw", "web").text.split() == ["hello", "hello"]
+    manager.docker("service", "scale", "-d", "web=1")
+    wait_said(manager, "1/1", "service", "ls")
+    manager.docker(
+        "service", "update", "-d", "--update-monitor", "100ms", "--env-add", "B=1", "web"
+    )
+    wait_said(manager, "completed", "service", "inspect", "--pretty", "web")
+    (container,) = tasks_containers(manager, "web")
+    environment = manager.docker("exec", container, "env").text.split()
+    assert {"A=1", "B=1"} <= set(environment)
+    events = manager.docker(
+        "events", "--since", "60s", "--until", "0s", "--filter", "scope=swarm",
+        "--filter", "type=service", "--format", "{{.Action}}",
+    ).text.split()  # fmt: skip
+    assert events[0] == "create"
+    manager.docker("service", "rm", "web")
+    wait_until(lambda: not tasks_containers(manager, "web"), "its tasks end", limit_s=LIMIT_S)
+    manager.docker("secret", "rm", "key")
+
+
+STACK: Final[dict[str, Any]] = {
+    "services": {
+        "web": {
+            "image": "busybox",
+            "command": list(LOOP),
+            "stop_grace_period": "1s",
+            "networks": ["front"],
+            "deploy": {"replicas": 2},
+        }
+    },
+    "networks": {"front": {}},
+}
+
+
+def test_a_stack(manager: Daemon, tmp_path: Path) -> None:
+    """deploy, ls, services, ps, rm: on an overlay network of its own."""
+    file = tmp_path / "stack.json"
+    file.write_text(json.dumps(STACK))
+    manager.docker(
+        "stack", "deploy", "--resolve-image", "never", "--detach=true", "-c", str(file), "app"
+    )
+    wait_said(manager, "2/2", "stack", "services", "app")
+    assert "app_front" in manager.docker("network", "ls", "--filter", "scope=swarm").text
+    assert manager.docker("stack", "ls", "--format", "{{.Name}} {{.Services}}").text == "app 1"
+    containers = tasks_containers(manager, "app_web")
+    found = manager.docker("exec", containers[0], "nslookup", "tasks.web").text
+    assert found.count("Address") >= 2
+    manager.docker("stack", "rm", "app")
+    wait_until(
+        lambda: "app_front" not in manager.docker("network", "ls").text, "its network goes",
+        limit_s=LIMIT_S,
+    )  # fmt: skip
+
+
+def test_a_swarm_of_one(manager: Daemon) -> None:
+    """It begins, is seen by ping, info and node ls, refuses a second beginning, and ends."""
+    assert role(manager) == "active/manager"
+    wait_said(manager, "Leader", "node", "ls")
+    swarm = json.loads(manager.docker("info", "-f", "{{json .Swarm}}").text)
+    assert (swarm["LocalNodeState"], swarm["ControlAvailable"], swarm["Nodes"]) == (
+        "active",
+        True,
+        1,
+    )
+    again = manager.docker("swarm", "init", code=1).error_text
+    assert "This node is already part of a swarm" in again
+    lonely = manager.docker("swarm", "leave", code=1).error_text
+    assert "Removing the last manager erases all current state of the swarm" in lonely
+    manager.docker("swarm", "leave", "--force")
+    assert role(manager) == "inactive"
+    outside = manager.docker("node", "ls", code=1).error_text
+    assert 'This node is not a swarm manager. Use "docker swarm init"' in outside
