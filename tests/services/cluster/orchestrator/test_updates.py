@@ -11,6 +11,7 @@ from clusterlib.build import GLOBAL, SECOND, scaled, service, template, updated,
 from clusterlib.world import World
 from msgspec.structs import replace
 
+from services.cluster.control.services import rolled_back
 from services.cluster.model.objects import Service, Task
 from services.cluster.model.specs import (
     EndpointSpec,
@@ -183,6 +184,25 @@ def test_a_rollback_that_fails_is_not_rolled_back() -> None:
     assert status is not None
     assert status.state == "rollback_paused"
     assert status.message.startswith("rollback paused due to failure or early termination of task ")
+
+
+def test_a_roll_back_by_hand_is_not_blamed_for_what_failed_before() -> None:
+    """The old spec's tasks failed when it was new; that they did is history, not a reason."""
+
+    def life(task: Task) -> Life:
+        is_first = task.spec_version == 1 and task.restart_count == 0
+        return Life(start_ends=TaskState.FAILED) if is_first else Life()
+
+    world = World(life_of=life)
+    running_service(world, service(replicas=3, update=UpdateConfig(parallelism=1)))
+    world.store.put(with_image(world.store.services["web"], "app:2"))
+    world.run(4)
+    world.store.put(rolled_back(world.store.services["web"]))
+    world.run(100)
+    status = world.store.services["web"].update_status
+    assert status is not None
+    assert status.state == "rollback_completed"
+    assert {image_of(task) for task in world.running("web")} == {"app:1"}
 
 
 def test_nothing_to_roll_back_to_pauses() -> None:
