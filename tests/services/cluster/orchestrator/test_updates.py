@@ -143,6 +143,20 @@ def test_with_start_first_the_old_task_goes_only_when_the_new_one_runs() -> None
     assert status.state == "paused"
 
 
+def test_what_fails_beside_the_old_task_is_tried_again_with_the_usual_delay() -> None:
+    """An update that may fail does not begin a slot anew in a tight loop."""
+    world = World(
+        life_of=lambda t: Life(start_ends=TaskState.FAILED) if image_of(t) == "bad" else Life()
+    )
+    update = UpdateConfig(parallelism=1, order="start-first", failure_action="continue")
+    before = running_service(world, service(replicas=1, update=update))
+    world.store.put(with_image(before, "bad"))
+    world.run(60)
+    assert len(world.running("web")) == 1
+    tries = [task.restart_count for task in world.tasks("web") if image_of(task) == "bad"]
+    assert 8 <= max(tries) <= 12
+
+
 @pytest.mark.parametrize("order", ["stop-first", "start-first"])
 def test_a_failing_update_rolls_back(order: str) -> None:
     """All tasks are of the old spec in the end; those that were never replaced still run."""
