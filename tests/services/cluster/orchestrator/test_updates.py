@@ -219,6 +219,24 @@ def test_a_roll_back_by_hand_is_not_blamed_for_what_failed_before() -> None:
     assert {image_of(task) for task in world.running("web")} == {"app:1"}
 
 
+def test_a_roll_back_runs_again_what_had_ended() -> None:
+    """Also in slots that the update had not come to: the service is as if it were new. As swarm."""
+
+    def life(task: Task) -> Life:
+        if image_of(task) == "bad":
+            return Life(start_ends=TaskState.FAILED)
+        return Life(lives_s=1, ends=TaskState.COMPLETE)
+
+    world = World(life_of=life)
+    update = UpdateConfig(parallelism=1, failure_action="rollback", delay=5 * SECOND)
+    once = template(restart=TaskRestartPolicy(condition="none"))
+    before = running_service(world, service(replicas=2, update=update, spec=once))
+    world.store.put(with_image(before, "bad"))
+    world.run(60)
+    complete = [t.slot for t in world.tasks("web") if t.status.state is TaskState.COMPLETE]
+    assert sorted(complete) == [1, 1, 2, 2]
+
+
 def test_nothing_to_roll_back_to_pauses() -> None:
     world = World(life_of=bad_images_fail)
     update = UpdateConfig(parallelism=1, failure_action="rollback")
