@@ -10,7 +10,7 @@ import trio
 from loguru import logger
 
 from services.cluster.agent.build import build_agent
-from services.cluster.agent.description import describe_node
+from services.cluster.agent.description import describe_node, parse_generic_resources
 from services.cluster.cluster import Cluster
 from services.cluster.control.control import Control
 from services.cluster.control.digests import RegistryDigests
@@ -108,6 +108,8 @@ class EngineWork:
             images=sources.images,
             registries=sources.registry,
             networks=face,
+            local_networks=sources.networks,
+            places=sources.sandboxes,
             describe=self._describe,
             directory=self._files.agent,
             exec_root=sources.current.settings().exec_root / "swarm",
@@ -167,6 +169,7 @@ class EngineWork:
             engine_version=VERSION,
             labels=settings.labels,
             log_drivers=LOG_DRIVERS,
+            generic_resources=parse_generic_resources(settings.cluster.generic_resources),
         )
 
 

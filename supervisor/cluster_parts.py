@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
+from msgspec.structs import replace
 
 from services.api.cluster_face import OutsideSwarm
 from services.containers.containers import Containers
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from services.cluster.control.control import Control
     from services.cluster.info import SwarmInfo
     from services.cluster.requests import InitRequest, JoinRequest
+
+    RequestT = TypeVar("RequestT", InitRequest, JoinRequest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +95,11 @@ class LazyCluster:
 
     async def init(self, request: InitRequest) -> str:
         """As `ClusterFace`'s."""
-        return await (await self._wanted()).init(request)
+        return await (await self._wanted()).init(self._announced(request))
 
     async def join(self, request: JoinRequest) -> None:
         """As `ClusterFace`'s."""
-        await (await self._wanted()).join(request)
+        await (await self._wanted()).join(self._announced(request))
 
     async def leave(self, *, force: bool) -> None:
         """As `ClusterFace`'s."""
@@ -105,6 +108,11 @@ class LazyCluster:
     async def unlock(self, key: str) -> None:
         """As `ClusterFace`'s."""
         await (self._cluster or self._outside).unlock(key)
+
+    def _announced(self, request: RequestT) -> RequestT:
+        """With the address that the daemon is to announce, if the client does not say."""
+        default = self._sources.current.settings().cluster.advertise_addr
+        return replace(request, advertise_addr=request.advertise_addr or default)
 
     async def _wanted(self) -> Cluster:
         async with self._making:

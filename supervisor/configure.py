@@ -14,6 +14,7 @@ from services.api.hosts import TcpHost
 
 from .configfile import read_config_file
 from .configure_api import access_settings, api_settings
+from .configure_cluster import cluster_settings
 from .configure_containers import container_defaults
 from .configure_networks import network_defaults
 from .configure_registry import registry_settings
@@ -102,6 +103,7 @@ def build(
         containerd=_containerd(values),
         containers=container_defaults(values, runtimes),
         network=network_defaults(values),
+        cluster=cluster_settings(values),
         registry=registry_settings(values, environment, config_file),
     )
 

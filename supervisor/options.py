@@ -116,7 +116,7 @@ def _option(
 
 
 _PROXY = "the userland proxy is a part of the engine and not a program of its own"
-_SWARM = "swarm mode is not supported yet"
+_CONTROL_PLANE = "managers tell nodes their networks themselves: there is no such plane"
 OPTIONS: Final = _table(
     _option("add-runtime", Kind.RUNTIMES, "Register a further OCI runtime", key="runtimes"),
     _option(
@@ -293,7 +293,7 @@ OPTIONS: Final = _table(
         Kind.INT,
         "MTU of the network control plane",
         default=1500,
-        refused=_SWARM,
+        refused=_CONTROL_PLANE,
     ),
     _option("no-new-privileges", Kind.BOOL, "Set no-new-privileges on new containers"),
     _option("no-proxy", Kind.STRING, "Hosts to reach without a proxy"),
@@ -302,7 +302,6 @@ OPTIONS: Final = _table(
         Kind.LIST,
         "Resources to announce to a swarm",
         key="node-generic-resources",
-        refused=_SWARM,
     ),
     _option(
         "nri-opts",
@@ -357,7 +356,6 @@ OPTIONS: Final = _table(
         "swarm-default-advertise-addr",
         Kind.STRING,
         "Address or interface to announce to a swarm",
-        refused=_SWARM,
     ),
     _option("tls", Kind.BOOL, "Use TLS (implied by --tlsverify)"),
     _option("tlscacert", Kind.STRING, "CA that clients' certificates must come from"),

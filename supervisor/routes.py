@@ -198,6 +198,7 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         init_binary=defaults.init_path.rpartition("/")[2],
         no_new_privileges=defaults.no_new_privileges,
         seccomp_profile=settings.containers.seccomp_profile,
+        generic_resources=settings.cluster.generic_resources,
         cdi_directories=sources.cdi.directories,
         containerd_address=str(sources.containerd.address),
         containerd_namespace=sources.containerd.namespace,

@@ -132,6 +132,14 @@ class NetworkDefaults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """What a swarm is told of this node."""
+
+    advertise_addr: str = ""  # address or interface; "" leaves it to the machine's routes
+    generic_resources: tuple[str, ...] = ()  # kind=value, checked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All that the command line and the configuration file decide."""
 
@@ -152,4 +160,5 @@ class Settings:
     containerd: ContainerdSettings
     containers: ContainerDefaults
     network: NetworkDefaults
+    cluster: ClusterSettings
     registry: RegistrySettings

@@ -128,12 +128,16 @@ def _status(values: Sequence[str]) -> Test:
     return lambda c: c.state.value in values
 
 
+TASK_LABEL: Final = "com.docker.swarm.task.id"
+"""What the cluster's agent gives to containers of services."""
+
+
 def _is_task(values: Sequence[str]) -> Test:
     wants = "true" in values or "1" in values
     refuses = "false" in values or "0" in values
     if wants == refuses:
         raise InvalidParameter(f"invalid filter 'is-task=[{' '.join(values)}]'")
-    return lambda _: refuses  # no container here belongs to a service
+    return lambda c: (TASK_LABEL in (c.definition.config.labels or {})) is wants
 
 
 def _ids(table: Table, refs: Iterable[str]) -> Test:

@@ -259,6 +259,7 @@ class Cluster:
             await life.store.commit(first_objects(new, member_id, utc_now()))
         await self._disk.save(state)
         await self._arrived()
+        await life.wait_led()
 
     async def _force_new(self, request: InitRequest) -> str:
         """Go on alone with what this manager has."""
@@ -288,6 +289,7 @@ class Cluster:
             await write_takeover(life)
         await self._disk.save(state)
         await self._arrived()
+        await life.wait_led()
         return state.node_id
 
     async def join(self, request: JoinRequest) -> None:

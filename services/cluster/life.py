@@ -47,6 +47,7 @@ from services.cluster.local_state import LocalFiles, LocalState
 from services.cluster.lock import Lock
 from services.cluster.member import EtcdMember
 from services.cluster.members import MemberKeeper, Members
+from services.cluster.model.objects import NodeState
 from services.cluster.orchestrator.rules import leader_rules
 from services.cluster.rpc.joining import RemoteIssuer
 from services.cluster.rpc.remote import RemoteSource
@@ -67,6 +68,7 @@ from supervisor.otp import (
 PATIENT: Final = Backoff(first_s=0.1, cap_s=5.0)
 OFTEN: Final = Intensity(max_restarts=100, window_s=60.0)
 LISTEN_BACKLOG: Final = 256
+LED_LIMIT_S: Final = 3.0  # what clients look at right after init is to be as it will stay
 
 
 class Life(Protocol):
@@ -124,7 +126,7 @@ class WorkerLife:
         self.facts: Final = FactsKeeper(
             state=state, files=config.files, keeper=self.keeper, remotes=self.remotes
         )
-        source = RemoteSource(self.keeper, self.remotes)
+        source = RemoteSource(self.keeper, self.remotes, data_path_addr=state.data_path_addr)
         self._children = [
             ChildSpec(id="certificates", start=self.keeper.run, backoff=PATIENT),
             ChildSpec(id="facts", start=self.facts.run, backoff=PATIENT),
@@ -221,7 +223,12 @@ class ManagerLife:
             *config.work.children(
                 AgentContext(
                     state=state,
-                    source=LocalSource(self.dispatcher, self.keeper, addr=_own_addresses(state)[0]),
+                    source=LocalSource(
+                        self.dispatcher,
+                        self.keeper,
+                        addr=_own_addresses(state)[0],
+                        data_path_addr=state.data_path_addr,
+                    ),
                     listeners=(self.facts.take,),
                     on_removed=config.on_removed,
                 )
@@ -243,6 +250,17 @@ class ManagerLife:
         await self.store.wait_ready()
         while self.store.snapshot().cluster_object is None:
             await self.store.mirror.moved()
+
+    async def wait_led(self) -> None:
+        """Block until there is a leader which hears of this node; LED_LIMIT_S at most."""
+        mirror = self.store.mirror
+        with trio.move_on_after(LED_LIMIT_S):
+            while not (self.store.leader_id and self._is_heard_of()):
+                await mirror.moved()
+
+    def _is_heard_of(self) -> bool:
+        node = self.store.snapshot().nodes.get(self.state.node_id)
+        return node is not None and node.status.state is NodeState.READY
 
     def close(self) -> None:
         """Free the swarm port."""

@@ -34,6 +34,8 @@ from services.containers.published import wanted_ports
 from services.containers.spec.modes import shared_container
 from services.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
 from services.networks import Endpoint, Network, Sandboxes
+from services.networks.gateway import WayOut
+from services.networks.model import GATEWAY_BRIDGE
 
 log = logger.bind(service="containers")
 
@@ -87,6 +89,7 @@ class Connector:
                     return
                 await self.finish(container)
                 await self._plug_in(container, network, asked)
+                await self._settle_way_out(container)
 
     async def disconnect(self, container: Container, ref: str, *, force: bool = False) -> None:
         """Have a container in a network no more. Source: Engine API, NetworkDisconnect.
@@ -112,6 +115,7 @@ class Connector:
                     )
                 if name in present and container.state.has_task:
                     await self._unplug(container, name)
+                    await self._settle_way_out(container)
                 else:
                     await self._set_asked(container, name, None)
 
@@ -156,9 +160,29 @@ class Connector:
 
     # -- while it runs --------------------------------------------------------------------------
 
+    async def _settle_way_out(self, container: Container) -> None:
+        """Who is in networks that span nodes, and in none that leads out, gets a link for that."""
+        try:
+            match self._sandboxes.way_out(container.id):
+                case WayOut.LACKING:
+                    bridge = self._networks.find(GATEWAY_BRIDGE)
+                    await self._plug_in(container, bridge, EndpointSettings(), is_asked=False)
+                case WayOut.NEEDLESS if GATEWAY_BRIDGE not in container.definition.networks:
+                    await self._unplug(container, GATEWAY_BRIDGE)
+                case WayOut.NEEDLESS | WayOut.RIGHT:
+                    pass
+        except EngineError as error:  # it is connected, or not, as was asked
+            log.error("way out not settled", container=container.id, error=str(error))
+
     async def _plug_in(
-        self, container: Container, network: Network, asked: EndpointSettings
+        self,
+        container: Container,
+        network: Network,
+        asked: EndpointSettings,
+        *,
+        is_asked: bool = True,
     ) -> None:
+        """`is_asked`: its next start is to be in the network too."""
         request = endpoint_request(network.id, asked)
         there = Forbidden(
             f"endpoint with name {container.name} already exists in network {network.name}"
@@ -177,7 +201,7 @@ class Connector:
                 container, loose=_with_loose(container, endpoint, settings)
             )
             await self._sandboxes.plug_in(container.id, endpoint, pid=container.status.pid)
-            await self._record_connect(container, endpoint, asked, settings)
+            await self._record_connect(container, endpoint, asked if is_asked else None, settings)
         except BaseException:
             await self._undo_plug_in(container, endpoint)
             raise
@@ -190,17 +214,18 @@ class Connector:
         self,
         container: Container,
         endpoint: Endpoint,
-        asked: EndpointSettings,
+        asked: EndpointSettings | None,
         settings: EndpointSettings,
     ) -> None:
         status, name = container.status, endpoint.network
+        wanted = container.definition.networks
+        if asked is not None:
+            wanted = {**wanted, name: asked}
         places = {name: place_of(endpoint)}
         now_ns = time.time_ns()
         await self._journal.set_definition(
             container,
-            msgspec.structs.replace(
-                container.definition, networks={**container.definition.networks, name: asked}
-            ),
+            msgspec.structs.replace(container.definition, networks=wanted),
             *network_events(container, {name: settings}, places, "connect", time_ns=now_ns),
             networks={**status.networks, name: settings},
             places={**status.places, **places},

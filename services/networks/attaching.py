@@ -86,19 +86,21 @@ class Places:
     ) -> EndpointRequest:
         if request.is_given:
             return request
+        name = request.network
         try:
             network = self._networks.find(request.network)
         except NotFound:
             if self.attacher is None:
                 raise
         else:
+            name = network.name
             if not network.is_of_cluster:
                 return request
             if network.id in present:
                 raise Forbidden(f"endpoint with name {request.network} already exists")
         if self.attacher is None:
             raise Unavailable(
-                f"Could not attach to network {request.network}: this node has no managers to ask"
+                f"Could not attach to network {name}: this node has no managers to ask"
             )
         given = await self.attacher.attach(request.network, container_id, request.address)
         return replace(request, network=given.network_id, address=given.address, is_given=True)

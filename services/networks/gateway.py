@@ -9,6 +9,7 @@ Source: moby, daemon/libnetwork/default_gateway.go (needDefaultGW, createGWNetwo
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 
 from services.networks import model
@@ -16,6 +17,14 @@ from services.networks.endpoints import Endpoint
 from services.networks.model import GATEWAY_BRIDGE, Network
 from services.networks.overlay import DRIVER
 from services.networks.plan import NetworkRequest
+
+
+class WayOut(enum.Enum):
+    """Whether a container has a link in that bridge when it is to have one."""
+
+    RIGHT = "right"
+    LACKING = "lacking"
+    NEEDLESS = "needless"
 
 
 def gateway_request(link: str = GATEWAY_BRIDGE) -> NetworkRequest:

@@ -252,6 +252,15 @@ class Networks:
                 if known is None or known.subnets != network.subnets:
                     self._renew_addresses(network)
 
+    async def mend_of_cluster(self, network: Network) -> None:
+        """Make what is missing of a network's links, which somebody has taken away.
+
+        Raises:
+            EngineError: the kernel refused.
+        """
+        async with self._changing:
+            await self._host.make(network)
+
     async def drop_of_cluster(self, network_id: str) -> bool:
         """Have a network no more; False while somebody is in it."""
         await self.wait_ready()

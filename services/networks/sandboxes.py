@@ -22,7 +22,7 @@ from services.networks.attach import Attachment, attach_all, attach_one, join_br
 from services.networks.attaching import Attacher, Places
 from services.networks.container_ports import ContainerPorts
 from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
-from services.networks.gateway import needs_gateway
+from services.networks.gateway import WayOut, needs_gateway
 from services.networks.host_links import bridge_ports, link_mtu
 from services.networks.ingress_record import INGRESS_SANDBOX, read_ingress
 from services.networks.inside import entered, preparation, remove_link, remove_links
@@ -239,6 +239,16 @@ class Sandboxes:
         except BaseException:
             self._asked.give_back(container_id, [network.id])
             raise
+
+    def way_out(self, container_id: str) -> WayOut:
+        """Whether a container that runs has the way out that is to be had with its networks."""
+        endpoints = self.endpoints(container_id)
+        others = [endpoint for endpoint in endpoints if not endpoint.is_way_out_only]
+        found = (self._networks.by_id(endpoint.network_id) for endpoint in others)
+        is_needed = needs_gateway([network for network in found if network is not None], others)
+        if is_needed == (len(endpoints) > len(others)):
+            return WayOut.RIGHT
+        return WayOut.LACKING if is_needed else WayOut.NEEDLESS
 
     def cancel(self, container_id: str, endpoint: Endpoint) -> None:
         """Give back what `reserve_one` has taken, if that has not happened; no link is there."""

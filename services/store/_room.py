@@ -11,7 +11,6 @@ While the database is closed its log is gone, and its blocks with it: a file hol
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sqlite3
 from pathlib import Path
@@ -19,13 +18,13 @@ from typing import Final
 
 from loguru import logger
 
+from services.disk_blocks import take_blocks
+
 LOG_BYTES: Final = 6 << 20
 """SQLite's 1,000 pages between two checkpoints, and what one large transaction has beyond them."""
 
 PAGES_BYTES: Final = 1 << 20
 """Of free pages: some thousand events, and all that stops and removals change."""
-
-_KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE
 
 log = logger.bind(service="store")
 
@@ -99,10 +98,6 @@ def allocate(path: Path, size: int) -> None:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        offset, length = ctypes.c_int64(0), ctypes.c_int64(size)
-        if libc.fallocate(descriptor, _KEEP_SIZE, offset, length) != 0:
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error), str(path))
+        take_blocks(descriptor, offset=0, length=size)
     finally:
         os.close(descriptor)

@@ -105,6 +105,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "network.default_options": _live("for networks that are made from then on"),
         "network.host_gateways": _live(_STARTED),
         "network.pools": _live("for networks that are made from then on"),
+        "cluster.advertise_addr": _live("for a swarm that is begun or joined from then on"),
+        "cluster.generic_resources": _live("told with the node's next session"),
         "registry": _live("for pulls and pushes that begin from then on"),
     }
 )
@@ -176,6 +178,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "metrics-addr": ("metrics_address",),
         "observer-addr": ("observer",),
         "mtu": ("network.mtu",),
+        "node-generic-resource": ("cluster.generic_resources",),
         "no-new-privileges": ("containers.no_new_privileges",),
         "no-proxy": ("registry.proxies.no_proxy",),
         "pidfile": ("pidfile",),
@@ -184,6 +187,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "seccomp-profile": ("containers.seccomp_profile",),
         "scoped-socket": ("access.scoped_sockets",),
         "shutdown-timeout": ("shutdown_timeout_s",),
+        "swarm-default-advertise-addr": ("cluster.advertise_addr",),
         "tls": ("api.tls",),
         "tlscacert": ("api.tls.ca_file",),
         "tlscert": ("api.tls.cert_file",),

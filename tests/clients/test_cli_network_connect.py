@@ -192,3 +192,24 @@ def test_addresses_are_ones_own(daemon: Daemon, networks: dict[str, str]) -> Non
     )
     outside = refusal(daemon, "run", "--network", "front", "--ip", "10.1.2.3", "busybox", code=125)
     assert "no configured subnet or ip-range contain the IP address 10.1.2.3" in outside
+
+
+def test_an_older_client_sets_an_interfaces_sysctl(daemon: Daemon) -> None:
+    """As dockerd it becomes an option of the network; a newer one has to say so itself."""
+    name = "net.ipv4.conf.eth0.log_martians"
+    body = {"Image": "busybox", "Cmd": ["sleep", "60"], "HostConfig": {"Sysctls": {name: "1"}}}
+    option = f"{name.replace('eth0', 'IFNAME')}=1"
+    refused = daemon.http("POST", "/v1.48/containers/create?name=box", body)
+    assert refused.status == 400
+    assert "must be supplied using driver option" in refused.message
+    made = daemon.http("POST", "/v1.47/containers/create?name=box", body)
+    assert made.status == 201
+    (warning,) = made.json()["Warnings"]
+    assert warning == f'Migrated sysctls of eth0 to DriverOpts{{"{SYSCTLS}":"{option}"}}.'
+    assert daemon.http("POST", "/containers/box/start").status == 204
+    path = "/proc/sys/" + name.replace(".", "/")
+    assert daemon.docker("exec", "box", "cat", path).text == "1"
+    shown = daemon.http("GET", "/containers/box/json").json()
+    assert shown["HostConfig"].get("Sysctls") in (None, {})
+    options = shown["NetworkSettings"]["Networks"]["bridge"]["DriverOpts"]
+    assert options == {SYSCTLS: option}

@@ -31,10 +31,10 @@ def free_port() -> int:
 def manager() -> Iterator[Daemon]:
     """An engine that is a swarm by itself; afterwards it is in none."""
     require_docker()
-    with running_daemon() as daemon:
-        address = f"127.0.0.1:{free_port()}"
+    flags = ("--swarm-default-advertise-addr", "127.0.0.1", "--node-generic-resource", "ssd=3")
+    with running_daemon(*flags) as daemon:
         daemon.docker(
-            "swarm", "init", "--listen-addr", address, "--advertise-addr", address,
+            "swarm", "init", "--listen-addr", f"127.0.0.1:{free_port()}",
             "--data-path-port", str(free_port() % 40000 + 2000),
         )  # fmt: skip
         yield daemon
@@ -102,6 +102,18 @@ def test_a_service_runs(manager: Daemon) -> None:
     manager.docker("service", "rm", "web")
     wait_until(lambda: not tasks_containers(manager, "web"), "its tasks end", limit_s=LIMIT_S)
     manager.docker("secret", "rm", "key")
+
+
+def test_a_service_in_the_hosts_network(manager: Daemon) -> None:
+    """A network that each node has of its own, named as it is for containers."""
+    manager.docker(
+        "service", "create", "-d", "--name", "web", "--network", "host", *QUICK, "busybox", *LOOP
+    )
+    wait_said(manager, "1/1", "service", "ls")
+    (container,) = tasks_containers(manager, "web")
+    mode = manager.docker("inspect", container, "-f", "{{.HostConfig.NetworkMode}}").text
+    assert mode == "host"
+    assert manager.docker("network", "ls", "--format", "{{.Name}}").text.split().count("host") == 1
 
 
 STACK: Final[dict[str, Any]] = {

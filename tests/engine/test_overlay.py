@@ -62,6 +62,10 @@ def pings(daemon: Daemon, name: str, target: str) -> bool:
     return ran.code == 0
 
 
+def interfaces(daemon: Daemon, name: str) -> list[str]:
+    return sorted(daemon.docker("exec", name, "ls", "/sys/class/net").text.split())
+
+
 def networks_of(daemon: Daemon, name: str) -> dict[str, str]:
     """What clients see: networks with addresses."""
     text = daemon.docker("inspect", "-f", "{{json .NetworkSettings.Networks}}", name).text
@@ -103,8 +107,25 @@ def test_containers_in_an_overlay(fresh_daemon: Daemon, overlay: Network) -> Non
     assert pings(daemon, "bb", "aa")
     daemon.docker("network", "disconnect", "ov", "bb")
     assert not pings(daemon, "bb", first)
+    assert interfaces(daemon, "bb") == ["lo"]
     refused = daemon.docker("network", "rm", "ov", code=None)
     assert refused.code != 0
+
+
+def test_the_way_out_follows(fresh_daemon: Daemon, overlay: Network) -> None:
+    """A network that leads out takes its place, and gives it back; the link comes and goes."""
+    daemon = fresh_daemon
+    address = run(daemon, "aa", 5)
+    daemon.docker("network", "create", "mine")
+    daemon.docker("network", "connect", "mine", "aa")
+    assert list(networks_of(daemon, "aa")) == ["mine", "ov"]
+    assert interfaces(daemon, "aa") == ["eth0", "eth2", "lo"]
+    daemon.docker("network", "disconnect", "mine", "aa")
+    assert networks_of(daemon, "aa") == {overlay.name: address}
+    assert interfaces(daemon, "aa") == ["eth0", "eth1", "lo"]
+    way = daemon.docker("exec", "aa", "ip", "route", "show", "default").text.split()
+    assert pings(daemon, "aa", way[2])
+    daemon.docker("network", "rm", "mine")
 
 
 def test_what_a_kill_cut_off_is_reclaimed(fresh_daemon: Daemon, overlay: Network) -> None:

@@ -17,7 +17,7 @@ from supervisor.configfile import parse_config
 from supervisor.configure import load
 from supervisor.options import OPTIONS
 from supervisor.reloading.plan import changed_fields
-from supervisor.settings import ConfigError, Settings
+from supervisor.settings import ClusterSettings, ConfigError, Settings
 from supervisor.values import Runtime, Ulimit
 
 
@@ -354,3 +354,19 @@ def test_one_host_gateway_of_each_family(config: Config) -> None:
     assert config.refusal("--host-gateway-ip=10.0.0.1", "--host-gateway-ip=10.0.0.2").endswith(
         "only one IPv4 host gateway IP address can be specified"
     )
+
+
+def test_what_a_swarm_is_told_of_the_node(config: Config) -> None:
+    """An address to announce, and things that only some nodes have."""
+    assert config.load().cluster == ClusterSettings()
+    config.write({"node-generic-resources": ["gpu=a,gpu=b", "ssd=3"]})
+    settings = config.load("--swarm-default-advertise-addr", "eth1")
+    assert settings.cluster.advertise_addr == "eth1"
+    assert settings.cluster.generic_resources == ("gpu=a,gpu=b", "ssd=3")
+    config.write({})
+    for text, reason in (
+        ("gpu", "invalid generic resource: gpu"),
+        ("gpu=a,gpu=2", "mixed discrete and named resources in expression 'gpu'"),
+    ):
+        said = config.refusal("--node-generic-resource", text)
+        assert said.endswith(f"--node-generic-resource: {reason}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,38 +24,34 @@ import trio
 from services.cluster.agent.build import AgentParts, build_agent
 from services.cluster.dispatcher.values import (
     Assignments,
+    AttachmentWish,
     LogMessage,
     LogRequest,
     LogStop,
-    NetworkView,
     SessionFacts,
     SessionMessage,
     TaskUpdate,
 )
 from services.cluster.model.objects import (
     EngineDescription,
+    NetworkAttachment,
     Node,
     NodeDescription,
+    Task,
     TaskStatus,
 )
-from services.cluster.model.specs import Platform
+from services.cluster.model.specs import NetworkAttachmentSpec, Platform, TaskSpec
+from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import utc_now
-from services.errors import Unavailable
+from services.cluster.network.face import NodeNetworks
+from services.cluster.network.node_network import NodeNetwork
+from services.errors import NotFound, Unavailable
 from supervisor.__main__ import main
 from supervisor.otp import ChildSpec, ChildType
+from supervisor.parts import Parts
 from tests.support.crashing import Door, install
 
 NODE_ID = "n1"
-
-
-class NoNetworks:
-    """A node that has none of the cluster's."""
-
-    def show(self, views: Sequence[NetworkView]) -> None:
-        """Nothing to make."""
-
-    async def wait_ready(self, network_ids: Collection[str]) -> None:
-        """They are there."""
 
 
 class ScriptedManagers:
@@ -70,6 +66,7 @@ class ScriptedManagers:
         self.logs: dict[str, list[LogMessage]] = {}
         self.ended_logs: set[str] = set()
         self.description: NodeDescription | None = None
+        self.wishes: list[AttachmentWish] = []
         self._open: list[ScriptedSession] = []
 
     @asynccontextmanager
@@ -79,7 +76,8 @@ class ScriptedManagers:
         self.sessions += 1
         self.description = description
         session = ScriptedSession(self)
-        node = Node(id=NODE_ID, created_at=utc_now(), updated_at=utc_now())
+        now = utc_now()
+        node = Node(id=NODE_ID, created_at=now, updated_at=now, data_path_addr="127.0.0.1")
         session.say(SessionFacts(session_id="s", cluster_id="c", node=node))
         session.say(self.told)
         self._open.append(session)
@@ -93,6 +91,33 @@ class ScriptedManagers:
             self.told = message
         for session in self._open:
             session.say(message)
+
+    def attach(self, wish: AttachmentWish) -> str:
+        """What managers do about a container that was started by hand, in a moment."""
+        for view in self.told.networks:
+            if wish.network in (view.network.id, view.network.name):
+                break
+        else:
+            raise NotFound(f"network {wish.network} not found")
+        self.wishes.append(wish)
+        task_id = f"guest{len(self.wishes)}"
+        prefix = view.network.subnets[0].subnet.rpartition(".")[0]
+        address = wish.addresses[0] if wish.addresses else f"{prefix}.{100 + len(self.wishes)}"
+        place = NetworkAttachment(network_id=view.network.id, addresses=[f"{address}/24"])
+        task = Task(
+            id=task_id,
+            created_at=utc_now(),
+            updated_at=utc_now(),
+            node_id=NODE_ID,
+            spec=TaskSpec(
+                network_attachment_spec=NetworkAttachmentSpec(container_id=wish.container_id)
+            ),
+            status=TaskStatus(state=TaskState.ASSIGNED),
+            desired_state=TaskState.RUNNING,
+            networks=[place],
+        )
+        self.say(Assignments(tasks=(task,)))
+        return task_id
 
     def cut(self) -> None:
         self.is_cut = True
@@ -138,6 +163,10 @@ class ScriptedSession:
         if is_last:
             self._managers.ended_logs.add(subscription_id)
 
+    async def attach(self, wish: AttachmentWish) -> str:
+        await trio.lowlevel.checkpoint()
+        return self._managers.attach(wish)
+
 
 class AgentDoor(Door):
     """Adds the agent to the tree, last, so that it stops first."""
@@ -164,15 +193,19 @@ class AgentDoor(Door):
         assert self.root is not None
         assert self.parts is not None
         parts, settings = self.parts, self.parts.current.settings()
+        networking = _networking(parts)
+        await self.root.start_child(ChildSpec(id="networking", start=networking.run))
         self._built = build_agent(
             source=self._managers,
             engine=parts.containers,
-            added_mounts=parts.containers.added_mounts,
             images=parts.images,
             registries=parts.registry,
-            networks=NoNetworks(),
+            added_mounts=parts.containers.added_mounts,
+            networks=NodeNetworks(networking, node_id=NODE_ID, data_path_addr="127.0.0.1"),
+            local_networks=parts.networks,
+            places=parts.restorer._sandboxes,
             describe=_describe,
-            directory=settings.data_root / "swarm" / "agent",
+            directory=settings.data_root / "agent",
             exec_root=Path(settings.exec_root),
         )
         await self.root.start_child(
@@ -202,6 +235,8 @@ class AgentDoor(Door):
             case "reports":
                 reports = msgspec.to_builtins(managers.reports)
                 return {"last": reports, "history": managers.history}
+            case "wishes":
+                return msgspec.to_builtins(managers.wishes)
             case "leave":
                 assert self._built is not None
                 managers.cut()
@@ -209,6 +244,19 @@ class AgentDoor(Door):
             case _:
                 return await super()._answer(request)
         return {}
+
+
+def _networking(parts: Parts) -> NodeNetwork:
+    settings, sandboxes = parts.current.settings(), parts.restorer._sandboxes
+    return NodeNetwork(
+        networks=parts.networks,
+        sandboxes=sandboxes,
+        publisher=sandboxes._ports._publishing,
+        names=parts.dns.names,
+        overlays=settings.exec_root / "overlays",
+        record=settings.exec_root / "ingress.json",
+        gateway_link=f"wg{settings.network.bridge[-6:]}",
+    )
 
 
 def _describe() -> NodeDescription:

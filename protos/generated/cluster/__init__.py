@@ -4,6 +4,8 @@
 # This file has been @generated
 
 __all__ = (
+    "AttachReply",
+    "AttachRequest",
     "DescribeRequest",
     "Done",
     "GetRootReply",
@@ -31,6 +33,27 @@ from ..message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class AttachReply(betterproto2.Message):
+    task_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message("cluster", "AttachReply", AttachReply)
+
+
+@dataclass(eq=False, repr=False)
+class AttachRequest(betterproto2.Message):
+    session_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    wish_json: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    AttachmentWish
+    """
+
+
+default_message_pool.register_message("cluster", "AttachRequest", AttachRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -274,6 +297,11 @@ class SessionRequest(betterproto2.Message):
     description_json: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
     """
     NodeDescription
+    """
+
+    data_path_addr: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    bare; where other nodes send what goes over networks
     """
 
 

@@ -7,6 +7,7 @@ node in a swarm; a node in none answers with dockerd's sentence.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -90,6 +91,16 @@ class SwarmModeRoutes:
             if operation.outside and not self._modules.face.is_active:
                 raise Unavailable(operation.outside)
             routes = await self._modules.get(operation.module)
-            return await cast(View, getattr(routes, operation.view))(**arguments)
+            answer = await cast(View, getattr(routes, operation.view))(**arguments)
+            if operation.rule.startswith("GET"):
+                self._say_age(answer)
+            return answer
 
         return view
+
+    def _say_age(self, answer: EngineResponse) -> None:
+        """Without a quorum what was known is answered, and said to be that old (RFC 9111)."""
+        with suppress(Unavailable):  # what has been answered stays true, whatever the node is now
+            age_s = int(self._modules.face.control().age_s)
+            if age_s > 0:
+                answer.headers["Age"] = str(age_s)

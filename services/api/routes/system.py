@@ -82,7 +82,11 @@ class SystemRoutes:
         version = current_request().api_version
         components = await self._components.look_up()
         live = await self._live_values()
-        wire = info_to_wire(self._engine(), live, components, version=version)
+        engine = self._engine()
+        wire = info_to_wire(engine, live, components, version=version)
+        if engine.generic_resources:
+            info = await self._cluster.get("info")
+            wire["GenericResources"] = info.resources_to_wire(engine.generic_resources)
         if (swarm := self._cluster.face.info()) is not None:
             wire["Swarm"] = (await self._cluster.get("info")).to_wire(swarm)
         return EngineResponse(encode(wire))

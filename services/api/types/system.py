@@ -91,6 +91,7 @@ class EngineInfo:
     https_proxy: str = ""
     no_proxy: str = ""
     open_hosts: tuple[OpenHost, ...] = ()
+    generic_resources: tuple[str, ...] = ()  # what it announces to a swarm, kind=value
     registries: KnownRegistries = field(default_factory=KnownRegistries)
 
 

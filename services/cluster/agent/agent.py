@@ -2,7 +2,8 @@
 
     agent            rest_for_one
     ├─ tasks         dynamic: one child for each task
-    └─ session       opens a session, reads it, reports; again and again
+    ├─ session       opens a session, reads it, reports; again and again
+    └─ late starts   starts what the engine's start could not, then ends
 
 Without a session everything goes on: tasks run, their ends are recorded, and told later.
 """
@@ -17,9 +18,10 @@ import trio
 from loguru import logger
 
 from services.cluster.agent.book import StatusBook
-from services.cluster.agent.holdings import Holdings
+from services.cluster.agent.guests import GuestTasks
+from services.cluster.agent.late_starts import LateStarts
 from services.cluster.agent.logs import LogService
-from services.cluster.agent.ports import Describer, FactsListener
+from services.cluster.agent.ports import Describer, FactsListener, Places
 from services.cluster.agent.worker import Worker
 from services.cluster.dispatcher.source import AssignmentSource, Session
 from services.cluster.dispatcher.values import (
@@ -36,6 +38,7 @@ from supervisor.otp import (
     ChildSpec,
     ChildType,
     Intensity,
+    Restart,
     Strategy,
     Supervisor,
 )
@@ -52,6 +55,23 @@ STEADY_S: Final = 10.0
 """A session of this length starts the back-off anew."""
 
 
+class ManagerLink:
+    """The present session, for whoever has something to ask.
+
+    Attributes:
+        session: None while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+
+    def require(self) -> Session:
+        """Raises Unavailable when there is none."""
+        if self.session is None:
+            raise Unavailable("no manager of the swarm can be reached; try again")
+        return self.session
+
+
 class Agent:
     """`run` is a supervised child of the cluster's tree, a supervisor itself."""
 
@@ -60,9 +80,12 @@ class Agent:
         *,
         source: AssignmentSource,
         worker: Worker,
-        holdings: Holdings,
         book: StatusBook,
         logs: LogService,
+        late_starts: LateStarts,
+        link: ManagerLink,
+        guests: GuestTasks,
+        places: Places,
         describe: Describer,
         listeners: Sequence[FactsListener] = (),
         on_removed: Callable[[], None] = lambda: None,
@@ -71,14 +94,16 @@ class Agent:
         """`on_removed` is called when the managers refuse the node: it was removed."""
         self._source = source
         self._worker = worker
-        self._holdings = holdings
         self._book = book
         self._logs = logs
+        self._late_starts = late_starts
+        self._link = link
+        self._guests = guests
+        self._places = places
         self._describe = describe
         self._listeners = tuple(listeners)
         self._on_removed = on_removed
         self._chance = chance
-        self.is_connected = False
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until asked to end. Containers run on."""
@@ -91,12 +116,22 @@ class Agent:
                     shutdown_s=INFINITY,
                 ),
                 ChildSpec(id="session", start=self._keep_session, backoff=AGAIN),
+                ChildSpec(
+                    id="late starts",
+                    start=self._late_starts.run,
+                    restart=Restart.TRANSIENT,
+                    backoff=AGAIN,
+                ),
             ],
             name="agent",
             strategy=Strategy.REST_FOR_ONE,
             intensity=Intensity(max_restarts=10, window_s=60.0),
         )
-        await tree.run(task_status=task_status)
+        self._places.attach_by(self._guests)
+        try:
+            await tree.run(task_status=task_status)
+        finally:
+            self._places.attach_by(None)
 
     async def _keep_session(self) -> None:
         failures = 0
@@ -110,7 +145,7 @@ class Agent:
                 log.error("the managers refuse this node", error=str(error))
                 self._on_removed()
             finally:
-                self.is_connected = False
+                self._link.session = None
             if trio.current_time() - began_at >= STEADY_S:
                 failures = 0
             failures += 1
@@ -120,7 +155,7 @@ class Agent:
     async def _hold_session(self) -> None:
         description = self._describe()
         async with self._source.session(description) as session:
-            self.is_connected = True
+            self._link.session = session
             with single_error():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._book.report_to, session)
@@ -134,8 +169,7 @@ class Agent:
     ) -> None:
         match message:
             case SessionFacts():
-                if self._holdings.take_facts(message):
-                    await self._worker.keep_facts()
+                await self._worker.take_facts(message)
                 for listener in self._listeners:
                     listener(message)
             case Assignments():

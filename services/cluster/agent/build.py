@@ -9,23 +9,26 @@ from typing import Final
 
 import trio
 
-from services.cluster.agent.agent import Agent
+from services.cluster.agent.agent import Agent, ManagerLink
 from services.cluster.agent.book import StatusBook
 from services.cluster.agent.controller import Controller
 from services.cluster.agent.files import TaskFolders
+from services.cluster.agent.guests import GuestTasks
 from services.cluster.agent.holdings import Holdings
+from services.cluster.agent.late_starts import LateStarts
 from services.cluster.agent.logs import LogService
 from services.cluster.agent.ports import (
     Describer,
     Engine,
     FactsListener,
     Images,
+    LocalNetworks,
     NodeNetworks,
+    Places,
     Registries,
 )
 from services.cluster.agent.pulling import Puller
 from services.cluster.agent.records import Records
-from services.cluster.agent.task_run import Work
 from services.cluster.agent.worker import Worker
 from services.cluster.dispatcher.source import AssignmentSource
 from services.containers.added_mounts import AddedMounts
@@ -50,17 +53,22 @@ def build_agent(
     images: Images,
     registries: Registries,
     networks: NodeNetworks,
-    attached: Work | None = None,
+    local_networks: LocalNetworks,
+    places: Places,
     describe: Describer,
     directory: Path,
     exec_root: Path,
     listeners: Sequence[FactsListener] = (),
     on_removed: Callable[[], None] = lambda: None,
 ) -> AgentParts:
-    """Make them; starts nothing. `directory` is the agent's own, below the cluster's on disk."""
+    """Make them; starts nothing. `directory` is the agent's own, below the cluster's on disk.
+
+    `networks` are the cluster's on this node, `local_networks` all that the engine knows.
+    """
     disk = trio.CapacityLimiter(DISK_THREADS)
     holdings, book = Holdings(), StatusBook()
     folders = TaskFolders(exec_root / "tasks", disk=disk)
+    is_first = added_mounts.adder is None
     added_mounts.adder = folders
     controller = Controller(
         engine=engine,
@@ -70,10 +78,12 @@ def build_agent(
         holdings=holdings,
         describe=describe,
     )
+    link = ManagerLink()
+    guests = GuestTasks(table=engine.table, networks=networks, session=link.require)
     worker = Worker(
         engine=engine,
         controller=controller,
-        attached=attached,
+        guests=guests,
         folders=folders,
         networks=networks,
         holdings=holdings,
@@ -83,9 +93,14 @@ def build_agent(
     agent = Agent(
         source=source,
         worker=worker,
-        holdings=holdings,
         book=book,
         logs=LogService(engine=engine, controller=controller, runs=worker.runs),
+        late_starts=LateStarts(
+            engine=engine, networks=local_networks, holdings=holdings, is_first=is_first
+        ),
+        link=link,
+        guests=guests,
+        places=places,
         describe=describe,
         listeners=listeners,
         on_removed=on_removed,

@@ -16,7 +16,7 @@ from loguru import logger
 
 from services.cluster.agent.errors import UNHEALTHY, Lacking, TaskExit
 from services.cluster.agent.files import TaskFolders, task_files
-from services.cluster.agent.holdings import Holdings
+from services.cluster.agent.holdings import Holdings, is_predefined
 from services.cluster.agent.ports import Engine, NodeNetworks
 from services.cluster.agent.pulling import Puller
 from services.cluster.agent.request import (
@@ -158,22 +158,20 @@ class Controller:
     async def stop(self, task: Task) -> None:
         """End the container with the service's signal and grace; gone or ended is fine."""
         container = self.find(task)
-        if container is None:
-            await self._folders.drop(task.id)
-            return
-        if container.is_running and self._is_balanced(task):
-            await trio.sleep(self._drain_s)
-        with suppress(NotModified, NotFound):
-            await self._engine.stop(container, grace_s=_grace_s(task))
+        if container is not None:
+            if container.is_running and self._is_balanced(task):
+                await trio.sleep(self._drain_s)
+            with suppress(NotModified, NotFound):
+                await self._engine.stop(container, grace_s=_grace_s(task))
+        await self._folders.drop(task.id)
 
     async def remove(self, task: Task) -> None:
         """Take the container away with its anonymous volumes and its files."""
+        await self.stop(task)
         container = self.find(task)
         if container is not None:
-            await self.stop(task)
             with suppress(NotFound):
                 await self._engine.remove(container, force=True, volumes=True)
-        await self._folders.drop(task.id)
 
     def container_status(self, task: Task) -> ContainerStatus | None:
         """What there is to say of the container; None when there is none."""
@@ -211,13 +209,15 @@ class Controller:
 
     async def _wait_networks(self, task: Task) -> None:
         """Of the cluster's networks; the node's own are there or the create says so."""
-        wanted = [a.network_id for a in task.networks if a.network_id not in NODE_LOCAL]
         known = self._holdings.networks
+        wanted = [a.network_id for a in task.networks if a.network_id not in NODE_LOCAL]
         for network_id in wanted:
             if network_id not in known:
                 raise Lacking(f"network {network_id} not found")
         with trio.move_on_after(NETWORKS_LIMIT_S) as limit:
-            await self._networks.wait_ready(wanted)
+            await self._networks.wait_ready(
+                [one for one in wanted if not is_predefined(known[one].network)]
+            )
         if limit.cancelled_caught:
             raise EngineError("node is missing network attachments, ip addresses may be exhausted")
 
@@ -239,7 +239,9 @@ class Controller:
 
     def _is_balanced(self, task: Task) -> bool:
         """Whether others may send it connections by a balancer."""
-        return any(attached.network_id not in NODE_LOCAL for attached in task.networks)
+        known = self._holdings.networks
+        views = (known.get(attached.network_id) for attached in task.networks)
+        return any(view is not None and not is_predefined(view.network) for view in views)
 
     def _require(self, task: Task) -> Container:
         container = self.find(task)

@@ -5,12 +5,22 @@ Secrets and configs are only ever in memory here; see `files` for what container
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 import trio
 
 from services.cluster.dispatcher.values import Assignments, NetworkView, SessionFacts
 from services.cluster.model.objects import ClusterNetwork, Config, Node, Secret
 from services.cluster.model.specs import LogDriver
+
+PREDEFINED_LABEL: Final = "com.docker.swarm.predefined"
+
+
+def is_predefined(network: ClusterNetwork) -> bool:
+    """Whether it stands for a network that each node has of its own."""
+    is_marked = network.spec.labels.get(PREDEFINED_LABEL) == "true"
+    return is_marked or network.spec.driver in ("host", "null")
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,12 +46,14 @@ class Holdings:
         self.node: Node | None = None
         self.default_log_driver: LogDriver | None = None
         self._changed = trio.Event()
+        self._is_told = trio.Event()
 
     def take(self, told: Assignments) -> bool:
         """Take over what a message says. Whether the networks are others now."""
         networks_before = self.networks
         if told.is_complete:
             self.secrets, self.configs, self.networks = {}, {}, {}
+            self._is_told.set()
         self.secrets.update((one.id, one) for one in told.secrets)
         self.configs.update((one.id, one) for one in told.configs)
         self.networks = {
@@ -73,11 +85,23 @@ class Holdings:
             msgspec.structs.replace(view, network=msgspec.structs.replace(view.network, key=""))
             for view in self.networks.values()
         ]
-        return Kept(networks=views, node=self.node, default_log_driver=self.default_log_driver)
+        return Kept(
+            networks=views,
+            node=self.node,
+            default_log_driver=self.default_log_driver,
+        )
+
+    def spanning_networks(self) -> tuple[NetworkView, ...]:
+        """Without those that only stand for one that each node has of its own, as host."""
+        return tuple(v for v in self.networks.values() if not is_predefined(v.network))
 
     def cluster_networks(self) -> dict[str, ClusterNetwork]:
         """The networks themselves, by id."""
         return {network_id: view.network for network_id, view in self.networks.items()}
+
+    async def wait_told(self) -> None:
+        """Block until a manager has told everything for the first time."""
+        await self._is_told.wait()
 
     async def wait_changed(self) -> None:
         """Block until something else was told."""

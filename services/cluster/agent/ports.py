@@ -7,13 +7,15 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from services.cluster.dispatcher.values import NetworkView, SessionFacts
-from services.cluster.model.objects import NodeDescription, Task
+from services.cluster.model.objects import NodeDescription
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, CreateRequest
 from services.containers.logs import LogReader
 from services.containers.table import ContainerTable
 from services.errors import EngineError
 from services.images import Image
+from services.networks import Network
+from services.networks.attaching import Attacher
 from services.registry import PullRequest
 from services.registry.progress import Line
 
@@ -80,10 +82,14 @@ class Registries(Protocol):
 
 
 class NodeNetworks(Protocol):
-    """The cluster's networks on this node."""
+    """The cluster's networks on this node; `network.face` has one."""
 
     def show(self, views: Sequence[NetworkView]) -> None:
-        """This is what the node is to have; make it so. Does not block."""
+        """This is what the node is to have; make it so. Does not block.
+
+        Raises:
+            EngineError: what is shown makes no sense.
+        """
 
     async def wait_ready(self, network_ids: Collection[str]) -> None:
         """Block until containers can be put into these networks.
@@ -93,18 +99,18 @@ class NodeNetworks(Protocol):
         """
 
 
-class Attachments(Protocol):
-    """Containers that were started by hand and wait for their place in the cluster's networks."""
+class Places(Protocol):
+    """Where containers get their places in networks; `Sandboxes` is one."""
 
-    async def attach(self, task: Task) -> None:
-        """The task's container can have the addresses that were allocated.
+    def attach_by(self, attacher: Attacher | None) -> None:
+        """Have somebody ask the managers for places in networks that span nodes."""
 
-        Raises:
-            NotFound: there is no such container, or it waits for nothing.
-        """
 
-    async def wait_detached(self, task: Task) -> None:
-        """Block until the container has left the network or ended."""
+class LocalNetworks(Protocol):
+    """The networks that this node knows."""
+
+    def find(self, ref: str) -> Network:
+        """By id, name or a beginning of its id. Raises NotFound and InvalidParameter."""
 
 
 class FactsListener(Protocol):

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from services.cluster.agent.expansion import expand_spec
+from services.cluster.agent.holdings import is_predefined
 from services.cluster.agent.host_config_label import with_label
 from services.cluster.model.objects import ClusterNetwork, NetworkAttachment, NodeDescription, Task
 from services.cluster.model.specs import (
@@ -41,7 +42,6 @@ from services.images.reference import parse_reference
 LABEL_PREFIX: Final = "com.docker.swarm."
 TASK_LABEL: Final = f"{LABEL_PREFIX}task"
 TASK_ID_LABEL: Final = f"{LABEL_PREFIX}task.id"
-PREDEFINED_LABEL: Final = f"{LABEL_PREFIX}predefined"
 NODE_LOCAL: Final = frozenset(("host", "bridge", "none"))
 
 _MOUNT_TYPES: Final = frozenset(("bind", "volume", "tmpfs", "image"))
@@ -285,8 +285,7 @@ def _local_name(attachment: NetworkAttachment, networks: Mapping[str, ClusterNet
     network = networks.get(attachment.network_id)
     if network is None:
         return attachment.network_id
-    is_predefined = network.spec.labels.get(PREDEFINED_LABEL) == "true"
-    return network.name if is_predefined or network.spec.driver in ("host", "null") else ""
+    return network.name if is_predefined(network) else ""
 
 
 def _networking(task: Task, networks: Mapping[str, ClusterNetwork]) -> NetworkingConfig:

@@ -17,7 +17,7 @@ from services.cluster.agent.ports import Engine, NodeNetworks
 from services.cluster.agent.records import Records
 from services.cluster.agent.request import LABEL_PREFIX, TASK_ID_LABEL
 from services.cluster.agent.task_run import TaskRun, Work
-from services.cluster.dispatcher.values import Assignments
+from services.cluster.dispatcher.values import Assignments, SessionFacts
 from services.cluster.model.objects import Task
 from services.containers.container import Container
 from services.errors import EngineError
@@ -43,17 +43,17 @@ class Worker:
         *,
         engine: Engine,
         controller: Controller,
-        attached: Work | None = None,
+        guests: Work,
         folders: TaskFolders,
         networks: NodeNetworks,
         holdings: Holdings,
         records: Records,
         book: StatusBook,
     ) -> None:
-        """`attached` does the work of tasks that stand for containers started by hand."""
+        """`guests` does the work of tasks that stand for containers started by hand."""
         self._engine = engine
         self._controller = controller
-        self._attached = attached
+        self._guests = guests
         self._folders = folders
         self._networks = networks
         self._holdings = holdings
@@ -79,7 +79,7 @@ class Worker:
         """Make true what a message says."""
         if self._holdings.take(told):
             await self._keep_rest()
-            self._networks.show(tuple(self._holdings.networks.values()))
+            self._show_networks()
         assigned = {task.id for task in told.tasks}
         removed = set(told.removed_tasks)
         if told.is_complete:
@@ -92,9 +92,10 @@ class Worker:
         if told.is_complete:
             await self._remove_strangers()
 
-    async def keep_facts(self) -> None:
-        """The managers have said something else of the node or the cluster."""
-        await self._keep_rest()
+    async def take_facts(self, facts: SessionFacts) -> None:
+        """Take over what a manager says of the cluster and of this node."""
+        if self._holdings.take_facts(facts):
+            await self._keep_rest()
 
     async def remove_all(self) -> None:
         """The node leaves the cluster: end every task, and take every container of one away.
@@ -115,7 +116,8 @@ class Worker:
     async def _load(self) -> None:
         tasks, kept = await self._records.load()
         self._holdings.restore(kept)
-        self._networks.show(tuple(self._holdings.networks.values()))
+        if kept.networks:  # of a node that has had none nothing is known yet
+            self._show_networks()
         for task in tasks:
             self.runs[task.id] = self._new_run(task)
             self._book.put(task)
@@ -143,9 +145,8 @@ class Worker:
         await self._begin(run)
 
     def _new_run(self, task: Task) -> TaskRun:
-        work: Work = self._controller
-        if task.spec.network_attachment_spec is not None and self._attached is not None:
-            work = self._attached
+        is_guest = task.spec.network_attachment_spec is not None
+        work: Work = self._guests if is_guest else self._controller
         return TaskRun(
             task,
             work=work,
@@ -172,6 +173,8 @@ class Worker:
             self._book.forget(run.task.id)
             del self.runs[run.task.id]
             self._departures.unpark_all()
+            if run.task.networks:
+                self._show_networks()  # one that nobody is in any more may go
 
         return follow
 
@@ -187,6 +190,12 @@ class Worker:
             await self._records.keep(self._holdings.kept())
         except OSError as error:
             log.error("assignments not recorded", error=str(error))
+
+    def _show_networks(self) -> None:
+        try:
+            self._networks.show(self._holdings.spanning_networks())
+        except EngineError as error:
+            log.error("networks as told make no sense", error=str(error))
 
     async def _remove_strangers(self) -> None:
         """Containers of tasks of ours that no manager knows: left by a disk that was lost."""

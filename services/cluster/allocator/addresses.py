@@ -77,6 +77,11 @@ class Range:
         """An address is free again."""
         self._taken.discard(address)
 
+    def is_free(self, address: int) -> bool:
+        """Whether it may be given to somebody who asks for it."""
+        first, last = self._bounds
+        return first <= address <= last and address not in self._taken | {self._gateway}
+
     def spell(self, address: int) -> str:
         """With its prefix length, as clients see it."""
         kind = ipaddress.IPv4Address if self.network.version == 4 else ipaddress.IPv6Address
@@ -100,6 +105,24 @@ class AddressBook:
                     used.release(address)
                 return None
             taken.append(found)
+        return [used.spell(address) for used, address in taken]
+
+    def take_asked(self, addresses: Sequence[str]) -> list[str] | None:
+        """These bare addresses, and one of each other version; None unless all can be had."""
+        asked = [self._where(address)[:1] for address in addresses]
+        if not all(found and found[0][0].is_free(found[0][1]) for found in asked):
+            return None
+        taken = [found[0] for found in asked]
+        for used, address in taken:
+            used.mark(address)
+        for version in {one.network.version for one in self._ranges}:
+            if all(used.network.version != version for used, _ in taken):
+                found = self._take_version(version)
+                if found is None:
+                    for used, address in taken:
+                        used.release(address)
+                    return None
+                taken.append(found)
         return [used.spell(address) for used, address in taken]
 
     def mark(self, spelled: str) -> None:

@@ -98,7 +98,7 @@ def task_attachments(
         network = snapshot.networks.get(config.target)
         addresses: list[str] | str = []
         if network is None or network.spec.driver == OVERLAY:
-            addresses = _taken(config.target, snapshot, claims)
+            addresses = _taken(config.target, snapshot, claims, config.addresses)
         if isinstance(addresses, str):
             for one in attachments:
                 for address in one.addresses:
@@ -115,12 +115,17 @@ def task_attachments(
     return attachments
 
 
-def _taken(network_id: str, snapshot: Snapshot, claims: Claims) -> list[str] | str:
+def _taken(
+    network_id: str, snapshot: Snapshot, claims: Claims, asked: Sequence[str] = ()
+) -> list[str] | str:
     network, book = snapshot.networks.get(network_id), claims.books.get(network_id)
     if network is None:
         return f"network {network_id} is not there"
     if book is None:
         return f"network {network.spec.name} has no subnet yet"
+    if asked:
+        wanted = book.take_asked(asked)
+        return wanted or f"network {network.spec.name} cannot give {' and '.join(asked)}"
     return book.take() or f"network {network.spec.name} has no address left"
 
 

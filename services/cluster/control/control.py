@@ -18,7 +18,7 @@ class Control:
     """Made once by each manager; holds nothing but its parts."""
 
     def __init__(self, parts: Parts) -> None:
-        store = parts.store
+        store = self._store = parts.store
         self.swarm: Final = Swarm(store)
         self.nodes: Final = Nodes(store, parts.leadership)
         self.services: Final = Services(store, parts.images, parts.local_networks)
@@ -27,3 +27,8 @@ class Control:
         self.secrets: Final = Documents[Secret](store, SECRETS)
         self.configs: Final = Documents[Config](store, CONFIGS)
         self.logs: Final[TaskLogs] = parts.logs
+
+    @property
+    def age_s(self) -> float:
+        """How old what is read here may be, in seconds: while there is no quorum it is not 0."""
+        return self._store.age_s

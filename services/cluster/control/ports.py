@@ -14,6 +14,10 @@ from services.cluster.model.snapshot import Diff, Snapshot, Transaction
 class ControlStore(Protocol):
     """The cluster's store."""
 
+    @property
+    def age_s(self) -> float:
+        """How old what `snapshot` shows may be, in seconds; 0 while changes are followed."""
+
     def snapshot(self) -> Snapshot:
         """The whole cluster, as last heard. Costs nothing."""
 

@@ -10,12 +10,19 @@ import msgspec
 import trio
 from loguru import logger
 
+from services.cluster.dispatcher import attaching
 from services.cluster.dispatcher.facts import common_facts
 from services.cluster.dispatcher.logs import LogBroker, matches
 from services.cluster.dispatcher.network_index import NetworkIndex
 from services.cluster.dispatcher.sessions import BEATS_MISSED, ManagerSession, Now, Peer
 from services.cluster.dispatcher.statuses import StatusWriter
-from services.cluster.dispatcher.values import LogMessage, LogOptions, LogSelector, TaskUpdate
+from services.cluster.dispatcher.values import (
+    AttachmentWish,
+    LogMessage,
+    LogOptions,
+    LogSelector,
+    TaskUpdate,
+)
 from services.cluster.model.objects import Node, NodeDescription, Session, Task
 from services.cluster.model.snapshot import Diff, Put, Transaction
 from services.cluster.model.wire import new_id, utc_now
@@ -155,6 +162,10 @@ class Dispatcher:
             return
         raise Unavailable("the node changes faster than its description can be stored")
 
+    async def attach(self, node_id: str, wish: AttachmentWish) -> str:
+        """As `attaching.attach`."""
+        return await attaching.attach(self._store, node_id, wish)
+
     def _lease(self, peer: Peer, ttl_s: float) -> AbstractAsyncContextManager[SessionLease]:
         now = utc_now()
         stored = Session(id=peer.node_id, addr=peer.addr, created_at=now, updated_at=now)
@@ -220,7 +231,8 @@ def described(node: Node, peer: Peer, description: NodeDescription) -> Node:
         description=description,
         role=peer.role,
         certificate_issuer=peer.issuer or node.certificate_issuer,
-        data_path_addr=node.data_path_addr or peer.addr,
+        # Always anew: a host's address may have changed since it was last here.
+        data_path_addr=peer.data_path_addr or peer.addr or node.data_path_addr,
         status=msgspec.structs.replace(node.status, addr=peer.addr or node.status.addr),
     )
 

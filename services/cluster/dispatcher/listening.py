@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from services.cluster.dispatcher.source import AssignmentSource, Session
 from services.cluster.dispatcher.values import (
+    AttachmentWish,
     LogMessage,
     SessionFacts,
     SessionMessage,
@@ -52,3 +53,6 @@ class _ListeningSession:
         self, subscription_id: str, messages: Sequence[LogMessage], *, is_last: bool = False
     ) -> None:
         await self._session.publish_logs(subscription_id, messages, is_last=is_last)
+
+    async def attach(self, wish: AttachmentWish) -> str:
+        return await self._session.attach(wish)

@@ -18,14 +18,18 @@ from services.errors import Unavailable, single_error
 class LocalSource:
     """An `AssignmentSource` over the dispatcher of the same process.
 
-    `addr` is the node's own, as the managers are to see it. A session ends when the certificate is
+    `addr` is the node's own, as the managers are to see it, and `data_path_addr` that for what goes
+    over networks, if it is another one; both are bare. A session ends when the certificate is
     renewed: the next one shows the new one.
     """
 
-    def __init__(self, dispatcher: Dispatcher, held: HeldCredentials, *, addr: str) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, held: HeldCredentials, *, addr: str, data_path_addr: str = ""
+    ) -> None:
         self._dispatcher = dispatcher
         self._held = held
         self._addr = addr
+        self._data_path_addr = data_path_addr
 
     @asynccontextmanager
     async def session(self, description: NodeDescription) -> AsyncIterator[Session]:
@@ -47,6 +51,7 @@ class LocalSource:
             node_id=identity.node_id,
             role=identity.role,
             addr=self._addr,
+            data_path_addr=self._data_path_addr,
             issuer=credentials.issuer,
         )
 

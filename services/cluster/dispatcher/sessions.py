@@ -12,6 +12,7 @@ from services.cluster.dispatcher.facts import CommonFacts
 from services.cluster.dispatcher.logs import LogBroker, matches
 from services.cluster.dispatcher.network_index import NetworkIndex
 from services.cluster.dispatcher.values import (
+    AttachmentWish,
     LogMessage,
     LogStop,
     SessionFacts,
@@ -30,11 +31,15 @@ BEATS_MISSED: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A node as its connection shows it. `issuer` is the root_id of who signed its certificate."""
+    """A node as its connection shows it. `issuer` is the root_id of who signed its certificate.
+
+    `data_path_addr` is what the node says of itself, bare; "" is the same as `addr`.
+    """
 
     node_id: str
     role: str
     addr: str = ""
+    data_path_addr: str = ""
     issuer: str = ""
 
 
@@ -66,6 +71,9 @@ class SessionHost(Protocol):
 
     async def write_description(self, peer: Peer, description: NodeDescription) -> None:
         """Store what a node is. Raises Unavailable, and Forbidden for a node that is gone."""
+
+    async def attach(self, node_id: str, wish: AttachmentWish) -> str:
+        """As `attaching.attach`."""
 
 
 class ManagerSession:
@@ -151,6 +159,11 @@ class ManagerSession:
             if message.task_id in tasks and tasks[message.task_id].node_id == self.peer.node_id
         ]
         await self._host.logs.publish(self.peer.node_id, subscription_id, own, is_last)
+
+    async def attach(self, wish: AttachmentWish) -> str:
+        """See `Session`."""
+        self._check()
+        return await self._host.attach(self.peer.node_id, wish)
 
     def _check(self) -> None:
         if self.is_lost:

@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from services.cluster.dispatcher.values import LogMessage, SessionMessage, TaskUpdate
+from services.cluster.dispatcher.values import (
+    AttachmentWish,
+    LogMessage,
+    SessionMessage,
+    TaskUpdate,
+)
 from services.cluster.model.objects import NodeDescription
 
 
@@ -42,6 +47,13 @@ class Session(Protocol):
         """Send output that was asked for. Blocks while the reader is behind.
 
         `is_last`: all of this node's was sent. NotFound: nobody reads it any more; stop.
+        """
+
+    async def attach(self, wish: AttachmentWish) -> str:
+        """Ask for a place in a network for a container; it comes as a task of the id returned.
+
+        The task ends when the node says so. NotFound: there is no such network. Forbidden: only
+        services may be in it.
         """
 
 

@@ -144,6 +144,20 @@ class LogMessage(Told, frozen=True, kw_only=True):
     details: dict[str, str] = {}
 
 
+class AttachmentWish(Told, frozen=True, kw_only=True):
+    """What a container that was started by hand wants: a place in one network.
+
+    `network` is a name, an id or a beginning of one. `names` are what others there are to call it;
+    `addresses`, bare, are what its user asked for.
+    """
+
+    network: str
+    container_id: str
+    names: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    driver_opts: dict[str, str] = {}
+
+
 class TaskUpdate(Told, frozen=True, kw_only=True):
     """What a node has seen of a task."""
 

@@ -108,10 +108,14 @@ class LogDriver(Wire, frozen=True, kw_only=True):
 
 
 class NetworkAttachmentConfig(Wire, frozen=True, kw_only=True):
-    """`target` is a network's name or id; the control operations make it an id."""
+    """`target` is a network's name or id; the control operations make it an id.
+
+    `addresses` are of a container that was started by hand with addresses of its own.
+    """
 
     target: str = ""
     aliases: list[str] = []
+    addresses: list[str] = []
     driver_opts: dict[str, str] = {}
 
 

@@ -193,7 +193,12 @@ class NodeNetwork:
             raise EngineError(plan.problem)
         await self._networks.have_of_cluster(plan.network)
         sync = partial(sync_neighbours, plan.network, self._overlays, plan.neighbours)
-        changed = await trio.to_thread.run_sync(sync)
+        try:
+            changed = await trio.to_thread.run_sync(sync)
+        except EngineError as error:
+            log.warning("links of a network made again", network=plan.network.id, was=str(error))
+            await self._networks.mend_of_cluster(plan.network)
+            changed = await trio.to_thread.run_sync(sync)
         if changed:
             log.info("neighbours changed", network=plan.network.id, entries=changed)
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 from grpclib.const import Cardinality
 
 from protos.generated.cluster import (
+    AttachReply,
+    AttachRequest,
     DescribeRequest,
     Done,
     GetRootReply,
@@ -90,6 +92,14 @@ PUBLISH_LOGS: Final = Method(
     reply=Done,
     limit_s=LOGS_LIMIT_S,
 )
+ATTACH: Final = Method(
+    service="cluster.Dispatcher",
+    name="Attach",
+    peer=PEER,
+    request=AttachRequest,
+    reply=AttachReply,
+    limit_s=JOIN_LIMIT_S,
+)
 JOIN: Final = Method(
     service="cluster.Managers",
     name="Join",
@@ -117,6 +127,7 @@ WHO_MAY: Final[Mapping[Method[Any, Any], Who]] = MappingProxyType(
         UPDATE_STATUS: Who.NODE,
         DESCRIBE: Who.NODE,
         PUBLISH_LOGS: Who.NODE,
+        ATTACH: Who.NODE,
         JOIN: Who.MANAGER,
         SUBSCRIBE_LOGS: Who.MANAGER,
     }

@@ -10,6 +10,7 @@ import trio
 from loguru import logger
 
 from protos.generated.cluster import (
+    AttachRequest,
     DescribeRequest,
     HeartbeatRequest,
     LogsRequest,
@@ -21,6 +22,7 @@ from services.cluster.ca.credentials import HeldCredentials, wait_renewed
 from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import (
     Assignments,
+    AttachmentWish,
     LogMessage,
     SessionFacts,
     SessionMessage,
@@ -38,6 +40,7 @@ from services.grpc.stream import Stream
 
 # From the call to the first message: the manager stores the node's description meanwhile.
 OPEN_LIMIT_S: Final = 10.0
+MISSES: Final = 2  # beats in a row without an answer end a session
 
 MessageStream = Stream[SessionRequest, SessionMessageProto]
 
@@ -46,10 +49,17 @@ log = logger.bind(service="cluster.rpc")
 
 class RemoteSource:
     """An `AssignmentSource`. A session ends when the node's certificate is renewed: the next one
-    shows the new one."""
+    shows the new one.
 
-    def __init__(self, held: HeldCredentials, remotes: Remotes) -> None:
+    `data_path_addr`, bare, is where other nodes are to send what goes over networks, if not to the
+    address that managers see.
+    """
+
+    def __init__(
+        self, held: HeldCredentials, remotes: Remotes, *, data_path_addr: str = ""
+    ) -> None:
         self._held = held
+        self._data_path_addr = data_path_addr
         self._remotes = remotes
 
     @asynccontextmanager
@@ -79,7 +89,11 @@ class RemoteSource:
                     calls = await attempt.enter_async_context(
                         open_manager(manager_address(address), context)
                     )
-                    session = await _opened(attempt, calls, description)
+                    request = SessionRequest(
+                        description_json=encode_json(description),
+                        data_path_addr=self._data_path_addr,
+                    )
+                    session = await _opened(attempt, calls, request)
                 except (Unavailable, DeadlineExceeded) as failure:
                     self._remotes.failed(address)
                     error = Unavailable(str(failure))
@@ -91,10 +105,9 @@ class RemoteSource:
 
 
 async def _opened(
-    stack: AsyncExitStack, calls: ManagerCalls, description: NodeDescription
+    stack: AsyncExitStack, calls: ManagerCalls, request: SessionRequest
 ) -> RemoteSession:
     """A session on a connection; its stream is closed with `stack`."""
-    request = SessionRequest(description_json=encode_json(description))
     stream = await stack.enter_async_context(calls.stream(methods.SESSION, request))
     views = ViewReceiver()
     with trio.move_on_after(OPEN_LIMIT_S):
@@ -129,15 +142,24 @@ class RemoteSession:
         self._first: SessionFacts | None = facts
 
     async def keep_alive(self) -> None:
-        """Beat until that fails; then every other call fails too."""
-        request = HeartbeatRequest(session_id=self._id)
-        try:
-            while True:
-                await trio.sleep(self._beat_every_s)
-                await self._calls.call(methods.HEARTBEAT, request)
-        except EngineError as error:
-            log.bind(error=str(error)).warning("the session with a manager was lost")
-            self._calls.close()
+        """Beat until that fails; then every other call fails too.
+
+        One beat that is not answered in time is no loss: the managers may be electing, and give a
+        node the time of three.
+        """
+        misses = 0
+        while misses < MISSES:
+            await trio.sleep(self._beat_every_s)
+            try:
+                await self._calls.call(methods.HEARTBEAT, HeartbeatRequest(session_id=self._id))
+            except DeadlineExceeded:
+                misses += 1
+            except EngineError as error:
+                log.bind(error=str(error)).warning("the session with a manager was lost")
+                break
+            else:
+                misses = 0
+        self._calls.close()
 
     def close(self) -> None:
         """Give the connection up; every call fails from now on."""
@@ -174,3 +196,9 @@ class RemoteSession:
             is_last=is_last,
         )
         await self._calls.call(methods.PUBLISH_LOGS, request)
+
+    async def attach(self, wish: AttachmentWish) -> str:
+        """See `Session`."""
+        request = AttachRequest(session_id=self._id, wish_json=encode_json(wish))
+        reply = await self._calls.call(methods.ATTACH, request)
+        return reply.task_id

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Any, Final
 
 from grpclib.const import Handler
 from msgspec.structs import replace
 
 from protos.generated.cluster import (
+    AttachReply,
+    AttachRequest,
     DescribeRequest,
     Done,
     GetRootReply,
@@ -29,7 +32,13 @@ from services.cluster.ca.identity import Identity, issuer_among
 from services.cluster.ca.issuing import trusted_roots
 from services.cluster.dispatcher.dispatcher import Dispatcher
 from services.cluster.dispatcher.sessions import ManagerSession, Peer
-from services.cluster.dispatcher.values import Assignments, LogOptions, LogSelector, TaskUpdate
+from services.cluster.dispatcher.values import (
+    Assignments,
+    AttachmentWish,
+    LogOptions,
+    LogSelector,
+    TaskUpdate,
+)
 from services.cluster.model.objects import NodeDescription
 from services.cluster.model.snapshot import Snapshot
 from services.cluster.rpc import methods
@@ -45,7 +54,7 @@ from services.cluster.rpc.codec import (
 from services.cluster.rpc.membership import MemberAdmission, MemberRequest
 from services.cluster.rpc.methods import WHO_MAY, Who
 from services.cluster.rpc.view_changes import ViewCache, ViewSender
-from services.errors import Unauthorized, Unavailable
+from services.errors import InvalidParameter, Unauthorized, Unavailable
 from services.grpc.method import Method
 
 AnyMethod = Method[Any, Any]
@@ -80,6 +89,7 @@ class Serving:
             methods.UPDATE_STATUS: self.update_status,
             methods.DESCRIBE: self.describe,
             methods.PUBLISH_LOGS: self.publish_logs,
+            methods.ATTACH: self.attach,
             methods.JOIN: self.join,
         }
         streams: dict[AnyMethod, Streaming] = {
@@ -118,8 +128,9 @@ class Serving:
     async def session(self, caller: Caller, request: SessionRequest, send: Send) -> None:
         """Messages until either end goes."""
         description = decode_json(request.description_json, NodeDescription)
+        peer = self._peer(caller, request.data_path_addr)
         sender = ViewSender(self._views)
-        async with self._dispatcher.session(self._peer(caller), description) as session:
+        async with self._dispatcher.session(peer, description) as session:
             while True:
                 message = await session.receive()
                 if isinstance(message, Assignments):
@@ -155,6 +166,12 @@ class Serving:
         )
         return Done()
 
+    async def attach(self, caller: Caller, request: AttachRequest) -> AttachReply:
+        """A place in a network for a container of the caller's."""
+        wish = decode_json(request.wish_json, AttachmentWish)
+        session = self._session(caller, request.session_id)
+        return AttachReply(task_id=await session.attach(wish))
+
     async def join(self, caller: Caller, request: JoinRequest) -> JoinReply:
         """A new manager."""
         wanted = decode_json(request.json, MemberRequest)
@@ -177,7 +194,8 @@ class Serving:
                     batch.append(messages.receive_nowait())
                 await send(LogBatch(messages=encode_logs(batch)))
 
-    def _peer(self, caller: Caller) -> Peer:
+    def _peer(self, caller: Caller, data_path_addr: str) -> Peer:
+        """Raises InvalidParameter when a node's data path address is none."""
         identity = _identity(caller)
         assert caller.certificate is not None
         roots = trusted_roots(self._snapshot().cluster.root_ca)
@@ -185,6 +203,7 @@ class Serving:
             node_id=identity.node_id,
             role=identity.role,
             addr=caller.addr,
+            data_path_addr=_checked_address(data_path_addr),
             issuer=issuer_among(caller.certificate, roots),
         )
 
@@ -200,3 +219,10 @@ def _identity(caller: Caller) -> Identity:
     if identity is None:
         raise Unauthorized("a certificate of the swarm is needed for this")
     return identity
+
+
+def _checked_address(text: str) -> str:
+    try:
+        return str(ip_address(text)) if text else ""
+    except ValueError as error:
+        raise InvalidParameter(f"invalid data path address: {text}") from error

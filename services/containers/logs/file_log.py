@@ -20,12 +20,17 @@ from services.containers.logs.files import LogFiles
 from services.containers.logs.format import Encoded, Format
 from services.containers.logs.options import FileOptions
 from services.containers.logs.packed import Contents
+from services.containers.logs.reserve import Reserve, has_room
 from services.containers.stdio.streams import Stream
 
 log = logger.bind(service="logs")
 
-_POSITION: Final = struct.Struct("<QQ")  # inode, size in bytes
+_POSITION: Final = struct.Struct("<QQQ")  # inode, size in bytes, bytes that are not told of
+_OLD_POSITION: Final = struct.Struct("<QQ")  # up to version 0.1
+_MOST_BYTES: Final = (1 << 64) - 1
+_LONG_TIME_NS: Final = 1_999_999_999_999_999_999  # no time has more digits
 _STEP_BYTES: Final = 256 * 1024
+_ENCODED_BYTES: Final = 64 * 1024 * 1024  # what one call may make of its lines, attributes and all
 
 Packing = Callable[["FileLog"], object]
 """Takes note that a log has files to compress. Called from worker threads; must not block long."""
@@ -44,7 +49,8 @@ class FileLog:
 
     Appends whole records at a known offset, so that what a failed or killed append left behind is
     overwritten or cut off. When the disk refuses (full, broken), lines are dropped rather than the
-    container stopped, as in dockerd; here the log says so as soon as it can, and `counts` has it.
+    container stopped, as in dockerd; here the log says so as soon as it can, at the run's end also
+    on a full disk (see `reserve`), and `counts` has it.
     Without `packing` a rotated file is compressed in the midst of writing. `rotate_early` and
     `drop_oldest` may be called from other threads meanwhile.
     """
@@ -67,6 +73,9 @@ class FileLog:
         self._counts = counts or LogCounts()
         self._packing = packing or pack_now
         self._unreported_bytes = 0
+        self._reserve = Reserve()
+        self._note_format: Format | None = None  # which the next one is true of
+        self._longest_note = 0
         self._fd = -1
         self._size = 0
         self._time_ns = 0
@@ -94,7 +103,7 @@ class FileLog:
             if position is None:
                 self._size = self.format.whole_end(file, self._size)
             else:
-                inode, size = _POSITION.unpack(position)
+                inode, size, self._unreported_bytes = _read_position(position)
                 if inode == status.st_ino:
                     self._size = min(size, self._size)
                 elif inode == previous or self._options.max_files == 1:
@@ -102,15 +111,16 @@ class FileLog:
             os.ftruncate(self._fd, self._size)
             # A clock that was set back while nobody wrote must not either; see `_now_ns`.
             self._time_ns = max(self._time_ns, self.format.last_time_ns(file, self._size) or 0)
+        self._reserve.begin(self._fd, self._size, self._note_bytes())
         self._generation = self.files.generation
         self._to_pack = self._options.compress
         self._written = Extent(generation=self._generation, size_bytes=self._size)
         self._is_recorded = self._is_due = self._is_proof = False
 
     def position(self) -> bytes:
-        """Inode and size of the file being written."""
+        """Inode and size of the file being written, and what it does not say yet of the lost."""
         self._given = self._generation
-        return _POSITION.pack(os.fstat(self._fd).st_ino, self._size)
+        return _POSITION.pack(os.fstat(self._fd).st_ino, self._size, self._unreported_bytes)
 
     def recorded(self) -> None:
         """See `stdio.LogWriter`."""
@@ -131,7 +141,8 @@ class FileLog:
             log.warning("log not rotated", path=str(self.files.path), error=str(error))
         limit = self._options.max_bytes
         room = None if limit is None else max(0, limit - self._size)
-        encoded = self._encode(stream, data, last=last, room=room)
+        some = self._bounded(data)
+        encoded = self._encode(stream, some, last=last and some is data, room=room)
         if encoded.consumed:
             self._is_recorded = False
             self._append(encoded)
@@ -144,6 +155,21 @@ class FileLog:
             self.feed.end(self._written)
         else:
             self.feed.announce(self._written)
+
+    def conclude(self) -> None:
+        """See `stdio.LogWriter`; what the disk does not take even now a next run tells of."""
+        with self._lock:
+            if not self._unreported_bytes:
+                return
+            note = self._dropped_note()
+            try:
+                _pwrite_all(self._fd, note, self._size)
+            except OSError as error:
+                log.warning("lost output not told of", path=str(self.files.path), error=str(error))
+                return
+            self._size += len(note)
+            self._unreported_bytes = 0
+            self._written = Extent(generation=self._generation, size_bytes=self._size)
 
     def close(self) -> None:
         """Drop what a failed append left, and close. A second call does nothing."""
@@ -206,6 +232,13 @@ class FileLog:
             log.warning("log not compressed", path=str(self.files.path), error=str(error))
             return False
 
+    def _bounded(self, data: bytes) -> bytes:
+        """`data`, or so many of its lines as what each of them bears leaves memory for."""
+        most = max(1, _ENCODED_BYTES // self._note_bytes())
+        if len(data) <= most or data.count(b"\n") <= most:
+            return data
+        return data[: len(data) - len(data.split(b"\n", most)[-1])]
+
     def _encode(self, stream: Stream, data: bytes, *, last: bool, room: int | None) -> Encoded:
         # A clock that is set back must not put a line before its predecessor.
         self._time_ns = max(self._time_ns, time.time_ns())
@@ -216,6 +249,7 @@ class FileLog:
         if self._unreported_bytes:
             records = self._dropped_note() + records
         try:
+            self._reserve.cover(self._fd, self._size + len(records), self._note_bytes())
             _pwrite_all(self._fd, records, self._size)
         except OSError as error:
             self._counts.refuse(lines=encoded.lines, size_bytes=encoded.consumed)
@@ -230,13 +264,25 @@ class FileLog:
             self._unreported_bytes = 0
 
     def _dropped_note(self) -> bytes:
-        text = f"[{self._unreported_bytes} bytes of output could not be logged here]\n".encode()
+        text = _note_text(self._unreported_bytes)
         return self._encode(Stream.STDERR, text, last=True, room=None).records
+
+    def _note_bytes(self) -> int:
+        """How long such a line may be: with the attributes of each line it can be some KB."""
+        if self._note_format is not self.format:
+            text = _note_text(_MOST_BYTES)
+            note = self.format.encode(
+                Stream.STDERR, text, time_ns=_LONG_TIME_NS, last=True, room_bytes=None
+            )
+            self._note_format, self._longest_note = self.format, len(note.records)
+        return self._longest_note
 
     def _rotate_if_due(self) -> None:
         limit = self._options.max_bytes
         self._pack_if_due()
-        if (limit is not None and self._size >= limit) or (self._is_due and self._size):
+        is_full = limit is not None and self._size >= limit
+        # On a full disk a new file could not even say what is missing; this one can.
+        if (is_full or (self._is_due and self._size)) and has_room(self.files.path):
             self._rotate()
 
     def _rotate(self) -> None:
@@ -247,6 +293,7 @@ class FileLog:
         os.dup2(fd, self._fd, inheritable=False)
         os.close(fd)
         self._size = 0
+        self._reserve.begin(self._fd, 0, self._note_bytes())
         self._generation = self.files.generation
         self._to_pack = self._options.compress
         self._is_due, self._is_proof = False, True
@@ -273,6 +320,16 @@ def _describe(format: Format, file: BinaryIO) -> Contents:
         here, used = format.count_lines(data)
         lines, rest = lines + here, data[used:]
     return Contents(format.last_time_ns(file, os.fstat(file.fileno()).st_size), lines)
+
+
+def _note_text(lost_bytes: int) -> bytes:
+    return f"[{lost_bytes} bytes of output could not be logged here]\n".encode()
+
+
+def _read_position(position: bytes) -> tuple[int, int, int]:
+    if len(position) == _OLD_POSITION.size:
+        return (*_OLD_POSITION.unpack(position), 0)
+    return _POSITION.unpack(position)
 
 
 def _pwrite_all(fd: int, data: bytes, offset: int) -> None:

@@ -58,6 +58,9 @@ class LogWriter(Protocol):
     def announce(self, *, ended: bool = False) -> None:
         """On the loop: readers may have all that was written; `ended`: and no more will come."""
 
+    def conclude(self) -> None:
+        """All of the run was written, or given up: say so in the log, if need be."""
+
     def close(self) -> None:
         """The run is over."""
 
@@ -145,6 +148,9 @@ class Spool:
         """End the log's run, close the files, and remove them when all is logged for good."""
         if self._cursor_fd < 0:
             return
+        if remove:
+            self._log.conclude()
+            self._commit()
         self._log.close()
         os.close(self._cursor_fd)
         self._cursor_fd = -1

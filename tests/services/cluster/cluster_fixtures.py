@@ -140,7 +140,7 @@ class TestNode:
 
 
 @asynccontextmanager
-async def nodes(count: int, limit_s: float = 60.0) -> AsyncIterator[list[TestNode]]:
+async def nodes(count: int, limit_s: float = 100.0) -> AsyncIterator[list[TestNode]]:
     """Nodes that run and are in no cluster yet. All must be over within `limit_s`."""
     folder = Path(tempfile.mkdtemp(prefix="wf", dir="/tmp"))
     port = _free_swarm_port()

@@ -99,6 +99,7 @@ class MemoryStore:
         self._log: list[tuple[int, Stored, bool]] = []  # revision, object, is it gone
         self._changed = trio.Event()
         self.behind: list[Stored] = []
+        self.age_s = 0.0
         self.put(*objects)
 
     def snapshot(self) -> MemorySnapshot:

@@ -18,7 +18,7 @@ from tests.services.cluster.etcd_fixtures import needs_etcd
 pytestmark = needs_etcd
 
 
-async def until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], limit_s: float = 40.0) -> None:
     with trio.fail_after(limit_s):
         while not condition():
             await trio.sleep(0.02)
@@ -165,7 +165,7 @@ async def written_until_refused(manager: TestNode) -> None:
 
 
 async def until_voters(manager: TestNode, count: int) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(40):
         while True:
             members = await manager.life.client.members()
             if len(members) == count and not any(each.is_learner for each in members):

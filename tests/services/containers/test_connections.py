@@ -15,6 +15,7 @@ from services.containers.model import Definition, Place, State, Status
 from services.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from services.events import Event
 from services.networks import Endpoint, EndpointRequest, Network, PortRequest, PublishedPort
+from services.networks.gateway import WayOut
 from services.networks.model import Subnet
 from tests.services.api.containers import container, exited, running
 
@@ -90,6 +91,9 @@ class World:
         assert endpoint.interface
         assert endpoint.endpoint_id == ENDPOINT.endpoint_id
         self._step("unplug")
+
+    def way_out(self, container_id: str) -> WayOut:
+        return WayOut.RIGHT
 
     async def follow_ports(
         self, container_id: str, ports: Sequence[PortRequest], *, name: str

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from services.api.cluster_face import ClusterFace
 from services.api.types.cluster.swarm import swarm_info_to_wire
+from services.api.types.cluster.wire import to_wire
+from services.cluster.agent.description import parse_generic_resources
 from services.cluster.info import SwarmInfo
 
 
@@ -15,6 +18,15 @@ class Routes:
     def __init__(self, face: ClusterFace) -> None:
         self._face = face
 
+    def resources_to_wire(self, texts: Sequence[str]) -> list[Any]:
+        """The `GenericResources` of GET /info."""
+        wire: list[Any] = to_wire(parse_generic_resources(texts))
+        return wire
+
     def to_wire(self, info: SwarmInfo) -> dict[str, Any]:
-        """The `Swarm` of GET /info."""
-        return swarm_info_to_wire(info)
+        """The `Swarm` of GET /info; with how old it is, where it is not of this moment."""
+        wire = swarm_info_to_wire(info)
+        age_s = int(self._face.control().age_s) if info.control_available else 0
+        if age_s > 0 and not wire["Error"]:
+            wire["Error"] = f"no majority of the managers is in reach: this is {age_s} s old"
+        return wire

@@ -69,10 +69,10 @@ def spec_of(request: NetworkRequest) -> NetworkSpec:
     )
 
 
-def attachment_to_wire(network: ClusterNetwork, addresses: list[str]) -> dict[str, Any]:
-    """A task's place in a network."""
+def attached_network_to_wire(network: ClusterNetwork) -> dict[str, Any]:
+    """A network as a task's place in it shows it."""
     spec = network.spec
-    wire: dict[str, Any] = {
+    return {
         **meta_to_wire(network),
         "Spec": {
             "Name": spec.name,
@@ -98,7 +98,6 @@ def attachment_to_wire(network: ClusterNetwork, addresses: list[str]) -> dict[st
             ],
         },
     }
-    return {"Network": wire, "Addresses": addresses}
 
 
 def _driver_state(network: ClusterNetwork) -> dict[str, str]:

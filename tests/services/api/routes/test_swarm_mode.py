@@ -159,6 +159,18 @@ async def test_answers_are_as_defined(tmp_path: Path) -> None:
         assert swarm.json()["DefaultAddrPool"] == ["10.0.0.0/8"]
 
 
+async def test_what_is_old_is_said_to_be(tmp_path: Path) -> None:
+    """Without a quorum a manager answers what it knew, and since when it knows nothing newer."""
+    manager = Manager(*everything())
+    async with swarm_api(tmp_path, manager) as api:
+        fresh = await send(api, "GET", "/nodes")
+        manager.store.age_s = 12.7
+        stale = await send(api, "GET", "/nodes")
+    assert "age" not in fresh.headers
+    assert stale.headers["age"] == "12"
+    assert stale.body == fresh.body
+
+
 async def test_nothing_secret_is_answered(tmp_path: Path) -> None:
     """Not the data of secrets, nor credentials for registries, nor keys."""
     manager = Manager(*everything())

@@ -159,6 +159,8 @@ async def test_info_of_a_manager_and_of_a_worker(tmp_path: Path) -> None:
     manager = Manager()
     async with serving(tmp_path, cluster=manager) as (api, _):
         wire = (await api.call("GET", "/info")).json()
+        manager.store.age_s = 3.0
+        old = (await api.call("GET", "/info")).json()["Swarm"]
         manager.is_worker = True
         worker = (await api.call("GET", "/info")).json()["Swarm"]
     require_definition().validate("SystemInfo", 200, wire)
@@ -169,7 +171,23 @@ async def test_info_of_a_manager_and_of_a_worker(tmp_path: Path) -> None:
     assert "JoinTokens" not in swarm["Cluster"]
     assert (swarm["Nodes"], swarm["Managers"]) == (2, 2)
     assert "two-manager configuration" in swarm["Warnings"][0]
+    assert (swarm["Error"], old["Error"]) == (
+        "", "no majority of the managers is in reach: this is 3 s old",
+    )  # fmt: skip
     assert (worker["ControlAvailable"], "Cluster" in worker) == (False, False)
+
+
+async def test_info_tells_what_a_swarm_is_told(tmp_path: Path) -> None:
+    """Generic resources, in or out of a swarm."""
+    engine = replace(ENGINE, generic_resources=("gpu=a,gpu=b", "ssd=3"))
+    async with serving(tmp_path, engine) as (api, _):
+        wire = (await api.call("GET", "/info")).json()
+    require_definition().validate("SystemInfo", 200, wire)
+    assert wire["GenericResources"] == [
+        {"NamedResourceSpec": {"Kind": "gpu", "Value": "a"}},
+        {"NamedResourceSpec": {"Kind": "gpu", "Value": "b"}},
+        {"DiscreteResourceSpec": {"Kind": "ssd", "Value": 3}},
+    ]
 
 
 async def test_info_without_containerd(tmp_path: Path) -> None:

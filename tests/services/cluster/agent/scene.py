@@ -16,6 +16,7 @@ import msgspec
 from services.cluster.dispatcher.values import Assignments
 from services.cluster.model.objects import Task, TaskStatus
 from services.cluster.model.task_state import TaskState
+from services.networks.model import GATEWAY_BRIDGE
 from tests.support.crashable import CrashableDaemon, _running
 
 LIMIT_S = 20.0
@@ -94,4 +95,9 @@ def agent_daemon(*flags: str) -> Iterator[AgentDaemon]:
     with _running(AgentDaemon, flags) as daemon:
         yield daemon
         if daemon.is_running:
+            daemon.assign()
             daemon.ask(do="leave")
+            held = daemon.exec_root / "overlays"
+            wait_until(lambda: not held.exists() or not os.listdir(held), "networks to go")
+            if GATEWAY_BRIDGE in daemon.docker_out("network", "ls"):
+                daemon.docker("network", "rm", GATEWAY_BRIDGE)

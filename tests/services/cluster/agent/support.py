@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from services.cluster.model.objects import (
     ClusterNetwork,
     NodeDescription,
     Task,
     TaskStatus,
+    VxlanNetwork,
 )
 from services.cluster.model.specs import ContainerSpec, NetworkSpec, Platform, TaskSpec
 from services.cluster.model.task_state import TaskState
@@ -49,3 +52,11 @@ def network(network_id: str, name: str, **spec: Any) -> ClusterNetwork:
     return ClusterNetwork(
         id=network_id, created_at=AT, updated_at=AT, spec=NetworkSpec(name=name, **spec)
     )
+
+
+def overlay(third: int) -> ClusterNetwork:
+    """A network "back" with the subnet 10.99.third.0/24."""
+    subnet = VxlanNetwork(
+        subnet=f"10.99.{third}.0/24", gateway=f"10.99.{third}.1", vxlan_id=4096 + third
+    )
+    return msgspec.structs.replace(network("net1", "back"), subnets=[subnet])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import pytest
 
+from services.cluster.dispatcher.values import NetworkView
 from services.cluster.model.objects import Task
 from services.cluster.model.task_state import TaskState
 from tests.services.cluster.agent.scene import AgentDaemon, agent_daemon, wait_until
-from tests.services.cluster.agent.support import task
+from tests.services.cluster.agent.support import overlay, task
 
 pytestmark = pytest.mark.engine
 
@@ -74,10 +76,18 @@ def test_kill_9_while_tasks_begin_and_a_stop() -> None:
         for one in tasks:
             daemon.wait_state(one.id, TaskState.RUNNING)
         assert sorted(daemon.containers()) == sorted(one.name for one in tasks)
+        network = NetworkView(network=overlay(secrets.randbelow(250)))
+        daemon.assign(*tasks, networks=(network,))
+        guest = ("--name", "guest", "--network", "back", "--restart", "always")
+        daemon.docker("run", "-d", "--init", *guest, "busybox", "sleep", "1000")
         daemon.stop()
         come_back(daemon)
-        daemon.assign(*tasks)
+        # What is started with the engine, and needs the cluster, is started with the cluster.
+        assert daemon.inspect("guest")["State"]["Status"] == "exited"
+        daemon.assign(*tasks, networks=(network,))
         daemon.ask(do="mend")
+        wait_until(lambda: daemon.inspect("guest")["State"]["Running"], "the guest")
         for one in tasks:
             failed = daemon.wait_state(one.id, TaskState.FAILED)
             assert failed.err == "task: non-zero exit (143)"
+        daemon.docker("rm", "-f", "guest")

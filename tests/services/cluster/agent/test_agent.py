@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.cluster.model.objects import Config, Endpoint, Secret, Task
+from services.cluster.dispatcher.values import Backend, NetworkView, ServiceView
+from services.cluster.model.objects import (
+    Config,
+    Endpoint,
+    NetworkAttachment,
+    Secret,
+    Task,
+)
 from services.cluster.model.specs import (
     ConfigReference,
     ConfigSpec,
@@ -24,7 +32,7 @@ from services.cluster.model.specs import (
 from services.cluster.model.task_state import TaskState
 from services.containers.config import HealthConfig
 from tests.services.cluster.agent.scene import AgentDaemon, agent_daemon, wait_until
-from tests.services.cluster.agent.support import AT, task
+from tests.services.cluster.agent.support import AT, overlay, task
 
 pytestmark = pytest.mark.engine
 
@@ -257,3 +265,61 @@ def test_logs_of_tasks(daemon: AgentDaemon) -> None:
     daemon.ask(do="log", request=tail)
     wait_until(lambda: daemon.ask(do="logs", id="sub2")["has_ended"], "the end of the log")
     assert daemon.ask(do="logs", id="sub2")["lines"] == [["g1", "stdout", "three\n"]]
+
+
+def test_tasks_in_a_network_of_the_cluster(daemon: AgentDaemon) -> None:
+    """They have the addresses that were allocated, and reach a service by its name."""
+    third = secrets.randbelow(250)
+    prefix = f"10.99.{third}"
+    serve = "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www"
+    served = task(
+        task_id="n1",
+        container={"args": ["sh", "-c", serve], "stop_signal": "SIGKILL"},
+        networks=[NetworkAttachment(network_id="net1", addresses=[f"{prefix}.5/24"])],
+    )
+    client = sleeper(
+        "n2",
+        service_name="client",
+        networks=[NetworkAttachment(network_id="net1", addresses=[f"{prefix}.6/24"])],
+    )
+    backend = Backend(task_id="n1", name=served.name, address=f"{prefix}.5", node_id="n1")
+    service = ServiceView(id="s1", name="web", vip=f"{prefix}.2", backends=(backend,))
+    daemon.assign(served, client)  # the network is told later
+    view = NetworkView(network=overlay(third), services=(service,))
+    daemon.assign(served, client, networks=(view,))
+    daemon.wait_state("n1", TaskState.RUNNING)
+    daemon.wait_state("n2", TaskState.RUNNING)
+    shown = daemon.inspect("web.1.n1")["NetworkSettings"]["Networks"]
+    assert {name: one["IPAddress"] for name, one in shown.items()} == {"back": f"{prefix}.5"}
+    for name in ("web", "web.1.n1", "tasks.web"):
+        answer = daemon.docker_out("exec", "client.1.n2", "wget", "-qO-", f"http://{name}/")
+        assert answer == "hello\n"
+
+
+def test_a_container_by_hand_in_a_network_of_the_cluster(daemon: AgentDaemon) -> None:
+    """The managers give it a place, which it keeps over restarts by policy, and gives back."""
+    third = secrets.randbelow(250)
+    daemon.assign(networks=(NetworkView(network=overlay(third)),))
+    run = ("run", "-d", "--init", "--network", "back")
+    daemon.docker(*run, "--name", "guest", "--network-alias", "g", "busybox", "sleep", "1000")
+    daemon.wait_state("guest1", TaskState.RUNNING)
+    place = daemon.inspect("guest")["NetworkSettings"]["Networks"]["back"]
+    assert place["IPAddress"] == f"10.99.{third}.101"
+    wish = daemon.ask(do="wishes")[0]
+    assert wish["names"][:2] == ["guest", "g"]
+    daemon.docker("network", "disconnect", "back", "guest")
+    daemon.wait_state("guest1", TaskState.COMPLETE)
+    daemon.docker("network", "connect", "--ip", f"10.99.{third}.50", "back", "guest")
+    daemon.wait_state("guest2", TaskState.RUNNING)
+    assert daemon.ask(do="wishes")[1]["addresses"] == [f"10.99.{third}.50"]
+    daemon.docker("rm", "-f", "guest")
+    daemon.wait_state("guest2", TaskState.COMPLETE)
+    crash = ("sh", "-c", "sleep 0.5; exit 1")
+    daemon.docker(*run, "--name", "again", "--restart", "on-failure:1", "busybox", *crash)
+    daemon.wait_state("guest3", TaskState.RUNNING)
+    daemon.wait_state("guest3", TaskState.COMPLETE)  # when it is not to come back
+    assert daemon.inspect("again")["RestartCount"] == 1
+    assert len(daemon.ask(do="wishes")) == 3
+    unknown = daemon.docker("run", "--rm", "--network", "nowhere", "busybox", "true", code=125)
+    assert "network nowhere not found" in unknown.error_text
+    daemon.docker("rm", "-f", "again")

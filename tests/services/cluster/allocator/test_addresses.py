@@ -56,3 +56,19 @@ def test_a_second_subnet_of_a_version_is_used_when_the_first_is_full() -> None:
         ]
     )
     assert [book.take() for _ in range(2)] == [["10.0.0.2/30"], ["10.0.8.128/24"]]
+
+
+def test_addresses_that_somebody_asks_for() -> None:
+    """They are given if they are free, with one of the other version; else nothing is taken."""
+    book = AddressBook(
+        [
+            VxlanNetwork(subnet="10.0.0.0/29", gateway="10.0.0.1"),
+            VxlanNetwork(subnet="fd00::/64", gateway="fd00::1"),
+        ]
+    )
+    assert book.take_asked(["10.0.0.4"]) == ["10.0.0.4/29", "fd00::2/64"]
+    for taken in ("10.0.0.4", "10.0.0.1", "10.0.0.7", "10.9.0.4"):
+        assert book.take_asked([taken]) is None
+    assert book.take_asked(["fd00::9", "10.0.0.5"]) == ["fd00::9/64", "10.0.0.5/29"]
+    book.release("10.0.0.4/29")
+    assert book.take_asked(["10.0.0.4", "fd00::4"]) == ["10.0.0.4/29", "fd00::4/64"]

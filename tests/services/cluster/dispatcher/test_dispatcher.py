@@ -175,7 +175,7 @@ async def test_a_nodes_description_and_certificate_are_written(
             node = store.snapshot().nodes["n1"]
             assert node.description.hostname == "one"
             assert node.certificate_issuer == issuer_id(store.snapshot().cluster.root_ca)
-            assert node.status.addr == "192.0.2.9"
+            assert (node.status.addr, node.data_path_addr) == ("192.0.2.9", "192.0.2.9")
             assert "n1" in store.snapshot().sessions
             await own.describe(NodeDescription(hostname="two"))
             assert store.snapshot().nodes["n1"].description.hostname == "two"

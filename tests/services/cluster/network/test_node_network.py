@@ -23,7 +23,7 @@ from services.networks.dns import NamedEndpoint
 from services.networks.endpoints import mac_of
 from services.networks.ingress_record import INGRESS_SANDBOX
 from services.networks.model import GATEWAY_BRIDGE
-from services.networks.netns import enter_namespace
+from services.networks.netns import enter_namespace, in_namespace
 from services.networks.overlay import Neighbour
 from tests.services.cluster.network.scene import NodeScene, Wire
 from tests.services.cluster.network.views import (
@@ -82,6 +82,18 @@ async def settle(scene: NodeScene, intended: NodeNetworkState) -> None:
 
 async def ask(path: Path, address: str, port: int = 80) -> str:
     return await trio.to_thread.run_sync(asked, path, address, port)
+
+
+async def ask_udp(path: Path, address: str, port: int) -> str:
+    """Who answers a datagram, by a socket of its own."""
+
+    def ask() -> str:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.settimeout(3)
+            one.sendto(b"?", (address, port))
+            return one.recv(100).decode()
+
+    return await trio.to_thread.run_sync(in_namespace, path, ask)
 
 
 async def shares(path: Path, count: int, address: str, port: int = 80) -> Counter[str]:
@@ -157,7 +169,7 @@ async def test_published_ports(wire: Wire, answering: Answering) -> None:
     tasks = (backend("web.1.x", "10.99.8.3", "n1"), backend("web.2.y", "10.99.8.4"))
     told = view(
         ingress,
-        service("web", *tasks, ports=(("tcp", port, 80),)),
+        service("web", *tasks, ports=(("tcp", port, 80), ("udp", port, 80))),
         peers=(
             peer("n1", wire.here, "10.99.8.9", "10.99.8.3"),
             peer("n2", wire.there, "10.99.8.4"),
@@ -175,6 +187,9 @@ async def test_published_ports(wire: Wire, answering: Answering) -> None:
         assert await shares(host, 8, "127.0.0.1", port) == even
         assert await shares(host, 8, wire.here, port) == even
         assert (await ask(host, "127.0.0.1", port)).split()[1] == "10.99.8.9"
+        for _ in range(2):
+            answers = [await ask_udp(wire.other.netns, wire.here, port) for _ in range(4)]
+            assert sorted(answers) == ["b", "b", "c8", "c8"]
         # A container of this node reaches it by the host's address.
         assert await shares(scene.netns("b"), 8, wire.here, port) == even
         lasting = socket.create_connection(("127.0.0.1", port), timeout=3)
@@ -230,7 +245,7 @@ async def test_what_cannot_be_had_keeps_nothing_back(wire: Wire) -> None:
 
 
 async def test_what_others_change_is_mended(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forwarding entries that somebody took away are there again after a while."""
+    """Forwarding entries that somebody took away are there again after a while; so are links."""
     monkeypatch.setattr("services.cluster.network.node_network.INTERVAL_S", 0.2)
     network = cluster_network(third=7)
     told = view(network, peers=(peer("n2", wire.there, "10.99.7.4"),))
@@ -242,6 +257,12 @@ async def test_what_others_change_is_mended(wire: Wire, monkeypatch: pytest.Monk
         with trio.fail_after(5):
             while wire.there not in run_in(inside, "bridge", "fdb", "show", "dev", link):
                 await trio.sleep(0.05)
+        run_in(inside, "ip", "link", "del", link)
+        with trio.fail_after(5):
+            while wire.there not in run_in(inside, "bridge", "fdb", "show", ok=False):
+                await trio.sleep(0.05)
+        await settle(scene, state(wire, told))
+        assert scene.node.problems == {}
 
 
 async def test_a_helper_that_dies_takes_nothing_along(wire: Wire, answering: Answering) -> None:

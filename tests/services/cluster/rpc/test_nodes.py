@@ -20,6 +20,7 @@ from services.cluster.dispatcher.listening import Hear, ListeningSource
 from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import (
     Assignments,
+    AttachmentWish,
     LogMessage,
     LogOptions,
     LogRequest,
@@ -37,7 +38,7 @@ from services.cluster.rpc.logs import ClusterLogs
 from services.cluster.rpc.membership import MemberRequest
 from services.cluster.rpc.remote import RemoteSource
 from services.cluster.rpc.remotes import Remotes
-from services.errors import Forbidden, InvalidParameter, Unavailable
+from services.errors import Forbidden, InvalidParameter, NotFound, Unavailable
 from tests.support.cluster_objects import NOW, a_cluster, a_network, a_node, a_secret, a_task
 from tests.support.managers import Held, Manager, a_manager, credentials_of
 from tests.support.memory_store import MemoryStore
@@ -134,6 +135,22 @@ async def test_a_session_over_the_network_is_as_one_in_the_process(tmp_path: Pat
         await eventually(lambda: not has_session(manager, "n1"))
 
 
+async def test_a_node_says_where_its_networks_traffic_goes(tmp_path: Path) -> None:
+    """An address, else the one that the connection shows; it may be another one next time."""
+    store = MemoryStore([a_cluster(), a_node("n1")])
+    async with a_manager(store, tmp_path) as manager:
+        held = Held(credentials_of(store.snapshot().cluster, "n1", "worker"))
+        for said, expected in (("198.51.100.7", "198.51.100.7"), ("", "127.0.0.1")):
+            source = RemoteSource(held, manager.remotes, data_path_addr=said)
+            async with source.session(NodeDescription()):
+                assert store.snapshot().nodes["n1"].data_path_addr == expected
+        with pytest.raises(InvalidParameter, match="data path address"):
+            async with RemoteSource(held, manager.remotes, data_path_addr="x").session(
+                NodeDescription()
+            ):
+                pass
+
+
 async def test_networks_come_whole_and_their_changes_after(tmp_path: Path) -> None:
     """What the agent gets is the whole network each time."""
     places = {"net": "10.0.1.3/24"}
@@ -149,6 +166,32 @@ async def test_networks_come_whole_and_their_changes_after(tmp_path: Path) -> No
         assert {peer.node_id: peer.addresses for peer in view.peers} == {
             "n1": ("10.0.1.3",), "n2": ("10.0.1.4",),
         }  # fmt: skip
+
+
+async def test_a_container_by_hand_gets_a_task_of_its_node(tmp_path: Path) -> None:
+    """In an attachable network; no other, and none that is not there."""
+    back = a_network("net1")
+    spec = msgspec.structs.replace(back.spec, attachable=True)
+    back = msgspec.structs.replace(back, spec=spec)
+    store = MemoryStore([a_cluster(), a_node("n1"), back, a_network("net2")])
+    async with (
+        a_manager(store, tmp_path) as manager,
+        worker_source(manager).session(NodeDescription()) as session,
+    ):
+        wish = AttachmentWish(
+            network="name-of-net1", container_id="c1", names=("web",), addresses=("10.0.1.9",)
+        )
+        task_id = await session.attach(wish)
+        task = store.snapshot().tasks[task_id]
+        assert (task.node_id, task.service_id, task.desired_state) == ("n1", "", TaskState.RUNNING)
+        assert task.spec.network_attachment_spec is not None
+        assert task.spec.network_attachment_spec.container_id == "c1"
+        (place,) = task.spec.networks
+        assert (place.target, place.aliases, place.addresses) == ("net1", ["web"], ["10.0.1.9"])
+        with pytest.raises(Forbidden, match="name-of-net2 not manually attachable"):
+            await session.attach(msgspec.structs.replace(wish, network="net2"))
+        with pytest.raises(NotFound, match="network none not found"):
+            await session.attach(msgspec.structs.replace(wish, network="none"))
 
 
 async def test_logs_come_over_the_network(tmp_path: Path) -> None:

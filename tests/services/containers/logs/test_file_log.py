@@ -130,6 +130,24 @@ def test_full_disk_drops_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ]
 
 
+def test_many_lines_with_much_on_each_are_written_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block of a quarter of a megabyte must not become gigabytes in memory at once."""
+    monkeypatch.setattr("services.containers.logs.file_log._ENCODED_BYTES", 1 << 20)
+    log = make_log(tmp_path, max_bytes=None)
+    log.format = JsonLines({"label": "x" * 10_000})
+    log.open(None)
+    data, counts = b"".join(b"%d\n" % n for n in range(1_000)) + b"rest", []
+    while data:
+        counts.append(log.write(Stream.STDOUT, data, last=True))
+        data = data[counts[-1] :]
+    log.close()
+    texts = [entry["log"] for entry in all_entries(log.files)]
+    assert texts == [*(f"{n}\n" for n in range(1_000)), "rest"]
+    assert len(counts) >= 10
+
+
 def test_times_never_go_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that is set back does not put a line before its predecessor."""
     log = make_log(tmp_path)
