@@ -31,7 +31,7 @@ from services.cluster.dispatcher.values import (
     SessionFacts,
     SessionMessage,
 )
-from services.errors import Forbidden, Unavailable, single_error
+from services.errors import EngineError, Forbidden, Unavailable, single_error
 from supervisor.otp import (
     INFINITY,
     Backoff,
@@ -140,11 +140,11 @@ class Agent:
             began_at = trio.current_time()
             try:
                 await self._hold_session()
-            except Unavailable as error:
-                log.warning("session lost", error=str(error))
             except Forbidden as error:
                 log.error("the managers refuse this node", error=str(error))
                 self._on_removed()
+            except EngineError as error:  # whatever a manager answers, another may do better
+                log.warning("session lost", error=str(error))
             finally:
                 self._link.session = None
             if trio.current_time() - began_at >= STEADY_S:
