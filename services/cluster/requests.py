@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from services.cluster.control.refusals import invalid
 from services.cluster.model.specs import CaConfig, Raft, SwarmSpec
 from services.cluster.model.wire import Wire
-from services.errors import InvalidParameter
+from services.errors import InvalidParameter, NotSupported
 
 DEFAULT_HOST: Final = "0.0.0.0"  # noqa: S104  # what dockerd listens on too
 DEFAULT_PORT: Final = 2377
@@ -125,9 +125,12 @@ def checked_spec(spec: SwarmSpec) -> SwarmSpec:
 
     Raises:
         InvalidParameter: another name than "default", or a span that cannot be meant.
+        NotSupported: it names an authority elsewhere.
     """
     if spec.name not in ("", "default"):
         raise InvalidParameter('swarm spec must be named "default"')
+    if spec.ca_config.external_cas:
+        raise NotSupported("external certificate authorities are not supported")
     if spec.dispatcher.heartbeat_period < 0:
         raise invalid("heartbeat time period cannot be a negative duration")
     expiry = spec.ca_config.node_cert_expiry or CaConfig().node_cert_expiry

@@ -116,6 +116,14 @@ def endpoint_request(name: str, settings: EndpointSettings) -> EndpointRequest:
     )
 
 
+def named_request(
+    network: str, definition: Definition, settings: EndpointSettings
+) -> EndpointRequest:
+    """What a container asks of one network, with what others there are to call it."""
+    names = tuple(dns_names(definition, settings))
+    return replace(endpoint_request(network, settings), names=names)
+
+
 def wanted_endpoints(definition: Definition, networks: NetworkNames) -> list[EndpointRequest]:
     """What a container that is about to start asks for; that of its network mode first."""
     if definition.config.network_disabled is True:
@@ -126,8 +134,10 @@ def wanted_endpoints(definition: Definition, networks: NetworkNames) -> list[End
     names = sorted(definition.networks, key=lambda name: (name != main, name))
     # Addresses of a task's container are given by the managers.
     is_task = bool(task_id_of(definition.name, definition.config.labels))
-    requests = (endpoint_request(name, definition.networks[name]) for name in names)
-    return [replace(request, is_given=is_task) for request in requests]
+    return [
+        replace(named_request(name, definition, definition.networks[name]), is_given=is_task)
+        for name in names
+    ]
 
 
 def settings_of(asked: EndpointSettings, endpoint: Endpoint) -> EndpointSettings:

@@ -45,8 +45,9 @@ from supervisor.otp import (
 
 log = logger.bind(service="cluster")
 
-AGAIN: Final = Backoff(first_s=0.1, cap_s=8.0)
-"""Between sessions, as swarmkit's agent, which goes up to 8 s."""
+AGAIN: Final = Backoff(first_s=0.1, cap_s=1.5)
+"""Between sessions. swarmkit's agent goes up to 8 s; a node that was cut off is to know within 5 s
+of its return what has changed meanwhile, and an attempt takes time too."""
 
 DESCRIBE_EVERY_S: Final = 20.0
 """How often the node's description is compared with what was told; swarmkit's interval."""

@@ -18,9 +18,17 @@ from services.cluster.model.objects import (
     Node,
     RootCa,
     Secret,
+    Service,
     Stored,
+    Task,
 )
-from services.cluster.model.specs import NetworkSpec, SecretSpec
+from services.cluster.model.specs import (
+    ContainerSpec,
+    NetworkSpec,
+    SecretSpec,
+    ServiceSpec,
+    TaskSpec,
+)
 from services.cluster.model.wire import utc_now
 from services.errors import InvalidParameter
 
@@ -34,7 +42,11 @@ def objects() -> list[Stored]:
         certificate="PEM", key=HIDDEN, next_key=HIDDEN,
         join_tokens=JoinTokens(worker=HIDDEN, manager=HIDDEN),
     )  # fmt: skip
+    task = TaskSpec(container_spec=ContainerSpec(image="i", registry_auth=HIDDEN))
+    service = ServiceSpec(name="web", task_template=task)
     return [
+        Service(id="w", spec=service, previous_spec=service, created_at=NOW, updated_at=NOW),
+        Task(id="t", spec=task, created_at=NOW, updated_at=NOW),
         Secret(id="s", spec=SecretSpec(name="n", data=HIDDEN), created_at=NOW, updated_at=NOW),
         ClusterNetwork(
             id="n", spec=NetworkSpec(name="n"), key=HIDDEN, created_at=NOW, updated_at=NOW
@@ -75,6 +87,22 @@ def test_what_was_never_sealed_is_not_taken_for_sealed() -> None:
     plain = Secret(id="a", created_at=NOW, updated_at=NOW, spec=SecretSpec(data=HIDDEN))
     with pytest.raises(Unreadable):
         ObjectSealer(Sealer(new_data_key())).open(plain)
+
+
+def test_tasks_of_one_spec_are_sealed_to_one_text() -> None:
+    """They share it in memory. It says nothing of what it hides, under no other key."""
+    spec = TaskSpec(container_spec=ContainerSpec(registry_auth=HIDDEN))
+    tasks = [Task(id=id, spec=spec, created_at=NOW, updated_at=NOW) for id in ("a", "b")]
+    sealer = ObjectSealer(Sealer(new_data_key()))
+    one, two = (sealer.seal(task).spec for task in tasks)
+    assert one == two
+    assert ObjectSealer(Sealer(new_data_key())).seal(tasks[0]).spec != one
+    for broken in (
+        spec,
+        msgspec.structs.replace(spec, container_spec=ContainerSpec(registry_auth="sealed:siv1:%")),
+    ):
+        with pytest.raises(Unreadable):
+            sealer.open(msgspec.structs.replace(tasks[0], spec=broken))
 
 
 def test_a_locked_data_key_needs_the_unlock_key(tmp_path: Path) -> None:

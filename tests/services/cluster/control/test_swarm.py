@@ -21,7 +21,7 @@ from services.cluster.requests import (
     checked_join,
 )
 from services.cluster.store.contract import OutOfSequence
-from services.errors import InvalidParameter
+from services.errors import InvalidParameter, NotSupported
 from tests.services.cluster.memory_store import MemoryStore
 
 NOTHING = Rotations()
@@ -58,6 +58,14 @@ async def test_settings_that_cannot_be_meant(spec: SwarmSpec, text: str) -> None
     """Nothing is changed by them."""
     swarm = Swarm(MemoryStore())
     with pytest.raises(InvalidParameter, match=text):
+        await swarm.update(swarm.get().version, spec, NOTHING)
+
+
+async def test_authorities_elsewhere_are_refused() -> None:
+    """Rather than kept and never asked."""
+    swarm = Swarm(MemoryStore())
+    spec = SwarmSpec(ca_config=CaConfig(external_cas=[{"Protocol": "cfssl", "URL": "https://x"}]))
+    with pytest.raises(NotSupported):
         await swarm.update(swarm.get().version, spec, NOTHING)
 
 
