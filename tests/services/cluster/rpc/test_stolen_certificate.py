@@ -19,6 +19,7 @@ import trio
 from betterproto2 import Message
 
 from protos.generated.cluster import (
+    AttachRequest,
     Done,
     HeartbeatRequest,
     IssueRequest,
@@ -34,6 +35,7 @@ from services.cluster.ca.identity import identity_of, leaf_of
 from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import (
     Assignments,
+    AttachmentWish,
     LogMessage,
     LogOptions,
     LogRequest,
@@ -190,13 +192,15 @@ async def test_another_nodes_session_is_of_no_use(tmp_path: Path) -> None:
         async with scene.session(), scene.calls() as calls:
             failed = TaskUpdate(task_id="t2", status=TaskStatus(state=TaskState.FAILED))
             theirs = facts.session_id
-            tries: list[tuple[Method[Any, Done], Message]] = [
+            wish = AttachmentWish(network="net", container_id="c")
+            tries: list[tuple[Method[Any, Any], Message]] = [
                 (methods.HEARTBEAT, HeartbeatRequest(session_id=theirs)),
                 (
                     methods.UPDATE_STATUS,
                     StatusRequest(session_id=theirs, updates_json=encode_json([failed])),
                 ),
                 (methods.PUBLISH_LOGS, LogsRequest(session_id=theirs, subscription_id="x")),
+                (methods.ATTACH, AttachRequest(session_id=theirs, wish_json=encode_json(wish))),
             ]
             for method, request in tries:
                 with pytest.raises(Unavailable, match="another session"):
