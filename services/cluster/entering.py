@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,6 +28,7 @@ from services.cluster.requests import InitRequest, JoinRequest
 from services.cluster.rpc.joining import become_member, join_cluster
 from services.cluster.rpc.membership import MemberRequest, Membership
 from services.cluster.rpc.remotes import Remotes
+from services.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +145,15 @@ async def decided_addresses(request: InitRequest | JoinRequest, towards: str = "
     return await trio.to_thread.run_sync(look)
 
 
+def check_etcd() -> None:
+    """Raises EngineError where there is none: a manager cannot be without."""
+    if shutil.which("etcd") is None:
+        raise EngineError("etcd is not installed, which managers need (Debian: etcd-server)")
+
+
 async def founded(request: InitRequest) -> tuple[NewCluster, LocalState]:
     """A new cluster of this node; nothing of it is anywhere yet. Raises EngineError."""
+    check_etcd()
     addresses = await decided_addresses(request)
     make = partial(
         new_cluster,
@@ -199,6 +208,7 @@ async def joined(request: JoinRequest) -> Entered:
 
 async def taken_in(state: LocalState, credentials: Credentials, remotes: Remotes) -> Entered:
     """A node with a manager's certificate among the managers. Raises EngineError."""
+    check_etcd()
     place = MemberRequest(
         peer_url=peer_url(state.advertise_addr, state.listen_addr), addr=state.advertise_addr
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from services.cluster.addresses import split_host
 from services.cluster.info import Peer, SwarmInfo
 from services.cluster.life import Life, ManagerLife
 from services.cluster.local_state import LocalState
 from services.cluster.phase import Phase
+
+STALE_S: Final = 3.0  # an election takes less than one
 
 
 def info_of(
@@ -29,6 +32,10 @@ def info_of(
 
 def _of_manager(info: SwarmInfo, life: ManagerLife) -> SwarmInfo:
     snapshot = life.store.snapshot()
+    if life.store.age_s > STALE_S:
+        # Reads go on without a quorum; whoever reads is to know what they are worth.
+        stale = f"no quorum of managers: what is shown is {life.store.age_s:.0f} s old"
+        info = replace(info, error=stale)
     managers = {node.id: node.manager for node in snapshot.nodes.values() if node.manager}
     return replace(
         info,

@@ -43,7 +43,10 @@ class Watch:
 
 @asynccontextmanager
 async def watching(client: EtcdClient, prefix: str, *, after: int) -> AsyncIterator[Watch]:
-    """Within the block: the changes after revision `after`, all of them."""
+    """Within the block: the changes after revision `after`, all of them.
+
+    Entering raises what `next` raises; a member that knows no leader lets nobody in.
+    """
     async with client.connection.stream(WATCH, prefix) as stream:
         create = WatchCreateRequest(
             key=prefix.encode(),
@@ -52,6 +55,11 @@ async def watching(client: EtcdClient, prefix: str, *, after: int) -> AsyncItera
             fragment=True,
         )
         await stream.send(WatchRequest(create_request=create))
+        reply = await stream.receive()
+        if reply is None:
+            raise Unavailable("etcd ended the watch")
+        if reply.canceled:
+            raise _cancelled(reply)
         yield Watch(stream)
 
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from services.cluster.info import SwarmInfo
 from services.cluster.model.objects import NodeState
 from services.cluster.model.snapshot import Put, Transaction
 from services.cluster.store import OutOfSequence
@@ -88,6 +89,8 @@ async def test_one_manager_goes_on_alone_when_the_others_are_lost() -> None:
         second.scope.cancel()
         with pytest.raises(Unavailable, match="--force-new-cluster"):
             await written_until_refused(first)
+        assert len(first.life.store.snapshot().nodes) == 2
+        await until(lambda: "s old" in (first.cluster.info() or SwarmInfo()).error)
         id = await first.init(force_new_cluster=True)
         await until_voters(first, 1)
         assert first.cluster.control().swarm.get().id == cluster.id

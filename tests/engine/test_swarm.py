@@ -1,0 +1,200 @@
+"""Three engines in one swarm, each as on a host of its own: services, and what happens to hosts."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from lablib.engines import Engine, Lab, wait_for
+
+from tests.support.daemon import require_docker, require_engine
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is missing"),
+]
+
+LIMIT_S = 60.0
+SERVE = "hostname > index.html; exec httpd -f -p 80"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """Three managers, which soon notice that one is gone."""
+    require_engine()
+    require_docker()
+    lab = Lab(3)
+    try:
+        lab.start()
+        lab.load_image()
+        lab.make_swarm(3)
+        lab.engines[0].docker("swarm", "update", "--dispatcher-heartbeat", "1s")
+        lab.engines[0].docker(
+            "service", "create", "--detach", "--no-resolve-image", "--name", "web",
+            "--replicas", "3", "--publish", "8080:80", "--stop-grace-period", "1s",
+            "busybox", "sh", "-c", SERVE,
+        )  # fmt: skip
+        wait_for(lambda: replicas(lab.engines[0]) == "3/3", "the service runs", LIMIT_S)
+        yield lab
+    finally:
+        lab.close()
+
+
+def replicas(engine: Engine) -> str:
+    listed = engine.docker_json("service", "ls")
+    return str(listed[0]["Replicas"]) if listed else ""
+
+
+def answer(engine: Engine) -> str:
+    """Of one of the service's tasks, by this host's port; "" for none."""
+    try:
+        with urllib.request.urlopen(f"http://{engine.host.address}:8080/", timeout=5) as reply:
+            text: str = reply.read().decode().strip()
+            return text
+    except OSError:
+        return ""
+
+
+def set_label(engine: Engine, value: int) -> bool:
+    """Whether the managers have taken the write."""
+    label = f"n={value}"
+    return engine.try_docker("service", "update", "--detach", "--label-add", label, "web") == "web"
+
+
+def label(engine: Engine) -> int:
+    return int(engine.docker("service", "inspect", "web", "--format", "{{.Spec.Labels.n}}"))
+
+
+def leader(lab: Lab) -> Engine:
+    """The engine whose node leads."""
+    found: list[str] = []
+
+    def look() -> bool:
+        for engine in lab.engines:
+            listed = engine.try_docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
+            found[:] = [line.split()[0] for line in (listed or "").splitlines() if "Leader" in line]
+            if found:
+                return True
+        return False
+
+    wait_for(look, "there is a leader", LIMIT_S)
+    return next(engine for engine in lab.engines if engine.host.name == found[0])
+
+
+def wait_settled(lab: Lab) -> None:
+    """Block until there is a container for each of the four tasks, and no other."""
+
+    def is_settled() -> bool:
+        running = [engine.docker("ps", "-q").split() for engine in lab.engines]
+        return sum(map(len, running)) == 4 and replicas(lab.engines[0]) == "4/4"
+
+    wait_for(is_settled, "only what is wanted runs", LIMIT_S)
+
+
+@contextmanager
+def steady_requests(lab: Lab) -> Iterator[list[str]]:
+    """To each host in turn, until the block is left; the answers."""
+    answers: list[str] = []
+    is_over = threading.Event()
+
+    def ask() -> None:
+        while not is_over.is_set():
+            answers.append(answer(lab.engines[len(answers) % len(lab.engines)]))
+            time.sleep(0.02)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield answers
+    finally:
+        is_over.set()
+        asking.join()
+
+
+def test_each_host_leads_to_every_task(lab: Lab) -> None:
+    """Its port is published everywhere, and the tasks take turns; scaled, there are as many."""
+    first = lab.engines[0]
+    first.docker("service", "scale", "--detach", "web=4")
+    wait_for(lambda: replicas(first) == "4/4", "four run", LIMIT_S)
+    for engine in lab.engines:
+        seen: set[str] = set()
+        deadline = time.monotonic() + LIMIT_S
+        while len(seen) < 4 and time.monotonic() < deadline:
+            seen |= {answer(engine)} - {""}
+        assert len(seen) == 4
+
+
+def test_a_rolling_update_loses_no_request(lab: Lab) -> None:
+    """New tasks are started first, and none is taken away while connections are led to it."""
+    first = lab.engines[0]
+    with steady_requests(lab) as answers:
+        first.docker(
+            "service", "update", "--detach", "--force", "--update-order", "start-first",
+            "--update-monitor", "500ms", "web",
+        )  # fmt: skip
+        state = ("service", "inspect", "web", "--format", "{{.UpdateStatus.State}}")
+        wait_for(lambda: first.docker(*state) == "completed", "it is updated", LIMIT_S)
+    assert len(answers) > 20
+    assert answers.count("") == 0
+
+
+def test_the_leaders_death_loses_nothing_and_holds_nobody_up_for_long(lab: Lab) -> None:
+    """Its daemon and its etcd are killed: what was acknowledged is there, the others go on, its
+    containers run, and it comes back as a follower."""
+    wait_settled(lab)
+    led = leader(lab)
+    others = [engine for engine in lab.engines if engine is not led]
+    before = led.docker("ps", "-q")
+    assert set_label(others[0], 1)
+    led.kill()
+    began = time.monotonic()
+    wait_for(lambda: set_label(others[0], 2), "writes are taken again", LIMIT_S)
+    assert time.monotonic() - began < 15  # 3 s on a machine that does nothing else
+    assert label(others[1]) == 2
+    assert answer(others[0])
+    led.start()
+    led.wait_answering()
+    assert led.docker("ps", "-q") == before
+    wait_for(lambda: led.try_docker("node", "ls") is not None, "it is a manager again", LIMIT_S)
+    assert label(led) == 2
+    assert set_label(led, 3)
+
+
+def test_a_host_that_is_cut_off_is_replaced_and_comes_back(lab: Lab) -> None:
+    """Its tasks go on meanwhile; the others take over; when it is back it lets go of what is not
+    its own any more."""
+    wait_settled(lab)
+    led = leader(lab)
+    lost = next(engine for engine in lab.engines if engine is not led)
+    its_own = lost.docker("ps", "-q").split()
+    lost.host.cut()
+    try:
+        down = ("node", "ls", "--filter", f"name={lost.host.name}", "--format", "{{.Status}}")
+        wait_for(lambda: led.docker(*down) == "Down", "it is missed", LIMIT_S)
+        assert lost.docker("ps", "-q").split() == its_own
+        there = ("service", "ps", "web", "--filter", "desired-state=running", "--format")
+        wait_for(
+            lambda: (
+                lost.host.name not in led.docker(*there, "{{.Node}}")
+                and led.docker(*there, "{{.CurrentState}}").count("Running") == 4
+            ),
+            "it is replaced",
+            LIMIT_S,
+        )
+        assert answer(led)
+    finally:
+        lost.host.mend()
+    wait_for(lambda: led.docker(*down) == "Ready", "it is back", LIMIT_S)
+    wait_for(lambda: not set(lost.docker("ps", "-q").split()) & set(its_own), "it let go", LIMIT_S)
+    assert answer(lost)
+
+
+def test_no_daemon_has_failed(lab: Lab) -> None:
+    """Whatever was done to them, no bug has shown."""
+    for engine in lab.engines:
+        assert "Traceback" not in engine.log, engine.log[-6000:]
