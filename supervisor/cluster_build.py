@@ -9,7 +9,7 @@ from typing import Final
 import trio
 from loguru import logger
 
-from services.cluster.agent.build import build_agent
+from services.cluster.agent.build import build_agent, drop_files
 from services.cluster.agent.description import describe_node, parse_generic_resources
 from services.cluster.cluster import Cluster
 from services.cluster.control.control import Control
@@ -134,6 +134,7 @@ class EngineWork:
                 await self._sources.containers.remove(container, force=True, volumes=True)
             except NotFound:
                 continue
+        await drop_files(self._sources.current.settings().exec_root / "swarm")
         await self._clear_networks()
 
     async def _clear_networks(self) -> None:

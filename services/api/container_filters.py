@@ -19,6 +19,7 @@ from services.api.port_ranges import port_range
 from services.api.query import parse_integer
 from services.api.types.containers import health_status, summary_ports
 from services.containers import Container, State
+from services.containers.labels import task_id_of
 from services.containers.networking import networks_in_sight
 from services.errors import EngineError, InvalidParameter
 
@@ -128,16 +129,12 @@ def _status(values: Sequence[str]) -> Test:
     return lambda c: c.state.value in values
 
 
-TASK_LABEL: Final = "com.docker.swarm.task.id"
-"""What the cluster's agent gives to containers of services."""
-
-
 def _is_task(values: Sequence[str]) -> Test:
     wants = "true" in values or "1" in values
     refuses = "false" in values or "0" in values
     if wants == refuses:
         raise InvalidParameter(f"invalid filter 'is-task=[{' '.join(values)}]'")
-    return lambda c: (TASK_LABEL in (c.definition.config.labels or {})) is wants
+    return lambda c: bool(task_id_of(c.name, c.definition.config.labels)) is wants
 
 
 def _ids(table: Table, refs: Iterable[str]) -> Test:

@@ -197,7 +197,7 @@ class ManagerLife:
         )
         self._listener = _listening(state.listen_addr)
         serving = Serving(
-            snapshot=self.store.snapshot,
+            store=self.store,
             admission=self.admission,
             dispatcher=self.dispatcher,
             members=Members(self.client, self.store, data_key),

@@ -27,13 +27,14 @@ from services.containers.networking import (
     check_endpoint,
     endpoint_of,
     endpoint_request,
+    named_request,
     place_of,
     settings_of,
 )
 from services.containers.published import wanted_ports
 from services.containers.spec.modes import shared_container
 from services.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
-from services.networks import Endpoint, Network, Sandboxes
+from services.networks import Endpoint, EndpointRequest, Network, Sandboxes
 from services.networks.gateway import WayOut
 from services.networks.model import GATEWAY_BRIDGE
 
@@ -73,7 +74,8 @@ class Connector:
         """
         with trio.CancelScope(shield=True):  # a client that leaves must not leave half of it
             async with container.turn("its connection to a network"):
-                network = self._networks.find(ref)
+                request = await self._request(container, ref, asked)
+                network = self._networks.find(request.network)
                 _refuse_dying(container)
                 if network.config_only:
                     raise Forbidden(
@@ -88,7 +90,7 @@ class Connector:
                     await self._set_asked(container, network.name, asked)
                     return
                 await self.finish(container)
-                await self._plug_in(container, network, asked)
+                await self._plug_in(container, network, asked, request)
                 await self._settle_way_out(container)
 
     async def disconnect(self, container: Container, ref: str, *, force: bool = False) -> None:
@@ -160,13 +162,27 @@ class Connector:
 
     # -- while it runs --------------------------------------------------------------------------
 
+    async def _request(
+        self, container: Container, ref: str, asked: EndpointSettings
+    ) -> EndpointRequest:
+        """What is asked of a network; of one that only the managers know, with what they give."""
+        try:
+            return named_request(self._networks.find(ref).id, container.definition, asked)
+        except NotFound:
+            if not container.state.has_task:
+                raise
+            request = named_request(ref, container.definition, asked)
+            return await self._sandboxes.ask_place(container.id, request)
+
     async def _settle_way_out(self, container: Container) -> None:
         """Who is in networks that span nodes, and in none that leads out, gets a link for that."""
         try:
             match self._sandboxes.way_out(container.id):
                 case WayOut.LACKING:
                     bridge = self._networks.find(GATEWAY_BRIDGE)
-                    await self._plug_in(container, bridge, EndpointSettings(), is_asked=False)
+                    nothing = EndpointSettings()
+                    request = endpoint_request(bridge.id, nothing)
+                    await self._plug_in(container, bridge, nothing, request, is_asked=False)
                 case WayOut.NEEDLESS if GATEWAY_BRIDGE not in container.definition.networks:
                     await self._unplug(container, GATEWAY_BRIDGE)
                 case WayOut.NEEDLESS | WayOut.RIGHT:
@@ -179,11 +195,11 @@ class Connector:
         container: Container,
         network: Network,
         asked: EndpointSettings,
+        request: EndpointRequest,
         *,
         is_asked: bool = True,
     ) -> None:
         """`is_asked`: its next start is to be in the network too."""
-        request = endpoint_request(network.id, asked)
         there = Forbidden(
             f"endpoint with name {container.name} already exists in network {network.name}"
         )

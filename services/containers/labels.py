@@ -34,6 +34,10 @@ HOST_CONFIG: Final = "io.wharfinger.host-config"
 
 KNOWN: Final = frozenset((FIRST, FACTOR, CAP, JITTER, UNHEALTHY, HOST_CONFIG)) | GROUP_LABELS
 
+TASK_ID: Final = "com.docker.swarm.task.id"
+TASK_NAME: Final = "com.docker.swarm.task.name"
+"""What a cluster's agent gives to the containers that it makes."""
+
 MAX_DELAY_S: Final = 24 * 3600.0
 MAX_FACTOR: Final = 1000.0
 
@@ -59,6 +63,15 @@ def check_labels(labels: Mapping[str, str]) -> None:
     backoff_of(labels)
     ends_unhealthy(labels)
     membership_of(labels)
+
+
+def task_id_of(name: str, labels: Mapping[str, str] | None) -> str:
+    """The task of the cluster that a container of this name is; "" for any other container.
+
+    The label alone does not say so: an image that was made of a task's container bears it, too.
+    """
+    labels = labels or {}
+    return labels.get(TASK_ID, "") if labels.get(TASK_NAME) == name else ""
 
 
 def backoff_of(labels: Mapping[str, str]) -> Backoff:

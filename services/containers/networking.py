@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from services.containers.config import EndpointIPAMConfig, EndpointSettings, NetworkingConfig
+from services.containers.labels import task_id_of
 from services.containers.links import parse_link
 from services.containers.model import SHORT_ID, Definition, Place, Status
 from services.containers.spec.modes import shared_container
@@ -21,9 +22,6 @@ from services.errors import InvalidParameter, NotFound
 from services.networks import Endpoint, EndpointRequest, Network
 from services.networks.endpoints import checked_mac
 from services.networks.model import GATEWAY_BRIDGE
-
-TASK_LABEL: Final = "com.docker.swarm.task.id"
-"""Of containers that an agent has made: their addresses are given by the managers."""
 
 SYSCTLS: Final = "com.docker.network.endpoint.sysctls"
 IFNAME: Final = "com.docker.network.endpoint.ifname"
@@ -118,6 +116,14 @@ def endpoint_request(name: str, settings: EndpointSettings) -> EndpointRequest:
     )
 
 
+def named_request(
+    network: str, definition: Definition, settings: EndpointSettings
+) -> EndpointRequest:
+    """What a container asks of one network, with what others there are to call it."""
+    names = tuple(dns_names(definition, settings))
+    return replace(endpoint_request(network, settings), names=names)
+
+
 def wanted_endpoints(definition: Definition, networks: NetworkNames) -> list[EndpointRequest]:
     """What a container that is about to start asks for; that of its network mode first."""
     if definition.config.network_disabled is True:
@@ -126,9 +132,12 @@ def wanted_endpoints(definition: Definition, networks: NetworkNames) -> list[End
     network = _find(mode, networks)
     main = network.name if network else mode
     names = sorted(definition.networks, key=lambda name: (name != main, name))
-    is_task = TASK_LABEL in definition.config.labels
-    requests = (endpoint_request(name, definition.networks[name]) for name in names)
-    return [replace(request, is_given=is_task) for request in requests]
+    # Addresses of a task's container are given by the managers.
+    is_task = bool(task_id_of(definition.name, definition.config.labels))
+    return [
+        replace(named_request(name, definition, definition.networks[name]), is_given=is_task)
+        for name in names
+    ]
 
 
 def settings_of(asked: EndpointSettings, endpoint: Endpoint) -> EndpointSettings:

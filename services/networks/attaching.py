@@ -26,10 +26,12 @@ class Given:
 class Attacher(Protocol):
     """Speaks with the managers."""
 
-    async def attach(self, network: str, container_id: str, address: str) -> Given:
+    async def attach(
+        self, network: str, container_id: str, address: str, names: Sequence[str]
+    ) -> Given:
         """Ask for a place in a network (name or id) that may not be known here yet.
 
-        `address` is the one that is wanted, "" for any.
+        `address` is the one that is wanted, "" for any; `names` are what others are to call it.
 
         Raises:
             NotFound: the cluster has no such network.
@@ -102,5 +104,7 @@ class Places:
             raise Unavailable(
                 f"Could not attach to network {name}: this node has no managers to ask"
             )
-        given = await self.attacher.attach(request.network, container_id, request.address)
+        given = await self.attacher.attach(
+            request.network, container_id, request.address, request.names
+        )
         return replace(request, network=given.network_id, address=given.address, is_given=True)

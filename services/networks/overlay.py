@@ -31,6 +31,11 @@ class Neighbour:
     node: str
 
 
+def wants_encryption(options: Mapping[str, str]) -> bool:
+    """Whether what goes between nodes is to be encrypted: the option alone says so, too."""
+    return options.get(ENCRYPTED, "false").lower() not in ("false", "0", "f")
+
+
 def bridge_name(number: int) -> str:
     """The bridge of a network's subnet, inside the network's namespace."""
     return f"br{number}"

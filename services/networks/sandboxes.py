@@ -223,16 +223,27 @@ class Sandboxes:
 
     # -- while it runs --------------------------------------------------------------------------
 
+    async def ask_place(self, container_id: str, request: EndpointRequest) -> EndpointRequest:
+        """Have the managers give a place in a network that may not be known here; it is then.
+
+        Any other request comes back as it is.
+
+        Raises:
+            NotFound, Forbidden, Unavailable: as `Attacher.attach`; without one, as `Networks.find`.
+        """
+        present = {endpoint.network_id for endpoint in self.endpoints(container_id)}
+        (request,) = await self._asked.asked(container_id, [request], present)
+        return request
+
     async def reserve_one(self, container_id: str, request: EndpointRequest) -> Endpoint:
         """Decide what a container that runs gets in one more network. Raises as `reserve`.
 
         Raises:
             Forbidden: it is in that network.
         """
-        present = {endpoint.network_id for endpoint in self.endpoints(container_id)}
-        (request,) = await self._asked.asked(container_id, [request], present)
+        request = await self.ask_place(container_id, request)
         network = await self._network(request.network)
-        if network.id in present:
+        if any(e.network_id == network.id for e in self.endpoints(container_id)):
             raise Forbidden(f"endpoint with name {request.network} already exists")
         try:
             return self._enter(container_id, network, request)

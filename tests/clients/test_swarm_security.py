@@ -11,6 +11,7 @@ import http.client
 import os
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,14 +23,15 @@ import pytest
 import trio
 from lablib.engines import Engine, Lab, wait_for
 
-from protos.generated.cluster import JoinRequest
+from protos.generated.cluster import HeartbeatRequest, JoinRequest
 from services.cluster.addresses import peer_port
 from services.cluster.ca.credentials import CredentialFiles, Credentials
+from services.cluster.ca.tokens import new_unlock_key
 from services.cluster.model.objects import NodeDescription
 from services.cluster.rpc.client import ManagerAddress, open_manager
 from services.cluster.rpc.codec import encode_json
 from services.cluster.rpc.membership import MemberRequest
-from services.cluster.rpc.methods import JOIN
+from services.cluster.rpc.methods import HEARTBEAT, JOIN
 from services.cluster.rpc.remote import RemoteSource
 from services.cluster.rpc.remotes import Remotes
 from services.cluster.rpc.tls import client_context
@@ -185,3 +187,55 @@ def test_a_stolen_certificate_is_refused_at_etcds_port(scene: Scene) -> None:
     for closed in (2379, 2380, 4001):
         with pytest.raises(OSError):
             socket.create_connection((host, closed), timeout=5)
+
+
+async def test_once_the_root_was_replaced_the_stolen_certificate_opens_nothing(
+    scene: Scene,
+) -> None:
+    """Nor does the old token; the worker has a certificate of the new root, and works on.
+
+    It changes the scene, and stands behind those that do not.
+    """
+    stolen = scene.stolen
+    root = scene.manager.docker("swarm", "ca")
+    scene.manager.docker("swarm", "ca", "--rotate", "--quiet", limit_s=90.0)
+    assert scene.manager.docker("swarm", "ca") != root
+    assert scene.manager.docker("swarm", "join-token", "-q", "worker") != scene.tokens[0]
+    address = ManagerAddress(scene.manager.host.address, SWARM_PORT)
+    with pytest.raises(Unavailable):
+        async with open_manager(address, client_context(stolen)) as calls:
+            await calls.call(HEARTBEAT, HeartbeatRequest(session_id="x"))
+    states = scene.manager.docker("node", "ls", "--format", "{{.Status}}").split()
+    assert states == ["Ready", "Ready"]
+    assert "1/1" in scene.manager.docker("service", "ls")
+    with trio.fail_after(10):  # the worker's file is written by the time it is counted, or soon
+        while scene.stolen.roots == stolen.roots:
+            await trio.sleep(0.1)
+
+
+def unlock(engine: Engine, key: str) -> str:
+    """What `docker swarm unlock` says; it reads the key from its input."""
+    done = subprocess.run(
+        ["docker", "swarm", "unlock"],
+        input=f"{key}\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "DOCKER_HOST": f"unix://{engine.socket}"},
+    )
+    return done.stderr
+
+
+def test_a_locked_manager_starts_with_the_key_and_not_without(scene: Scene) -> None:
+    """It says so to whoever asks for anything; tasks elsewhere run on meanwhile."""
+    before = scene.worker.docker("ps", "-q")
+    scene.manager.stop()
+    scene.manager.start()
+    scene.manager.wait_answering()
+    with pytest.raises(RuntimeError, match="Swarm is encrypted and needs to be unlocked"):
+        scene.manager.docker("node", "ls")
+    assert "invalid key" in unlock(scene.manager, new_unlock_key())
+    assert unlock(scene.manager, scene.unlock_key) == ""
+    wait_for(lambda: "1/1" in (scene.manager.try_docker("service", "ls") or ""), "it is back", 60)
+    assert scene.worker.docker("ps", "-q") == before

@@ -239,8 +239,9 @@ class AgentDoor(Door):
                 return msgspec.to_builtins(managers.wishes)
             case "leave":
                 assert self._built is not None
-                managers.cut()
-                await self._built.worker.remove_all()
+                managers.say(Assignments(is_complete=True))
+                while self._built.worker.runs:
+                    await trio.sleep(0.02)
             case _:
                 return await super()._answer(request)
         return {}

@@ -91,9 +91,7 @@ async def a_manager(
     credentials = credentials_of(store.snapshot().cluster, node_id, "manager")
     keeper = CredentialKeeper(credentials, CredentialFiles(folder), issuer=issuer)
     issuer.keeper = keeper
-    serving = Serving(
-        snapshot=store.snapshot, admission=admission, dispatcher=dispatcher, members=Members()
-    )
+    serving = Serving(store=store, admission=admission, dispatcher=dispatcher, members=Members())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = SwarmServer(listener, keeper, serving.handlers())
         async with trio.open_nursery() as nursery:

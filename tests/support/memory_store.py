@@ -85,6 +85,7 @@ class MemoryStore:
 
     def __init__(self, objects: Iterable[Stored] = ()) -> None:
         self.is_away = False
+        self.lagging: list[Stored] = []  # committed elsewhere, and not seen here yet
         self.commits = 0
         self._table: Table = {}
         self._history: list[tuple[int, Stored, bool]] = []  # revision, object, whether it is gone
@@ -95,6 +96,14 @@ class MemoryStore:
 
     def snapshot(self) -> MemorySnapshot:
         return self._now
+
+    async def catch_up(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.is_away:
+            raise Unavailable("no quorum")
+        if self.lagging:
+            late, self.lagging = self.lagging, []
+            self._apply([Put(stored) for stored in late])
 
     async def commit(self, *transactions: Transaction) -> int:
         await trio.lowlevel.checkpoint()

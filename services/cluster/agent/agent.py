@@ -31,7 +31,7 @@ from services.cluster.dispatcher.values import (
     SessionFacts,
     SessionMessage,
 )
-from services.errors import Forbidden, Unavailable, single_error
+from services.errors import EngineError, Forbidden, Unavailable, single_error
 from supervisor.otp import (
     INFINITY,
     Backoff,
@@ -45,8 +45,9 @@ from supervisor.otp import (
 
 log = logger.bind(service="cluster")
 
-AGAIN: Final = Backoff(first_s=0.1, cap_s=8.0)
-"""Between sessions, as swarmkit's agent, which goes up to 8 s."""
+AGAIN: Final = Backoff(first_s=0.1, cap_s=1.5)
+"""Between sessions. swarmkit's agent goes up to 8 s; a node that was cut off is to know within 5 s
+of its return what has changed meanwhile, and an attempt takes time too."""
 
 DESCRIBE_EVERY_S: Final = 20.0
 """How often the node's description is compared with what was told; swarmkit's interval."""
@@ -139,11 +140,11 @@ class Agent:
             began_at = trio.current_time()
             try:
                 await self._hold_session()
-            except Unavailable as error:
-                log.warning("session lost", error=str(error))
             except Forbidden as error:
                 log.error("the managers refuse this node", error=str(error))
                 self._on_removed()
+            except EngineError as error:  # whatever a manager answers, another may do better
+                log.warning("session lost", error=str(error))
             finally:
                 self._link.session = None
             if trio.current_time() - began_at >= STEADY_S:

@@ -34,6 +34,7 @@ from services.cluster.dispatcher.source import AssignmentSource
 from services.containers.added_mounts import AddedMounts
 
 DISK_THREADS: Final = 4
+TASK_FOLDERS: Final = "tasks"  # below exec-root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def build_agent(
     """
     disk = trio.CapacityLimiter(DISK_THREADS)
     holdings, book = Holdings(), StatusBook()
-    folders = TaskFolders(exec_root / "tasks", disk=disk)
+    folders = TaskFolders(exec_root / TASK_FOLDERS, disk=disk)
     is_first = added_mounts.adder is None
     added_mounts.adder = folders
     controller = Controller(
@@ -106,3 +107,9 @@ def build_agent(
         on_removed=on_removed,
     )
     return AgentParts(agent=agent, worker=worker, holdings=holdings)
+
+
+async def drop_files(exec_root: Path) -> None:
+    """The node has left its cluster, and no container of a task is there: nor are secrets."""
+    folders = TaskFolders(exec_root / TASK_FOLDERS, disk=trio.CapacityLimiter(1))
+    await folders.drop_others(lambda _: False)

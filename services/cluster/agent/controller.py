@@ -21,7 +21,6 @@ from services.cluster.agent.ports import Engine, NodeNetworks
 from services.cluster.agent.pulling import Puller
 from services.cluster.agent.request import (
     NODE_LOCAL,
-    TASK_ID_LABEL,
     create_request,
     host_ports,
 )
@@ -29,6 +28,7 @@ from services.cluster.model.objects import ContainerStatus, NodeDescription, Tas
 from services.cluster.model.specs import PortConfig
 from services.containers.container import Container
 from services.containers.health_rules import HealthCheck, HealthStatus, health_check_of
+from services.containers.labels import task_id_of
 from services.containers.model import State
 from services.errors import Conflict, EngineError, NotFound, NotModified, single_error
 
@@ -66,16 +66,17 @@ class Controller:
         self._drain_s = drain_s
 
     def find(self, task: Task) -> Container | None:
-        """The task's container, whatever its name is by now."""
+        """The task's container; if its name was changed since, by the id that was told of it."""
         table = self._engine.table
         if table.is_name_taken(task.name):
             try:
                 named = table.find(task.name)
             except NotFound:  # it is being made
                 return None
-            if _task_id(named) == task.id:
+            if task_id_of(named.name, named.definition.config.labels) == task.id:
                 return named
-        return next((one for one in table if _task_id(one) == task.id), None)
+        known = task.status.container
+        return table.get(known.container_id) if known is not None else None
 
     async def prepare(self, task: Task) -> None:
         """See to it that the container is there, with all that it needs.
@@ -248,10 +249,6 @@ class Controller:
         if container is None:
             raise NotFound(f"No such container: {task.name}")
         return container
-
-
-def _task_id(container: Container) -> str:
-    return (container.definition.config.labels or {}).get(TASK_ID_LABEL, "")
 
 
 def _is_healthy(container: Container) -> bool:

@@ -29,10 +29,10 @@ import trio
 from services.cluster.agent.errors import Lacking
 from services.cluster.agent.expansion import expand_payload
 from services.cluster.agent.holdings import Holdings
-from services.cluster.agent.request import TASK_ID_LABEL
 from services.cluster.model.objects import NodeDescription, Task
 from services.cluster.model.specs import ContainerSpec, FileTarget
 from services.containers.container import Container
+from services.containers.labels import task_id_of
 from services.containers.spec import MountPoint
 from services.errors import EngineError, InvalidParameter
 
@@ -224,8 +224,8 @@ class TaskFolders:
 
 
 def _task_id(container: Container) -> str:
-    """By its label; "" for one that cannot be a task's. Anybody can write labels."""
-    task_id = (container.definition.config.labels or {}).get(TASK_ID_LABEL, "")
+    """By its labels; "" for one that cannot be a task's. Anybody can write labels."""
+    task_id = task_id_of(container.name, container.definition.config.labels)
     return task_id if task_id.isalnum() else ""
 
 

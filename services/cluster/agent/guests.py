@@ -22,10 +22,8 @@ from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import AttachmentWish
 from services.cluster.model.objects import ContainerStatus, Task
 from services.cluster.model.specs import PortConfig
-from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.model import State
-from services.containers.networking import dns_names
 from services.containers.table import ContainerTable
 from services.errors import DeadlineExceeded, EngineError, NotFound
 from services.networks.attaching import Given
@@ -62,7 +60,9 @@ class GuestTasks:
 
     # -- for containers ---------------------------------------------------------------------------
 
-    async def attach(self, network: str, container_id: str, address: str) -> Given:
+    async def attach(
+        self, network: str, container_id: str, address: str, names: Sequence[str]
+    ) -> Given:
         """See `Attacher`. What a container has it keeps while its restart policy starts it again.
 
         Raises:
@@ -71,7 +71,7 @@ class GuestTasks:
         task = self._kept(network, container_id)
         if task is None:
             with trio.move_on_after(PLACE_LIMIT_S) as limit:
-                task = await self._ask(network, container_id, address)
+                task = await self._ask(network, container_id, address, names)
             if limit.cancelled_caught:
                 raise DeadlineExceeded(
                     f"Could not attach to network {network}: context deadline exceeded"
@@ -95,12 +95,9 @@ class GuestTasks:
                 return task
         return None
 
-    async def _ask(self, network: str, container_id: str, address: str) -> Task:
-        container = self._table.get(container_id)
-        names: Sequence[str] = ()
-        if container is not None:
-            asked = container.definition.networks.get(network, EndpointSettings())
-            names = dns_names(container.definition, asked)
+    async def _ask(
+        self, network: str, container_id: str, address: str, names: Sequence[str]
+    ) -> Task:
         wish = AttachmentWish(
             network=network,
             container_id=container_id,

@@ -40,8 +40,6 @@ from services.errors import InvalidParameter
 from services.images.reference import parse_reference
 
 LABEL_PREFIX: Final = "com.docker.swarm."
-TASK_LABEL: Final = f"{LABEL_PREFIX}task"
-TASK_ID_LABEL: Final = f"{LABEL_PREFIX}task.id"
 NODE_LOCAL: Final = frozenset(("host", "bridge", "none"))
 
 _MOUNT_TYPES: Final = frozenset(("bind", "volume", "tmpfs", "image"))

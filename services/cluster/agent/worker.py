@@ -15,11 +15,12 @@ from services.cluster.agent.files import TaskFolders
 from services.cluster.agent.holdings import Holdings
 from services.cluster.agent.ports import Engine, NodeNetworks
 from services.cluster.agent.records import Records
-from services.cluster.agent.request import LABEL_PREFIX, TASK_ID_LABEL
+from services.cluster.agent.request import LABEL_PREFIX
 from services.cluster.agent.task_run import TaskRun, Work
 from services.cluster.dispatcher.values import Assignments, SessionFacts
 from services.cluster.model.objects import Task
 from services.containers.container import Container
+from services.containers.labels import task_id_of
 from services.errors import EngineError
 from supervisor.otp import Backoff, ChildSpec, DynamicSupervisor, Intensity, NotRunning, Restart
 
@@ -61,7 +62,6 @@ class Worker:
         self._book = book
         self._supervisor = self._new_supervisor()
         self._is_loaded = False
-        self._departures = trio.lowlevel.ParkingLot()
         self.runs: Final[dict[str, TaskRun]] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
@@ -84,8 +84,9 @@ class Worker:
         removed = set(told.removed_tasks)
         if told.is_complete:
             removed |= self.runs.keys() - assigned
-        for task in told.tasks:
-            await self._assign(task)
+        async with trio.open_nursery() as nursery:  # each new one is put on disk
+            for task in told.tasks:
+                nursery.start_soon(self._assign, task)
         for task_id in removed - assigned:
             if run := self.runs.get(task_id):
                 run.remove()
@@ -96,18 +97,6 @@ class Worker:
         """Take over what a manager says of the cluster and of this node."""
         if self._holdings.take_facts(facts):
             await self._keep_rest()
-
-    async def remove_all(self) -> None:
-        """The node leaves the cluster: end every task, and take every container of one away.
-
-        Blocks until it is done; each has its own grace to end.
-        """
-        for run in tuple(self.runs.values()):
-            run.remove()
-        while self.runs:
-            await self._departures.park()
-        await self._remove_strangers()
-        await self._folders.drop_others(lambda _: False)
 
     def _new_supervisor(self) -> DynamicSupervisor:
         # Ends of tasks are no failures; only a supervisor that keeps failing counts here.
@@ -172,7 +161,6 @@ class Worker:
             await self._records.delete(run.task.id)
             self._book.forget(run.task.id)
             del self.runs[run.task.id]
-            self._departures.unpark_all()
             if run.task.networks:
                 self._show_networks()  # one that nobody is in any more may go
 
@@ -210,5 +198,6 @@ class Worker:
     def _is_stranger(self, container: Container) -> bool:
         labels = container.definition.config.labels or {}
         node = self._holdings.node
+        task_id = task_id_of(container.name, labels)
         is_ours = node is not None and labels.get(NODE_ID_LABEL) == node.id
-        return is_ours and labels.get(TASK_ID_LABEL, "") not in self.runs
+        return is_ours and bool(task_id) and task_id not in self.runs

@@ -75,11 +75,6 @@ def renew_at(chain_pem: str, chance: float) -> datetime:
     return leaf.not_valid_before_utc + life * (RENEW_FROM + (RENEW_UNTIL - RENEW_FROM) * chance)
 
 
-def is_issued_by(chain_pem: str, root_pem: str) -> bool:
-    """Whether the first certificate of a chain bears this root's own signature."""
-    return bool(issuer_among(leaf_of(chain_pem), root_pem))
-
-
 def issuer_among(leaf: x509.Certificate, roots_pem: str) -> str:
     """The `root_id` of the one of `roots_pem` whose own signature a certificate bears; "" if it
     bears none of theirs."""

@@ -149,6 +149,9 @@ class Dispatcher:
         """
         for _ in range(WRITE_ATTEMPTS):
             node = self._store.snapshot().nodes.get(peer.node_id)
+            if node is None:  # it may have joined at another manager a moment ago
+                await self._store.catch_up()
+                node = self._store.snapshot().nodes.get(peer.node_id)
             if node is None:
                 raise Forbidden("the node was removed from the swarm")
             after = described(node, peer, description)

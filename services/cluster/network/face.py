@@ -33,11 +33,7 @@ class NodeNetworks:
         self._intend()
 
     def show(self, views: Sequence[NetworkView]) -> None:
-        """This is what the node is to have; make it so. Does not block.
-
-        Raises:
-            EngineError: what is shown makes no sense.
-        """
+        """This is what the node is to have; make it so. Does not block."""
         self._views = tuple(views)
         self._intend()
 

@@ -18,7 +18,7 @@ import trio
 from loguru import logger
 
 from services.cluster.network.ingress import IngressSandbox
-from services.cluster.network.plan import NetworkPlan, NodePlan, plan_node
+from services.cluster.network.plan import NetworkPlan, NodePlan, Place, plan_node
 from services.cluster.network.published import PublishedIngress, Publisher
 from services.cluster.network.state import NodeNetworkState
 from services.cluster.network.targets import is_no_container
@@ -104,12 +104,8 @@ class NodeNetwork:
                     await self._end()
 
     def intend(self, state: NodeNetworkState) -> None:
-        """Have it so from now on. What is not in the state goes, once nobody is in it.
-
-        Raises:
-            EngineError: the state makes no sense.
-        """
-        self._plan = plan_node(state)
+        """Have it so from now on. What is not in the state goes, once nobody is in it."""
+        self._plan = plan_node(state, self._plan)
         self._intended += 1
         self._is_stale.set()
 
@@ -141,7 +137,7 @@ class NodeNetwork:
         self._plan = None
         self._intended += 1
         async with self._turn:
-            await self._converge(NodePlan(networks={}))
+            await self._converge(NodePlan(place=Place(), networks={}))
             self._problems = {}
 
     # -- round by round -------------------------------------------------------------------------

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
 
 from services.cluster.dispatcher.values import NetworkView
 from services.cluster.network.state import NodeNetworkState, neighbours, own_address
 from services.cluster.network.targets import IngressPort, names, port_targets, service_targets
-from services.errors import EngineError
 from services.networks.dns import NamedEndpoint
 from services.networks.model import Network, Subnet, Underlay
-from services.networks.overlay import DRIVER, ENCRYPTED, SWARM_SCOPE, Neighbour
+from services.networks.overlay import DRIVER, SWARM_SCOPE, Neighbour, wants_encryption
 
 VXLAN_IDS: Final = "com.docker.network.driver.overlay.vxlanid_list"
 """dockerd's option, which tells clients what was chosen."""
@@ -21,25 +20,36 @@ VXLAN_IDS: Final = "com.docker.network.driver.overlay.vxlanid_list"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkPlan:
-    """One network here. `problem` says why it cannot be had, "" if it can.
+    """One network here, as `view` says. `problem` says why it cannot be had, "" if it can.
 
     `own_address` is the node's own in it, "" for none; `ports` are of the ingress network only.
     """
 
+    view: NetworkView
     network: Network
     problem: str = ""
     neighbours: frozenset[Neighbour] = frozenset()
-    names: Mapping[str, NamedEndpoint]
-    services: Mapping[str, tuple[str, ...]]
+    names: Mapping[str, NamedEndpoint] = field(default_factory=dict)
+    services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_ingress: bool = False
     own_address: str = ""
-    ports: Mapping[IngressPort, tuple[str, ...]]
+    ports: Mapping[IngressPort, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node as others know it: its id, and where they send to."""
+
+    node_id: str = ""
+    data_path_addr: str = ""
+    data_path_port: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
-    """All of them, by id."""
+    """All of them, by id, and for whom they were made."""
 
+    place: Place
     networks: Mapping[str, NetworkPlan]
 
     @property
@@ -57,28 +67,35 @@ class NodePlan:
         return found
 
 
-def plan_node(state: NodeNetworkState) -> NodePlan:
-    """What the node has to make."""
-    return NodePlan(
-        networks={view.network.id: _plan_network(state, view) for view in state.networks}
-    )
+def plan_node(state: NodeNetworkState, before: NodePlan | None = None) -> NodePlan:
+    """What the node has to make. What `before` has of the same views is taken from it."""
+    place = Place(state.node_id, state.data_path_addr, state.data_path_port)
+    known = before.networks if before is not None and before.place == place else {}
+    networks: dict[str, NetworkPlan] = {}
+    for view in state.networks:
+        plan = known.get(view.network.id)
+        is_same = plan is not None and plan.view is view
+        networks[view.network.id] = plan if plan and is_same else _plan_network(state, view)
+    return NodePlan(place=place, networks=networks)
 
 
 def _plan_network(state: NodeNetworkState, view: NetworkView) -> NetworkPlan:
+    network, is_ingress = network_of(state, view), view.network.spec.ingress
     try:
-        network, problem = network_of(state, view), _problem(state, view)
-    except ValueError as error:
-        raise EngineError(f"network {view.network.name} cannot be understood: {error}") from error
-    return NetworkPlan(
-        network=network,
-        problem=problem,
-        neighbours=neighbours(state, view),
-        names=names(view),
-        services={} if view.network.spec.ingress else service_targets(view),
-        is_ingress=view.network.spec.ingress,
-        own_address=own_address(state, view),
-        ports=port_targets(view) if view.network.spec.ingress else {},
-    )
+        return NetworkPlan(
+            view=view,
+            network=network,
+            problem=_problem(state, view),
+            neighbours=neighbours(state, view),
+            names=names(view),
+            services={} if is_ingress else service_targets(view),
+            is_ingress=is_ingress,
+            own_address=own_address(state, view),
+            ports=port_targets(view) if is_ingress else {},
+        )
+    except (ValueError, OSError) as error:  # an address that is none: the others are had
+        problem = f"network {network.name} cannot be understood: {error}"
+        return NetworkPlan(view=view, network=network, problem=problem)
 
 
 def network_of(state: NodeNetworkState, view: NetworkView) -> Network:
@@ -115,7 +132,7 @@ def _problem(state: NodeNetworkState, view: NetworkView) -> str:
     name, spec = view.network.name, view.network.spec
     if spec.driver not in ("", DRIVER):
         return f"network {name}: networks of driver {spec.driver} cannot span nodes here"
-    if spec.options.get(ENCRYPTED, "false").lower() not in ("false", "0"):
+    if wants_encryption(spec.options):
         return f"network {name} is to be encrypted: this engine cannot encrypt between nodes"
     if not state.data_path_addr:
         return f"network {name}: this node has no address that other nodes send to"

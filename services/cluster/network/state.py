@@ -5,11 +5,11 @@ Source of the rules: moby, daemon/libnetwork/service_common.go.
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_interface
 
 from services.cluster.dispatcher.values import NetworkView, ServiceView
-from services.networks.endpoints import mac_of
+from services.networks.endpoints import mac_of_address
 from services.networks.overlay import Neighbour
 
 
@@ -43,7 +43,7 @@ def neighbours(state: NodeNetworkState, view: NetworkView) -> frozenset[Neighbou
     A MAC address follows from the address. IPv4 only, as swarm's overlay networks are.
     """
     return frozenset(
-        Neighbour(address=address, mac=mac_of(IPv4Address(address)), node=peer.data_path_addr)
+        Neighbour(address=address, mac=mac_of_address(address), node=peer.data_path_addr)
         for peer in view.peers
         if peer.node_id != state.node_id and peer.data_path_addr
         for address in map(bare, peer.addresses)
@@ -52,11 +52,16 @@ def neighbours(state: NodeNetworkState, view: NetworkView) -> frozenset[Neighbou
 
 
 def backends_of(service: ServiceView) -> tuple[str, ...]:
-    """The addresses of a service's tasks in the view's network, in a lasting order."""
-    found = {IPv4Address(bare(one.address)) for one in service.backends if one.address}
-    return tuple(str(address) for address in sorted(found))
+    """The addresses of a service's tasks in the view's network, in a lasting order.
+
+    Raises:
+        OSError: one is none of IPv4.
+    """
+    texts = (one.address for one in service.backends)
+    found = {bare(text) for text in texts if text and ":" not in text}
+    return tuple(sorted(found, key=socket.inet_aton))
 
 
 def bare(address: str) -> str:
     """An address without its prefix length."""
-    return str(ip_interface(address).ip)
+    return address.partition("/")[0]

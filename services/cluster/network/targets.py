@@ -6,6 +6,7 @@ Source: moby, daemon/libnetwork/agent.go and service_common.go (addServiceBindin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
 
 from services.cluster.dispatcher.values import NetworkView, ServiceView
@@ -64,6 +65,7 @@ def names(view: NetworkView) -> dict[str, NamedEndpoint]:
     if network.spec.ingress:
         return {}
     found: dict[str, NamedEndpoint] = {}
+    parsed = cache(ip_address)
 
     def add(
         owner: str, called: tuple[str, ...], addresses: tuple[str, ...], *, group: bool
@@ -73,7 +75,7 @@ def names(view: NetworkView) -> dict[str, NamedEndpoint]:
                 container_id=owner,
                 network=network.name,
                 names=called,
-                addresses=tuple(ip_address(bare(address)) for address in addresses),
+                addresses=tuple(parsed(bare(address)) for address in addresses),
                 is_group=group,
             )
 

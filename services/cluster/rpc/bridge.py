@@ -64,7 +64,7 @@ class Caller:
         return None if self.certificate is None else identity_of(self.certificate)
 
 
-Check = Callable[[Who, Caller], None]
+Check = Callable[[Who, Caller], Awaitable[None]]
 Unary = Callable[[Caller, Any], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Streaming = Callable[[Caller, Any, Send], Awaitable[None]]
@@ -98,7 +98,7 @@ async def _serve(
     """One call, in trio. Raises nothing but GRPCError: its text is what the caller gets."""
     try:
         caller = _caller_of(stream)
-        check(who, caller)
+        await check(who, caller)
         request = await _request_of(stream, LIMIT_BYTES[who])
         if request is not None:  # without one, the caller has broken off
             await serve(caller, request, trio_asyncio.aio_as_trio(stream.send_message))

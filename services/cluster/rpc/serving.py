@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -40,7 +40,6 @@ from services.cluster.dispatcher.values import (
     TaskUpdate,
 )
 from services.cluster.model.objects import NodeDescription
-from services.cluster.model.snapshot import Snapshot
 from services.cluster.rpc import methods
 from services.cluster.rpc.access import check_access
 from services.cluster.rpc.bridge import Caller, Send, Streaming, Unary, streaming, unary
@@ -54,6 +53,7 @@ from services.cluster.rpc.codec import (
 from services.cluster.rpc.membership import MemberAdmission, MemberRequest
 from services.cluster.rpc.methods import WHO_MAY, Who
 from services.cluster.rpc.view_changes import ViewCache, ViewSender
+from services.cluster.store.contract import ClusterStore
 from services.errors import InvalidParameter, Unauthorized, Unavailable
 from services.grpc.method import Method
 
@@ -69,12 +69,12 @@ class Serving:
     def __init__(
         self,
         *,
-        snapshot: Callable[[], Snapshot],
+        store: ClusterStore,
         admission: Admission,
         dispatcher: Dispatcher,
         members: MemberAdmission,
     ) -> None:
-        self._snapshot = snapshot
+        self._store = store
         self._admission = admission
         self._dispatcher = dispatcher
         self._members = members
@@ -104,8 +104,13 @@ class Serving:
                 found[method.route] = streaming(method, who, self._check, streams[method])
         return found
 
-    def _check(self, who: Who, caller: Caller) -> None:
-        check_access(who, caller.identity, self._snapshot())
+    async def _check(self, who: Who, caller: Caller) -> None:
+        """Raises Unauthorized, Forbidden, and Unavailable when only a quorum could say."""
+        identity = caller.identity
+        if identity is not None and identity.node_id not in self._store.snapshot().nodes:
+            # It may have joined at another manager a moment ago: only who is sure may refuse it.
+            await self._store.catch_up()
+        check_access(who, identity, self._store.snapshot())
 
     async def get_root(self, caller: Caller, request: GetRootRequest) -> GetRootReply:  # noqa: ARG002
         """The root that tokens pin."""
@@ -198,7 +203,7 @@ class Serving:
         """Raises InvalidParameter when a node's data path address is none."""
         identity = _identity(caller)
         assert caller.certificate is not None
-        roots = trusted_roots(self._snapshot().cluster.root_ca)
+        roots = trusted_roots(self._store.snapshot().cluster.root_ca)
         return Peer(
             node_id=identity.node_id,
             role=identity.role,

@@ -52,6 +52,12 @@ class ClusterStore(Protocol):
             Unavailable: no quorum, or none within the limit; it may or may not have been made.
         """
 
+    async def catch_up(self) -> None:
+        """Block until `snapshot()` shows all that was committed, by whomever, before the call.
+
+        For who must be sure that something is not there. Raises Unavailable without a quorum.
+        """
+
     async def changed_since(self, revision: int) -> Diff:
         """Block until there is something newer than `revision`, and tell what.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -114,8 +114,12 @@ class Managers:
     def __init__(self, scene: Scene, network: Network) -> None:
         self.scene, self.network = scene, network
         self.given: dict[str, str] = {}
+        self.names: Sequence[str] = ()
 
-    async def attach(self, network: str, container_id: str, address: str) -> Given:
+    async def attach(
+        self, network: str, container_id: str, address: str, names: Sequence[str]
+    ) -> Given:
+        self.names = names
         if network not in (self.network.id, self.network.name):
             raise NotFound(f"network {network} not found")
         await self.scene.networks.have_of_cluster(self.network)
@@ -144,8 +148,9 @@ async def test_managers_are_asked_for_places(tmp_path: Path, prefix: str) -> Non
         await scene.create("mine")
         await scene.start("c3", "mine")
         endpoint = await scene.sandboxes.reserve_one(
-            "c3", EndpointRequest(network="ov", address=f"10.99.{THIRD}.77")
+            "c3", EndpointRequest(network="ov", address=f"10.99.{THIRD}.77", names=("three",))
         )
+        assert managers.names == ("three",)
         await scene.sandboxes.plug_in("c3", endpoint, pid=0)
         assert managers.given == {"c1": f"10.99.{THIRD}.50", "c3": f"10.99.{THIRD}.77"}
         with pytest.raises(Forbidden, match="already exists"):

@@ -95,7 +95,7 @@ def agent_daemon(*flags: str) -> Iterator[AgentDaemon]:
     with _running(AgentDaemon, flags) as daemon:
         yield daemon
         if daemon.is_running:
-            daemon.assign()
+            daemon.ask(do="mend")
             daemon.ask(do="leave")
             held = daemon.exec_root / "overlays"
             wait_until(lambda: not held.exists() or not os.listdir(held), "networks to go")

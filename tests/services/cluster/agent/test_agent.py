@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -33,8 +34,12 @@ from services.cluster.model.task_state import TaskState
 from services.containers.config import HealthConfig
 from tests.services.cluster.agent.scene import AgentDaemon, agent_daemon, wait_until
 from tests.services.cluster.agent.support import AT, overlay, task
+from tests.support.registry import PASSWORD, USER, running_registry
 
 pytestmark = pytest.mark.engine
+
+HANDMADE = ("mine", "guest", "again")
+"""Containers that tests start themselves."""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,7 @@ def daemon(shared: AgentDaemon) -> Iterator[AgentDaemon]:
     """The shared one; nothing is assigned after the test, and nothing is left."""
     yield shared
     shared.assign()
+    shared.docker("rm", "-f", *HANDMADE)
     wait_until(lambda: shared.containers() == [], "the containers to be removed")
     assert mounts_below(shared.exec_root / "tasks") == []
 
@@ -110,6 +116,31 @@ def test_rejections(daemon: AgentDaemon) -> None:
     daemon.assign(image, template)
     assert "No such image: localhost:1/none:1" in daemon.wait_state("r1", TaskState.REJECTED).err
     assert "expanding hostname failed" in daemon.wait_state("r2", TaskState.REJECTED).err
+
+
+def test_images_come_from_registries_that_want_a_password(
+    daemon: AgentDaemon, tmp_path: Path
+) -> None:
+    """With what came along with the task; without it the task says what the registry said."""
+    with running_registry(tmp_path, passwords=True) as registry:
+        image = f"{registry.host}/app:1"
+        daemon.docker("tag", "busybox", image)
+        daemon.docker("login", "-u", USER, "-p", PASSWORD, registry.host)
+        daemon.docker("push", image)
+        daemon.docker("rmi", image)
+        shown = json.dumps({"username": USER, "password": PASSWORD}).encode()
+        auth = base64.urlsafe_b64encode(shown).decode()
+        daemon.assign(sleeper("i1", container={"image": image}))
+        refused = daemon.wait_state("i1", TaskState.REJECTED).err
+        assert refused.startswith(f"No such image: {image} (pull: ")
+        daemon.assign(sleeper("i2", container={"image": image, "registry_auth": auth}))
+        daemon.wait_state("i2", TaskState.RUNNING)
+        assert auth not in daemon.log_text()
+    kept = (daemon.data_root / "agent" / "tasks" / "i2.json").read_text()
+    assert auth not in kept
+    daemon.assign()
+    wait_until(lambda: daemon.containers() == [], "the containers to be removed")
+    daemon.docker("rmi", image)
 
 
 def test_start_waits_until_it_is_asked_for(daemon: AgentDaemon) -> None:
@@ -177,15 +208,25 @@ def test_secrets_and_configs_are_files_in_memory(daemon: AgentDaemon) -> None:
     assert mounts_below(daemon.exec_root / "tasks") == []
 
 
-def test_a_label_does_not_get_a_container_the_secrets_of_a_task(daemon: AgentDaemon) -> None:
-    """Anybody can write labels; the files are the task's own container's."""
+def test_what_bears_a_tasks_labels_is_not_the_task(daemon: AgentDaemon) -> None:
+    """An image of its container has them: who runs that gets no secrets, and is left alone."""
     reference = SecretReference(file=FileTarget(name="key"), secret_id="x1")
     one = sleeper("l1", container={"secrets": [reference]})
     daemon.assign(one, secrets=(secret("x1", b"sesame"),))
     daemon.wait_state("l1", TaskState.RUNNING)
-    label = "com.docker.swarm.task.id=l1"
-    listed = daemon.docker("run", "--rm", "-l", label, "busybox", "ls", "/run/secrets", code=1)
-    assert "No such file" in listed.error_text
+    daemon.docker("commit", "web.1.l1", "derived")
+    daemon.docker("run", "-d", "--name", "mine", "derived", "sleep", "1000")
+    # The place of the mount is in the image, and nothing else.
+    assert daemon.docker_out("exec", "mine", "cat", "/run/secrets/key") == ""
+    listed = daemon.docker_out("ps", "-a", "--filter", "is-task=true", "--format", "{{.Names}}")
+    assert listed.split() == ["web.1.l1"]
+    daemon.docker("rm", "-f", "web.1.l1")
+    daemon.wait_state("l1", TaskState.FAILED)
+    daemon.assign()
+    wait_until(lambda: "web.1.l1" not in daemon.containers(), "the task's container to go")
+    assert daemon.inspect("mine")["State"]["Running"]
+    daemon.docker("rm", "-f", "mine")
+    daemon.docker("rmi", "derived")
 
 
 def test_health_decides_when_it_runs(daemon: AgentDaemon) -> None:
@@ -322,4 +363,3 @@ def test_a_container_by_hand_in_a_network_of_the_cluster(daemon: AgentDaemon) ->
     assert len(daemon.ask(do="wishes")) == 3
     unknown = daemon.docker("run", "--rm", "--network", "nowhere", "busybox", "true", code=125)
     assert "network nowhere not found" in unknown.error_text
-    daemon.docker("rm", "-f", "again")

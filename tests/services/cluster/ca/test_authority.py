@@ -18,7 +18,7 @@ from services.cluster.ca.authority import (
     new_request,
 )
 from services.cluster.ca.credentials import NODE_FILE, CredentialFiles, Credentials
-from services.cluster.ca.identity import Identity, is_issued_by, leaf_of, renew_at
+from services.cluster.ca.identity import Identity, leaf_of, renew_at, root_id
 from services.cluster.ca.issuing import (
     begun_rotation,
     ended_rotation,
@@ -69,7 +69,7 @@ def test_a_certificate_says_what_the_authority_was_told() -> None:
     root = new_root_ca(Authority.new(NOW))
     given = credentials(root, "worker")
     assert given.identity == Identity(node_id="node1", role="worker", cluster_id="cluster1")
-    assert is_issued_by(given.chain, root.certificate)
+    assert given.issuer == root_id(root.certificate)
     assert "PRIVATE" not in repr(given)
 
 

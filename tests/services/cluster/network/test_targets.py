@@ -129,6 +129,30 @@ def test_what_cannot_be_had_is_said(change: dict[str, object], sentence: str) ->
     assert "odd" in plan.problem
 
 
+def test_what_has_not_changed_is_not_computed_again() -> None:
+    """As long as the node is the same, and a view the very same."""
+    one, other = view(NETWORK, service("web", *TWO)), view(cluster_network("other", third=9))
+    state = NodeNetworkState(node_id="n1", data_path_addr="10.0.0.1", networks=(one, other))
+    before = plan_node(state)
+    changed = dataclasses.replace(state, networks=(view(NETWORK), other))
+    after = plan_node(changed, before)
+    assert after.networks[other.network.id] is before.networks[other.network.id]
+    assert after.networks[NETWORK.id].services == {}
+    assert after.networks[NETWORK.id].names == {}
+    moved = plan_node(dataclasses.replace(changed, data_path_addr="10.0.0.9"), after)
+    assert moved.networks[other.network.id] is not after.networks[other.network.id]
+
+
+def test_what_is_no_address_is_refused() -> None:
+    """By a sentence with the network's name; the others are had."""
+    told = view(NETWORK, service("web", backend("web.1.x", "nonsense")))
+    other = view(cluster_network("other", third=9))
+    state = NodeNetworkState(node_id="n1", data_path_addr="10.0.0.1", networks=(told, other))
+    plans = plan_node(state).networks
+    assert "network ov cannot be understood" in plans[NETWORK.id].problem
+    assert plans[other.network.id].problem == ""
+
+
 def test_a_node_without_an_address_for_others() -> None:
     """Neither none nor one of IPv6 will do."""
     state = NodeNetworkState(node_id="n1", data_path_addr="", networks=(view(NETWORK),))

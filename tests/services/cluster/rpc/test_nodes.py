@@ -12,11 +12,9 @@ import trio
 
 from services.cluster.ca.authority import Authority
 from services.cluster.ca.credentials import CredentialFiles
-from services.cluster.ca.identity import is_issued_by
-from services.cluster.ca.issuing import begun_rotation, join_tokens, new_root_ca
+from services.cluster.ca.issuing import begun_rotation, issuer_id, join_tokens, new_root_ca
 from services.cluster.ca.keeper import CredentialKeeper
 from services.cluster.ca.rotation import RotationRule
-from services.cluster.dispatcher.listening import Hear, ListeningSource
 from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import (
     Assignments,
@@ -133,6 +131,25 @@ async def test_a_session_over_the_network_is_as_one_in_the_process(tmp_path: Pat
             assert store.snapshot().nodes["n1"].description.hostname == "two"
             assert "n1" in store.snapshot().sessions
         await eventually(lambda: not has_session(manager, "n1"))
+
+
+async def test_a_manager_that_is_behind_refuses_nobody(tmp_path: Path) -> None:
+    """It asks the others first; and while it cannot, it says that it does not know.
+
+    Who is refused takes itself for removed.
+    """
+    store = MemoryStore([a_cluster()])
+    async with a_manager(store, tmp_path) as manager:
+        held = Held(credentials_of(store.snapshot().cluster, "n1", "worker"))
+        source = RemoteSource(held, manager.remotes)
+        store.is_away = True
+        with pytest.raises(Unavailable):
+            async with source.session(NodeDescription()):
+                pass
+        store.is_away = False
+        store.lagging = [a_node("n1")]
+        async with source.session(NodeDescription()) as session:
+            await work(session)
 
 
 async def test_a_node_says_where_its_networks_traffic_goes(tmp_path: Path) -> None:
@@ -348,11 +365,15 @@ async def test_a_manager_joins_the_store_and_a_worker_does_not(tmp_path: Path) -
             await become_member(credentials_of(cluster, "n1", "worker"), manager.remotes, request)
 
 
-async def read_all(session: Session) -> None:
-    """As an agent, until the session is lost."""
+async def obey(session: Session, keeper: CredentialKeeper) -> None:
+    """As a node does with the facts, until the session is lost."""
     with suppress(Unavailable):
         while True:
-            await session.receive()
+            facts = await session.receive()
+            if isinstance(facts, SessionFacts):
+                await keeper.trust(facts.root_certificates)
+                if facts.must_renew:
+                    keeper.ask_to_renew()
 
 
 async def test_a_promoted_node_renews_with_its_new_role(tmp_path: Path) -> None:
@@ -362,13 +383,13 @@ async def test_a_promoted_node_renews_with_its_new_role(tmp_path: Path) -> None:
         files = CredentialFiles(tmp_path / "n")
         keeper = worker_keeper(manager, files)
         nursery.start_soon(keeper.run)
-        source = ListeningSource(RemoteSource(keeper, manager.remotes), heard_by(keeper))
+        source = RemoteSource(keeper, manager.remotes)
         async with source.session(NodeDescription()) as session:
             await work(session)
             node = store.snapshot().nodes["n1"]
             promoted = msgspec.structs.replace(node.spec, role="manager")
             store.put(msgspec.structs.replace(node, spec=promoted))
-            nursery.start_soon(read_all, session)
+            nursery.start_soon(obey, session, keeper)
             await eventually(lambda: keeper.credentials.identity.role == "manager")
         async with source.session(NodeDescription()) as session:
             await work(session)
@@ -390,17 +411,6 @@ def worker_keeper(
     return keeper
 
 
-def heard_by(keeper: CredentialKeeper) -> Hear:
-    """What a node does with the facts."""
-
-    async def hear(facts: SessionFacts) -> None:
-        await keeper.trust(facts.root_certificates)
-        if facts.must_renew:
-            keeper.ask_to_renew()
-
-    return hear
-
-
 async def test_the_root_is_replaced_while_nodes_work(tmp_path: Path) -> None:
     """Manager and worker renew by themselves; then the leader's rule makes the new root the only
     one, the old token is void, and both still talk."""
@@ -410,13 +420,12 @@ async def test_the_root_is_replaced_while_nodes_work(tmp_path: Path) -> None:
         keeper = worker_keeper(manager, CredentialFiles(tmp_path / "n"))
         nursery.start_soon(keeper.run)
         source = RemoteSource(keeper, manager.remotes)
-        listening = ListeningSource(source, heard_by(keeper))
 
         async def agent() -> None:
             while True:
                 with suppress(Unavailable):
-                    async with listening.session(NodeDescription()) as session:
-                        await read_all(session)
+                    async with source.session(NodeDescription()) as session:
+                        await obey(session, keeper)
                 await trio.sleep(0.05)
 
         nursery.start_soon(agent)
@@ -425,16 +434,12 @@ async def test_the_root_is_replaced_while_nodes_work(tmp_path: Path) -> None:
         during = begun_rotation(before, CaConfig(force_rotate=1), utc_now())
         store.put(msgspec.structs.replace(cluster, root_ca=during))
         manager.keeper.ask_to_renew()  # its own agent would hear of it
-        rule, wanted = RotationRule(), during.next_certificate
-        await eventually(lambda: is_issued_by(keeper.credentials.chain, wanted))
-        await eventually(lambda: is_issued_by(manager.keeper.credentials.chain, wanted))
+        rule, wanted, issuer = RotationRule(), during.next_certificate, issuer_id(during)
+        await eventually(lambda: keeper.credentials.issuer == issuer)
+        await eventually(lambda: manager.keeper.credentials.issuer == issuer)
         own = store.snapshot().nodes["m1"]
-        worker = store.snapshot().nodes["n1"]
         assert rule.decide(store.snapshot(), Diff(), utc_now()).transactions == ()
-        await eventually(
-            lambda: store.snapshot().nodes["n1"].certificate_issuer != worker.certificate_issuer
-        )
-        issuer = store.snapshot().nodes["n1"].certificate_issuer
+        await eventually(lambda: store.snapshot().nodes["n1"].certificate_issuer == issuer)
         store.put(msgspec.structs.replace(own, certificate_issuer=issuer))
         decision = rule.decide(store.snapshot(), Diff(), utc_now())
         await store.commit(*decision.transactions)
