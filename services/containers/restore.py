@@ -38,18 +38,19 @@ from services.containers.endpoint_labels import recorded_endpoints
 from services.containers.found_task import task_of
 from services.containers.freezes import Freezes
 from services.containers.joining import is_joined
-from services.containers.journal import Journal, container_event, network_events
+from services.containers.journal import Journal, container_event
 from services.containers.launch import OWNER_LABEL
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
-from services.containers.mount_sources import MountSources, volume_events
+from services.containers.mount_sources import MountSources
 from services.containers.naming import Naming
 from services.containers.networking import endpoints_of, ids_of
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.run import Runs
+from services.containers.started import record_started
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.errors import EngineError
@@ -322,26 +323,15 @@ class Restorer:
         """The daemon was killed after the task was started and before that was recorded."""
         labels = record.labels if record is not None else {}
         endpoints, places = recorded_endpoints(labels, container.definition.networks)
-        now_ns = time.time_ns()
-        await self._journal.change_status(
+        await record_started(
+            self._journal,
             container,
-            *network_events(container, endpoints, places, "connect", time_ns=now_ns),
-            *volume_events(container, "mount", time_ns=now_ns),
-            container_event(container, "start", time_ns=now_ns),
-            state=next_state(container.state, LifeEvent.STARTED),
+            next_state(container.state, LifeEvent.STARTED),
             pid=task.pid,
-            exit_code=0,
-            error="",
-            oom_killed=False,
-            started_at_ns=now_ns,
-            stopped_by_user=False,
-            stopped_for="",
-            failed_health=False,
             boot_id=self._boot_id,
-            runs=container.status.runs + 1,
             networks=endpoints,
             places=places,
-            loose={},
+            now_ns=time.time_ns(),
         )
         self._adopt_addresses(container)
         self._sandboxes.settle()
