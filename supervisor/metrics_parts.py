@@ -18,6 +18,8 @@ from services.containers.log_budget import LogBudget
 from services.containers.logs import LogCounts
 from services.containers.stats import Sample
 from services.events import EventBus
+from services.images import Images
+from services.networks import Sandboxes
 from services.observer import ObservedTree, Observer
 from services.registry import Registry
 from services.store import Store
@@ -41,6 +43,8 @@ class MetricsSources:
     containerd: Containerd
     store: Store
     bus: EventBus
+    images: Images
+    sandboxes: Sandboxes
     registry: Registry
     builder: Builder
     observer: Observer
@@ -83,6 +87,8 @@ def _build_exposition(sources: MetricsSources) -> Exposition:
     from prometheus_client import CollectorRegistry, ProcessCollector
 
     from services.metrics import (
+        ActionMetrics,
+        ActionSources,
         ContainerReader,
         EngineMetrics,
         Exposition,
@@ -101,6 +107,15 @@ def _build_exposition(sources: MetricsSources) -> Exposition:
                 logs=containers.terminals.log_counts,
                 log_budget=sources.log_budget,
                 builds=sources.builder,
+            ),
+            ActionMetrics(
+                ActionSources(
+                    images=sources.images.actions,
+                    jobs=sources.registry.jobs.durations,
+                    networks=sources.sandboxes.actions,
+                    answers=sources.api.durations,
+                    logs=containers.terminals.log_counts,
+                )
             ),
             SupervisionMetrics(sources.tree, observer.history),
             RuntimeMetrics(

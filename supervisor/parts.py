@@ -215,7 +215,9 @@ def build_parts(
         Authorizer(lambda: current.settings().access.authorization_plugins),
         identity,
     )
-    gates = AccessGates(settings.access, judged, listeners.scoped, containers, identity)
+    gates = AccessGates(settings.access, judged, containers, identity)
+    for listener, scoped in zip(listeners.scoped, settings.access.scoped_sockets, strict=True):
+        gates.set_policy(listener, scoped.policy)
     api = ApiServers(
         lambda listener: ApiServer(
             gates.app_for(listener),
@@ -234,6 +236,8 @@ def build_parts(
             containerd=containerd,
             store=store,
             bus=bus,
+            images=images,
+            sandboxes=net.sandboxes,
             registry=registry,
             builder=builder,
             observer=observer,
@@ -249,6 +253,7 @@ def build_parts(
             current=current,
             listeners=listeners,
             api=api,
+            gates=gates,
             metrics=metrics,
             observer=observer_face,
             restarts=restarts,

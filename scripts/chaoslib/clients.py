@@ -11,14 +11,10 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
-from benchlib.http import HttpError
-
 from .history import History, Operation
 from .scene import Scene
 
-DAEMON_FAILED: Final = 125
-"""What `docker run` ends with when the fault is not the container's."""
-
+DOUBT_LIMIT_S: Final = 60.0
 BUILD: Final = b"FROM busybox\nRUN echo %d > /made && sleep 0.2\nRUN cat /made\n"
 COUNTER: Final = "i=0; while :; do echo $i; i=$((i+1)); usleep 20000; done"
 
@@ -178,11 +174,18 @@ class Client:
         fate.exists = False if self.docker("rm", name, "rm", "-f", "-v", name).ok else None
 
     def _doubt(self, text: str, name: str) -> None:
-        """Look again when the engine is sure to be there."""
-        with suppress(OSError, HttpError, subprocess.TimeoutExpired):
-            time.sleep(2)
-            if self._scene.docker("image", "inspect", name).returncode and self._scene.pid:
-                self._history.complain(text)
+        """Ask until the engine says one thing or the other."""
+        deadline = time.monotonic() + DOUBT_LIMIT_S
+        while time.monotonic() < deadline:
+            time.sleep(1)
+            with suppress(OSError, subprocess.TimeoutExpired):
+                looked = self._scene.safely("image", "inspect", name)
+                if looked.returncode == 0:
+                    return
+                if b"No such image" in looked.stderr:
+                    self._history.complain(text)
+                    return
+        self._history.complain(f"{text}, or nobody says")
 
 
 def _refusal(words: str) -> bool | None:

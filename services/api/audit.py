@@ -14,11 +14,11 @@ import msgspec
 import trio
 from loguru import logger
 
+from services.api.audit_file import FLAGS, MODE
+
 MAX_BYTES: Final = 10 * 1024 * 1024
 MAX_FILES: Final = 5
 """With the one that is being written."""
-
-_MODE: Final = 0o600
 
 log = logger.bind(service="audit")
 
@@ -76,15 +76,14 @@ class AuditLog:
 
     def _append(self, line: bytes) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        fd = os.open(self._path, flags, _MODE)
+        fd = os.open(self._path, FLAGS, MODE)
         try:
             size = os.fstat(fd).st_size
             if size and size + len(line) > self._max_bytes:
                 os.close(fd)
                 fd = -1
                 self._rotate()
-                fd = os.open(self._path, flags, _MODE)
+                fd = os.open(self._path, FLAGS, MODE)
             os.write(fd, line)
         finally:
             if fd >= 0:

@@ -120,7 +120,7 @@ class Listeners:
     ) -> None:
         """`group` owns unix sockets, by name or gid; "" leaves them to the daemon's own.
 
-        `scoped` are further sockets with groups of their own, which no reload changes.
+        `scoped` are further sockets with groups of their own.
 
         Raises:
             InvalidHostError: an fd:// host for which systemd passed nothing.
@@ -131,9 +131,7 @@ class Listeners:
         self._activated = activated or ActivatedSockets()
         self._is_open = False
         self._plan = [planned for host in hosts for planned in self._planned(host)]
-        scopes = [_Planned(Listener(host), host, owner) for host, owner in scoped]
-        self._scoped = tuple(planned.listener for planned in scopes)
-        self._plan += scopes
+        self._plan += [_Planned(Listener(host), host, owner) for host, owner in scoped]
         # Kept past a restart: nobody can open them again.
         self._adopted: dict[int, socket.socket] = {}
 
@@ -151,7 +149,7 @@ class Listeners:
     @property
     def scoped(self) -> tuple[Listener, ...]:
         """One for each scoped socket."""
-        return self._scoped
+        return tuple(planned.listener for planned in self._plan if planned.group is not None)
 
     async def run(
         self, *, task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED
@@ -181,11 +179,22 @@ class Listeners:
             ListenError, InvalidHostError: it cannot be; nothing has changed.
             Unavailable: the listeners are not open (now).
         """
-        self._require_open()
         added = self._planned(host)
+        for planned in added:
+            planned.listener.set_tls(tls)
+        await self._add(added)
+        return tuple(planned.listener for planned in added)
+
+    async def add_scoped(self, host: UnixHost, group: str) -> Listener:
+        """Open one scoped socket more, for a group of its own. Raises as `add`."""
+        planned = _Planned(Listener(host), host, group)
+        await self._add([planned])
+        return planned.listener
+
+    async def _add(self, added: list[_Planned]) -> None:
+        self._require_open()
         try:
             for planned in added:
-                planned.listener.set_tls(tls)
                 await self._open(planned)
                 self._require_open()  # they may have been closed while we waited
         except BaseException:
@@ -193,7 +202,6 @@ class Listeners:
                 planned.opened.close()
             raise
         self._plan += added
-        return tuple(planned.listener for planned in added)
 
     def remove(self, listener: Listener) -> None:
         """Close one. Clients that are connected are its server's to see to."""
@@ -218,13 +226,25 @@ class Listeners:
         """
         gid = group_id(group)
         for planned in self._plan:
-            if planned.group is None and isinstance(planned.source, UnixHost) and self._is_open:
-                try:
-                    os.chown(planned.source.path, -1, gid)
-                except OSError as error:
-                    reason = error.strerror or error
-                    raise ListenError(f"chown {planned.source.path}: {reason}") from error
+            if planned.group is None:
+                self._hand_over(planned, gid)
         self._group = group
+
+    def set_group_of(self, listener: Listener, group: str) -> None:
+        """Give a scoped socket to another group. Raises as `set_group`."""
+        gid = group_id(group)
+        for planned in self._plan:
+            if planned.listener is listener:
+                self._hand_over(planned, gid)
+                planned.group = group
+
+    def _hand_over(self, planned: _Planned, gid: int) -> None:
+        if isinstance(planned.source, UnixHost) and self._is_open:
+            try:
+                os.chown(planned.source.path, -1, gid)
+            except OSError as error:
+                reason = error.strerror or error
+                raise ListenError(f"chown {planned.source.path}: {reason}") from error
 
     def _require_open(self) -> None:
         if not self._is_open:

@@ -24,6 +24,7 @@ from services.images.attestations import Attestation
 from services.images.load import LoadSink
 from services.images.ports import Body
 from services.images.prune import PrunedImages, PruneFilters
+from services.measures import Durations
 from services.registry.credentials import Credentials
 from services.registry.progress import Board
 from services.registry.requests import (
@@ -53,6 +54,8 @@ class ImageLoader(Protocol):
 class ImageStore(ImageLister, ImageLoader, Protocol):
     """All that is done with images that are here."""
 
+    @property
+    def actions(self) -> Durations: ...
     async def inspect(self, ref: str, platform: Platform | None = None) -> Image: ...
     async def repositories(self, descriptor: OciDescriptor) -> Sequence[str]: ...
     def save(

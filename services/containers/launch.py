@@ -67,6 +67,7 @@ log = logger.bind(service="containers")
 OWNER_LABEL: Final = "io.wharfinger.engine"
 """On each containerd container of ours, with the engine's id: what a crash may have left."""
 
+KILLED_EXIT_CODE: Final = 137
 NO_NETWORKING: Final = "failed to set up container networking"
 
 START_LIMIT_S: Final = 120.0
@@ -199,11 +200,14 @@ class TaskLauncher:
         self._naming.end(container.id)
         await self._survive(container, partial(self._sandboxes.release_ports, container.id))
 
-    async def was_oom_killed(self, container: Container) -> bool:
+    async def was_oom_killed(self, container: Container, *, exit_code: int) -> bool:
         """Whether the kernel killed a process of the container's cgroup. False if not known."""
         with suppress(ValueError):
             count = partial(self._oom_kills.kills, container)
-            return await trio.to_thread.run_sync(count, limiter=self._disk) > 0
+            if await trio.to_thread.run_sync(count, limiter=self._disk) > 0:
+                return True
+            is_surprise = exit_code == KILLED_EXIT_CODE and not container.status.stopped_by_user
+            return is_surprise and self._oom_kills.take_unknown(container) > 0
         return False
 
     def follow_memory(self, container: Container) -> None:

@@ -58,7 +58,7 @@ class Launcher(Protocol):
     async def release_ports(self, container: Container) -> None:
         """Let others have the ports and names of a task that has ended. Bounded; never fails."""
 
-    async def was_oom_killed(self, container: Container) -> bool:
+    async def was_oom_killed(self, container: Container, *, exit_code: int) -> bool:
         """Whether the kernel killed a process of its cgroup for want of memory."""
 
     def follow_memory(self, container: Container) -> None:
@@ -233,7 +233,7 @@ class Lives:
         with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
             await run.stdio.wait_drained()
         with trio.CancelScope(shield=True):
-            oom = await self._launcher.was_oom_killed(container)
+            oom = await self._launcher.was_oom_killed(container, exit_code=exit_.code)
             async with container.turn("the end of its task"):
                 run.holds = True
                 # Whoever hears of the end may start another one with the same ports.

@@ -15,6 +15,7 @@ from loguru import logger
 
 from services.containerd.values import Mount
 from services.errors import EngineError, InvalidParameter, NotFound
+from services.measures import Durations
 
 from .attestations import Attestation, read_attestations
 from .catalog import Catalog, Match, find, no_such_platform
@@ -65,6 +66,7 @@ class Images:
         in_use: ImageUsers = _nobody,
         host: Platform | None = None,
     ) -> None:
+        self.actions: Final = Durations()  # of what succeeded, by dockerd's word for it
         self._containerd = containerd
         self._host = host = host or host_platform()
         self._surveyor = surveyor = Surveyor(containerd.content)
@@ -337,7 +339,8 @@ class Images:
 
     async def remove(self, ref: str, *, force: bool = False) -> Sequence[Untagged | Deleted]:
         """As `ImageRemover.remove`."""
-        return await self._remover.remove(ref, force=force)
+        with self.actions.timed("delete"):
+            return await self._remover.remove(ref, force=force)
 
     async def remove_platforms(
         self, ref: str, platforms: Sequence[Platform], *, force: bool = False

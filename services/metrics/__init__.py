@@ -5,6 +5,8 @@ Importing this imports the Prometheus client; whoever counts does not need it (`
 
 from __future__ import annotations
 
+from .actions import ActionMetrics as ActionMetrics
+from .actions import ActionSources as ActionSources
 from .containers import ContainerReader as ContainerReader
 from .engine import EngineFacts as EngineFacts
 from .engine import EngineMetrics as EngineMetrics

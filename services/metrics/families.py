@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -14,9 +14,16 @@ def durations_family(
     name: str, help_text: str, label: str, durations: Durations, *, known: Sequence[str] = ()
 ) -> Metric:
     """Histograms by one label; `known` labels are there from the beginning, with zeros."""
-    family = HistogramMetricFamily(name, help_text, labels=[label])
     found = {value: Histogram() for value in known} | dict(durations.by_label)
-    for value, histogram in sorted(found.items()):
+    return histograms_family(name, help_text, label, found)
+
+
+def histograms_family(
+    name: str, help_text: str, label: str, histograms: Mapping[str, Histogram]
+) -> Metric:
+    """Histograms by one label."""
+    family = HistogramMetricFamily(name, help_text, labels=[label])
+    for value, histogram in sorted(histograms.items()):
         family.add_metric([value], buckets(histogram), sum_value=histogram.total)
     return family
 

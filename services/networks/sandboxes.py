@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import trio
 from loguru import logger
 
 from services.errors import EngineError, Forbidden
+from services.measures import Durations
 from services.networks.attach import Attachment, attach_all, attach_one, join_bridges
 from services.networks.container_ports import ContainerPorts
 from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
@@ -71,6 +72,7 @@ class Sandboxes:
         self._directory = netns_directory
         self._ports = ContainerPorts(networks, publishing)
         self._places: dict[str, list[Endpoint]] = {}
+        self.actions: Final = Durations()  # of what succeeded, by dockerd's word for it
         self._threads = trio.CapacityLimiter(8)
 
     def endpoints(self, container_id: str) -> Sequence[Endpoint]:
@@ -152,11 +154,12 @@ class Sandboxes:
         ways = gateways(sandbox.endpoints)
         attachments = [self._attachment(endpoint) for endpoint in sandbox.endpoints]
         prepare = preparation(sandbox.netns, sandbox.endpoints)
-        inside = await self._in_thread(partial(make_namespace, sandbox.netns))
-        with inside:
-            has_namespace()
-            await self._in_thread(partial(attach_all, inside, attachments, ways, prepare))
-        await self._ports.publish(sandbox.container_id)
+        with self.actions.timed("allocate"):
+            inside = await self._in_thread(partial(make_namespace, sandbox.netns))
+            with inside:
+                has_namespace()
+                await self._in_thread(partial(attach_all, inside, attachments, ways, prepare))
+            await self._ports.publish(sandbox.container_id)
 
     async def release(self, container_id: str, *, held_by_others: bool = False) -> None:
         """Drop a container's namespace, if it has one, and let others have its addresses.
@@ -164,12 +167,13 @@ class Sandboxes:
         `held_by_others`: other containers may be in the namespace and keep it. Its links are taken
         away, or they would go on using the addresses.
         """
-        await self.release_ports(container_id)
-        path = self._directory / container_id
-        if held_by_others:
-            await self._in_thread(partial(remove_links, path, self.endpoints(container_id)))
-        await self._in_thread(partial(drop_namespace, path))
-        self._leave_all(container_id)
+        with self.actions.timed("release"):
+            await self.release_ports(container_id)
+            path = self._directory / container_id
+            if held_by_others:
+                await self._in_thread(partial(remove_links, path, self.endpoints(container_id)))
+            await self._in_thread(partial(drop_namespace, path))
+            self._leave_all(container_id)
 
     async def release_ports(self, container_id: str) -> None:
         """Let others have a container's ports, if it has any."""
@@ -210,7 +214,8 @@ class Sandboxes:
             with entered(path) as inside:
                 attach_one(inside, attachment, ways, prepare)
 
-        await self._in_thread(plug_in)
+        with self.actions.timed("connect"):
+            await self._in_thread(plug_in)
 
     async def without_links(self) -> list[str]:
         """The containers that lack a link, or have one that is not in its bridge."""

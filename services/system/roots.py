@@ -9,7 +9,9 @@ Paths are resolved by the kernel inside the root: links cannot lead out of it.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import re
 import struct
 import threading
 from collections.abc import Iterator, Sequence
@@ -180,14 +182,22 @@ def _make_read_only(root: int) -> None:
 
 
 def _detached_overlay(layers: _Layers, attributes: int) -> int:
-    try:
+    if takes_layers_singly(os.uname().release):
         each = [("lowerdir+", path) for path in layers.directories]
         return _configured_overlay(layers, each, attributes)
-    except OSError:  # before Linux 6.7: all layers in one value, if they fit
-        joined = ":".join(layers.directories)
-        if len(os.fsencode(joined)) > _FSCONFIG_STRING_MAX:
-            raise
-        return _configured_overlay(layers, [("lowerdir", joined)], attributes)
+    joined = ":".join(layers.directories)
+    if len(os.fsencode(joined)) > _FSCONFIG_STRING_MAX:
+        raise OSError(errno.E2BIG, "too many layers for one value")
+    return _configured_overlay(layers, [("lowerdir", joined)], attributes)
+
+
+def takes_layers_singly(release: str) -> bool:
+    """Whether this kernel knows `lowerdir+`, as Linux 6.7 and later do.
+
+    One that does not, writes a line into its log for each time that it is tried.
+    """
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return found is not None and (int(found[1]), int(found[2])) >= (6, 7)
 
 
 def _configured_overlay(

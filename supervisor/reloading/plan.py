@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from services.api.hosts import Host
 from supervisor.settings import Settings
 
 from .table import How, names_of, rule_of
+
+if TYPE_CHECKING:
+    from services.api.scopes import ScopedSocket
 
 _Section = TypeVar("_Section")
 
@@ -93,6 +96,27 @@ def host_changes(old: Sequence[Host], new: Sequence[Host]) -> HostChanges:
         added=added,
         yielding=tuple(host for host in removed if _port(host) in ports),
         leaving=tuple(host for host in removed if _port(host) not in ports),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeChanges:
+    """How scoped sockets change; each is known by its path. `changed` are pairs, old and new."""
+
+    added: tuple[ScopedSocket, ...]
+    changed: tuple[tuple[ScopedSocket, ScopedSocket], ...]
+    leaving: tuple[ScopedSocket, ...]
+
+
+def scope_changes(old: Sequence[ScopedSocket], new: Sequence[ScopedSocket]) -> ScopeChanges:
+    """Sockets that both have with the same group and policy are not in it: nobody touches them."""
+    before, after = {one.path: one for one in old}, {one.path: one for one in new}
+    return ScopeChanges(
+        added=tuple(one for one in new if one.path not in before),
+        changed=tuple(
+            (before[one.path], one) for one in new if one.path in before and before[one.path] != one
+        ),
+        leaving=tuple(one for one in old if one.path not in after),
     )
 
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from services.api.hosts import Host, TcpHost
+import trio
+
+from services.api.audit_file import require_writable
+from services.api.hosts import Host, TcpHost, UnixHost
 from services.api.identity import Identity
 from services.api.listeners import Listener, Listeners
+from supervisor.access_parts import AccessGates
 from supervisor.api_servers import ApiServers
 from supervisor.in_force import Current, InForce
 from supervisor.logs import LogSink
@@ -16,9 +22,12 @@ from supervisor.metrics_face import MetricsFace
 from supervisor.observer_face import ObserverFace
 from supervisor.part_restarts import PartRestarts
 
-from .plan import host_changes
+from .plan import host_changes, scope_changes
 from .table import METRICS, OBSERVER
 from .transaction import Step
+
+if TYPE_CHECKING:
+    from services.api.scopes import ScopedSocket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +37,7 @@ class Changer:
     current: Current
     listeners: Listeners
     api: ApiServers
+    gates: AccessGates
     metrics: MetricsFace
     observer: ObserverFace
     restarts: PartRestarts
@@ -40,6 +50,11 @@ class Changer:
         hosts = host_changes(old.settings.api.hosts, new.settings.api.hosts)
         steps = [self._close(host, old) for host in hosts.yielding]
         steps += [self._listen(host, new) for host in hosts.added]
+        steps += self._scope_steps(old, new)
+        if old.settings.access.audit_log != new.settings.access.audit_log:
+            steps.append(
+                self._move_audit_log(old.settings.access.audit_log, new.settings.access.audit_log)
+            )
         if old.settings.api.group != new.settings.api.group:
             steps.append(self._hand_over(old.settings.api.group, new.settings.api.group))
         if old.settings.metrics_address != new.settings.metrics_address:
@@ -55,6 +70,9 @@ class Changer:
         """Take away what `new` does not have; nothing can fail any more."""
         for host in host_changes(old.settings.api.hosts, new.settings.api.hosts).leaving:
             await self._shut(host)
+        before, after = old.settings.access.scoped_sockets, new.settings.access.scoped_sockets
+        for socket in scope_changes(before, after).leaving:
+            await self._shut_scoped(socket)
 
     async def settle(self) -> None:
         """Wait for what `finish` has let go: its clients may have been waiting for our answer."""
@@ -90,6 +108,77 @@ class Changer:
 
     def _listeners_of(self, host: Host) -> Sequence[Listener]:
         return [listener for listener in self.listeners.listeners if listener.host == host]
+
+    # ── scoped sockets, and where requests are written down
+
+    def _scope_steps(self, old: InForce, new: InForce) -> list[Step]:
+        before, after = old.settings.access.scoped_sockets, new.settings.access.scoped_sockets
+        changes = scope_changes(before, after)
+        steps = [
+            Step(
+                name=f"listen on {socket.path}",
+                apply=partial(self._open_scoped, socket),
+                revert=partial(self._shut_scoped, socket),
+            )
+            for socket in changes.added
+        ]
+        steps += [
+            Step(
+                name=f"change {ours.path}",
+                apply=partial(self._change_scoped, ours, theirs),
+                revert=partial(self._change_scoped, theirs, ours),
+            )
+            for ours, theirs in changes.changed
+        ]
+        return steps
+
+    async def _open_scoped(self, socket: ScopedSocket) -> None:
+        found = self._scoped_listener(socket)
+        listener = found or await self.listeners.add_scoped(
+            UnixHost(path=socket.path), socket.group
+        )
+        self.gates.set_policy(listener, socket.policy)
+        if listener not in self.api:
+            await self.api.add(listener)
+
+    async def _shut_scoped(self, socket: ScopedSocket) -> None:
+        listener = self._scoped_listener(socket)
+        if listener is not None:
+            if listener in self.api:
+                await self.api.retire(listener)
+            self.listeners.remove(listener)
+            self.gates.drop_policy(listener)
+
+    async def _change_scoped(self, old: ScopedSocket, new: ScopedSocket) -> None:
+        """Another server on the same socket: nobody is refused meanwhile.
+
+        What the old one has open drains, and ends in seconds: nobody keeps rights that are gone.
+        """
+        listener = self._scoped_listener(new)
+        assert listener is not None
+        if old.group != new.group:
+            self.listeners.set_group_of(listener, new.group)
+        if old.policy != new.policy:
+            if listener in self.api:
+                await self.api.retire(listener)
+            self.gates.set_policy(listener, new.policy)
+            await self.api.add(listener)
+
+    def _scoped_listener(self, socket: ScopedSocket) -> Listener | None:
+        host = UnixHost(path=socket.path)
+        return next((one for one in self.listeners.scoped if one.host == host), None)
+
+    def _move_audit_log(self, old: Path | None, new: Path | None) -> Step:
+        async def move(path: Path | None) -> None:
+            if path is not None:
+                await trio.to_thread.run_sync(require_writable, path)
+            self.gates.set_audit_log(path)
+
+        async def move_back() -> None:
+            self.gates.set_audit_log(old)
+
+        name = f"audit log {new}" if new else "no audit log"
+        return Step(name=name, apply=partial(move, new), revert=move_back)
 
     # ── what is told, and what is restarted
 

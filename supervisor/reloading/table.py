@@ -74,8 +74,10 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "api.group": _live("sockets that are there change hands"),
         "api.group_given": _live(),
         "access.authorization_plugins": _live("asked from the next request on"),
-        "access.scoped_sockets": _daemon("what is connected to one keeps its rights"),
-        "access.audit_log": _daemon("what is under way is written where it began"),
+        "access.scoped_sockets": _part(
+            API, "added, taken away, or judged anew; what is open on one that changes ends in 5 s"
+        ),
+        "access.audit_log": _live("what is under way is written where it began"),
         "api.tls": _live("for connections that are accepted from then on"),
         "containers.shm_size_bytes": _live(_NEW),
         "containers.ulimits": _live(_STARTED),

@@ -330,6 +330,21 @@ def test_what_happens_is_counted(daemon: CrashableDaemon, ports: tuple[int, int]
     wait_until(lambda: pulls() == 1, "the pull is counted", pause_s=0.1)
     assert counted("builder_builds_failed_total", reason=reason) == 1
     assert counted("engine_daemon_container_actions_seconds_count", action="delete") >= 1
+    assert counted("engine_daemon_network_actions_seconds_count", action="allocate") >= 1
+    assert counted("engine_daemon_network_actions_seconds_count", action="release") >= 1
+    asked = counted("engine_daemon_host_info_functions_seconds_count", function="system_info")
+    daemon.docker("tag", "busybox", "tagged")
+    daemon.docker("history", "tagged")
+    daemon.docker("rmi", "tagged")
+    daemon.docker("info")
+
+    def images() -> list[float]:
+        name = "engine_daemon_image_actions_seconds_count"
+        return [counted(name, action=action) for action in ("history", "delete", "push")]
+
+    wait_until(lambda: images() == [1, 1, 0], "images' actions are counted", pause_s=0.1)
+    after = counted("engine_daemon_host_info_functions_seconds_count", function="system_info")
+    assert after == asked + 1
 
 
 def test_promtool_has_no_complaint(daemon: CrashableDaemon, ports: tuple[int, int]) -> None:

@@ -20,7 +20,7 @@ from services.containers.logs.usage import measure
 from supervisor.reloading.table import METRICS
 from tests.support.certificates import make_certificates
 from tests.support.daemon import ROOT, Daemon, running_daemon, wait_until
-from tests.support.http import Answer
+from tests.support.http import Answer, request
 
 pytestmark = [pytest.mark.engine, pytest.mark.serial]
 
@@ -299,6 +299,71 @@ def test_certificates_are_renewed_under_open_connections(daemon: Daemon, tmp_pat
         assert reload(daemon, **settings).status == 400
         with dial(new) as after:
             assert ping(after)
+
+
+def test_scoped_sockets_come_change_and_go(daemon: Daemon) -> None:
+    """A policy that changes is kept to at once, and by streams that were open in seconds."""
+    path = daemon.folder / "scoped.sock"
+
+    def wanted(**policy: Any) -> list[dict[str, Any]]:
+        return [{"path": str(path), "policy": policy}]
+
+    def status(target: str) -> int:
+        return request(path, "GET", target).status
+
+    plan = reload(daemon, scoped_sockets=wanted(operations=["SystemEvents", "SystemInfo"])).json()
+    assert plan["Restarted"] == [{"Part": "root/faces/api", "Settings": ["scoped-sockets"]}]
+    assert (status("/info"), status("/containers/json")) == (200, 403)
+    inode = path.stat().st_ino
+    with socket.socket(socket.AF_UNIX) as events:
+        events.connect(str(path))
+        events.sendall(b"GET /events HTTP/1.1\r\nHost: d\r\n\r\n")
+        assert events.recv(4096).startswith(b"HTTP/1.1 200")
+        second = {"path": f"{path}2", "policy": {"read-only": True}}
+        changed = [*wanted(operations=["ContainerList"]), second]
+        assert reload(daemon, scoped_sockets=changed).status == 200
+        assert (status("/info"), status("/containers/json")) == (403, 200)
+        assert request(Path(f"{path}2"), "GET", "/info").status == 200
+        events.settimeout(15)
+        while events.recv(4096):
+            pass
+    assert path.stat().st_ino == inode  # the socket is the same: nobody was refused meanwhile
+
+    refused = [{"path": str(daemon.folder / "none" / "x"), "policy": {"read-only": True}}]
+    assert reload(daemon, scoped_sockets=wanted(read_only=True) + refused).status == 400
+    more = wanted(**{"read-only": True})
+    assert reload(daemon, scoped_sockets=more + refused).status == 500
+    assert (status("/info"), status("/containers/json")) == (403, 200)
+    changed[0]["group"] = "12345"
+    assert reload(daemon, scoped_sockets=changed).status == 200
+    assert path.stat().st_gid == 12345
+    assert reload(daemon).status == 200
+    assert not path.exists()
+
+
+def test_audit_log_begins_moves_and_ends(daemon: Daemon) -> None:
+    """From the next request on; a file that cannot be written leaves the old one."""
+    first, second = daemon.folder / "audit", daemon.folder / "logs" / "audit"
+
+    def targets(path: Path) -> list[str]:
+        return [json.loads(line)["path"] for line in path.read_text().splitlines()]
+
+    assert reload(daemon, audit_log=str(first)).status == 200
+    daemon.http("POST", "/containers/none/start")
+    assert targets(first) == ["/containers/none/start"]
+    assert reload(daemon, audit_log=str(daemon.folder)).status == 500
+    daemon.http("POST", "/containers/none/stop")
+    assert reload(daemon, audit_log=str(second)).json()["Applied"] == ["audit-log"]
+    daemon.http("POST", "/containers/none/kill")
+    reloads = ["/wharfinger/v1/reload"] * 2
+    assert targets(first) == [
+        "/containers/none/start", reloads[0], "/containers/none/stop", reloads[1],
+    ]  # fmt: skip
+    assert targets(second) == ["/containers/none/kill"]
+    assert second.stat().st_mode & 0o777 == 0o600
+    assert reload(daemon).status == 200
+    daemon.http("POST", "/containers/none/wait")
+    assert targets(second) == ["/containers/none/kill", "/wharfinger/v1/reload"]
 
 
 def test_the_command(daemon: Daemon) -> None:

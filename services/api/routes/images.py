@@ -145,8 +145,10 @@ class ImageRoutes:
         """GET /images/{name}/history (ImageHistory)."""
         request = current_request()
         platform = _platform(request.query, request.api_version, PLATFORM_SINCE)
-        image = await self._images.inspect(name, platform)
-        return EngineResponse(encode(history_to_wire(image, await self._layer_bytes(image))))
+        with self._images.actions.timed("history"):
+            image = await self._images.inspect(name, platform)
+            layers = await self._layer_bytes(image)
+        return EngineResponse(encode(history_to_wire(image, layers)))
 
     async def load(self) -> EngineResponse:
         """POST /images/load (ImageLoad). What goes wrong is told in the stream, as dockerd does."""

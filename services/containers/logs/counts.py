@@ -16,6 +16,7 @@ class LogCounts:
         dropped_lines: which the disk refused, for which a non-blocking log had no room, or which
             a log's server did not get (a local cache may have them).
         dropped_bytes: of these.
+        refused_lines: of the dropped ones, those that the disk refused.
     """
 
     def __init__(self, total: LogCounts | None = None) -> None:
@@ -25,6 +26,7 @@ class LogCounts:
         self.written_bytes = 0
         self.dropped_lines = 0
         self.dropped_bytes = 0
+        self.refused_lines = 0
 
     def write(self, *, lines: int, size_bytes: int) -> None:
         """So much is in a log."""
@@ -41,3 +43,12 @@ class LogCounts:
             self.dropped_bytes += size_bytes
         if self._total is not None:
             self._total.drop(lines=lines, size_bytes=size_bytes)
+
+    def refuse(self, *, lines: int, size_bytes: int) -> None:
+        """So much is in none, for the disk has refused it."""
+        with self._lock:
+            self.dropped_lines += lines
+            self.dropped_bytes += size_bytes
+            self.refused_lines += lines
+        if self._total is not None:
+            self._total.refuse(lines=lines, size_bytes=size_bytes)

@@ -252,7 +252,7 @@ class FileLog:
             self._reserve.cover(self._fd, self._size + len(records), self._note_bytes())
             _pwrite_all(self._fd, records, self._size)
         except OSError as error:
-            self._counts.drop(lines=encoded.lines, size_bytes=encoded.consumed)
+            self._counts.refuse(lines=encoded.lines, size_bytes=encoded.consumed)
             if not self._unreported_bytes:
                 log.warning(
                     "container output not logged", path=str(self.files.path), error=str(error)

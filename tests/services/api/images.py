@@ -37,6 +37,7 @@ from services.images.platform import normalise
 from services.images.ports import Body
 from services.images.prune import PrunedImages, PruneFilters, choose
 from services.images.removal import plan_removal
+from services.measures import Durations
 
 SECOND_NS = 10**9
 BORN_NS = 1_700_000_000 * SECOND_NS + 123_456_789
@@ -156,6 +157,7 @@ class MemoryImages:
     origins: dict[str, Sequence[str]] = field(default_factory=dict)
     pruned: PruneFilters | None = None
     load_ended: trio.Event = field(default_factory=trio.Event)
+    actions: Durations = field(default_factory=Durations)
 
     @property
     def catalog(self) -> Catalog:

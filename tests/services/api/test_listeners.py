@@ -167,6 +167,23 @@ async def test_one_that_cannot_be_added_changes_nothing(tmp_path: Path) -> None:
         await listeners.add(UnixHost(path=tmp_path / "b"), tls=None)
 
 
+async def test_scoped_sockets_have_groups_of_their_own(tmp_path: Path) -> None:
+    """They come and go and change hands without the others."""
+    async with opened(UnixHost(path=tmp_path / "a")) as listeners:
+        added = await listeners.add_scoped(UnixHost(path=tmp_path / "s"), OWN_GROUP)
+        assert list(listeners.scoped) == [added]
+        assert len(listeners.listeners) == 1
+        if os.geteuid() == 0:
+            listeners.set_group_of(added, "12345")
+            assert (tmp_path / "s").stat().st_gid == 12345
+            assert (tmp_path / "a").stat().st_gid != 12345
+        with pytest.raises(ListenError, match="group nosuchgroup not found"):
+            listeners.set_group_of(added, "nosuchgroup")
+        listeners.remove(added)
+        assert not list(listeners.scoped)
+        assert not (tmp_path / "s").exists()
+
+
 async def test_sockets_change_hands(tmp_path: Path) -> None:
     """To a group that is there; one that is not changes nothing."""
     async with opened(UnixHost(path=tmp_path / "a")) as listeners:

@@ -47,7 +47,7 @@ class FakeLauncher:
     async def release_ports(self, container: Container) -> None:
         """None are held."""
 
-    async def was_oom_killed(self, container: Container) -> bool:
+    async def was_oom_killed(self, container: Container, *, exit_code: int) -> bool:
         return self.oom
 
     def follow_memory(self, container: Container) -> None:

@@ -85,3 +85,47 @@ async def test_a_count_outlives_its_cgroup(
         assert kills.kills(one) == 0
         nursery.cancel_scope.cancel()
     assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def write(path: Path, kills: int) -> None:
+    path.write_text(f"oom 0\noom_kill {kills}\n")
+
+
+async def test_a_kill_that_nobody_saw_in_time_is_told_by_the_slice(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """systemd was quicker: what has just grown around a container, and is nobody else's."""
+    kills, one, folder = counts_below(tmp_path, "2")
+    other = container(container_id="d" * 64, name="other")
+    beside = folder.parent / other.id
+    beside.mkdir()
+    around = folder.parent / "memory.events"
+    write(around, 5)
+    write(folder / "memory.events", 0)
+    write(beside / "memory.events", 0)
+    kills.follow(one)
+    kills.follow(other)
+    assert kills.take_unknown(one) == 0
+    write(around, 6)
+    (folder / "memory.events").unlink()
+    assert kills.kills(one) == 0
+    assert kills.take_unknown(one) == 1
+    assert kills.take_unknown(one) == 0
+
+    write(around, 7)  # the other one's, which was seen in time
+    write(beside / "memory.events", 1)
+    kills._read(kills._descriptors[other.id])
+    assert kills.take_unknown(one) == 0
+
+    write(around, 8)  # some service's, long before
+    (slice_descriptor,) = kills._slice_descriptors
+    kills._read_slice(slice_descriptor)
+    await trio.sleep(oom.JUST_S + 1)
+    assert kills.take_unknown(one) == 0
+    write(around, 9)
+    assert kills.take_unknown(one) == 1
+    open_before = len(os.listdir("/proc/self/fd"))
+    kills.forget(one)
+    kills.forget(other)
+    assert len(os.listdir("/proc/self/fd")) == open_before - 3
+    assert kills.take_unknown(one) == 0

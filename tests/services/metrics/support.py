@@ -13,6 +13,8 @@ from services.containers.logs import LogCounts
 from services.containers.stats import Sample
 from services.measures import Counts, Durations, LoopLag
 from services.metrics import (
+    ActionMetrics,
+    ActionSources,
     ContainerReader,
     EngineFacts,
     EngineMetrics,
@@ -62,6 +64,7 @@ class FakeLogs:
     written_bytes = 50
     dropped_lines = 1
     dropped_bytes = 10
+    refused_lines = 6
 
 
 class FakeBuilds:
@@ -126,6 +129,16 @@ class Fakes:
             log_budget=FakeLogBudget(),
             builds=self.builds,
         )
+        self.images, self.networks = Durations(), Durations()
+        actions = ActionMetrics(
+            ActionSources(
+                images=self.images,
+                jobs=self.jobs.durations,
+                networks=self.networks,
+                answers=self.api.durations,
+                logs=FakeLogs(),
+            )
+        )
         runtime = RuntimeSources(
             lag=self.lag,
             containerd=self.calls,
@@ -134,7 +147,12 @@ class Fakes:
             queues={"store_writes": lambda: 7},
         )
         self.exposition = Exposition(
-            on_loop=[engine, SupervisionMetrics(root, self.reports), RuntimeMetrics(runtime)],
+            on_loop=[
+                engine,
+                actions,
+                SupervisionMetrics(root, self.reports),
+                RuntimeMetrics(runtime),
+            ],
             anywhere=[ProcessCollector(registry=CollectorRegistry())],
             containers=ContainerReader(containers or NoContainers()),
         )

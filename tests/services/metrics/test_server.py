@@ -49,6 +49,10 @@ async def test_scrape_has_dockerds_names() -> None:
         fakes.containers.probes.add("ok", count=3)
         fakes.containers.probes.add("failed")
         fakes.builds.failures.add("build_canceled")
+        fakes.jobs.durations.observe("pull", 2.0)
+        fakes.images.observe("delete", 0.1)
+        fakes.networks.observe("allocate", 0.01)
+        fakes.api.durations.observe("GET /info", 0.01)
         samples = await scrape(client)
     plain = {name: value for (name, labels), value in samples.items() if not labels}
     assert plain["engine_daemon_engine_cpus_cpus"] == 4
@@ -63,6 +67,13 @@ async def test_scrape_has_dockerds_names() -> None:
     assert plain["process_resident_memory_bytes"] > 0
     by_state = one_label(samples, "engine_daemon_container_states_containers", "state")
     assert by_state == {"running": 3, "paused": 0, "stopped": 2}
+    images = one_label(samples, "engine_daemon_image_actions_seconds_count", "action")
+    assert images == {"delete": 1, "history": 0, "pull": 1, "push": 0}
+    networks = one_label(samples, "engine_daemon_network_actions_seconds_count", "action")
+    assert networks == {"allocate": 1, "connect": 0, "release": 0}
+    host = one_label(samples, "engine_daemon_host_info_functions_seconds_count", "function")
+    assert host == {"system_info": 1}
+    assert plain["logger_log_write_operations_failed_total"] == 6
     actions = one_label(samples, "engine_daemon_container_actions_seconds_count", "action")
     assert actions == {"changes": 0, "commit": 0, "create": 0, "delete": 0, "start": 1}
     assert one_label(samples, "builder_builds_failed_total", "reason")["build_canceled"] == 1

@@ -10,7 +10,13 @@ import pytest
 
 from services.api.hosts import Host, parse_host
 from supervisor.configure import load
-from supervisor.reloading.plan import PartChange, changed_fields, host_changes, make_plan
+from supervisor.reloading.plan import (
+    PartChange,
+    changed_fields,
+    host_changes,
+    make_plan,
+    scope_changes,
+)
 from supervisor.settings import Settings
 
 
@@ -43,6 +49,24 @@ def test_each_setting_goes_its_way(config: Config) -> None:
     assert plan.live == ("debug", "dns", "labels")
     assert plan.parts == (PartChange(path="root/faces/metrics", settings=("metrics-addr",)),)
     assert plan.waiting == ("data-root", "mtu")
+
+
+def test_scoped_sockets_are_known_by_their_paths(config: Config) -> None:
+    """What is the same in both is not touched."""
+
+    def sockets(**policies: str) -> Any:
+        given = [
+            {"path": f"/{name}", "policy": {"operations": [operation]}}
+            for name, operation in policies.items()
+        ]
+        return config.load(scoped_sockets=given).access.scoped_sockets
+
+    old = sockets(same="SystemInfo", other="SystemInfo", gone="SystemInfo")
+    new = sockets(added="SystemInfo", other="ContainerList", same="SystemInfo")
+    changes = scope_changes(old, new)
+    assert changes.added == (new[0],)
+    assert changes.changed == ((old[1], new[1]),)
+    assert changes.leaving == (old[2],)
 
 
 def test_the_target_is_the_new_without_what_waits(config: Config) -> None:

@@ -70,3 +70,7 @@ class _Tally(LogCounts):
     def drop(self, *, lines: int, size_bytes: int) -> None:
         """See `LogCounts`."""
         self._all_logs.drop(lines=lines, size_bytes=size_bytes)
+
+    def refuse(self, *, lines: int, size_bytes: int) -> None:
+        """See `LogCounts`."""
+        self._all_logs.refuse(lines=lines, size_bytes=size_bytes)

@@ -121,6 +121,7 @@ def test_full_disk_drops_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     write(log, b"after\n")
     log.close()
     assert (counts.dropped_lines, counts.dropped_bytes) == (2, 14)
+    assert counts.refused_lines == 2
     assert (counts.written_lines, counts.written_bytes) == (2, 13)
     assert [entry["log"] for entry in all_entries(log.files)] == [
         "before\n",
