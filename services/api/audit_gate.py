@@ -6,7 +6,6 @@ answer leaves; that of a client who left before there was one says so.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,13 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
-from services.api.asgi import EXTENSION, ASGIApp, ConnectionExtension, Message, Receive, Scope, Send
+from services.api.asgi import ASGIApp, Message, Receive, Scope, Send
 from services.api.audit import AuditLog, AuditRecord
-from services.api.drain import Drain
-from services.api.hijack import HijackedStream
 from services.api.operations import matches
 from services.api.peer import peer_of
-from services.api.transport import PeerCredentials
+from services.api.seen_connection import status_of, with_seen_connection
 from services.api.version import split_version
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -34,7 +31,6 @@ _SHOWN: Final = frozenset(
 
 _SHOWN_CHARS: Final = 256
 _ANSWER_LIMIT_BYTES: Final = 64 * 1024
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
 class AuditGate:
@@ -132,38 +128,7 @@ class _Audited:
 
     def scope(self, scope: Scope) -> Scope:
         """The request's scope, in which taking the connection over is seen."""
-        extensions = scope.get("extensions") or {}
-        connection: ConnectionExtension | None = extensions.get(EXTENSION)
-        if connection is None:
-            return scope
-        seen = _AuditedConnection(connection, self)
-        return {**scope, "extensions": {**extensions, EXTENSION: seen}}
-
-
-class _AuditedConnection:
-    """A `ConnectionExtension` in front of another."""
-
-    def __init__(self, connection: ConnectionExtension, audited: _Audited) -> None:
-        self._connection = connection
-        self._audited = audited
-
-    @property
-    def drain(self) -> Drain:
-        return self._connection.drain
-
-    async def hijack(self, head: bytes) -> HijackedStream:
-        found = _STATUS_LINE.match(head)
-        await self._audited.write(int(found[1]) if found else 0)
-        return await self._connection.hijack(head)
-
-    def ignore_hang_up(self) -> None:
-        self._connection.ignore_hang_up()
-
-    def peercred(self) -> PeerCredentials | None:
-        return self._connection.peercred()
-
-    def peercert(self) -> dict[str, Any] | None:
-        return self._connection.peercert()
+        return with_seen_connection(scope, lambda head: self.write(status_of(head)))
 
 
 def _told(answer: bytes) -> MappingProxyType[str, Any]:

@@ -6,22 +6,16 @@ HTTP, only the head is there to be shown.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
 
-from services.api.asgi import EXTENSION, ConnectionExtension, Message, Scope, Send
-from services.api.drain import Drain
-from services.api.hijack import HijackedStream
+from services.api.asgi import Message, Scope, Send
 from services.api.refusal import Header, Refused, refuse
-from services.api.transport import PeerCredentials
+from services.api.seen_connection import status_of, with_seen_connection
 from services.errors import EngineError
 
 Judge = Callable[[int, Sequence[Header], bytes | None], Awaitable[bytes | None]]
 """Given status, headers and the body of a whole answer (None for what goes on). Returns the body
 to send instead, or None for the same; raises an EngineError, which is told in its place."""
-
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
 class JudgedAnswer:
@@ -68,42 +62,11 @@ class JudgedAnswer:
 
     async def judge_hijack(self, head: bytes) -> None:
         """The connection is about to leave HTTP, with this head."""
-        found = _STATUS_LINE.match(head)
-        await self._ask(int(found[1]) if found else 0, _fields(head), None)
+        await self._ask(status_of(head), _fields(head), None)
 
     def scope(self, scope: Scope) -> Scope:
         """A request's scope, in which taking the connection over is judged too."""
-        extensions = scope.get("extensions") or {}
-        connection: ConnectionExtension | None = extensions.get(EXTENSION)
-        if connection is None:
-            return scope
-        judged = _JudgedConnection(connection, self)
-        return {**scope, "extensions": {**extensions, EXTENSION: judged}}
-
-
-class _JudgedConnection:
-    """A `ConnectionExtension` in front of another."""
-
-    def __init__(self, connection: ConnectionExtension, answer: JudgedAnswer) -> None:
-        self._connection = connection
-        self._answer = answer
-
-    @property
-    def drain(self) -> Drain:
-        return self._connection.drain
-
-    async def hijack(self, head: bytes) -> HijackedStream:
-        await self._answer.judge_hijack(head)
-        return await self._connection.hijack(head)
-
-    def ignore_hang_up(self) -> None:
-        self._connection.ignore_hang_up()
-
-    def peercred(self) -> PeerCredentials | None:
-        return self._connection.peercred()
-
-    def peercert(self) -> dict[str, Any] | None:
-        return self._connection.peercert()
+        return with_seen_connection(scope, self.judge_hijack)
 
 
 def _without_length(headers: Sequence[Header]) -> list[Header]:

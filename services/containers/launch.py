@@ -27,11 +27,11 @@ from services.containers.burial import Burials
 from services.containers.container import Container
 from services.containers.endpoint_labels import labels_of
 from services.containers.joining import Joined, Joiner, is_joined
-from services.containers.journal import Journal, container_event, network_events
+from services.containers.journal import Journal, network_events
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
-from services.containers.mount_sources import MountSources, volume_events
+from services.containers.mount_sources import MountSources
 from services.containers.naming import Naming
 from services.containers.networking import (
     NetworkNames,
@@ -50,6 +50,7 @@ from services.containers.start_errors import (
     is_users_mistake,
     text_of_failed_start,
 )
+from services.containers.started import record_started
 from services.containers.table import ContainerTable
 from services.errors import (
     Conflict,
@@ -355,25 +356,15 @@ class TaskLauncher:
         # The task runs: whoever asked for it may have left, its record must be written.
         networks, places = settings_by_network(container.definition, endpoints)
         with trio.CancelScope(shield=True):
-            await self._journal.change_status(
+            await record_started(
+                self._journal,
                 container,
-                *network_events(container, networks, places, "connect", time_ns=now_ns),
-                *volume_events(container, "mount", time_ns=now_ns),
-                container_event(container, "start", time_ns=now_ns),
-                state=state,
+                state,
                 pid=pid,
-                exit_code=0,
-                error="",
-                oom_killed=False,
-                started_at_ns=now_ns,
-                stopped_by_user=False,
-                stopped_for="",
-                failed_health=False,
                 boot_id=self._boot_id,
-                runs=container.status.runs + 1,
                 networks=networks,
                 places=places,
-                loose={},
+                now_ns=now_ns,
             )
         log.info("container started", container=container.id, pid=pid)
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence, Set
-from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -34,38 +33,36 @@ from services.containerd import (
     TaskStatus,
 )
 from services.containers.container import Container
+from services.containers.due import is_due, start_due
 from services.containers.endpoint_labels import recorded_endpoints
+from services.containers.found_task import task_of
+from services.containers.freezes import Freezes
 from services.containers.joining import is_joined
-from services.containers.journal import Journal, container_event, network_events
+from services.containers.journal import Journal, container_event
 from services.containers.launch import OWNER_LABEL
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
 from services.containers.model import State
-from services.containers.mount_sources import MountSources, volume_events
+from services.containers.mount_sources import MountSources
 from services.containers.naming import Naming
-from services.containers.needs import Needs
 from services.containers.networking import endpoints_of, ids_of
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
-from services.containers.restart_policy import starts_with_daemon, wants_restart
 from services.containers.run import Runs
+from services.containers.started import record_started
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
-from services.errors import EngineError, NotFound, Unavailable
+from services.errors import EngineError
 from services.networks import Networks, Sandboxes
 
 log = logger.bind(service="containers")
 
 LOOKUPS_AT_ONCE: Final = 16
-STARTS_AT_ONCE: Final = 16
-FREEZES_LIMIT: Final = 1000
 COMPARED_LIMIT_S: Final = 3.0
 
 TASK_TOPICS: Final = ("/tasks/oom", "/tasks/paused", "/tasks/resumed")
 """What of containerd's events `Restorer.task_event` acts on."""
-NEEDED_LIMIT_S: Final = 30.0
-"""How long a start waits for those of other containers that it needs; they may need each other."""
 
 
 class Restorer:
@@ -118,7 +115,7 @@ class Restorer:
         self._is_loaded = False
         self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
         self._settling = trio.Lock()
-        self._freezes: trio.MemorySendChannel[Container] | None = None
+        self._freezes = Freezes(tasks=containerd.tasks, journal=journal)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load the containers, then settle each one.
@@ -138,7 +135,7 @@ class Restorer:
         if not self._containerd.connection.is_ready:
             tell()  # nothing can be compared, and nobody is to wait for it
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._follow_freezes)
+            await nursery.start(self._freezes.run)
             nursery.start_soon(_call_later, COMPARED_LIMIT_S, tell)
             try:
                 await self.settle_all(tell)
@@ -160,41 +157,12 @@ class Restorer:
                 return
             if isinstance(happened, TaskOOMEvent):
                 await self._journal.tell(container_event(container, "oom"))
-            elif self._freezes is not None:
-                with suppress(trio.WouldBlock):  # the next reconciliation sees it
-                    self._freezes.send_nowait(container)
-
-    async def _follow_freezes(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """A pause that was given up may still come to pass, and others can pause our tasks."""
-        self._freezes, containers = trio.open_memory_channel[Container](FREEZES_LIMIT)
-        async with trio.open_nursery() as nursery:
-            task_status.started()
-            async for container in containers:
-                nursery.start_soon(self.check_freeze, container)
+            else:
+                self._freezes.note(container)
 
     async def check_freeze(self, container: Container) -> None:
         """Take over from containerd whether a container is paused. Never fails."""
-        try:
-            async with container.turn("a look at its state"):
-                task = await self._task_of(container) if container.state.has_task else None
-                if task is not None and container.state.has_task:
-                    await self._correct_freeze(container, task)
-        except EngineError as error:
-            log.warning("state not looked at", container=container.id, error=str(error))
-
-    async def _correct_freeze(self, container: Container, task: TaskInfo) -> None:
-        is_frozen = container.state is State.PAUSED
-        if task.status in (TaskStatus.PAUSED, TaskStatus.PAUSING) and not is_frozen:
-            happened = LifeEvent.PAUSED
-        elif task.status is TaskStatus.RUNNING and is_frozen:
-            happened = LifeEvent.RESUMED
-        else:
-            return
-        event = container_event(container, happened.value)
-        state = next_state(container.state, happened)
-        await self._journal.change_status(container, event, state=state)
+        await self._freezes.check(container)
 
     async def settle_all(self, compared: Callable[[], object] = lambda: None) -> None:
         """Compare all containers with containerd, take away what is nobody's, start what is due.
@@ -219,7 +187,7 @@ class Restorer:
             compared()
             await self._reclaimer.reclaim(set(records))
         due += await self._end_half_stopped(new)
-        await self._start_all(due)
+        await start_due(due, self._table, self._start)
 
     async def _end_half_stopped(self, new: Set[str]) -> list[Container]:
         """Of those found at the start: what the last daemon was about to stop for its group."""
@@ -271,12 +239,12 @@ class Restorer:
     ) -> None:
         async with limit:
             try:
-                is_due = await self._settle(container, record)
+                wants_start = await self._settle(container, record)
             except EngineError as error:
                 log.error("container not restored", container=container.id, error=str(error))
                 return
         self._unsettled.discard(container.id)
-        if is_due:
+        if wants_start:
             due.append(container)
 
     async def _settle(self, container: Container, record: ContainerRecord | None) -> bool:
@@ -303,6 +271,9 @@ class Restorer:
             return False
         return self._is_due(container, at_start=at_start) if at_start or is_lost else False
 
+    def _is_due(self, container: Container, *, at_start: bool) -> bool:
+        return self._runs.get(container) is None and is_due(container, at_start=at_start)
+
     def _is_known(self, container: Container) -> bool:
         return self._table.get(container.id) is container
 
@@ -312,7 +283,7 @@ class Restorer:
             await self._record_lost(container)
             return True  # what containerd may still have of it is reclaimed
         looks_alive = record is not None or container.is_running
-        task = await self._task_of(container) if looks_alive else None
+        task = await task_of(self._containerd.tasks, container) if looks_alive else None
         if task is not None and (
             task.status is TaskStatus.CREATED
             or (task.status is TaskStatus.STOPPED and not container.state.has_task)
@@ -332,39 +303,13 @@ class Restorer:
         began = container.status.boot_id
         return container.is_running and began not in ("", self._boot_id)
 
-    async def _task_of(self, container: Container) -> TaskInfo | None:
-        """None when containerd knows no task.
-
-        A shim that does not answer has a task: the container stays as it was last known.
-        """
-        try:
-            return await self._containerd.tasks.get(container.id)
-        except NotFound:
-            return None
-        except Unavailable:
-            raise
-        except EngineError:  # too late, or it is being buried: whoever follows it will see
-            if not container.state.has_task:
-                raise
-            return TaskInfo(
-                id=container.id,
-                pid=container.status.pid,
-                status=TaskStatus.RUNNING,
-                exit_code=0,
-                exited_at_ns=0,
-                stdin="",
-                stdout="",
-                stderr="",
-                terminal=container.definition.config.tty,
-            )
-
     async def _adopt(
         self, container: Container, task: TaskInfo, record: ContainerRecord | None
     ) -> None:
         """Follow a task that ran while we were away; of one that has ended the exit is heard."""
         if not container.state.has_task:
             await self._record_start(container, task, record)
-        await self._correct_freeze(container, task)
+        await self._freezes.correct(container, task)
         await self._finish_connects(container)
         await self._naming.adopt(container, self._sandboxes.namespace(container.id, task.pid))
         self._sources.adopt(container)
@@ -379,26 +324,15 @@ class Restorer:
         """The daemon was killed after the task was started and before that was recorded."""
         labels = record.labels if record is not None else {}
         endpoints, places = recorded_endpoints(labels, container.definition.networks)
-        now_ns = time.time_ns()
-        await self._journal.change_status(
+        await record_started(
+            self._journal,
             container,
-            *network_events(container, endpoints, places, "connect", time_ns=now_ns),
-            *volume_events(container, "mount", time_ns=now_ns),
-            container_event(container, "start", time_ns=now_ns),
-            state=next_state(container.state, LifeEvent.STARTED),
+            next_state(container.state, LifeEvent.STARTED),
             pid=task.pid,
-            exit_code=0,
-            error="",
-            oom_killed=False,
-            started_at_ns=now_ns,
-            stopped_by_user=False,
-            stopped_for="",
-            failed_health=False,
             boot_id=self._boot_id,
-            runs=container.status.runs + 1,
             networks=endpoints,
             places=places,
-            loose={},
+            now_ns=time.time_ns(),
         )
         self._adopt_addresses(container)
         self._sandboxes.settle()
@@ -424,52 +358,6 @@ class Restorer:
         held_by_others = is_joined(container.id, self._table)
         await self._sandboxes.release(container.id, held_by_others=held_by_others)
         log.warning("container was gone", container=container.id)
-
-    def _is_due(self, container: Container, *, at_start: bool) -> bool:
-        """Whether its restart policy wants it now. At the start of the daemon it wants more."""
-        status = container.status
-        wanted = starts_with_daemon if at_start else wants_restart
-        return (
-            container.state is State.EXITED
-            and status.started_at_ns > 0
-            and self._runs.get(container) is None
-            and (
-                (at_start and bool(status.stopped_for))
-                or wanted(
-                    container.definition.host_config.restart_policy,
-                    exit_code=status.failure_code(status.exit_code),
-                    restart_count=status.restart_count,
-                    stopped_by_user=status.stopped_by_user,
-                )
-            )
-        )
-
-    async def _start_all(self, due: list[Container]) -> None:
-        """Each one after those that it needs, if these are started as well."""
-        needs = Needs(self._table)
-        limit = trio.CapacityLimiter(STARTS_AT_ONCE)
-        tried: dict[str, trio.Event] = {container.id: trio.Event() for container in due}
-        async with trio.open_nursery() as nursery:
-            for container in due:
-                needed = [tried[i] for i in needs.of(container) if i in tried]
-                nursery.start_soon(self._start_after, container, needed, limit, tried[container.id])
-
-    async def _start_after(
-        self,
-        container: Container,
-        needed: list[trio.Event],
-        limit: trio.CapacityLimiter,
-        tried: trio.Event,
-    ) -> None:
-        with trio.move_on_after(NEEDED_LIMIT_S):
-            for event in needed:
-                await event.wait()
-        async with limit:
-            try:
-                await self._start(container)
-            except EngineError as error:
-                log.error("container not started again", container=container.id, error=str(error))
-        tried.set()
 
 
 class _Once:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final
 
 import trio
 
 from services.errors import EngineError
 from services.networks import nft_process
+from services.networks.helper_process import started
 
 ANSWER_LIMIT_S: Final = 10.0
 END_LIMIT_S: Final = 2.0
@@ -97,35 +96,17 @@ async def running_helper(
     *, program: str = nft_process.__file__, is_apart: bool = False
 ) -> AsyncIterator[tuple[Nft, subprocess.Popen[bytes]]]:
     """A helper process, ready; ended with the block. `is_apart`: in a namespace of its own."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    with theirs:
-        start = partial(_start, program, theirs.fileno(), *(["apart"] if is_apart else []))
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-        try:
-            process = await trio.to_thread.run_sync(start)
-        except BaseException:
-            ours.close()
-            raise
+    words = ["apart"] if is_apart else []
+    process: subprocess.Popen[bytes] | None = None
     try:
-        helper = Nft(stream, process)
-        await helper.wait_ready()
-        yield helper, process
+        async with started(program, socket.SOCK_STREAM, *words) as (control, process):
+            helper = Nft(trio.SocketStream(control), process)
+            await helper.wait_ready()
+            yield helper, process
     finally:
-        with trio.CancelScope(shield=True):
-            await stream.aclose()
-            await trio.to_thread.run_sync(_end, process)
-
-
-def _start(program: str, descriptor: int, *words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", program, str(descriptor), *words],
-        pass_fds=(descriptor,),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a terminal's Ctrl-C is for us alone
-    )
+        if process is not None:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(_end, process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,7 +7,7 @@ daemon/libnetwork/network.go (validateConfiguration, applyConfigurationTo).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from types import MappingProxyType
 from typing import Final
@@ -177,13 +177,8 @@ def _with_config_from(request: NetworkRequest, present: Iterable[Network]) -> Ne
     if not found:
         raise NotFound(f'configuration network "{request.config_from}" does not exist')
     source = found[0]
-    return NetworkRequest(
-        name=request.name,
-        driver=request.driver,
-        scope=request.scope,
-        internal=request.internal,
-        attachable=request.attachable,
-        config_from=request.config_from,
+    return replace(
+        request,
         ipv4=source.ipv4,
         ipv6=source.ipv6,
         ipam_driver=source.ipam_driver,

@@ -14,7 +14,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import trio
@@ -23,6 +22,7 @@ from loguru import logger
 from services.errors import EngineError, single_error
 from services.networks import proxy_process
 from services.networks.child_end import wait_ended
+from services.networks.helper_process import started
 
 log = logger.bind(service="proxy")
 
@@ -148,33 +148,14 @@ async def _running_process() -> AsyncIterator[
     tuple[trio.socket.SocketType, subprocess.Popen[bytes]]
 ]:
     """A process that can be spoken to. After the block it ends with its last connection."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        control = trio.socket.from_stdlib_socket(ours)
-        try:
-            start = partial(_start, theirs.fileno())
-            process = await trio.to_thread.run_sync(start)
-        except BaseException:
-            control.close()
-            raise
+    process: subprocess.Popen[bytes] | None = None
     try:
-        yield control, process
+        async with started(proxy_process.__file__, socket.SOCK_SEQPACKET) as (control, process):
+            yield control, process
     finally:
-        control.close()
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(_reap, process)
-
-
-def _start(descriptor: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", proxy_process.__file__, str(descriptor)],
-        pass_fds=(descriptor,),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a terminal's Ctrl-C is for us alone
-    )
+        if process is not None:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(_reap, process)
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
