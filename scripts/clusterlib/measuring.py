@@ -32,20 +32,21 @@ SPEC = template(
 )
 
 
-def measure(nodes: int, tasks_per_node: int) -> dict[str, Any]:
+def measure(nodes: int, tasks_per_node: int, many: int = MANY) -> dict[str, Any]:
     """Processor time in seconds, but per task in microseconds; memory in MB."""
     world = World(life_of=lambda _: Life(), codec=Codec())
     _add_networks(world)
     world.add_nodes(nodes)
     tasks = nodes * tasks_per_node
     ports = EndpointSpec(ports=[PortConfig(target_port=80)])
-    for number in range(SERVICES):
+    services = min(SERVICES, tasks // 10)
+    for number in range(services):
         spec = template(resources=SPEC.resources, networks=[f"net{number % NETWORKS}"])
-        made = service(f"s{number}", tasks // SERVICES, spec=spec, endpoint=ports)
+        made = service(f"s{number}", tasks // services, spec=spec, endpoint=ports)
         world.store.put(made)
     fill = _phase(world, 30)
     _check(world, tasks)
-    placing = _place(world)
+    placing = _place(world, many)
     failure = _fail_node(world)
     one = _fail_task(world)
     change = _change_leader(world)
@@ -81,10 +82,10 @@ def _phase(world: World, seconds: float) -> dict[str, float]:
     return dict(world.cpu_s) | {"all": sum(world.cpu_s.values())}
 
 
-def _place(world: World) -> dict[str, Any]:
-    """Ten thousand tasks of ten services, until the last one has a node; then they are removed."""
+def _place(world: World, many: int) -> dict[str, Any]:
+    """So many tasks of ten services, until the last one has a node; then they are removed."""
     for number in range(10):
-        world.store.put(service(f"more{number}", MANY // 10, spec=SPEC, at=world.now))
+        world.store.put(service(f"more{number}", many // 10, spec=SPEC, at=world.now))
     begin = time.perf_counter()
     used = _phase(world, 0)
     wall_s = time.perf_counter() - begin

@@ -44,7 +44,8 @@ class World:
     """`life_of` says how tasks go; `observe` looks after each write.
 
     `dies_after`: the leader dies after so many transactions, once. What else it had decided is
-    lost, and the next one begins with nothing but the store.
+    lost, and the next one begins with nothing but the store. `refuses`: the transaction of that
+    number is not written, as if somebody else had changed what it is about.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class World:
         life_of: Callable[[Task], Life] = lambda _: Life(),
         observe: Callable[[World], None] | None = None,
         dies_after: int | None = None,
+        refuses: int | None = None,
         codec: Codec | None = None,
     ) -> None:
         self.now = BEGINNING
@@ -66,6 +68,8 @@ class World:
         self._ids = itertools.count(1)
         self._observe = observe
         self._dies_after = dies_after
+        self._refuses = refuses
+        self._tries = 0
         self._agents_seen = 0
         self.elect()
         self.store.put(Cluster(id="cluster", created_at=self.now, updated_at=self.now))
@@ -169,6 +173,9 @@ class World:
 
     def commit(self, transaction: Transaction) -> None:
         """Write what a rule wants, unless something has changed meanwhile."""
+        self._tries += 1
+        if self._tries == self._refuses:
+            return
         try:
             self.store.commit(transaction)
         except Conflicting:

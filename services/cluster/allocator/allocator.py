@@ -47,7 +47,8 @@ class Allocator:
         self._new: dict[str, set[str]] = {}  # tasks that are NEW, by service
         self._open: dict[str, None] = {}  # services to look at, in the order in which they came
         self._networks: dict[str, None] = {}  # networks to look at
-        self._refused: dict[str, str] = {}  # what could not be given, by service or network: why
+        self._refused: dict[str, str] = {}  # what could not be given, and why: by service, network,
+        # and for tasks of no service (containers in an attachable network) by task
         self._said: dict[str, str] = {}  # what was noted of them, so that it is noted once
         self._has_news = False  # for what was refused
         self._tried_at: datetime | None = None
@@ -138,6 +139,9 @@ class Allocator:
 
     def _no_longer_new(self, task: Task) -> None:
         waiting = self._new.get(task.service_id)
+        if not task.service_id:
+            self._refused.pop(task.id, None)
+            self._said.pop(task.id, None)
         if waiting is not None:
             waiting.discard(task.id)
             if not waiting:
@@ -182,7 +186,10 @@ class Allocator:
         if self._tried_at is not None and now < self._tried_at + RETRY_EVERY:
             return self._tried_at + RETRY_EVERY
         for id in self._refused:
-            (self._networks if id in snapshot.networks else self._open)[id] = None
+            if id in snapshot.networks:
+                self._networks[id] = None
+            else:
+                self._open[id if id in snapshot.services else ""] = None
         self._refused.clear()
         self._has_news = False
         self._tried_at = now
@@ -279,6 +286,8 @@ class Allocator:
             return
         if service is not None or not service_id:
             for task_id in sorted(self._new.get(service_id, ())):
+                if task_id in self._refused:
+                    continue
                 if len(changes) >= MAX_CHANGES:
                     return
                 task = snapshot.tasks.get(task_id)
@@ -286,11 +295,12 @@ class Allocator:
                     continue
                 refusal = self._give_to_task(task, service, snapshot, now, changes)
                 if refusal:
-                    self._open.pop(service_id)
-                    self._refuse(service_id, refusal, notes)
-                    return
+                    self._refuse(service_id or task_id, refusal, notes)
+                    if service_id:  # its other tasks need the same
+                        self._open.pop(service_id)
+                        return
         self._open.pop(service_id)
-        if service_id in self._new:
+        if any(id not in self._refused for id in self._new.get(service_id, ())):
             self._open[service_id] = None  # until the store has them
 
     def _give_to_task(

@@ -271,6 +271,9 @@ def digest_warning(image: str) -> str:
 def rolled_back(service: Service) -> Service:
     """The service as it was before its last update; the two specs change places.
 
+    The spec that is back has a number of its own: the tasks that the roll back makes, and their
+    failures, are told from those of its first time.
+
     Raises:
         InvalidParameter: there was none.
     """
@@ -279,7 +282,7 @@ def rolled_back(service: Service) -> Service:
     return replace(
         service,
         spec=service.previous_spec,
-        spec_version=service.previous_spec_version,
+        spec_version=_next_version(service),
         previous_spec=service.spec,
         previous_spec_version=service.spec_version,
         update_status=UpdateStatus(
@@ -295,11 +298,15 @@ def _moved(service: Service, spec: ServiceSpec) -> Service:
     return replace(
         service,
         spec=spec,
-        spec_version=max(service.spec_version, service.previous_spec_version) + 1,
+        spec_version=_next_version(service),
         previous_spec=service.spec,
         previous_spec_version=service.spec_version,
         update_status=None,
     )
+
+
+def _next_version(service: Service) -> int:
+    return max(service.spec_version, service.previous_spec_version) + 1
 
 
 def _counted(service: Service) -> Service:

@@ -56,7 +56,7 @@ def _at_node(service: Service, table: SlotTable, node_id: str, look: Look) -> Pl
     plan.wake_at(until)
     grade = table.grades.get(node_id)
     is_empty = grade is None or grade.fill is Fill.EMPTY
-    if is_empty and not plan.groups and state is Standing.GOOD:
+    if is_empty and state is Standing.GOOD:
         plan.groups.append((Put(look.make(service, node_id=node_id)),))
     return plan
 

@@ -100,12 +100,12 @@ def _under_way(service: Service, tasks: Sequence[Task], fill: Fill, is_dirty: bo
 
 
 def _settled_at(task: Task) -> datetime | None:
-    """When it was known how a task, or the one that it follows, begins."""
+    """When it was known how a task begins; None before. What failed is kept while we count it."""
     if task.status.running_at is not None:
         return task.status.running_at
     if task.status.state >= TaskState.RUNNING:
         return task.status.timestamp or task.updated_at
-    return task.created_at if task.restart_count else None
+    return None
 
 
 def _failed(task: Task, monitor: timedelta) -> bool:

@@ -168,3 +168,5 @@ def _add(load: NodeLoad, task: Task, sign: int) -> None:
     if task.endpoint is not None and task.endpoint.ports:
         for port in host_ports(task):
             load.ports[port] += sign
+            if not load.ports[port]:
+                del load.ports[port]

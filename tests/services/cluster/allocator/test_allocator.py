@@ -10,13 +10,16 @@ from clusterlib.build import scaled, service, template, updated
 from clusterlib.world import World
 from msgspec.structs import replace
 
-from services.cluster.model.objects import ClusterNetwork, Service
+from services.cluster.model.objects import ClusterNetwork, Service, Task
 from services.cluster.model.specs import (
     EndpointSpec,
     IpamRange,
     NetworkAttachmentConfig,
+    NetworkAttachmentSpec,
     NetworkSpec,
     PortConfig,
+    TaskRestartPolicy,
+    TaskSpec,
 )
 from services.cluster.model.task_state import TaskState
 
@@ -236,6 +239,24 @@ def test_ports_are_chosen_from_the_dynamic_ones() -> None:
     ]  # fmt: skip
 
 
+def test_a_chosen_port_stays_while_its_service_does() -> None:
+    """Also when a lower one is free by then."""
+    world = small_world()
+    world.store.put(service("first", endpoint=publishing((80, 0))))
+    world.run(20)
+    world.store.put(service("second", endpoint=publishing((80, 0))))
+    world.run(20)
+    world.delete(world.store.services["first"])
+    world.run(20)
+    before = stored(world, "second")
+    more = replace(before.spec, endpoint_spec=publishing((80, 0), (81, 0)))
+    world.store.put(updated(before, more))
+    world.run(20)
+    endpoint = stored(world, "second").endpoint
+    assert endpoint is not None
+    assert [port.published_port for port in endpoint.ports] == [30001, 30000]
+
+
 def test_a_port_that_is_taken_is_waited_for() -> None:
     """The second service stays NEW, with a note, until the first is gone."""
     world = small_world()
@@ -278,18 +299,32 @@ def test_a_full_network_serves_those_who_come_when_others_go() -> None:
     world = World()
     world.add_nodes(1)
     add_network(world, "tiny", ipam=[IpamRange(subnet="10.9.0.0/29")])
-    world.store.put(service(replicas=6, spec=template(networks=["tiny"])))
+    restart = TaskRestartPolicy(delay=0)
+    world.store.put(service(replicas=6, spec=template(networks=["tiny"], restart=restart)))
     world.run(30)
     assert 3 <= len(world.running("web")) <= 4
     assert any("network tiny has no address left" in note for note in world.notes)
-    for _ in range(3):
+    for _ in range(6):
         for task in world.running("web")[:1]:
             ended = replace(task.status, state=TaskState.FAILED, timestamp=world.now)
             world.store.put(replace(task, status=ended))
         world.run(20)
+        assert 3 <= len(world.running("web")) <= 4, "what had ended has given back its address"
         given = addresses(world, "tiny")
         assert max(Counter(given).values()) == 1
         assert "10.9.0.1/29" not in given
+
+
+def test_what_was_not_written_was_not_given() -> None:
+    """A /29 just holds service, node and three tasks, whichever write is refused on the way."""
+    for write in range(1, 9):
+        world = World(refuses=write)
+        world.add_nodes(1)
+        add_network(world, "tiny", ipam=[IpamRange(subnet="10.9.0.0/29")])
+        world.store.put(service(replicas=3, spec=template(networks=["tiny"])))
+        world.run(30)
+        assert len(world.running("web")) == 3, write
+        assert len(set(addresses(world, "tiny"))) == 5
 
 
 @pytest.mark.parametrize("is_ingress", [True, False])
@@ -309,3 +344,32 @@ def test_nodes_have_an_address_where_they_take_part(is_ingress: bool) -> None:
     after = world.store.networks[network].balancer_addrs
     assert "node2" not in after
     assert ("late1" in after) is is_ingress
+
+
+def test_containers_in_a_network_have_addresses_each_for_itself() -> None:
+    """A task of no service: one that has to wait holds up none of the others."""
+    world = small_world("net")
+    world.run(1)
+    for id, network in (("a", "nowhere"), ("b", "net"), ("c", "net")):
+        spec = TaskSpec(
+            network_attachment_spec=NetworkAttachmentSpec(container_id=id),
+            networks=[NetworkAttachmentConfig(target=network)],
+            runtime="attachment",
+        )
+        made = Task(
+            id=id, created_at=world.now, updated_at=world.now, node_id="node1", spec=spec,
+            desired_state=TaskState.RUNNING,
+        )  # fmt: skip
+        world.store.put(made)
+    world.run(10)
+    states = {id: world.store.tasks[id].status.state for id in "abc"}
+    assert states == {"a": TaskState.NEW, "b": TaskState.RUNNING, "c": TaskState.RUNNING}
+    given = [world.store.tasks[id].networks[0].addresses for id in "bc"]
+    assert given[0] != given[1]
+    add_network(world, "nowhere")
+    world.run(10)
+    assert world.store.tasks["a"].status.state is TaskState.RUNNING
+    ended = replace(world.store.tasks["b"].status, state=TaskState.SHUTDOWN)
+    world.store.put(replace(world.store.tasks["b"], status=ended))
+    world.run(10)
+    assert "b" not in world.store.tasks, "nobody keeps the history of what has no service"

@@ -203,12 +203,12 @@ async def test_a_roll_back_changes_places_and_numbers_never_repeat() -> None:
     await cluster.change(labels={"v": "2"})
     await cluster.change(ServiceOptions(rollback="previous"))
     back = cluster.now()
-    assert (back.spec.labels, back.spec_version, back.previous_spec_version) == ({}, 1, 2)
+    assert (back.spec.labels, back.spec_version, back.previous_spec_version) == ({}, 3, 2)
     assert back.update_status is not None
     assert back.update_status.state == "rollback_started"
     assert back.update_status.message == "manually requested rollback"
     await cluster.change(labels={"v": "3"})
-    assert cluster.now().spec_version == 3
+    assert cluster.now().spec_version == 4
 
 
 @pytest.mark.parametrize(

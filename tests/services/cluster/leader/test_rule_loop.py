@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import pytest
 import trio
 
-from services.cluster.leader.rule_loop import RuleLoop
-from services.cluster.model.objects import Node
+from services.cluster.etcd.values import Batch, KeyValue
+from services.cluster.leader.rule_loop import INLINE_TASKS, RuleLoop
+from services.cluster.model.objects import Node, Task
 from services.cluster.model.snapshot import Decision, Diff, Put, Snapshot, Transaction
 from services.cluster.store import OutOfSequence
-from services.cluster.store.codec import Codec
+from services.cluster.store.codec import Codec, key_of
 from services.cluster.store.mirror import Mirror
 from services.cluster.store.objects import StoredSnapshot
 from services.errors import Unavailable
@@ -63,7 +64,8 @@ class Asked:
         return self._decisions.pop(0) if self._decisions else Decision()
 
 
-WRITE = Decision(transactions=(Transaction((Put(Node(id="n", created_at=NOW, updated_at=NOW)),)),))
+NODE = Node(id="n", created_at=NOW, updated_at=NOW)
+WRITE = Decision(transactions=(Transaction((Put(NODE),)),))
 
 
 async def run_for(seconds: float, store: FakeStore, make_rule: Callable[[], Asked]) -> None:
@@ -120,3 +122,45 @@ async def test_conflicts_that_do_not_end_do_not_burn_the_processor(
     store.refusals = [OutOfSequence("update out of sequence")] * 1000
     await run_for(60, store, lambda: rule)
     assert len(rule.diffs) < 100
+
+
+class LateStore(FakeStore):
+    """Something changes in the very instant in which the waiting for it is given up."""
+
+    async def changed_since(self, revision: int) -> Diff:
+        try:
+            return await super().changed_since(revision)
+        except trio.Cancelled:
+            if self.mirror.revision == 1:
+                key = key_of(NODE)
+                self.mirror.apply(Batch(2, [KeyValue(key, Codec().encode(NODE), 2, 2)]))
+            raise
+
+
+async def test_what_comes_as_the_time_is_over_is_not_lost(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The snapshot that follows has it, so the diff must have it too."""
+    store, rule = LateStore(), Asked(Decision(again_in_s=5.0))
+    await run_for(60, store, lambda: rule)
+    assert [[one.id for one in diff.put] for diff in rule.diffs] == [[], ["n"]]
+
+
+async def test_a_look_at_much_is_a_threads(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first one is: later ones cost what has changed."""
+    threaded: list[bool] = []
+
+    async def in_thread(decide: Callable[..., Decision], *arguments: object) -> Decision:
+        threaded.append(True)
+        return decide(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", in_thread)
+    store, rule = FakeStore(), Asked(Decision(again_in_s=1.0))
+    tasks = [Task(id=str(n), created_at=NOW, updated_at=NOW) for n in range(INLINE_TASKS + 1)]
+    keys = [KeyValue(key_of(one), Codec().encode(one), 2, 2) for one in tasks]
+    store.mirror.replace_all(keys, 2)
+    await run_for(60, store, lambda: rule)
+    assert len(rule.diffs) == 2
+    assert threaded == [True]

@@ -193,9 +193,9 @@ SCENARIOS = {
 }
 
 
-def play(scenario: Scenario, dies_after: int | None = None) -> World:
+def play(scenario: Scenario, *, dies_after: int | None = None, refuses: int | None = None) -> World:
     check = never(scenario.at_most_wanted)
-    world = World(life_of=scenario.life, observe=check, dies_after=dies_after)
+    world = World(life_of=scenario.life, observe=check, dies_after=dies_after, refuses=refuses)
     world.add_nodes(3)
     scenario.act(world)
     return world
@@ -211,3 +211,14 @@ def test_a_leader_that_dies_after_any_write_changes_no_outcome(name: str) -> Non
     for write in range(1, whole.transactions + 1):
         world = play(scenario, dies_after=write)
         assert scenario.outcome(world) == wanted, f"the leader died after write {write}"
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_write_that_is_refused_changes_no_outcome(name: str) -> None:
+    """The rule, which goes on with what it remembers, asks for it again."""
+    scenario = SCENARIOS[name]
+    whole = play(scenario)
+    wanted = scenario.outcome(whole)
+    for write in range(1, whole.transactions + 1):
+        world = play(scenario, refuses=write)
+        assert scenario.outcome(world) == wanted, f"write {write} was refused"

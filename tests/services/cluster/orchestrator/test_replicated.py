@@ -79,6 +79,17 @@ def test_scaling_down_takes_what_does_not_run_first() -> None:
     assert {task.id for task in world.running("web")} == before
 
 
+def test_of_a_nodes_tasks_those_that_do_not_run_yet_go_first() -> None:
+    """Whatever their numbers."""
+    world = World(life_of=lambda task: Life(start_s=1000 if task.slot == 1 else 0.5))
+    world.add_nodes(1)
+    world.store.put(service(replicas=3))
+    world.run(10)
+    world.store.put(scaled(world.store.services["web"], 2))
+    world.run(10)
+    assert slots(world.running("web")) == [2, 3]
+
+
 def test_a_removed_service_leaves_nothing() -> None:
     """Its tasks are asked to go, and are deleted once their agents have said that they ended."""
     world = small_world()

@@ -11,6 +11,7 @@ from clusterlib.build import GLOBAL, SECOND, scaled, service, template, updated,
 from clusterlib.world import World
 from msgspec.structs import replace
 
+from services.cluster.control.services import rolled_back
 from services.cluster.model.objects import Service, Task
 from services.cluster.model.specs import (
     EndpointSpec,
@@ -142,6 +143,20 @@ def test_with_start_first_the_old_task_goes_only_when_the_new_one_runs() -> None
     assert status.state == "paused"
 
 
+def test_what_fails_beside_the_old_task_is_tried_again_with_the_usual_delay() -> None:
+    """An update that may fail does not begin a slot anew in a tight loop."""
+    world = World(
+        life_of=lambda t: Life(start_ends=TaskState.FAILED) if image_of(t) == "bad" else Life()
+    )
+    update = UpdateConfig(parallelism=1, order="start-first", failure_action="continue")
+    before = running_service(world, service(replicas=1, update=update))
+    world.store.put(with_image(before, "bad"))
+    world.run(60)
+    assert len(world.running("web")) == 1
+    tries = [task.restart_count for task in world.tasks("web") if image_of(task) == "bad"]
+    assert 8 <= max(tries) <= 12
+
+
 @pytest.mark.parametrize("order", ["stop-first", "start-first"])
 def test_a_failing_update_rolls_back(order: str) -> None:
     """All tasks are of the old spec in the end; those that were never replaced still run."""
@@ -183,6 +198,43 @@ def test_a_rollback_that_fails_is_not_rolled_back() -> None:
     assert status is not None
     assert status.state == "rollback_paused"
     assert status.message.startswith("rollback paused due to failure or early termination of task ")
+
+
+def test_a_roll_back_by_hand_is_not_blamed_for_what_failed_before() -> None:
+    """The old spec's tasks failed when it was new; that they did is history, not a reason."""
+
+    def life(task: Task) -> Life:
+        is_first = task.spec_version == 1 and task.restart_count == 0
+        return Life(start_ends=TaskState.FAILED) if is_first else Life()
+
+    world = World(life_of=life)
+    running_service(world, service(replicas=3, update=UpdateConfig(parallelism=1)))
+    world.store.put(with_image(world.store.services["web"], "app:2"))
+    world.run(4)
+    world.store.put(rolled_back(world.store.services["web"]))
+    world.run(100)
+    status = world.store.services["web"].update_status
+    assert status is not None
+    assert status.state == "rollback_completed"
+    assert {image_of(task) for task in world.running("web")} == {"app:1"}
+
+
+def test_a_roll_back_runs_again_what_had_ended() -> None:
+    """Also in slots that the update had not come to: the service is as if it were new. As swarm."""
+
+    def life(task: Task) -> Life:
+        if image_of(task) == "bad":
+            return Life(start_ends=TaskState.FAILED)
+        return Life(lives_s=1, ends=TaskState.COMPLETE)
+
+    world = World(life_of=life)
+    update = UpdateConfig(parallelism=1, failure_action="rollback", delay=5 * SECOND)
+    once = template(restart=TaskRestartPolicy(condition="none"))
+    before = running_service(world, service(replicas=2, update=update, spec=once))
+    world.store.put(with_image(before, "bad"))
+    world.run(60)
+    complete = [t.slot for t in world.tasks("web") if t.status.state is TaskState.COMPLETE]
+    assert sorted(complete) == [1, 1, 2, 2]
 
 
 def test_nothing_to_roll_back_to_pauses() -> None:

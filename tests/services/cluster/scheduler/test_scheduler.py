@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from clusterlib.agents import Life
-from clusterlib.build import GLOBAL, service, template
+from clusterlib.build import GLOBAL, scaled, service, template, with_image
 from clusterlib.world import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -196,6 +196,70 @@ def test_a_host_port_is_one_tasks_only() -> None:
     world.run(10)
     assert set(per_node(world).values()) == {1}
     assert errors(world) == {"no suitable node (host-mode port already in use on 2 nodes)"}
+
+
+def test_a_host_port_is_free_once_its_task_has_ended() -> None:
+    """A restart, an update and another service all get it again."""
+    ends = Life(lives_s=3)
+    world = World(life_of=lambda task: ends if task.restart_count == 0 else Life())
+    world.add_nodes(1)
+    world.store.put(service(replicas=1, endpoint=HOST_PORT))
+    world.run(20)
+    assert per_node(world) == {"node1": 1}
+    world.store.put(with_image(world.store.services["web"], "app:2"))
+    world.run(20)
+    assert per_node(world) == {"node1": 1}
+    world.delete(world.store.services["web"])
+    world.store.put(service("other", 1, endpoint=HOST_PORT))
+    world.run(20)
+    assert per_node(world, "other") == {"node1": 1}
+
+
+def test_what_a_node_is_later_counts() -> None:
+    """Labels, availability and resources that change after tasks were placed."""
+    world = World()
+    world.add_nodes(2)
+    world.store.put(service("before", 2))
+    world.run(10)
+    relabel(world, "node2", zone="east")
+    spec = template(placement=Placement(constraints=["node.labels.zone == east"]))
+    world.store.put(service(replicas=2, spec=spec))
+    world.run(10)
+    assert per_node(world) == {"node2": 2}
+    has = world.store.nodes["node1"].description
+    big = replace(has, resources=Resources(nano_cpus=64 * 10**9, memory_bytes=GB))
+    describe(world, "node1", big)
+    world.store.put(service("big", 1, spec=template(resources=reserving(cpus=32))))
+    world.run(10)
+    assert per_node(world, "big") == {"node1": 1}
+
+
+def test_a_branchs_tasks_count_when_more_come() -> None:
+    """Scaling up evens the branches out, with what they have already."""
+    world = World()
+    world.add_nodes(3)
+    for number, zone in ((1, "a"), (2, "b"), (3, "b")):
+        relabel(world, f"node{number}", zone=zone)
+    preference = PlacementPreference(spread=SpreadOver(spread_descriptor="node.labels.zone"))
+    spec = template(placement=Placement(preferences=[preference]))
+    world.store.put(replace(world.store.nodes["node1"], spec=NodeSpec(availability="pause")))
+    world.store.put(service(replicas=4, spec=spec))
+    world.run(10)
+    active = NodeSpec(labels={"zone": "a"})
+    world.store.put(replace(world.store.nodes["node1"], spec=active))
+    world.store.put(scaled(world.store.services["web"], 8))
+    world.run(10)
+    assert per_node(world)["node1"] == 4
+
+
+def test_an_assignment_that_was_refused_takes_no_room() -> None:
+    """The port is free for the task that had it in the decision which was not written."""
+    for write in range(1, 5):
+        world = World(refuses=write)
+        world.add_nodes(1)
+        world.store.put(service(replicas=1, endpoint=HOST_PORT))
+        world.run(10)
+        assert per_node(world) == {"node1": 1}
 
 
 def test_no_node_gets_more_replicas_than_the_maximum() -> None:
