@@ -26,6 +26,10 @@ CONNECT_LIMIT_S: Final = 3.0
 DEFAULT_PORT: Final = 2377
 
 
+class NoAnswer(Unavailable):
+    """There was no connection in time: nothing can have been done. Who is patient may try again."""
+
+
 @dataclass(frozen=True, slots=True)
 class ManagerAddress:
     """Where a manager listens."""
@@ -105,4 +109,4 @@ async def _open(loop: Any, address: ManagerAddress, context: SSLContext, name: s
         return await open_link(
             loop, target, peer=PEER, errors=lambda what: grpc_errors(what, peer=PEER)
         )
-    raise Unavailable(f"{PEER} at {address} has not answered in {CONNECT_LIMIT_S:g} s")
+    raise NoAnswer(f"{PEER} at {address} has not answered in {CONNECT_LIMIT_S:g} s")

@@ -37,7 +37,14 @@ def test_only_the_way_in_is_open_to_who_has_no_certificate() -> None:
     }
     assert by_who == {
         Who.ANYONE: {"GetRoot", "IssueCertificate"},
-        Who.NODE: {"Session", "Heartbeat", "UpdateStatus", "Describe", "PublishLogs"},
+        Who.NODE: {
+            "Session",
+            "Heartbeat",
+            "UpdateStatus",
+            "Describe",
+            "PublishLogs",
+            "Attach",
+        },
         Who.MANAGER: {"Join", "SubscribeLogs"},
     }
 

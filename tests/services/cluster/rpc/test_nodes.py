@@ -108,6 +108,30 @@ async def test_a_wrong_token_admits_nobody(tmp_path: Path) -> None:
         assert set(store.snapshot().nodes) == {"m1"}
 
 
+async def test_who_joins_is_patient_with_a_busy_manager(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that accepts and says nothing is asked again after the others, once."""
+    monkeypatch.setattr("services.cluster.rpc.client.CONNECT_LIMIT_S", 0.3)
+    asked = 0
+
+    async def say_nothing(stream: trio.SocketStream) -> None:
+        nonlocal asked
+        asked += 1
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, say_nothing, listeners)
+        address = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        with pytest.raises(Unavailable, match="has not answered"):
+            await join_cluster(
+                join_tokens(a_cluster().root_ca).worker, Remotes([address, "127.0.0.1:1"])
+            )
+        nursery.cancel_scope.cancel()
+    assert asked == 2
+
+
 async def test_a_session_over_the_network_is_as_one_in_the_process(tmp_path: Path) -> None:
     """Facts, all work, changes, reports, a new description."""
     secret = a_secret("s1", "words")

@@ -19,6 +19,7 @@ import trio
 from betterproto2 import Message
 
 from protos.generated.cluster import (
+    AttachRequest,
     Done,
     HeartbeatRequest,
     IssueRequest,
@@ -34,6 +35,7 @@ from services.cluster.ca.identity import identity_of, leaf_of
 from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import (
     Assignments,
+    AttachmentWish,
     LogMessage,
     LogOptions,
     LogRequest,
@@ -66,6 +68,7 @@ from tests.support.memory_store import MemoryStore
 
 THEIRS = "the-other-nodes-words"
 A_DAY = timedelta(days=1)
+WISH = AttachmentWish(container_id="c" * 64, network="net2")
 
 
 @dataclass
@@ -190,18 +193,31 @@ async def test_another_nodes_session_is_of_no_use(tmp_path: Path) -> None:
         async with scene.session(), scene.calls() as calls:
             failed = TaskUpdate(task_id="t2", status=TaskStatus(state=TaskState.FAILED))
             theirs = facts.session_id
-            tries: list[tuple[Method[Any, Done], Message]] = [
+            tries: list[tuple[Method[Any, Any], Message]] = [
                 (methods.HEARTBEAT, HeartbeatRequest(session_id=theirs)),
                 (
                     methods.UPDATE_STATUS,
                     StatusRequest(session_id=theirs, updates_json=encode_json([failed])),
                 ),
                 (methods.PUBLISH_LOGS, LogsRequest(session_id=theirs, subscription_id="x")),
+                (
+                    methods.ATTACH,
+                    AttachRequest(session_id=theirs, wish_json=encode_json(WISH)),
+                ),
             ]
             for method, request in tries:
                 with pytest.raises(Unavailable, match="another session"):
                     await calls.call(method, request)
         assert scene.manager.store.snapshot().tasks["t2"].status.state == TaskState.ASSIGNED
+
+
+async def test_a_network_that_is_not_attachable_stays_shut(tmp_path: Path) -> None:
+    """A container of the thief's own gets no place in it, and nothing is told of it."""
+    async with theft(tmp_path) as scene, scene.session() as session:
+        with pytest.raises(Forbidden, match="not manually attachable"):
+            await session.attach(WISH)
+        told = msgspec.json.encode(await all_that_comes(session)).decode()
+        assert '"net2"' not in told
 
 
 async def test_reports_of_other_nodes_tasks_change_nothing(tmp_path: Path) -> None:
