@@ -25,6 +25,7 @@ from services.cluster.network.state import NodeNetworkState
 from services.cluster.rpc.logs import ClusterLogs
 from services.cluster.work import AgentContext
 from services.containers import Container
+from services.containers.labels import task_id_of
 from services.errors import EngineError, NotFound
 from services.networks import Networks
 from services.networks.model import GATEWAY_BRIDGE
@@ -36,7 +37,6 @@ from .version import VERSION
 
 PATIENT: Final = Backoff(first_s=0.1, cap_s=5.0)
 CLEAR_LIMIT_S: Final = 15.0
-TASK_LABEL: Final = "com.docker.swarm.task.id"
 LOG_DRIVERS: Final = ("fluentd", "gelf", "journald", "json-file", "local", "none", "syslog")
 
 log = logger.bind(service="cluster")
@@ -175,7 +175,7 @@ class EngineWork:
 
 
 def _is_task(container: Container) -> bool:
-    return TASK_LABEL in container.definition.config.labels
+    return bool(task_id_of(container.name, container.definition.config.labels))
 
 
 def _gateway_link(bridge: str | None) -> str:

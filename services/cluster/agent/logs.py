@@ -182,24 +182,31 @@ def _query(options: LogOptions) -> LogQuery:
 
 
 def parse_block(block: bytes, task: Task) -> Iterable[LogMessage]:
-    """The messages in whole frames with time stamps and details, as a log reader gives them."""
-    labels = {int(stream): stream.label for stream in Stream}
+    """The messages in whole frames with time stamps and details, as a log reader gives them.
+
+    A frame without them, of a file that somebody else has written into, is left out.
+    """
     position = 0
     while position + _HEADER_BYTES <= len(block):
-        stream = block[position]
-        size = int.from_bytes(block[position + 4 : position + _HEADER_BYTES], "big")
-        frame = block[position + _HEADER_BYTES : position + _HEADER_BYTES + size]
-        position += _HEADER_BYTES + size
-        stamp, text, rest = frame.split(b" ", 2)
-        yield LogMessage(
-            task_id=task.id,
-            node_id=task.node_id,
-            service_id=task.service_id,
-            timestamp_ns=parse_time_ns(stamp.decode()),
-            stream=labels.get(stream, "stdout"),
-            data=rest,
-            details=_details(text.decode()),
-        )
+        start = position + _HEADER_BYTES
+        end = start + int.from_bytes(block[position + 4 : start], "big")
+        try:
+            stream = Stream(block[position])
+            stamp, text, data = block[start:end].split(b" ", 2)
+            timestamp_ns, details = parse_time_ns(stamp.decode()), _details(text.decode())
+        except ValueError:  # UnicodeDecodeError is one
+            log.warning("line of a log left out", task=task.id)
+        else:
+            yield LogMessage(
+                task_id=task.id,
+                node_id=task.node_id,
+                service_id=task.service_id,
+                timestamp_ns=timestamp_ns,
+                stream=stream.label,
+                data=data,
+                details=details,
+            )
+        position = end
 
 
 def _details(text: str) -> dict[str, str]:
