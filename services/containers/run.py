@@ -29,6 +29,7 @@ from supervisor.otp import (
     ChildType,
     DynamicSupervisor,
     Intensity,
+    NotRunning,
     Restart,
     StartFailed,
     Strategy,
@@ -108,7 +109,10 @@ class Run:
             await self.stdio.wait_drained()
             nursery.cancel_scope.cancel()
         if self.supervisor is not None:
-            await self.supervisor.terminate_child(PUMP)
+            try:
+                await self.supervisor.terminate_child(PUMP)
+            except NotRunning:
+                return  # it is ending itself, and its pump after us; the next engine tidies up
         await self.stdio.close()
 
     async def renew_streams(self, stdio: Stdio) -> None:

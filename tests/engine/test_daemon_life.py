@@ -60,6 +60,7 @@ def test_sigterm_stops_all_containers_at_once(fresh_daemon: Daemon) -> None:
     assert not (daemon.folder / "pid").exists()
     daemon.start()
     assert {state(daemon, f"s{n}")["ExitCode"] for n in range(6)} == {137}
+    assert "WARNING" not in daemon.log_text().partition("asked to end")[2]
 
 
 def test_who_needs_others_stops_before_them(fresh_daemon: Daemon) -> None:

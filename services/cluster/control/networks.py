@@ -24,7 +24,7 @@ from services.cluster.model.specs import IpamRange, NetworkSpec
 from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import new_id, utc_now
 from services.cluster.store.contract import NameTaken
-from services.errors import Conflict, Forbidden, InvalidParameter, NotSupported
+from services.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
 from services.networks.overlay import wants_encryption
 
 LEAVE_S: Final = 30.0
@@ -99,13 +99,16 @@ class ClusterNetworks:
             Forbidden: it is not for users to remove.
         """
 
+        with trio.move_on_after(LEAVE_S):
+            await self._wait_left(self.get(ref).id)
+        await self._remove(ref)
+
+    async def _remove(self, ref: str) -> None:
         def decide(snapshot: Snapshot) -> Sequence[Change]:
             network = self.get(ref)
             check_removal(network, snapshot)
             return (Delete(network),)
 
-        with trio.move_on_after(LEAVE_S):
-            await self._wait_left(self.get(ref).id)
         await change_any_version(self._store, decide)
 
     async def _wait_left(self, network_id: str) -> None:
@@ -117,13 +120,16 @@ class ClusterNetworks:
             await self._store.changed_since(snapshot.revision)
 
     async def prune(self, chosen: Sequence[ClusterNetwork]) -> Sequence[str]:
-        """Remove those of `chosen` that nobody uses; their names."""
+        """Remove those of `chosen` that nobody uses; their names. Nobody is waited for."""
         names = []
         for network in chosen:
+            snapshot = self._store.snapshot()
+            if any(is_leaving(task, snapshot) for task in tasks_in(network.id, snapshot)):
+                continue
             try:
-                await self.remove(network.id)
-            except InvalidParameter:
-                continue  # in use, which is what a prune leaves
+                await self._remove(network.id)
+            except (InvalidParameter, NotFound):
+                continue  # in use, which is what a prune leaves, or gone meanwhile
             names.append(network.name)
         return names
 

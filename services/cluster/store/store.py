@@ -15,7 +15,7 @@ from services.cluster.etcd.values import KeyValue
 from services.cluster.etcd.watch import watching
 from services.cluster.model.objects import Session
 from services.cluster.model.snapshot import Diff, Transaction
-from services.errors import EngineError, Unavailable, single_error
+from services.errors import Unavailable
 
 from .codec import LEADER_KEY, ROOT, Codec
 from .contract import OutOfSequence, Sealer, SessionLease
@@ -27,7 +27,6 @@ from .writes import Operation, is_made, operation, refusal
 COMMIT_LIMIT_S: Final = 5.0
 ELECTION_PATIENCE_S: Final = 3.0  # an election takes less than one; without a quorum none ends
 RETRY_S: Final = 0.05
-QUORUM_PAUSE_S: Final = 1.0
 RETRY_READING_S: Final = 0.1
 
 NO_QUORUM: Final = (
@@ -48,7 +47,6 @@ class EtcdStore:
         self._mirror = Mirror(self._codec)
         self._is_following = False
         self._followed_at = 0.0  # trio's clock; when the mirror was known to be fresh at last
-        self._leaderless_at: float | None = None  # trio's clock; since our member knows of none
         self._no_leader_since: float | None = None
 
     @property
@@ -64,12 +62,8 @@ class EtcdStore:
 
     @property
     def age_s(self) -> float:
-        """How old what `snapshot` shows may be, in seconds; 0 while changes are followed.
-
-        A member that has lost its quorum goes on to be followed: it only has nothing to tell.
-        """
-        since = self._leaderless_at if self._is_following else self._followed_at
-        return 0.0 if since is None else trio.current_time() - since
+        """How old what `snapshot` shows may be, in seconds; 0 while changes are followed."""
+        return 0.0 if self._is_following else trio.current_time() - self._followed_at
 
     def snapshot(self) -> StoredSnapshot:
         """As `ClusterStore`'s."""
@@ -123,25 +117,6 @@ class EtcdStore:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the mirror until cancelled. Started at once: see `wait_ready`."""
         task_status.started()
-        with single_error():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch_quorum)
-                await self._keep()
-
-    async def _watch_quorum(self) -> None:
-        """Note since when our member knows of no leader."""
-        while True:
-            try:
-                is_led = (await self._client.status()).leader != 0
-            except EngineError:
-                is_led = False
-            if is_led:
-                self._leaderless_at = None
-            elif self._leaderless_at is None:
-                self._leaderless_at = trio.current_time()
-            await trio.sleep(QUORUM_PAUSE_S)
-
-    async def _keep(self) -> None:
         needs_all = True
         while True:
             try:

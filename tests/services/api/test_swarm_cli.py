@@ -240,8 +240,10 @@ async def test_networks(tmp_path: Path) -> None:
             while docker.manager.store.snapshot().tasks:
                 await trio.sleep(0.02)
         assert await docker("network", "rm", "back") == "back"
+        await docker("network", "create", "-d", "overlay", "lonely")
+        assert "lonely" in await docker("network", "prune", "-f")
         names = [row[1] for row in columns(await docker("network", "ls"))]
-        assert names.count("host") == 1
+        assert (names.count("host"), names.count("ingress"), names.count("lonely")) == (1, 1, 0)
 
 
 async def test_logs(tmp_path: Path) -> None:

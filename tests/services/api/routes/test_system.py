@@ -159,8 +159,6 @@ async def test_info_of_a_manager_and_of_a_worker(tmp_path: Path) -> None:
     manager = Manager()
     async with serving(tmp_path, cluster=manager) as (api, _):
         wire = (await api.call("GET", "/info")).json()
-        manager.store.age_s = 3.0
-        old = (await api.call("GET", "/info")).json()["Swarm"]
         manager.is_worker = True
         worker = (await api.call("GET", "/info")).json()["Swarm"]
     require_definition().validate("SystemInfo", 200, wire)
@@ -171,9 +169,6 @@ async def test_info_of_a_manager_and_of_a_worker(tmp_path: Path) -> None:
     assert "JoinTokens" not in swarm["Cluster"]
     assert (swarm["Nodes"], swarm["Managers"]) == (2, 2)
     assert "two-manager configuration" in swarm["Warnings"][0]
-    assert (swarm["Error"], old["Error"]) == (
-        "", "no majority of the managers is in reach: this is 3 s old",
-    )  # fmt: skip
     assert (worker["ControlAvailable"], "Cluster" in worker) == (False, False)
 
 

@@ -110,6 +110,7 @@ async def test_tasks_that_are_leaving_are_waited_for(autojump_clock: object) -> 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(networks.remove, "front")
         await trio.sleep(5)
+        assert await networks.prune(networks.list()) == []
         assert store.snapshot().networks
         store.put(replace(leaving, status=TaskStatus(state=TaskState.SHUTDOWN)))
     assert not store.snapshot().networks
