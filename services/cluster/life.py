@@ -57,11 +57,12 @@ from services.cluster.rpc.serving import Serving
 from services.cluster.store.contract import ClusterStore
 from services.cluster.store.store import EtcdStore
 from services.cluster.work import AgentContext, NodeWork
-from services.errors import EngineError
+from services.errors import EngineError, Forbidden
 from supervisor.otp import (
     Backoff,
     ChildSpec,
     Intensity,
+    Restart,
     Supervisor,
 )
 
@@ -173,7 +174,7 @@ class ManagerLife:
         self.keeper: Final = CredentialKeeper(
             credentials,
             CredentialFiles(config.files.certificates),
-            issuer=_LocalIssuer(lambda: self),
+            issuer=_ManagerIssuer(lambda: self, config.on_removed),
             unlock_key=lambda: self.unlock_key,
             addresses=lambda: _own_addresses(state),
         )
@@ -204,7 +205,8 @@ class ManagerLife:
         lock = Lock(self, DataKeyFile(config.files.folder), data_key)
         after = self._after_store
         self._children = [
-            ChildSpec(id="certificates", start=after(self.keeper.run), backoff=PATIENT),
+            ChildSpec(id="certificates", start=self.keeper.run, backoff=PATIENT),
+            ChildSpec(id="removal", start=self._renew_once_removed, restart=Restart.TRANSIENT),
             ChildSpec(id="etcd", start=self.member.run, backoff=PATIENT, shutdown_s=15.0),
             ChildSpec(id="connection", start=self.client.connection.run, backoff=PATIENT),
             ChildSpec(id="store", start=self.store.run, backoff=PATIENT),
@@ -271,6 +273,11 @@ class ManagerLife:
 
         return start
 
+    async def _renew_once_removed(self) -> None:
+        """Who is no manager any more may have heard nothing of it before that."""
+        await self.member.was_removed.wait()
+        self.keeper.ask_to_renew()
+
     async def _lead(self, store: ClusterStore) -> None:
         """What only the leader does, each a child."""
         loops = [RuleLoop(name, partial(_rule, name), store) for name in _rules()]
@@ -288,16 +295,26 @@ def _rule(name: str) -> Rule:
     return _rules()[name]
 
 
-class _LocalIssuer:
-    """A manager signs for itself: the cluster's key is in the store."""
+class _ManagerIssuer:
+    """A manager signs for itself: the cluster's key is in the store. One that was taken away from
+    the managers knows nothing new, and asks the others what it is now."""
 
-    def __init__(self, life: Callable[[], ManagerLife]) -> None:
+    def __init__(self, life: Callable[[], ManagerLife], on_removed: Callable[[], None]) -> None:
         self._life = life
+        self._on_removed = on_removed
 
     async def renew(self, application: Application) -> Issued:
         """As `Issuer`'s."""
         life = self._life()
-        return life.admission.renew(life.keeper.credentials.identity, application)
+        if not life.member.was_removed.is_set():
+            return life.admission.renew(life.keeper.credentials.identity, application)
+        own = life.state.advertise_addr
+        others = Remotes(addr for addr in life.remotes.addresses if addr != own)
+        try:
+            return await RemoteIssuer(lambda: life.keeper.credentials, others).renew(application)
+        except Forbidden:
+            self._on_removed()
+            raise
 
 
 def _own_addresses(state: LocalState) -> tuple[str, ...]:

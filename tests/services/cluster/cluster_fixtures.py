@@ -32,6 +32,7 @@ class IdleWork:
     def __init__(self, hostname: str) -> None:
         self._hostname = hostname
         self.was_cleared = False
+        self.is_deaf = False  # then it hears nothing of its managers
 
     def children(self, context: AgentContext) -> Sequence[ChildSpec]:
         async def agent() -> None:
@@ -41,6 +42,8 @@ class IdleWork:
                     async with context.source.session(description) as session:
                         while True:
                             message = await session.receive()
+                            while self.is_deaf:
+                                await trio.sleep(0.05)
                             if isinstance(message, SessionFacts):
                                 for listener in context.listeners:
                                     listener(message)

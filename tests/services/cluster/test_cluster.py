@@ -79,6 +79,23 @@ async def test_nodes_join_and_are_promoted_and_demoted() -> None:
         assert not (third.folder / "swarm" / "etcd").exists()
 
 
+async def test_a_manager_that_hears_nothing_of_its_demotion_finds_out() -> None:
+    """Its etcd is taken away before its agent was told: it asks the others what it is."""
+    async with nodes(3) as (first, second, third):
+        await first.init()
+        await second.join(first, "manager")
+        await third.join(first, "manager")
+        await until_voters(first, 3)
+        third.work.is_deaf = True
+        info = third.cluster.info()
+        assert info is not None
+        await change_role(first, info.node_id, "worker")
+        await until_voters(first, 2)
+        await until(lambda: third.life.keeper.credentials.identity.role == "worker")
+        third.work.is_deaf = False
+        await until(lambda: third.cluster.role_word == "active/worker")
+
+
 async def test_one_manager_goes_on_alone_when_the_others_are_lost() -> None:
     """Without a quorum writes fail; made anew of one, the cluster has all that it had."""
     async with nodes(2) as (first, second):
