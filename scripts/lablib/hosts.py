@@ -47,6 +47,7 @@ class Host:
     address: str
     link: str
     holder: subprocess.Popen[str]
+    mounts: str  # its mount namespace, by which all that runs there is found
 
     def command(self, *command: str) -> list[str]:
         """A command line that runs in there."""
@@ -88,7 +89,8 @@ class Wires:
         peer = ["peer", "name", "eth0", "netns", str(holder.pid)]
         run("ip", "link", "add", link, "type", "veth", *peer)
         run("ip", "link", "set", link, "master", self.bridge, "up")
-        host = Host(name=name, address=address, link=link, holder=holder)
+        mounts = _mounts_of(holder.pid)
+        host = Host(name=name, address=address, link=link, holder=holder, mounts=mounts)
         host.run("ip", "address", "add", f"{address}/{_PREFIX}", "dev", "eth0")
         host.run("ip", "link", "set", "eth0", "up")
         host.run("ip", "route", "add", "default", "via", f"{self.subnet}.254")
@@ -121,7 +123,7 @@ def _end_all_in(host: Host) -> None:
     """Kill all that was started in there, containers below it too, and wait for their end."""
     deadline = time.monotonic() + _END_LIMIT_S
     while time.monotonic() < deadline:
-        pids = _pids_in(host.holder.pid)
+        pids = _pids_in(host)
         if not pids:
             break
         for pid in pids:
@@ -132,11 +134,11 @@ def _end_all_in(host: Host) -> None:
     host.holder.wait()
 
 
-def _pids_in(holder: int) -> Sequence[int]:
-    """Processes in the holder's mount namespace, and all below them; not the holder."""
-    space = _mounts_of(holder)
+def _pids_in(host: Host) -> Sequence[int]:
+    """Processes in the host's mount namespace, and all below them; not the holder."""
     parents = {pid: _parent_of(pid) for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))}
-    found = {pid for pid in parents if pid != holder and _mounts_of(pid) == space and space}
+    holder = host.holder.pid
+    found = {pid for pid in parents if pid != holder and _mounts_of(pid) == host.mounts}
     grown = True
     while grown:
         below = {pid for pid, parent in parents.items() if parent in found} - found
