@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,20 +10,13 @@ from typing import Any, Final
 import pytest
 
 from tests.support.daemon import Daemon, require_docker, running_daemon, wait_until
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
 LIMIT_S: Final = 30.0
 QUICK: Final = ("--no-resolve-image", "--stop-grace-period", "1s")
 LOOP: Final = ("sh", "-c", "echo hello; exec sleep 1000")
-
-
-def free_port() -> int:
-    """A TCP port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,9 @@ NO_JSON: Final = frozenset(
         *("ContainerArchiveInfo", "PutContainerArchive", "ImageCreate", "ImageCommit"),
         *("ImageGet", "ImageGetAll", "ContainerAttachWebsocket", "ImagePush", "ImageBuild"),
         *("VolumeDelete", "VolumeUpdate", "NetworkConnect", "NetworkDisconnect", "NetworkDelete"),
+        *("SwarmJoin", "SwarmLeave", "SwarmUpdate", "SwarmUnlock", "NodeUpdate", "NodeDelete"),
+        *("ServiceDelete", "ServiceLogs", "TaskLogs", "SecretUpdate", "SecretDelete"),
+        *("ConfigUpdate", "ConfigDelete"),
     }
 )  # fmt: skip
 """Served, and answering with a stream, a text, or nothing."""
@@ -423,6 +426,11 @@ WALKED: Final = frozenset(
         *("BuildPrune", "ImagePrune", "ImageAttestations", "SystemDataUsage"),
         *("ContainerStats", "ContainerExec", "ExecInspect", "NetworkList", "NetworkInspect"),
         *("NetworkCreate", "NetworkPrune"),
+        # In `test_openapi_walk_swarm`:
+        *("SwarmInit", "SwarmInspect", "SwarmUnlockkey", "NodeList", "NodeInspect"),
+        *("ServiceCreate", "ServiceList", "ServiceInspect", "ServiceUpdate"),
+        *("TaskList", "TaskInspect", "SecretCreate", "SecretList", "SecretInspect"),
+        *("ConfigCreate", "ConfigList", "ConfigInspect"),
     }
 )
 """Those whose answers the tests above look at."""

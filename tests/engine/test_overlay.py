@@ -23,8 +23,6 @@ from tests.support.daemon import Daemon
 pytestmark = [pytest.mark.engine, pytest.mark.serial]
 
 THIRD = secrets.randbelow(250)
-TASK = ("--label", "com.docker.swarm.task.id=t")
-"""Says that managers have given the address."""
 
 
 def with_rows(daemon: Daemon, change: str, *values: object) -> None:
@@ -48,10 +46,16 @@ def overlay(fresh_daemon: Daemon) -> Iterator[Network]:
     fresh_daemon.docker("network", "rm", GATEWAY_BRIDGE)
 
 
+def task(name: str) -> tuple[str, ...]:
+    """Makes a container one of the cluster's tasks: managers have given its address."""
+    labels = ("com.docker.swarm.task.id=t", f"com.docker.swarm.task.name={name}")
+    return ("--name", name, "--label", labels[0], "--label", labels[1])
+
+
 def run(daemon: Daemon, name: str, last: int, *options: str) -> str:
     address = f"10.99.{THIRD}.{last}"
     daemon.docker(
-        "run", "-d", "--name", name, "--network", "ov", "--ip", address, *TASK, *options,
+        "run", "-d", *task(name), "--network", "ov", "--ip", address, *options,
         "busybox", "sleep", "600",
     )  # fmt: skip
     return address
@@ -97,7 +101,7 @@ def test_containers_in_an_overlay(fresh_daemon: Daemon, overlay: Network) -> Non
     assert pings(daemon, "aa", "bb")
     assert daemon.docker("port", "aa", "80").text == port
     taken = daemon.docker(
-        "run", "--rm", "--network", "ov", "--ip", second, *TASK, "busybox", "true", code=None
+        "run", "--rm", *task("cc"), "--network", "ov", "--ip", second, "busybox", "true", code=None
     )
     assert taken.code != 0
     assert "Address already in use" in taken.error_text

@@ -19,7 +19,7 @@ from tests.support.daemon import Daemon, wait_until
 pytestmark = [pytest.mark.engine, pytest.mark.serial]
 
 ALLOCATE = "dd if=/dev/zero of=/dev/null bs=60M count=1"
-CANNOT_START = (126, 128)  # as dockerd's client shows what the runtime says of an exec
+CANNOT_START = (126, 127, 128)  # as dockerd's client shows what the runtime says of an exec
 LITTLE_MEMORY = {"Memory": 16 << 20, "MemorySwap": 16 << 20}
 
 
