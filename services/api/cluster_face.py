@@ -77,11 +77,11 @@ class OutsideSwarm:
 
     async def init(self, request: InitRequest) -> str:  # noqa: ARG002
         """Raises NotSupported, always."""
-        raise NotSupported("swarm mode is not supported yet")
+        raise NotSupported("this engine has no swarm mode")
 
     async def join(self, request: JoinRequest) -> None:  # noqa: ARG002
         """Raises NotSupported, always."""
-        raise NotSupported("swarm mode is not supported yet")
+        raise NotSupported("this engine has no swarm mode")
 
     async def leave(self, *, force: bool) -> None:  # noqa: ARG002
         """Raises Unavailable, always."""
