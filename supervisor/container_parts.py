@@ -329,6 +329,7 @@ def build_containers(
         mender=restorer,
         engine_id=engine_id,
         tidy=connections.try_again,
+        finish=remover.finish,
     )
     return ContainerParts(
         containers=containers,

@@ -89,16 +89,20 @@ class Reconciler:
         mender: Mender,
         engine_id: str,
         tidy: Callable[[Container], Awaitable[None]],
+        finish: Callable[[Container], Awaitable[None]],
         round_s: float = ROUND_S,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`tidy` does for a running container what could not be done before; it never fails."""
+        """`tidy` does for a running container what could not be done before, `finish` tries once
+        more to remove one whose removal has failed; neither fails.
+        """
         self._containerd = containerd
         self._table = table
         self._runs = runs
         self._mender = mender
         self._ours = f'labels."{OWNER_LABEL}"=={engine_id}'
         self._tidy = tidy
+        self._finish = finish
         self._round_s = round_s
         self._now_ns = now_ns
         self._counts: Counter[Divergence] = Counter()
@@ -131,6 +135,8 @@ class Reconciler:
             await trio.sleep(pause_s)
             await self._look_at(container)
             await self._tidy(container)
+        for container in [one for one in self._table if one.state is State.DEAD]:
+            await self._finish(container)
         await trio.sleep(max(pause_s, began + self._round_s - trio.current_time()))
         await self._look_for_unknown()
 

@@ -116,6 +116,13 @@ class Remover:
         finally:
             self._under_way.discard(container.id)
 
+    async def finish(self, container: Container) -> None:
+        """Try once more what has failed: what was in its way may be gone. Never fails."""
+        try:
+            await self.remove_stopped(container)
+        except EngineError as error:
+            log.debug("not removed this time either", container=container.id, error=str(error))
+
     async def _kill(self, container: Container) -> None:
         try:
             await self._stopper.kill(container)

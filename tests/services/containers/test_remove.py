@@ -119,8 +119,10 @@ async def test_a_failed_removal_on_a_full_disk_can_be_tried_again(tmp_path: Path
     with pytest.raises(EngineError, match="could not be removed: busy"):
         await remover(world, table, tmp_path).remove(one)
     assert (one.state, world.done) == (State.DEAD, [])
+    await remover(world, table, tmp_path).finish(one)
+    assert one.state is State.DEAD
     world.image_error = None
-    await remover(world, table, tmp_path).remove(one)
+    await remover(world, table, tmp_path).finish(one)
     assert table.get(one.id) is None
 
 
