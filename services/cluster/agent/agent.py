@@ -55,6 +55,9 @@ DESCRIBE_EVERY_S: Final = 20.0
 STEADY_S: Final = 10.0
 """A session of this length starts the back-off anew."""
 
+QUIET_TRIES: Final = 5
+"""Failures in a row that are told of to nobody: with the back-off they take some seconds."""
+
 
 class ManagerLink:
     """The present session, for whoever has something to ask.
@@ -134,6 +137,13 @@ class Agent:
         finally:
             self._places.attach_by(None)
 
+    def _tell_of(self, error: EngineError, failures: int) -> None:
+        """At a node's start its first tries come before a manager is ready: that is no news."""
+        if self._link.session is not None:
+            log.warning("session lost", error=str(error))
+        elif failures >= QUIET_TRIES:
+            log.warning("no manager gives this node a session", error=str(error))
+
     async def _keep_session(self) -> None:
         failures = 0
         while True:
@@ -144,7 +154,7 @@ class Agent:
                 log.error("the managers refuse this node", error=str(error))
                 self._on_removed()
             except EngineError as error:  # whatever a manager answers, another may do better
-                log.warning("session lost", error=str(error))
+                self._tell_of(error, failures)
             finally:
                 self._link.session = None
             if trio.current_time() - began_at >= STEADY_S:
