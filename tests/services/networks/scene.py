@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
+import sqlite3
 import subprocess
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from services.events import MIGRATION as EVENTS
@@ -30,7 +33,7 @@ from services.networks import (
 )
 from services.networks.drivers.bridge import HostSwitches
 from services.networks.model import Network
-from services.networks.netns import enter_namespace
+from services.networks.netns import drop_namespace, enter_namespace
 from services.store import Store
 
 
@@ -119,8 +122,21 @@ class Scene:
 
 
 def own_prefix() -> str:
-    """The first half of addresses that nobody else has."""
-    return f"10.{128 + secrets.randbelow(60)}"
+    """The first half of addresses that nobody else has: of other workers' tests for certain."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return f"10.{128 + worker % 4 + 4 * secrets.randbelow(15)}"
+
+
+def own_link(prefix: str) -> str:
+    """The name of a link that goes with these addresses."""
+    return f"wt{prefix.replace('.', '')}"
+
+
+def links_on(parent: str) -> list[str]:
+    """The host's links that were made on this one."""
+    command = ["ip", "-j", "link", "show"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    return [link["ifname"] for link in json.loads(done.stdout) if link.get("link") == parent]
 
 
 @asynccontextmanager
@@ -147,6 +163,33 @@ def is_held(path: Path) -> bool:
     if inside is not None:
         inside.close()
     return inside is not None
+
+
+def known_links(folder: Path) -> set[str]:
+    """The links of all networks that the engine on `folder` has on disk. Nobody else's: other tests
+    have bridges on the host at the same time.
+    """
+    path = folder / "state.db"
+    if not path.exists():
+        return set()
+    with closing(sqlite3.connect(path)) as store:
+        rows = store.execute("SELECT record FROM networks").fetchall()
+    networks = (msgspec.json.decode(row[0], type=Network) for row in rows)
+    return {network.link for network in networks if network.link and network.owns_link}
+
+
+@contextmanager
+def own_addresses(*folders: Path) -> Iterator[str]:
+    """The first half of addresses of the test's own. What the engines on `folders` leave on the
+    host goes with it.
+    """
+    prefix = own_prefix()
+    yield prefix
+    for folder in folders:
+        for path in (*folder.glob("netns/*"), *folder.glob("overlays/*")):
+            drop_namespace(path)
+        delete_links(sorted(known_links(folder)))
+    delete_links([own_link(prefix)])
 
 
 def delete_links(names: Sequence[str]) -> None:

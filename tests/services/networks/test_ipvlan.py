@@ -20,7 +20,7 @@ from services.networks.ipam import NetworkAddresses
 from services.networks.ipvlan_options import MODES, parse_ipvlan_options
 from services.networks.model import Network
 from services.networks.reserve import take_endpoint
-from tests.services.networks.scene import host_links, own_prefix, running
+from tests.services.networks.scene import host_links, own_link, running
 from tests.services.networks.test_plan import plan, shown
 from tests.services.networks.test_sandboxes import prefix as prefix
 
@@ -145,17 +145,16 @@ def has_ipvlan() -> bool:
 @needs_root
 def test_the_probe_finds_what_others_find(has_ipvlan: bool) -> None:
     """And leaves nothing."""
-    before = host_links()
     why = why_no_ipvlan(MODES["l2"])
     assert (why == "") is has_ipvlan
     assert has_ipvlan or why.startswith("ipvlan networks are not supported by this kernel")
-    assert host_links() == before
+    assert host_links().isdisjoint({"p0", "p1", "i0"})
 
 
 @pytest.fixture
 def parent(prefix: str) -> Iterator[str]:
     """A link of the host's to make others on."""
-    name = f"wt{own_prefix().replace('.', '')}"[:12]
+    name = own_link(prefix)
     subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", f"{name}x"], check=True)
     subprocess.run(["ip", "link", "set", name, "up"], check=True)
     yield name

@@ -11,8 +11,7 @@ import pytest
 import trio
 
 from services.networks import EndpointRequest, SubnetRequest
-from services.networks.netns import drop_namespace
-from tests.services.networks.scene import delete_links, host_links, own_prefix, running
+from tests.services.networks.scene import host_links, own_addresses, running
 
 pytestmark = [
     pytest.mark.engine,
@@ -26,11 +25,8 @@ MANY = int(os.environ.get("WHARFINGER_MANY", "24"))
 @pytest.fixture
 def prefix(tmp_path: Path) -> Iterator[str]:
     """Addresses of the test's own; bridges and namespaces that it leaves go with it."""
-    before = host_links()
-    yield own_prefix()
-    for path in (tmp_path / "netns").glob("*"):
-        drop_namespace(path)
-    delete_links([n for n in host_links() - before if n.startswith(("br-", "dm-"))])
+    with own_addresses(tmp_path) as prefix:
+        yield prefix
 
 
 def addresses(prefix: str) -> int:

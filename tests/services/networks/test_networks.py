@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
@@ -27,7 +26,8 @@ from tests.services.networks.scene import (
     Scene,
     delete_links,
     host_links,
-    own_prefix,
+    own_addresses,
+    own_link,
     running,
 )
 
@@ -38,12 +38,10 @@ pytestmark = [
 
 
 @pytest.fixture
-def prefix() -> Iterator[str]:
+def prefix(tmp_path: Path) -> Iterator[str]:
     """Addresses of the test's own; the bridges that it leaves go with it."""
-    before = host_links()
-    yield own_prefix()
-    ours = [name for name in host_links() - before if name.startswith(("br-", "dm-", "wt"))]
-    delete_links(ours)
+    with own_addresses(tmp_path) as prefix:
+        yield prefix
 
 
 async def test_a_network_has_a_bridge_while_it_is_there(tmp_path: Path, prefix: str) -> None:
@@ -110,7 +108,7 @@ async def test_a_removal_is_finished(tmp_path: Path, prefix: str) -> None:
 
 async def test_a_link_that_was_there_stays(tmp_path: Path, prefix: str) -> None:
     """A bridge of the user's own is used, and not deleted."""
-    name = f"wt{secrets.token_hex(3)}"
+    name = own_link(prefix)
     async with running(tmp_path, prefix) as scene:
         first = await scene.create(options={model.BRIDGE_NAME: name})
         assert (first.link, first.owns_link) == (name, True)
@@ -218,7 +216,7 @@ async def test_a_macvlan_without_a_parent(tmp_path: Path, prefix: str) -> None:
 
 
 def bridge(prefix: str, **fields: object) -> BridgeConfig:
-    values = {"name": f"wt{secrets.token_hex(3)}", "address": IPv4Interface(f"{prefix}.9.1/24")}
+    values = {"name": own_link(prefix), "address": IPv4Interface(f"{prefix}.9.1/24")}
     return BridgeConfig(**(values | fields))  # type: ignore[arg-type]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +16,9 @@ from services.networks.attaching import Given
 from services.networks.filters import NetworkFilters
 from services.networks.gateway import gateway_request
 from services.networks.model import GATEWAY_BRIDGE, Network
-from services.networks.netns import drop_namespace, enter_namespace, make_namespace
+from services.networks.netns import enter_namespace, make_namespace
 from tests.services.networks.nodes import network_at, overlay_network
-from tests.services.networks.scene import Scene, delete_links, host_links, own_prefix, running
+from tests.services.networks.scene import Scene, own_addresses, running
 
 pytestmark = [
     pytest.mark.engine,
@@ -34,17 +33,8 @@ THIRD = 100 + secrets.randbelow(100)
 @pytest.fixture
 def prefix(tmp_path: Path) -> Iterator[str]:
     """Addresses of the test's own; what it leaves on the host goes with it."""
-    with clean(tmp_path) as prefix:
+    with own_addresses(tmp_path) as prefix:
         yield prefix
-
-
-@contextmanager
-def clean(folder: Path) -> Iterator[str]:
-    before = host_links()
-    yield own_prefix()
-    for path in (*folder.glob("netns/*"), *folder.glob("overlays/*")):
-        drop_namespace(path)
-    delete_links([n for n in host_links() - before if n.startswith(("br-", "wg"))])
 
 
 async def overlay(scene: Scene) -> Network:

@@ -17,10 +17,10 @@ from services.networks.attach import set_routes
 from services.networks.endpoints import gateways
 from tests.services.networks.scene import (
     Scene,
-    delete_links,
     host_links,
     is_held,
-    own_prefix,
+    links_on,
+    own_addresses,
     running,
 )
 
@@ -33,13 +33,8 @@ pytestmark = [
 @pytest.fixture
 def prefix(tmp_path: Path) -> Iterator[str]:
     """Addresses of the test's own; bridges and namespaces that it leaves go with it."""
-    from services.networks.netns import drop_namespace
-
-    before = host_links()
-    yield own_prefix()
-    for path in (tmp_path / "netns").glob("*"):
-        drop_namespace(path)
-    delete_links([n for n in host_links() - before if n.startswith(("br-", "dm-", "wt"))])
+    with own_addresses(tmp_path) as prefix:
+        yield prefix
 
 
 async def connect(scene: Scene, container_id: str, request: EndpointRequest | str) -> str:
@@ -167,8 +162,8 @@ async def test_macvlan_links(tmp_path: Path, prefix: str) -> None:
     """At the start and later; the host's end is the parent, and none of them stays there."""
     async with running(tmp_path, prefix) as scene:
         await scene.create("a")
-        await scene.create("m", driver="macvlan")
-        before = host_links()
+        network = await scene.create("m", driver="macvlan")
+        before = links_on(network.link)
         await scene.start("c1", "m")
         await scene.start("c2", "a")
         assert await connect(scene, "c2", "m") == "eth1"
@@ -176,7 +171,7 @@ async def test_macvlan_links(tmp_path: Path, prefix: str) -> None:
         assert scene.pings("c2", scene.links("c1")["eth0"][0].partition("/")[0])
         await disconnect(scene, "c2", "m")
         assert list(scene.links("c2")) == ["eth0"]
-        assert {n for n in host_links() - before if not n.startswith("veth")} == set()
+        assert links_on(network.link) == before
 
 
 async def test_a_parent_of_ones_own(tmp_path: Path, prefix: str) -> None:
@@ -333,12 +328,11 @@ async def test_a_link_that_cannot_be_made_leaves_nothing(tmp_path: Path, prefix:
         await scene.create("b")
         await scene.start("c1", "b")
         scene.inside("c1", "ip", "link", "add", "eth1", "type", "bridge")
-        before = host_links()
         endpoint = await scene.sandboxes.reserve_one("c1", EndpointRequest(network="a"))
         with pytest.raises(EngineError, match="File exists"):
             await scene.sandboxes.plug_in("c1", endpoint, pid=0)
         scene.sandboxes.cancel("c1", endpoint)
-        assert host_links() == before
+        assert endpoint.host_link not in host_links()
         assert [e.network for e in scene.sandboxes.endpoints("c1")] == ["b"]
         await scene.networks.remove("a")
 
