@@ -38,8 +38,8 @@ from services.cluster.requests import InitRequest, JoinRequest
 from tests.services.api.client import Answer, Api, api_of
 from tests.services.api.openapi import require_definition
 from tests.services.cluster.face import FakeLogs, Manager
-from tests.services.cluster.memory_store import EPOCH
 from tests.services.cluster.objects import (
+    EPOCH,
     config,
     container_spec,
     id_of,

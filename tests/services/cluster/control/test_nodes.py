@@ -11,14 +11,14 @@ from services.cluster.requests import NodeUpdate
 from services.cluster.store.contract import OutOfSequence
 from services.errors import InvalidParameter, NotFound
 from tests.services.cluster.control.fakes import FakeLeadership
-from tests.services.cluster.memory_store import MemoryStore
-from tests.services.cluster.objects import id_of, node
+from tests.services.cluster.objects import id_of, node, store_of
+from tests.support.memory_store import MemoryStore
 
 DRAINED = NodeUpdate(role="worker", availability="drain", labels={"a": "b"})
 
 
 def nodes(*objects: Stored, leader: str = "") -> tuple[Nodes, MemoryStore]:
-    store = MemoryStore(*objects)
+    store = store_of(*objects)
     return Nodes(store, FakeLeadership(leader and id_of(leader))), store
 
 

@@ -26,7 +26,6 @@ from services.cluster.model.task_state import TaskState
 from services.cluster.store.contract import OutOfSequence
 from services.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
 from tests.services.cluster.control.fakes import FakeLocalNetworks, FakeRegistry
-from tests.services.cluster.memory_store import MemoryStore
 from tests.services.cluster.objects import (
     config,
     container_spec,
@@ -34,6 +33,7 @@ from tests.services.cluster.objects import (
     secret,
     service,
     service_spec,
+    store_of,
     task,
     with_config,
     with_secret,
@@ -47,7 +47,7 @@ class Cluster:
     """Services on a store that tests look into."""
 
     def __init__(self, *objects: Stored, registry: FakeRegistry | None = None) -> None:
-        self.store = MemoryStore(*objects)
+        self.store = store_of(*objects)
         self.registry = registry or FakeRegistry()
         self.services = Services(self.store, self.registry, FakeLocalNetworks())
 
