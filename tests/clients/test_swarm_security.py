@@ -38,7 +38,7 @@ from services.cluster.rpc.tls import client_context
 from services.errors import Forbidden, Unavailable
 from tests.support.managers import Held
 
-pytestmark = [pytest.mark.engine, pytest.mark.clients, pytest.mark.serial]
+pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
 OWN, OTHER = "words-that-the-task-needs", "words-that-nobody-needs"
 SWARM_PORT = 2377
