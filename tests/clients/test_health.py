@@ -288,11 +288,10 @@ def test_a_probe_ends_with_the_engine(make_daemon: DaemonFactory) -> None:
         return {"sleep 779", "sleep 780"} <= set(processes(one, "hc-live"))
 
     wait_until(is_probed, "it is being probed")
+    container_id = inspect(one, "hc-live")["Id"]
     one.stop()
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    running = [_command(pid) for pid in pids]
-    assert "sleep 779" not in running
-    assert "sleep 780" not in running
+    assert [_command(pid) for pid in pids if _is_in(pid, container_id)] == ["sleep 1000"]
     one.start()
     wait_until(is_probed, "it is probed again")
     assert health(one, "hc-live") == {"Status": "starting", "FailingStreak": 0, "Log": []}
@@ -343,6 +342,13 @@ def test_an_unhealthy_container_is_restarted_by_its_policy(daemon: Daemon) -> No
     # A stop by hand is a stop, label or not.
     daemon.docker("stop", "-t0", "hc-back")
     assert inspect(daemon, "hc-back")["State"]["Status"] == "exited"
+
+
+def _is_in(pid: int, container_id: str) -> bool:
+    try:
+        return container_id in Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return False
 
 
 def _command(pid: int) -> str:

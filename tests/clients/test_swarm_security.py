@@ -77,7 +77,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             manager.docker("secret", "create", name, str(folder / name))
         manager.docker(
             "service", "create", "--detach", "--name=web", "--secret=own", "--no-resolve-image",
-            "--constraint=node.role==worker", "--container-label=of=web", "busybox",
+            "--constraint=node.role==worker", "--container-label=of=web",
+            "--stop-grace-period=1s", "busybox",
             "sh", "-c", "sha256sum /run/secrets/own && sleep 1000",
         )  # fmt: skip
         wait_for(lambda: "1/1" in manager.docker("service", "ls"), "the service runs", 60)
