@@ -10,7 +10,8 @@ import pytest
 
 from services.cluster.agent.request import check_mounts, create_request
 from services.cluster.model.objects import Endpoint, NetworkAttachment
-from services.cluster.model.specs import (
+from services.cluster.model.specs import PortConfig
+from services.cluster.model.task_spec import (
     AppArmor,
     ContainerSpec,
     DiscreteGenericResource,
@@ -18,7 +19,6 @@ from services.cluster.model.specs import (
     GenericResource,
     LogDriver,
     NamedGenericResource,
-    PortConfig,
     Privileges,
     ResourceRequirements,
     Resources,
