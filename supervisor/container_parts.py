@@ -16,12 +16,15 @@ from services.containers.apparmor import AppArmor
 from services.containers.burial import Burials
 from services.containers.cdi import CdiDevices
 from services.containers.cgroup_files import CgroupFiles
+from services.containers.compare import Comparer
 from services.containers.connections import Connector
 from services.containers.containers import Containers
 from services.containers.create import Creator
+from services.containers.definitions import Definer
 from services.containers.device_limits import DeviceLimits
 from services.containers.execs import Execs
 from services.containers.freeze import Freezer
+from services.containers.freezes import Freezes
 from services.containers.groups import Groups
 from services.containers.health import HealthWatcher
 from services.containers.holdings import Holdings
@@ -264,12 +267,16 @@ def build_containers(
         table=table,
         journal=journal,
         images=images,
-        networks=networks,
+        definer=Definer(
+            table=table,
+            networks=networks,
+            facts=facts,
+            defaults=current.defaults,
+            log_defaults=partial(_log_defaults, current),
+            snapshotter=SNAPSHOTTER,
+            disk=disk,
+        ),
         volumes=volumes,
-        facts=facts,
-        defaults=current.defaults,
-        log_defaults=partial(_log_defaults, current),
-        snapshotter=SNAPSHOTTER,
         directory=directory,
         disk=disk,
     )
@@ -308,38 +315,51 @@ def build_containers(
         probes=health.probes,
         added_mounts=added_mounts,
     )
+    freezes = Freezes(tasks=containerd.tasks, journal=journal)
+    reclaimer = Reclaimer(
+        containerd=containerd,
+        table=table,
+        runs=runs,
+        sandboxes=sandboxes,
+        shm=shm,
+        terminals=terminals,
+        probes=OldProbes(containerd),
+        execs=execs,
+        root_filesystems=images,
+        volumes=volumes,
+        directory=directory,
+        disk=disk,
+    )
     restorer = Restorer(
         containerd=containerd,
         table=table,
         journal=journal,
         runs=runs,
-        lives=lives,
         remover=remover,
         networks=networks,
         sandboxes=sandboxes,
-        naming=naming,
         sources=sources,
         terminals=terminals,
-        links=links,
-        reclaimer=Reclaimer(
+        freezes=freezes,
+        comparer=Comparer(
             containerd=containerd,
             table=table,
-            runs=runs,
+            journal=journal,
+            lives=lives,
             sandboxes=sandboxes,
-            shm=shm,
+            naming=naming,
+            sources=sources,
             terminals=terminals,
-            probes=OldProbes(containerd),
-            execs=execs,
-            root_filesystems=images,
-            volumes=volumes,
-            directory=directory,
-            disk=disk,
+            links=links,
+            freezes=freezes,
+            reclaimer=reclaimer,
+            boot_id=facts.boot_id,
+            finish_connects=connections.finish,
         ),
+        reclaimer=reclaimer,
         engine_id=engine_id,
-        boot_id=facts.boot_id,
         start=containers.start,
         finish_update=updater.finish,
-        finish_connects=connections.finish,
         let_go=freezer.finish,
         stop_rest_of_groups=groups.stop_rest,
     )

@@ -35,7 +35,7 @@ from services.containers.config import (
     NetworkingConfig,
     PortBinding,
 )
-from services.containers.create import CreateRequest
+from services.containers.definitions import CreateRequest
 from services.errors import InvalidParameter
 from services.images.reference import parse_reference
 

@@ -32,7 +32,7 @@ from services.containers.config import (
     PortBinding,
     Ulimit,
 )
-from services.containers.create import CreateRequest
+from services.containers.definitions import CreateRequest
 from services.errors import InvalidParameter
 from tests.services.cluster.agent.support import NODE, network, task
 
