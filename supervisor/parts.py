@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -73,6 +74,9 @@ from .reports import TreeReports
 from .settings import Settings
 from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION
+
+if TYPE_CHECKING:
+    from .quick_routes import QuickRoutes
 
 API_DRAIN_S: Final = 5.0
 VOLUME_THREADS: Final = 4
@@ -228,7 +232,7 @@ def build_parts(
         swarm_role=lambda: cluster.role_word,
     )
     fast = FastRoutes(identity)
-    routes = DeferredApp(lambda: _build_routes(sources, fast))
+    routes = DeferredApp(lambda: _prepare_routes(sources, fast))
     observer = build_observer(reports, table)
     api_measures = ApiMeasures()
     judged = AuthorizationGate(
@@ -394,8 +398,15 @@ def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
     ]
 
 
-def _build_routes(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
+def _prepare_routes(sources: RouteSources, fast: FastRoutes) -> Callable[[], ASGIApp]:
+    """Make the quick answers; what is returned makes all the others."""
+    from .quick_routes import build_quick_routes
+
+    return partial(_build_routes, sources, fast, build_quick_routes(sources, fast))
+
+
+def _build_routes(sources: RouteSources, fast: FastRoutes, quick: QuickRoutes) -> ASGIApp:
     # Imported when the servers already accept: quart takes a fifth of a second.
     from .routes import build_routes_app
 
-    return build_routes_app(sources, fast)
+    return build_routes_app(sources, fast, quick)
