@@ -25,6 +25,7 @@ STEADY: Final = "steady"
 """A service that nobody changes: its containers run throughout."""
 MOST_REPLICAS: Final = 4
 PROBE_PAUSE_S: Final = 0.05
+NOT_THERE: Final = "not there"
 _NOBODY_KNOWS: Final = (503, 504)
 
 
@@ -83,7 +84,7 @@ class Client:
             try:
                 answer = ask(engine, method, target, body)
             except NotThere:
-                write.ok, write.answer = False, "not there"
+                write.ok, write.answer = False, NOT_THERE
                 raise
             except (OSError, http.client.HTTPException) as error:
                 write.answer = repr(error)

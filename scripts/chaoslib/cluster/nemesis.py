@@ -130,7 +130,8 @@ class Nemesis:
         if not wait(lambda: self._scene.is_whole(others), HEAL_LIMIT_S):
             return  # told by the caller
         now = self._scene.leader_id(asked=others)
-        if leads and now != leads:
+        # Who is back before its term is over may go on, or another one may follow it.
+        if leads not in ("", self._scene.node_ids[victim.host.name], now):
             self._history.complain(f"{victim.host.name} came back, and the leader has changed")
 
     def _check_alone(self, victim: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -14,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from . import specs
-from .history import ClusterHistory
-from .load import LIVES, REGISTERS, RENEWED, SCALED, STEADY, Client, probe_of
+from .history import ClusterHistory, Write
+from .load import LIVES, NOT_THERE, REGISTERS, RENEWED, SCALED, STEADY, Client, probe_of
 from .nemesis import Nemesis
 from .scene import ClusterScene, ask, cluster_scene, wait
 from .timing import RESUME_S, calm_silence_s, silences
@@ -26,6 +27,9 @@ CALM_S: Final = 3.0
 CLIENT_END_S: Final = 60.0
 PROBE_NUMBERS: Final = 1000  # so that their chances are nobody else's
 SHOWN_SILENCES: Final = 5
+SHOWN_CHARS: Final = 4000
+_RECORD: Final = re.compile(r"^(?=\d{4}-\d\d-\d\dT)", re.MULTILINE)
+_KILLED: Final = "ended with status -9"
 
 
 def run(options: Namespace) -> int:
@@ -43,8 +47,7 @@ def run(options: Namespace) -> int:
         end_s = history.now_s()
         wrong = judge(scene, history, first_values)
         for engine in scene.engines:
-            if "Traceback" in engine.log:
-                wrong.append(f"{engine.host.name} tells of a bug:\n{_bug_in(engine.log)}")
+            wrong += [f"{engine.host.name} tells of a bug:\n{bug}" for bug in bugs_in(engine.log)]
         late = _tell(scene, history, end_s)
         if (wrong or late) and options.keep:
             _keep(scene, history, Path(options.keep))
@@ -135,10 +138,9 @@ def _torment(scene: ClusterScene, history: ClusterHistory, options: Namespace) -
 
 def _tell(scene: ClusterScene, history: ClusterHistory, end_s: float) -> list[str]:
     """Print what was done, and how long writes were away; what took too long."""
-    words = {True: "done", False: "refused", None: "no answer"}
-    counts = Counter((one.what, one.ok) for one in history.writes)
-    for (what, ok), number in sorted(counts.items(), key=lambda item: item[0][0]):
-        print(f"  {what:15} {words[ok]:10} {number:6}")
+    counts = Counter((one.what, _word_of(one)) for one in history.writes)
+    for (what, word), number in sorted(counts.items()):
+        print(f"  {what:15} {word:10} {number:6}")
     strokes = Counter(fault.what for fault in history.faults)
     print(", ".join(f"{what} {number}" for what, number in sorted(strokes.items())))
     hosts = [engine.host.name for engine in scene.managers]
@@ -156,9 +158,16 @@ def _tell(scene: ClusterScene, history: ClusterHistory, end_s: float) -> list[st
     return late
 
 
-def _bug_in(log: str) -> str:
-    at = log.index("Traceback")
-    return log[max(0, at - 1000) : at + 3000]
+def _word_of(write: Write) -> str:
+    if write.answer == NOT_THERE:
+        return NOT_THERE
+    return {True: "done", False: "refused", None: "no answer"}[write.ok]
+
+
+def bugs_in(log: str) -> list[str]:
+    """What a daemon has logged with a traceback, but for the end of an etcd that we have killed."""
+    told = _RECORD.split(log)
+    return [one[:SHOWN_CHARS] for one in told if "Traceback" in one and _KILLED not in one]
 
 
 def _keep(scene: ClusterScene, history: ClusterHistory, path: Path) -> None:

@@ -27,7 +27,14 @@ class ControlStore(Protocol):
         Raises:
             OutOfSequence: an object is of another version than its change says.
             NameTaken: another object of the kind has the name.
+            UseOfNothing: what a transaction `uses` is not there.
             Unavailable: there is no quorum.
+        """
+
+    async def catch_up(self) -> None:
+        """Block until the snapshot has all that was written before, at any manager.
+
+        Raises Unavailable without a quorum.
         """
 
     async def changed_since(self, revision: int) -> Diff:

@@ -5,8 +5,9 @@ Source: swarmkit, manager/controlapi/service.go; moby, daemon/cluster/services.g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -15,9 +16,9 @@ from msgspec.structs import replace
 
 from services.cluster.control import node_local
 from services.cluster.control.changes import (
+    after_catching_up,
     at_version,
     change_any_version,
-    commit,
     seen,
     touched,
 )
@@ -31,6 +32,7 @@ from services.cluster.control.filters import (
 from services.cluster.control.find import find
 from services.cluster.control.port_conflicts import check_ports
 from services.cluster.control.ports import ControlStore, ImageDigests, LocalNetworks
+from services.cluster.control.references import Used, ids_named_by, used_by
 from services.cluster.control.refusals import exists, invalid, precondition, unimplemented
 from services.cluster.control.service_checks import check_service
 from services.cluster.control.service_specs import (
@@ -42,11 +44,16 @@ from services.cluster.control.service_specs import (
     with_network_ids,
 )
 from services.cluster.control.service_status import ServiceStatus, status_of
-from services.cluster.model.objects import Config, JobStatus, Secret, Service, UpdateStatus
-from services.cluster.model.snapshot import Change, Delete, Put, Snapshot
+from services.cluster.model.objects import (
+    ClusterNetwork,
+    JobStatus,
+    Service,
+    UpdateStatus,
+)
+from services.cluster.model.snapshot import Change, Delete, Put, Snapshot, Transaction
 from services.cluster.model.specs import ContainerSpec, ServiceSpec
 from services.cluster.model.wire import new_id, utc_now
-from services.cluster.store.contract import NameTaken
+from services.cluster.store.contract import MAX_USES, NameTaken, UseOfNothing
 from services.containers.names import made_up_name
 from services.errors import (
     Conflict,
@@ -154,11 +161,6 @@ class Services:
         container = _container(spec)
         spec = with_container(spec, replace(container, registry_auth=options.registry_auth))
         spec, warnings = await self._pinned(spec, options)
-        snapshot = self._store.snapshot()
-        _check_references(spec, snapshot)
-        check_ports(spec, snapshot.services.values())
-        if any(one.name == spec.name for one in snapshot.services.values()):
-            raise _taken(spec.name)
         now = utc_now()
         is_job = spec.mode.replicated_job is not None or spec.mode.global_job is not None
         service = Service(
@@ -168,8 +170,16 @@ class Services:
             spec=spec,
             job_status=JobStatus(last_execution=now) if is_job else None,
         )
+
+        def checked() -> Sequence[Used]:
+            snapshot = self._store.snapshot()
+            check_ports(spec, snapshot.services.values())
+            if any(one.name == spec.name for one in snapshot.services.values()):
+                raise _taken(spec.name)
+            return used_by(spec, snapshot)
+
         try:
-            await commit(self._store, Put(service))
+            await self._put(service, checked)
         except NameTaken as error:
             raise _taken(spec.name) from error
         return service, warnings
@@ -197,12 +207,31 @@ class Services:
         snapshot = self._store.snapshot()
         present = at_version(find("service", snapshot.services, found.id), version)
         _check_change(present.spec, spec)
-        _check_references(spec, snapshot)
-        if spec.endpoint_spec != present.spec.endpoint_spec:
-            check_ports(spec, (one for one in snapshot.services.values() if one.id != found.id))
         changed = rolled_back(present) if options.rollback == "previous" else _moved(present, spec)
-        await commit(self._store, Put(touched(_counted(changed))))
+        named_before = ids_named_by(present.spec)
+
+        def checked() -> Sequence[Used]:
+            snapshot = self._store.snapshot()
+            if spec.endpoint_spec != present.spec.endpoint_spec:
+                check_ports(spec, (one for one in snapshot.services.values() if one.id != found.id))
+            return [one for one in used_by(spec, snapshot) if one.id not in named_before]
+
+        await self._put(touched(_counted(changed)), checked)
         return warnings
+
+    async def _put(self, service: Service, check: Callable[[], Sequence[Used]]) -> None:
+        """Write a service that begins to name what `check` returns.
+
+        What goes in this instant is told in the words of `check`, which finds it missing then. Of
+        more than MAX_USES the rest is only looked for.
+        """
+        while True:
+            uses = await after_catching_up(self._store, check)
+            try:
+                await self._store.commit(Transaction((Put(service),), tuple(uses[:MAX_USES])))
+            except UseOfNothing:
+                continue
+            return
 
     async def remove(self, ref: str) -> None:
         """Take a service away; its tasks end then.
@@ -226,7 +255,7 @@ class Services:
                 ids[one.target] = (await node_local.node_local(self._store, own.name)).id
                 continue
             try:
-                network = find("network", snapshot.networks, one.target)
+                network = await after_catching_up(self._store, partial(self._network, one.target))
             except NotFound:
                 name = await self._local.name_of(one.target)
                 if name is None:
@@ -241,6 +270,9 @@ class Services:
                 )
             ids[one.target] = network.id
         return with_network_ids(spec, ids)
+
+    def _network(self, ref: str) -> ClusterNetwork:
+        return find("network", self._store.snapshot().networks, ref)
 
     async def _pinned(
         self, spec: ServiceSpec, options: ServiceOptions
@@ -360,31 +392,6 @@ def _check_change(before: ServiceSpec, after: ServiceSpec) -> None:
         raise unimplemented("service mode change is not allowed")
     if before.name != after.name:
         raise unimplemented("renaming services is not supported")
-
-
-def _check_references(spec: ServiceSpec, snapshot: Snapshot) -> None:
-    """Whether the secrets and configs of a spec are there, by id and name.
-
-    Raises:
-        InvalidParameter: they are not.
-    """
-    container = _container(spec)
-    for word, names, objects in (
-        ("secret", {one.secret_id: one.secret_name for one in container.secrets}, snapshot.secrets),
-        ("config", {one.config_id: one.config_name for one in container.configs}, snapshot.configs),
-    ):
-        missing = _missing(names, objects)
-        if missing:
-            plural = "" if len(missing) == 1 else "s"
-            raise invalid(f"{word}{plural} not found: {', '.join(missing)}")
-
-
-def _missing(names: Mapping[str, str], objects: Mapping[str, Secret | Config]) -> list[str]:
-    return [
-        name
-        for id_, name in names.items()
-        if (found := objects.get(id_)) is None or found.name != name
-    ]
 
 
 def _taken(name: str) -> Conflict:

@@ -74,6 +74,19 @@ class Mirror:
             deleted=tuple(stored for stored, is_put in found if not is_put),
         )
 
+    def first_change(self, kind: str, id: str, after: int) -> tuple[Stored, bool] | None:
+        """What became of an object right after a revision, and whether it was there then; None:
+        nothing yet. Raises LookupError when that is not known any more."""
+        if after < self._forgotten:
+            raise LookupError(f"changes after revision {after} are forgotten")
+        found = None
+        for at, stored, is_put in reversed(self._changes):
+            if at <= after:
+                break
+            if (stored.kind, stored.id) == (kind, id):
+                found = stored, is_put
+        return found
+
     def replace_all(self, keys: Iterable[KeyValue], revision: int) -> None:
         """Everything was read anew."""
         self._objects = Objects()
