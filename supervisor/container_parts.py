@@ -24,6 +24,7 @@ from services.containers.execs import Execs
 from services.containers.freeze import Freezer
 from services.containers.groups import Groups
 from services.containers.health import HealthWatcher
+from services.containers.holdings import Holdings
 from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
 from services.containers.journal import Journal
@@ -51,6 +52,7 @@ from services.containers.spec_source import SpecSource
 from services.containers.stats import KernelFiles, Statistics
 from services.containers.stop import Stopper
 from services.containers.stop_order import StopOrder
+from services.containers.task_making import TaskMaker
 from services.containers.terminals import Terminals
 from services.containers.update import Updater
 from services.events import EventBus
@@ -111,7 +113,7 @@ def build_containers(
     # What it looks at, no reload changes: it is where running containers' cgroups lie.
     defaults = current.defaults()
     cgroups = CgroupFiles(facts=facts, defaults=defaults)
-    oom_kills = OomKills(cgroups)
+    oom_kills = OomKills(cgroups, disk=disk)
     journal = Journal(store=store, events=bus)
     # Ends of containers are no failures; only a supervisor that keeps failing counts here.
     supervisor = DynamicSupervisor(
@@ -203,6 +205,18 @@ def build_containers(
         await containers.start(container)
 
     groups = Groups(table, journal=journal, stop=stopper.stop_for_group, start=start_again)
+    burials = Burials(Shims(containerd.address, containerd.namespace), disk=disk)
+    holdings = Holdings(
+        containerd=containerd,
+        sandboxes=sandboxes,
+        naming=naming,
+        sources=sources,
+        shm=shm,
+        table=table,
+        oom_kills=oom_kills,
+        burials=burials,
+        disk=disk,
+    )
     lives = Lives(
         groups=groups,
         containerd=containerd,
@@ -213,25 +227,32 @@ def build_containers(
             networks=networks,
             sandboxes=sandboxes,
             naming=naming,
-            root_filesystems=images,
-            specs=specs,
-            sources=sources,
-            runtimes=Runtimes(
-                lambda: current.settings().containers.runtimes,
-                state_directory=settings.exec_root / "runc",
-                scripts=settings.exec_root / "runtimes",
-                systemd_cgroup=defaults.cgroup_driver == "systemd",
-            ),
-            table=table,
             joiner=Joiner(table, own_shm),
             links=links,
             shm=shm,
-            engine_id=engine_id,
+            maker=TaskMaker(
+                containerd=containerd,
+                root_filesystems=images,
+                specs=specs,
+                sources=sources,
+                runtimes=Runtimes(
+                    lambda: current.settings().containers.runtimes,
+                    state_directory=settings.exec_root / "runc",
+                    scripts=settings.exec_root / "runtimes",
+                    systemd_cgroup=defaults.cgroup_driver == "systemd",
+                ),
+                burials=burials,
+                holdings=holdings,
+                engine_id=engine_id,
+            ),
+            holdings=holdings,
             boot_id=facts.boot_id,
             oom_kills=oom_kills,
-            burials=Burials(Shims(containerd.address, containerd.namespace), disk=disk),
+            burials=burials,
             disk=disk,
         ),
+        holdings=holdings,
+        oom_kills=oom_kills,
         stopper=stopper,
         runs=runs,
         health=health,

@@ -47,22 +47,30 @@ SLOW_READER_S: Final = 5.0
 
 
 class Launcher(Protocol):
-    """Makes and unmakes what a task needs of containerd, the network and the file system."""
+    """Makes what a task needs of containerd, the network and the file system, and starts it."""
 
     async def launch(self, run: Run) -> None:
         """From a definition to a started, recorded task; a failure leaves nothing behind."""
 
+
+class Holdings(Protocol):
+    """Gives back what a run has held. Bounded; never fails."""
+
     async def clean_up(self, container: Container) -> None:
-        """Give back all that a task held that has ended. Bounded; goes on past a failing step."""
+        """Give back all that a task held that has ended. Goes on past a failing step."""
 
     async def release_ports(self, container: Container) -> None:
-        """Let others have the ports and names of a task that has ended. Bounded; never fails."""
+        """Let others have the ports and names of a task that has ended."""
 
-    async def was_oom_killed(self, container: Container, *, exit_code: int) -> bool:
+
+class OomKills(Protocol):
+    """Sees what the kernel kills in containers' cgroups."""
+
+    async def was_killed(self, container: Container, *, exit_code: int) -> bool:
         """Whether the kernel killed a process of its cgroup for want of memory."""
 
-    def follow_memory(self, container: Container) -> None:
-        """See the kernel's OOM kills in an adopted container's cgroup from now on."""
+    def follow(self, container: Container) -> None:
+        """See the kernel's kills in a running container's cgroup from now on."""
 
 
 class Stopper(Protocol):
@@ -103,6 +111,8 @@ class Lives:
         containerd: Containerd,
         journal: Journal,
         launcher: Launcher,
+        holdings: Holdings,
+        oom_kills: OomKills,
         stopper: Stopper,
         runs: Runs,
         health: HealthWatch,
@@ -115,6 +125,8 @@ class Lives:
         self._containerd = containerd
         self._journal = journal
         self._launcher = launcher
+        self._holdings = holdings
+        self._oom_kills = oom_kills
         self._stopper = stopper
         self._runs = runs
         self._health = health
@@ -151,7 +163,7 @@ class Lives:
             if container.status.restart_count:  # counted anew from each start by hand
                 await self._journal.change_status(container, restart_count=0)
             await self._launcher.launch(run)
-        self._launcher.follow_memory(container)
+        self._oom_kills.follow(container)
         run.was_launched = True
         task_status.started()
         async with trio.open_nursery() as nursery:
@@ -233,11 +245,11 @@ class Lives:
         with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
             await run.stdio.wait_drained()
         with trio.CancelScope(shield=True):
-            oom = await self._launcher.was_oom_killed(container, exit_code=exit_.code)
+            oom = await self._oom_kills.was_killed(container, exit_code=exit_.code)
             async with container.turn("the end of its task"):
                 run.holds = True
                 # Whoever hears of the end may start another one with the same ports.
-                await self._launcher.release_ports(container)
+                await self._holdings.release_ports(container)
                 await self._record_exit(run, exit_, oom_killed=oom)
                 # Who attaches from now on attaches to the next run.
                 self._terminals.retire_streams(container, run.stdio)
@@ -261,7 +273,7 @@ class Lives:
 
     async def _clean_up(self, run: Run) -> None:
         if run.holds:
-            await self._launcher.clean_up(run.container)
+            await self._holdings.clean_up(run.container)
             run.holds = False
 
     async def _record_exit(self, run: Run, exit_: ExitStatus, *, oom_killed: bool) -> None:

@@ -39,7 +39,6 @@ from services.containers.found_task import task_of
 from services.containers.freezes import Freezes
 from services.containers.joining import is_joined
 from services.containers.journal import Journal, container_event
-from services.containers.launch import OWNER_LABEL
 from services.containers.life import UNKNOWN_EXIT_CODE, Lives
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.links import Links
@@ -52,6 +51,7 @@ from services.containers.remove import Remover
 from services.containers.run import Runs
 from services.containers.started import record_started
 from services.containers.table import ContainerTable
+from services.containers.task_making import OWNER_LABEL
 from services.containers.terminals import Terminals
 from services.errors import EngineError
 from services.networks import Networks, Sandboxes
