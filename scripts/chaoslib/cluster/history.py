@@ -61,6 +61,7 @@ class ClusterHistory(History):
     reads: list[Read] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     late: list[str] = field(default_factory=list)  # right, but not in time
+    unrest: list[str] = field(default_factory=list)  # as a machine that is short of time may have
     calm_s: tuple[float, float] = (0.0, 0.0)  # under load, before the first fault
     _values: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -109,5 +110,6 @@ class ClusterHistory(History):
             "faults": [asdict(one) for one in self.faults],
             "wrong": self.wrong,
             "late": self.late,
+            "unrest": self.unrest,
         }
         path.write_text(json.dumps(whole, indent=1))

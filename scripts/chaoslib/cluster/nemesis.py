@@ -110,6 +110,7 @@ class Nemesis:
             if victim in self._scene.managers:
                 time.sleep(NOTICED_S)
                 self._check_alone(victim)
+                self._check_missed(victim, others)
             time.sleep(max(0.0, began + length_s - time.monotonic()))
             leads = self._scene.leader_id(asked=others)
         finally:
@@ -132,7 +133,17 @@ class Nemesis:
         now = self._scene.leader_id(asked=others)
         # Who is back before its term is over may go on, or another one may follow it.
         if leads not in ("", self._scene.node_ids[victim.host.name], now):
-            self._history.complain(f"{victim.host.name} came back, and the leader has changed")
+            self._history.unrest.append(
+                f"{victim.host.name} came back, and another node leads than before"
+            )
+
+    def _check_missed(self, victim: Engine, others: list[Engine]) -> None:
+        """The others say that a manager which they do not hear of is not to be reached."""
+        node_id = self._scene.node_ids[victim.host.name]
+        for engine in others:
+            node = self._scene.look(engine, f"/nodes/{node_id}")
+            if node is not None and node["ManagerStatus"]["Reachability"] == "reachable":
+                self._history.complain(f"{engine.host.name} hears of {victim.host.name}: it is cut")
 
     def _check_alone(self, victim: Engine) -> None:
         """It answers with an age, and refuses writes at once, in a sentence that helps."""

@@ -27,6 +27,8 @@ CALM_S: Final = 3.0
 CLIENT_END_S: Final = 60.0
 PROBE_NUMBERS: Final = 1000  # so that their chances are nobody else's
 SHOWN_SILENCES: Final = 5
+QUIET_MACHINE_S: Final = 0.5
+"""Where a write takes longer with nothing broken, leaders may change for want of processor time."""
 SHOWN_CHARS: Final = 4000
 _RECORD: Final = re.compile(r"^(?=\d{4}-\d\d-\d\dT)", re.MULTILINE)
 _KILLED: Final = "ended with status -9"
@@ -152,6 +154,9 @@ def _tell(scene: ClusterScene, history: ClusterHistory, end_s: float) -> list[st
     for silence in found[:SHOWN_SILENCES]:
         print(f"  {silence}")
     late = [str(one) for one in found if one.length_s > limit_s] + history.late
+    late += history.unrest if calm_s < QUIET_MACHINE_S else []
+    for line in history.unrest:
+        print(f"  {line}")
     for line in late:
         print(f"LATE (more than {limit_s:.2f} s) {line}")
     print(f"{len(history.writes)} writes, {len(history.faults)} faults, {len(late)} too late")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final, TypeVar
 
 import trio
@@ -14,7 +13,7 @@ from services.cluster.model.objects import Stored
 from services.cluster.model.snapshot import Change, Snapshot, Transaction
 from services.cluster.model.wire import utc_now
 from services.cluster.store.contract import OutOfSequence
-from services.errors import InvalidParameter, NotFound, Unavailable
+from services.errors import InvalidParameter, NotFound
 
 T = TypeVar("T", bound=Stored)
 R = TypeVar("R")
@@ -60,13 +59,13 @@ async def after_catching_up(store: ControlStore, decide: Callable[[], R]) -> R:
     has what the others have written: a client may have been told of it by one of them.
 
     Raises:
-        NotFound, InvalidParameter: it did not find it then either, or without a quorum.
+        NotFound, InvalidParameter: it did not find it then either.
+        Unavailable: without a quorum nobody can be sure.
     """
     try:
         return decide()
     except (NotFound, InvalidParameter):
-        with trio.move_on_after(CATCH_UP_S), suppress(Unavailable):
-            await store.catch_up()
+        await store.catch_up()
     return decide()
 
 

@@ -2,7 +2,8 @@
 
 `/wharfinger/<kind>/<id>` holds an object, `/wharfinger/name/<kind>/<name>` the id of the one that
 has the name, `/wharfinger/leader` the node id of the leader. `/wharfinger/use/<kind>/<id>` is
-written by whoever begins to name an object: only its revision matters.
+written by whoever begins to name an object: only its revision matters. A manager that is there
+has `/wharfinger/manager/<node id>`, under a lease.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ T = TypeVar("T")
 ROOT: Final = "/wharfinger/"
 LEADER_KEY: Final = f"{ROOT}leader"
 _NAMES: Final = f"{ROOT}name/"
+_MANAGERS: Final = f"{ROOT}manager/"
 _USES: Final = f"{ROOT}use/"
 
 NAMED: Final[tuple[type[Stored], ...]] = (Service, ClusterNetwork, Secret, Config)
@@ -58,6 +60,16 @@ def name_key_of(kind: str, name: str) -> str:
 def use_key_of(stored: Stored) -> str:
     """What is written when something begins to name the object."""
     return f"{_USES}{stored.kind}/{stored.id}"
+
+
+def manager_key_of(node_id: str) -> str:
+    """What is there as long as a manager is."""
+    return f"{_MANAGERS}{node_id}"
+
+
+def manager_of_key(key: str) -> str | None:
+    """Whose key it is; None for a key of another sort."""
+    return key.removeprefix(_MANAGERS) if key.startswith(_MANAGERS) else None
 
 
 def kind_and_id(key: str) -> tuple[str, str] | None:

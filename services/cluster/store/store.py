@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -65,6 +66,11 @@ class EtcdStore:
         return leader.value.decode() if leader is not None else ""
 
     @property
+    def present_managers(self) -> AbstractSet[str]:
+        """The node ids of the managers that are heard of."""
+        return self._mirror.present_managers
+
+    @property
     def mirror(self) -> Mirror:
         """For the election, which needs the leader's key itself."""
         return self._mirror
@@ -93,11 +99,7 @@ class EtcdStore:
     async def catch_up(self) -> None:
         """As `ClusterStore`'s."""
         with trio.move_on_after(COMMIT_LIMIT_S):
-            try:
-                page = await self._client.page(LEADER_KEY, LEADER_KEY + "\0")
-            except UNKNOWN_OUTCOME as error:
-                raise Unavailable(NO_QUORUM) from error
-            await self._mirror.reached(page.revision)
+            await self._mirror.reached(await self._newest_revision())
             return
         raise Unavailable(NO_QUORUM)
 
@@ -172,6 +174,16 @@ class EtcdStore:
                 return revision
             raise error.refusal
         raise Unavailable(NO_QUORUM)
+
+    async def _newest_revision(self) -> int:
+        """As the quorum has it; an election is waited for. Raises Unavailable."""
+        while True:
+            try:
+                return (await self._client.page(LEADER_KEY, LEADER_KEY + "\0")).revision
+            except UNKNOWN_OUTCOME as error:
+                if isinstance(error, NoQuorum):
+                    self._note_no_leader()
+            await trio.sleep(RETRY_S)
 
     async def _check_versions(self, transaction: Transaction) -> None:
         """Refuse what is known to be out of sequence, once the mirror is new enough to know."""
