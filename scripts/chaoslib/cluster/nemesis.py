@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -23,6 +24,7 @@ CUT_S: Final = (5.0, 15.0)
 ONE_CUT_S: Final = 6.0  # when each is struck once only
 NOTICED_S: Final = 5.0  # by then a manager without the others knows that it is
 AT_ONCE_S: Final = 1.0
+MISSED_LIMIT_S: Final = 3.0  # after NOTICED_S
 RECOVERY: Final = "swarm init --force-new-cluster"
 
 
@@ -140,10 +142,14 @@ class Nemesis:
     def _check_missed(self, victim: Engine, others: list[Engine]) -> None:
         """The others say that a manager which they do not hear of is not to be reached."""
         node_id = self._scene.node_ids[victim.host.name]
+
+        def is_missed(engine: Engine) -> bool:
+            node = self._scene.look(engine, f"/nodes/{node_id}") or {}
+            return bool(node.get("ManagerStatus", {}).get("Reachability") == "unreachable")
+
         for engine in others:
-            node = self._scene.look(engine, f"/nodes/{node_id}")
-            if node is not None and node["ManagerStatus"]["Reachability"] == "reachable":
-                self._history.complain(f"{engine.host.name} hears of {victim.host.name}: it is cut")
+            if not wait(partial(is_missed, engine), MISSED_LIMIT_S):
+                self._history.late.append(f"{engine.host.name} does not miss {victim.host.name}")
 
     def _check_alone(self, victim: Engine) -> None:
         """It answers with an age, and refuses writes at once, in a sentence that helps."""

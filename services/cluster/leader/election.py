@@ -80,6 +80,7 @@ class Election:
     async def _lead_while_kept(self, lease: int, fence: int, began: float) -> None:
         log.info("this node leads the cluster")
         self.is_leader = True
+        reason = "it was ended"
         try:
             async with trio.open_nursery() as nursery:
 
@@ -88,18 +89,19 @@ class Election:
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(lead)
-                await self._keep(lease, fence, began)
+                reason = await self._keep(lease, fence, began)
                 nursery.cancel_scope.cancel()
         finally:
             self.is_leader = False
-            log.info("this node does not lead the cluster any more")
+            log.bind(reason=reason).info("this node does not lead the cluster any more")
 
-    async def _keep(self, lease: int, fence: int, kept_at: float) -> None:
-        """Block until the lease is not ours any more, or may not be. `kept_at`: when it began."""
+    async def _keep(self, lease: int, fence: int, kept_at: float) -> str:
+        """Block until the lease is not ours any more, or may not be; why. `kept_at`: when it
+        began."""
         while trio.current_time() - kept_at < GIVE_UP_S:
             leader = self._store.mirror.leader
             if leader is None or leader.created != fence:
-                return
+                return "the leader's key is another's, or nobody's"
             sent_at = trio.current_time()
             try:
                 with trio.fail_after(BEAT_LIMIT_S):
@@ -107,9 +109,10 @@ class Election:
                         await keeper.beat(lease)
                 kept_at = sent_at
             except LeaseGone:
-                return
+                return "the lease has ended"
             except (*UNKNOWN_OUTCOME, trio.TooSlowError):
                 # As long as the lease lasts: what an election has interrupted hangs.
                 await trio.sleep(RETRY_BEAT_S)
                 continue
             await trio.sleep(BEAT_S)
+        return f"no beat was answered for {GIVE_UP_S:g} s"
