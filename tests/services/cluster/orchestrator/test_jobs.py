@@ -11,7 +11,7 @@ from clusterlib.world import World
 from msgspec.structs import replace
 
 from services.cluster.model.objects import Task
-from services.cluster.model.specs import TaskRestartPolicy
+from services.cluster.model.task_spec import TaskRestartPolicy
 from services.cluster.model.task_state import TaskState
 
 WELL = Life(lives_s=3, ends=TaskState.COMPLETE)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from services.cluster.control.refusals import invalid
+from services.cluster.control.service_changes import container_of
 from services.cluster.control.service_specs import networks_of
 from services.cluster.model.objects import ClusterNetwork, Config, Secret
 from services.cluster.model.snapshot import Snapshot
-from services.cluster.model.specs import ContainerSpec, ServiceSpec
+from services.cluster.model.specs import ServiceSpec
 from services.errors import NotFound
 
 Used = Secret | Config | ClusterNetwork
@@ -16,7 +17,7 @@ Used = Secret | Config | ClusterNetwork
 
 def ids_named_by(spec: ServiceSpec) -> set[str]:
     """The ids of all that a spec names; its networks are resolved."""
-    container = spec.task_template.container_spec or ContainerSpec()
+    container = container_of(spec)
     return {
         *(one.secret_id for one in container.secrets),
         *(one.config_id for one in container.configs),
@@ -35,7 +36,7 @@ def used_by(spec: ServiceSpec, snapshot: Snapshot) -> Sequence[Used]:
 
 
 def _documents(spec: ServiceSpec, snapshot: Snapshot) -> Iterator[Secret | Config]:
-    container = spec.task_template.container_spec or ContainerSpec()
+    container = container_of(spec)
     for word, names, objects in (
         ("secret", {one.secret_id: one.secret_name for one in container.secrets}, snapshot.secrets),
         ("config", {one.config_id: one.config_name for one in container.configs}, snapshot.configs),
