@@ -24,7 +24,7 @@ from services.cluster.model.objects import (
     Task,
 )
 from services.cluster.model.snapshot import Delete, Diff, Put, Transaction
-from services.cluster.store.contract import NameTaken, OutOfSequence
+from services.cluster.store.contract import NameTaken, OutOfSequence, UseOfNothing
 from services.errors import Unavailable
 
 Table = dict[tuple[str, str], Stored]
@@ -87,14 +87,16 @@ class MemoryStore:
 
     Attributes:
         is_away: makes every write fail, as without a quorum.
-        lagging: committed elsewhere, and not seen here yet.
+        lagging: committed elsewhere, and not seen here until it catches up.
         behind: committed by somebody else just before the next commit.
+        leaving: taken away then.
     """
 
     def __init__(self, objects: Iterable[Stored] = ()) -> None:
         self.is_away = False
         self.lagging: list[Stored] = []
         self.behind: list[Stored] = []
+        self.leaving: list[Stored] = []
         self.age_s = 0.0
         self.commits = 0
         self._table: Table = {}
@@ -123,7 +125,12 @@ class MemoryStore:
         if self.behind:
             self.put(*self.behind)
             self.behind.clear()
+        if self.leaving:
+            self.delete(*self.leaving)
+            self.leaving.clear()
         for transaction in transactions:
+            if any((used.kind, used.id) not in self._table for used in transaction.uses):
+                raise UseOfNothing("what was to be used has been removed meanwhile")
             for change in transaction.changes:
                 self._check(change)
             self._apply(transaction.changes)
