@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.daemon import Daemon
 
-pytestmark = [pytest.mark.engine, pytest.mark.clients]
+pytestmark = [pytest.mark.engine, pytest.mark.clients, pytest.mark.timeout(300)]
 
 GIGABYTE = 1024 * 1024 * 1024
 BLOCK = bytes(range(256)) * 4096

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_twenty_containers_outlive_it(fresh_daemon: Daemon) -> None:
     for gone in leaving:
         os.kill(gone.pid, signal.SIGTERM)
     for gone in leaving:
-        wait_until(lambda pid=gone.pid: has_ended(pid), "it ends")
+        wait_until(partial(has_ended, gone.pid), "it ends")
     time.sleep(0.5)
     started_at = time.time()
     daemon.start()
@@ -126,7 +127,7 @@ def has_ended(pid: int) -> bool:
     """A process that its shim has not buried yet has ended too."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 

@@ -38,8 +38,12 @@ class Machine:
     def run(self, script: str, *arguments: str, compiles: bool = False) -> None:
         """Run a script for this folder; fail if it does."""
         command: list[str | Path] = [ROOT / "scripts" / script, "--destdir", self.root, *arguments]
-        environment = {"LOG": str(self.log), "COMPILES": "1" if compiles else ""}
-        done = run(*command, PYTHON=str(self._python), **environment)
+        done = run(
+            *command,
+            PYTHON=str(self._python),
+            LOG=str(self.log),
+            COMPILES="1" if compiles else "",
+        )
         assert done.returncode == 0, done.stderr
 
     def files(self) -> set[str]:
