@@ -88,6 +88,8 @@ def _set_up(scene: ClusterScene, history: ClusterHistory) -> dict[str, int]:
         }
         for engine in scene.engines
     }
+    if not all(scene.steady.values()):
+        raise RuntimeError(f"{STEADY} does not run on each node")
     return values
 
 
