@@ -12,6 +12,7 @@ import trio
 
 from services.errors import EngineError
 from services.networks import nft_process
+from services.networks.helper_ahead import HelperAhead
 from services.networks.helper_process import started
 
 ANSWER_LIMIT_S: Final = 10.0
@@ -93,13 +94,19 @@ class Nft:
 
 @asynccontextmanager
 async def running_helper(
-    *, program: str = nft_process.__file__, is_apart: bool = False
+    *,
+    program: str = nft_process.__file__,
+    is_apart: bool = False,
+    ahead: HelperAhead | None = None,
 ) -> AsyncIterator[tuple[Nft, subprocess.Popen[bytes]]]:
-    """A helper process, ready; ended with the block. `is_apart`: in a namespace of its own."""
+    """A helper process, ready; ended with the block. `is_apart`: in a namespace of its own.
+
+    `ahead` may have started one that is not.
+    """
     words = ["apart"] if is_apart else []
     process: subprocess.Popen[bytes] | None = None
     try:
-        async with started(program, socket.SOCK_STREAM, *words) as (control, process):
+        async with started(program, socket.SOCK_STREAM, *words, ahead=ahead) as (control, process):
             helper = Nft(trio.SocketStream(control), process)
             await helper.wait_ready()
             yield helper, process
