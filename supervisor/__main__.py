@@ -13,7 +13,7 @@ from .commands import COMMANDS
 from .quick_dataclasses import install
 
 if TYPE_CHECKING:
-    from .options import Value
+    from .option import Value
     from .settings import Settings
 
 

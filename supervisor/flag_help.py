@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .options import OPTIONS, Kind, Option
+from .option import Kind, Option
+from .options import OPTIONS
 
 
 def help_text(program: str) -> str:

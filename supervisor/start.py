@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .ahead import StartedAhead, started_ahead
-from .options import Value
+from .option import Value
 from .pidfile import PidFile, PidFileError
 from .settings import ConfigError, Settings
 

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from services.containerd import Containerd, ContainerRecord, TaskInfo, TaskStatus
-from services.containers.comparison import TASKS_LIMIT_S, agrees, ask_all
+from services.containers.found_containers import TASKS_LIMIT_S, agrees, ask_all
 from services.containers.model import State
 from services.errors import EngineError, Unavailable
 from tests.services.containers.support import ID, container
