@@ -41,6 +41,7 @@ from services.system import HostFacts
 from services.volumes import MIGRATION as VOLUMES_MIGRATION
 from services.volumes import Volumes
 
+from .ahead import StartedAhead
 from .api_parts import build_api
 from .api_servers import ApiServers
 from .audit_parts import build_audit
@@ -112,7 +113,7 @@ def build_parts(
     facts: HostFacts,
     engine_id: str,
     read_settings: Callable[[], Settings],
-    ahead: Ahead | None,
+    ahead: StartedAhead,
     sink: LogSink,
     notifier: Notifier,
     reports: TreeReports,
@@ -121,7 +122,7 @@ def build_parts(
 ) -> Parts:
     """Make the parts; starts nothing.
 
-    `ahead`: a containerd that was started already. `read_settings` blocks and reads the
+    `ahead`: what was started already. `read_settings` blocks and reads the
     configuration anew, for reloads. `is_ending`: whether the daemon as a whole is asked to end, and
     not a part to restart.
 
@@ -129,7 +130,7 @@ def build_parts(
         InvalidHostError: systemd passed no socket for an fd:// host.
     """
     settings = current.settings()
-    process = _containerd_process(settings, ahead)
+    process = _containerd_process(settings, ahead.containerd)
     address = process.address if process else settings.containerd.address
     assert address is not None
     containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
@@ -157,6 +158,7 @@ def build_parts(
         table=table,
         engine_id=engine_id,
         ends_containers=lambda: is_ending() and not current.settings().live_restore,
+        ahead=ahead.firewall,
     )
     networks = net.networks
     names = NameBook()
