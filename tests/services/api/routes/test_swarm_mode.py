@@ -176,7 +176,7 @@ async def test_what_another_manager_has_is_found(tmp_path: Path) -> None:
     manager = Manager(node("m1", manager=True))
     async with swarm_api(tmp_path, manager) as api:
         assert (await send(api, "GET", "/services/web")).status == 404
-        manager.store.ahead.append(service("web"))
+        manager.store.lagging.append(service("web"))
         assert (await send(api, "GET", "/services/web")).status == 200
 
 
