@@ -25,6 +25,7 @@ from services.api.systemd import ActivatedSockets
 from services.build import BuildContexts, Builder
 from services.containerd import Containerd, EventEnvelope, Process
 from services.containerd.ahead import Ahead
+from services.containerd.kept_exits import KeptExits
 from services.containers import ContainerTable
 from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
@@ -140,10 +141,13 @@ def build_parts(
         InvalidHostError: systemd passed no socket for an fd:// host.
     """
     settings = current.settings()
-    process = _containerd_process(settings, ahead)
+    kept_exits = KeptExits()
+    process = _containerd_process(settings, ahead, kept_exits)
     address = process.address if process else settings.containerd.address
     assert address is not None
-    containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
+    containerd = Containerd(
+        address, settings.containerd.namespace, snapshotter=SNAPSHOTTER, kept_exits=kept_exits
+    )
     migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, NETWORKS_MIGRATION, *MIGRATIONS)
     store = Store(settings.data_root / "wharfinger.db", migrations=migrations)
     bus = EventBus(store)
@@ -363,9 +367,11 @@ def build_parts(
     )
 
 
-def _containerd_process(settings: Settings, ahead: Ahead | None) -> Process | None:
+def _containerd_process(
+    settings: Settings, ahead: Ahead | None, kept_exits: KeptExits
+) -> Process | None:
     config = containerd_config(settings)
-    return Process(config, ahead=ahead) if config is not None else None
+    return Process(config, ahead=ahead, kept_exits=kept_exits) if config is not None else None
 
 
 def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:
