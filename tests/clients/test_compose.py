@@ -1,4 +1,4 @@
-"""docker-compose (1.29, or a newer one in Go) brings a project up, scales it and takes it down again."""
+"""docker-compose (1.29, or a newer one) brings a project up, scales it and takes it down again."""
 
 from __future__ import annotations
 
