@@ -61,9 +61,7 @@ STATUSES: Final = Method(
     service=SERVICE, name="ListStatuses", request=ListStatusesRequest, reply=ListStatusesResponse
 )
 
-LOCKED_LIMIT_S: Final = (
-    0.3  # longer than containerd takes to see a call's end; not to wait for others
-)
+LOCKED_LIMIT_S: Final = 0.3  # for containerd to see the end of a call, not of another writer
 LOCKED_AGAIN_S: Final = 0.01
 
 _log = logger.bind(service="containerd")
