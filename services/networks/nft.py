@@ -15,9 +15,9 @@ from services.networks import nft_process
 from services.networks.helper_process import started
 
 START_LIMIT_S: Final = 90.0
-"""A helper that cannot start ends, and that is seen at once: this is for one that never gets a turn."""
+"""A helper that cannot start ends, which is seen at once: this is for one that gets no turn."""
 ANSWER_LIMIT_S: Final = 30.0
-"""The first rule of each kind has the kernel load a module, which takes seconds on a busy machine."""
+"""The first rule of each kind has the kernel load a module: seconds, on a busy machine."""
 END_LIMIT_S: Final = 2.0
 _LARGEST_ANSWER: Final = nft_process.MOST_OUTPUT_BYTES + 1
 
