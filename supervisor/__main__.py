@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .commands import COMMANDS
 from .quick_dataclasses import install
 
 if TYPE_CHECKING:
-    from .options import Value
+    from .option import Value
     from .settings import Settings
 
 
@@ -28,14 +29,23 @@ def main() -> None:
     # our start. It is on again before the engine runs.
     gc.disable()
     install()
-    argv = sys.argv[1:]
+    try:
+        status = _act(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough; as for a command that SIGPIPE ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
+    sys.exit(status)
+
+
+def _act(argv: Sequence[str]) -> int:
     if argv and argv[0] in COMMANDS:
         from .commands.frame import run_command
 
-        sys.exit(run_command(argv[0], argv[1:], os.environ))
+        return run_command(argv[0], argv[1:], os.environ)
     from .cli import main as command_line
 
-    sys.exit(command_line(argv, run_daemon=_run_daemon))
+    return command_line(argv, run_daemon=_run_daemon)
 
 
 if __name__ == "__main__":

@@ -21,13 +21,8 @@ from .identity import load_or_create_engine_id
 from .in_force import Current, prepare
 from .logs import LogSink
 from .notify import Notifier
-from .options import Value
-from .otp import (
-    Latch,
-    Outcome,
-    StartFailed,
-    Supervisor,
-)
+from .option import Value
+from .otp import Latch, Outcome, StartFailed, Supervisor
 from .parts import Parts, build_parts
 from .reports import TreeReports
 from .settings import Settings

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from services.containerd.ahead import Ahead
 
-from .options import Value
+from .option import Value
 from .own_containerd import containerd_config
 from .pidfile import PidFile, PidFileError
 from .settings import ConfigError, Settings

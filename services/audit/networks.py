@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 import trio
 
 from services.audit.findings import Finding
+from services.networks.container_links import BridgedLink
 from services.networks.endpoints import HOST_LINK_PREFIX
 from services.networks.host_links import bridge_ports
-from services.networks.sandboxes import BridgedLink
 from services.networks.table_listing import Difference
 
 

@@ -21,7 +21,8 @@ from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
 from services.containers.connections import Connector
 from services.containers.container import Container, ExitWaiter
-from services.containers.create import Created, CreateRequest, Creator
+from services.containers.create import Created, Creator
+from services.containers.definitions import CreateRequest
 from services.containers.exec import Exec, ExecConfig
 from services.containers.execs import Execs
 from services.containers.freeze import Freezer
@@ -44,12 +45,7 @@ from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.containers.update import Updater
-from services.errors import (
-    Conflict,
-    EngineError,
-    InvalidParameter,
-    NotModified,
-)
+from services.errors import Conflict, EngineError, InvalidParameter, NotModified
 from services.measures import Counts, Durations
 
 OLD_RUN_LIMIT_S: Final = 5.0

@@ -110,3 +110,8 @@ def _write(path: Path, text: str) -> None:
 
 def _digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def container_directory(data_root: Path, container_id: str) -> Path:
+    """Where a container's files and logs lie."""
+    return data_root / "containers" / container_id

@@ -15,6 +15,7 @@ import select
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,8 @@ from services.containers.cgroup_files import CgroupFiles
 from services.containers.container import Container
 
 _EVENTS_MAX_BYTES: Final = 4096  # a handful of names and numbers
+KILLED_EXIT_CODE: Final = 137
+
 JUST_S: Final = 5.0
 """What has changed in a slice for so long may be of a container whose exit is recorded now."""
 
@@ -40,8 +43,9 @@ class _Slice:
 class OomKills:
     """Counts of kills, as far as they can still be read or were seen. Its `run` is a child."""
 
-    def __init__(self, files: CgroupFiles) -> None:
+    def __init__(self, files: CgroupFiles, *, disk: trio.CapacityLimiter) -> None:
         self._files = files
+        self._disk = disk
         self._watched: dict[int, str] = {}  # descriptor of memory.events -> container id
         self._descriptors: dict[str, int] = {}
         self._seen: dict[str, int] = {}
@@ -80,6 +84,16 @@ class OomKills:
             if self._poll is not None:
                 self._poll.register(descriptor, select.EPOLLPRI)
             self._follow_slice(container.id, path.parent.parent / "memory.events")
+
+    async def was_killed(self, container: Container, *, exit_code: int) -> bool:
+        """Whether the kernel killed a process of the container's cgroup. False if not known."""
+        with suppress(ValueError):
+            count = partial(self.kills, container)
+            if await trio.to_thread.run_sync(count, limiter=self._disk) > 0:
+                return True
+            is_surprise = exit_code == KILLED_EXIT_CODE and not container.status.stopped_by_user
+            return is_surprise and self.take_unknown(container) > 0
+        return False
 
     def kills(self, container: Container) -> int:
         """How many processes were killed in the container's cgroup, the last time that one could

@@ -22,10 +22,10 @@ from loguru import logger
 
 from services.containerd import Containerd, TaskInfo, TaskStatus
 from services.containers.container import Container
-from services.containers.launch import OWNER_LABEL
 from services.containers.model import State
 from services.containers.run import Run, Runs
 from services.containers.table import ContainerTable
+from services.containers.task_making import OWNER_LABEL
 from services.errors import EngineError, NotFound, Unavailable
 
 log = logger.bind(service="containers")

@@ -15,9 +15,8 @@ no row           container of ours      killed and taken away
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence, Set
-from typing import Any, Final
+from typing import Final
 
 import trio
 from loguru import logger
@@ -26,32 +25,22 @@ from services.containerd import (
     Containerd,
     ContainerRecord,
     EventEnvelope,
-    TaskInfo,
     TaskOOMEvent,
     TaskPausedEvent,
     TaskResumedEvent,
-    TaskStatus,
 )
+from services.containers.compare import Comparer
 from services.containers.container import Container
 from services.containers.due import is_due, start_due
-from services.containers.endpoint_labels import recorded_endpoints
-from services.containers.found_task import task_of
 from services.containers.freezes import Freezes
-from services.containers.joining import is_joined
 from services.containers.journal import Journal, container_event
-from services.containers.launch import OWNER_LABEL
-from services.containers.life import UNKNOWN_EXIT_CODE, Lives
-from services.containers.lifecycle import LifeEvent, next_state
-from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources
-from services.containers.naming import Naming
-from services.containers.networking import endpoints_of, ids_of
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.run import Runs
-from services.containers.started import record_started
 from services.containers.table import ContainerTable
+from services.containers.task_making import OWNER_LABEL
 from services.containers.terminals import Terminals
 from services.errors import EngineError
 from services.networks import Networks, Sandboxes
@@ -75,20 +64,17 @@ class Restorer:
         table: ContainerTable,
         journal: Journal,
         runs: Runs,
-        lives: Lives,
         remover: Remover,
         networks: Networks,
         sandboxes: Sandboxes,
-        naming: Naming,
         sources: MountSources,
         terminals: Terminals,
-        links: Links,
+        freezes: Freezes,
+        comparer: Comparer,
         reclaimer: Reclaimer,
         engine_id: str,
-        boot_id: str,
         start: Callable[[Container], Awaitable[None]],
         finish_update: Callable[[Container], Awaitable[None]],
-        finish_connects: Callable[[Container], Awaitable[None]],
         let_go: Callable[[Container], Awaitable[None]],
         stop_rest_of_groups: Callable[[Sequence[Container]], Awaitable[None]],
     ) -> None:
@@ -96,26 +82,22 @@ class Restorer:
         self._table = table
         self._journal = journal
         self._runs = runs
-        self._lives = lives
         self._remover = remover
         self._networks = networks
         self._sandboxes = sandboxes
-        self._naming = naming
         self._sources = sources
         self._terminals = terminals
-        self._links = links
+        self._freezes = freezes
+        self._comparer = comparer
         self._reclaimer = reclaimer
         self._engine_id = engine_id
-        self._boot_id = boot_id
         self._start = start
         self._finish_update = finish_update
-        self._finish_connects = finish_connects
         self._let_go = let_go
         self._stop_rest_of_groups = stop_rest_of_groups
         self._is_loaded = False
         self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
         self._settling = trio.Lock()
-        self._freezes = Freezes(tasks=containerd.tasks, journal=journal)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load the containers, then settle each one.
@@ -128,7 +110,7 @@ class Restorer:
             await self._load()
         await self._networks.load()
         for container in self._table:
-            self._adopt_addresses(container)
+            self._comparer.adopt_addresses(container)
         await self._sandboxes.adopt_ingress()
         self._sandboxes.settle()
         tell = _Once(task_status.started)
@@ -204,12 +186,6 @@ class Restorer:
             self._unsettled.add(container.id)
         self._is_loaded = True
 
-    def _adopt_addresses(self, container: Container) -> None:
-        status = container.status
-        endpoints = endpoints_of(status.networks, status.places)
-        self._sandboxes.adopt(container.id, endpoints, status.ports)
-        self._naming.note(container)
-
     def _rests(self, container: Container) -> bool:
         """Whether one that containerd does not have is as it should be: most are, and cost a look.
 
@@ -259,7 +235,7 @@ class Restorer:
         async with container.turn("its restoration"):
             if self._runs.get(container) is not None or not self._is_known(container):
                 return False
-            is_lost = await self._compare(container, record)
+            is_lost = await self._comparer.compare(container, record)
             await self._finish_update(container)
             await self._let_go(container)
         if self._runs.get(container) is None and not container.is_running:
@@ -276,88 +252,6 @@ class Restorer:
 
     def _is_known(self, container: Container) -> bool:
         return self._table.get(container.id) is container
-
-    async def _compare(self, container: Container, record: ContainerRecord | None) -> bool:
-        """Make our record agree with containerd; whether the container was lost."""
-        if self._is_of_another_boot(container):
-            await self._record_lost(container)
-            return True  # what containerd may still have of it is reclaimed
-        looks_alive = record is not None or container.is_running
-        task = await task_of(self._containerd.tasks, container) if looks_alive else None
-        if task is not None and (
-            task.status is TaskStatus.CREATED
-            or (task.status is TaskStatus.STOPPED and not container.state.has_task)
-        ):
-            await self._reclaimer.take_away(container.id)
-            task = None
-        if task is not None:
-            await self._adopt(container, task, record)
-            return False
-        was_running = container.is_running
-        if was_running:
-            await self._record_lost(container)
-        return was_running
-
-    def _is_of_another_boot(self, container: Container) -> bool:
-        """Whether it was to run when the machine went down: whatever has its pid now is not it."""
-        began = container.status.boot_id
-        return container.is_running and began not in ("", self._boot_id)
-
-    async def _adopt(
-        self, container: Container, task: TaskInfo, record: ContainerRecord | None
-    ) -> None:
-        """Follow a task that ran while we were away; of one that has ended the exit is heard."""
-        if not container.state.has_task:
-            await self._record_start(container, task, record)
-        await self._freezes.correct(container, task)
-        await self._finish_connects(container)
-        await self._naming.adopt(container, self._sandboxes.namespace(container.id, task.pid))
-        self._sources.adopt(container)
-        await self._lives.begin(container)
-        self._terminals.streams(container).process_started()
-        await self._links.tell_parents(container)  # the daemon may have been killed before that
-        log.info("container adopted", container=container.id, pid=task.pid)
-
-    async def _record_start(
-        self, container: Container, task: TaskInfo, record: ContainerRecord | None
-    ) -> None:
-        """The daemon was killed after the task was started and before that was recorded."""
-        labels = record.labels if record is not None else {}
-        endpoints, places = recorded_endpoints(labels, container.definition.networks)
-        await record_started(
-            self._journal,
-            container,
-            next_state(container.state, LifeEvent.STARTED),
-            pid=task.pid,
-            boot_id=self._boot_id,
-            networks=endpoints,
-            places=places,
-            now_ns=time.time_ns(),
-        )
-        self._adopt_addresses(container)
-        self._sandboxes.settle()
-
-    async def _record_lost(self, container: Container) -> None:
-        """It ran, and containerd knows nothing of it: the machine was restarted, most likely."""
-        was_waiting = container.state is State.RESTARTING
-        now_ns = time.time_ns()
-        gone = next_state(container.state, LifeEvent.LOST)
-        changes: dict[str, Any] = {"state": gone, "pid": 0, "networks": {}, "ports": []}
-        changes |= {"places": {}, "loose": {}}
-        changes["network_ids"] = ids_of(container.status.networks) or container.status.network_ids
-        if was_waiting:
-            # The restart that was counted has not been made.
-            count = max(0, container.status.restart_count - 1)
-            await self._journal.change_status(container, restart_count=count, **changes)
-            return
-        changes |= {"exit_code": UNKNOWN_EXIT_CODE, "finished_at_ns": now_ns}
-        attributes = {"exitCode": str(UNKNOWN_EXIT_CODE)}
-        event = container_event(container, "die", attributes, time_ns=now_ns)
-        await self._journal.change_status(container, event, **changes)
-        self._naming.end(container.id)
-        held_by_others = is_joined(container.id, self._table)
-        await self._sandboxes.release(container.id, held_by_others=held_by_others)
-        log.warning("container was gone", container=container.id)
 
 
 class _Once:

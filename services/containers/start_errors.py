@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.errors import EngineError, InvalidParameter
+
 CANNOT_INVOKE: Final = 126
 NOT_FOUND: Final = 127
 CANNOT_START: Final = 128
@@ -44,3 +46,17 @@ def text_of_failed_start(message: str, what: str) -> str:
     _, found, rest = message.partition(begin)
     text = found + rest if found else message
     return text if what == "exec" else f"failed to create task for container: {text}"
+
+
+def start_error(error: EngineError | OSError) -> EngineError:
+    """containerd's words in dockerd's frame; 400 when the command is at fault.
+
+    What the kernel refuses (a link, a file on a full disk) is told to the client as it stands.
+    """
+    if isinstance(error, OSError):
+        return EngineError(f"the container could not be set up: {error.strerror or error}")
+    message = str(error)
+    if "OCI runtime" not in message:
+        return error
+    framed = text_of_failed_start(message, "task")
+    return InvalidParameter(framed) if is_users_mistake(message) else EngineError(framed)

@@ -13,8 +13,7 @@ import trio
 
 from services.containerd import Containerd
 from services.containers.container import Container
-from services.containers.files import files_in, remove_tree
-from services.containers.launch import container_directory
+from services.containers.files import container_directory, files_in, remove_tree
 from services.containers.log_choice import log_info, log_path, remote_driver
 from services.containers.logs import (
     FileLog,

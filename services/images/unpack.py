@@ -10,6 +10,7 @@ bound, and writes out what a sparse entry leaves out; so what it writes is looke
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -40,6 +41,8 @@ _MACHINES_FAULT: Final = (
     "no space left", "quota exceeded", "input/output error", "read-only file system",
     "cannot allocate memory", "too many open files", "transport endpoint",
 )  # fmt: skip
+# Which call it was, and where containerd had the layer mounted: nothing that a client could use.
+_CONTAINERDS_WAY: Final = re.compile(r"containerd \S+ \S+: |mount callback failed on \S+: ")
 
 _log = logger.bind(service="images")
 
@@ -205,7 +208,8 @@ class Unpacker:
         try:
             applied = await self._containerd.diff.apply(descriptor, mounts)
         except EngineError as error:
-            text = f"failed to unpack layer {layer.digest}: {error}"
+            reason = _CONTAINERDS_WAY.sub("", str(error))
+            text = f"failed to unpack layer {layer.digest}: {reason}"
             is_layers = type(error) in (EngineError, CallReset)
             if is_layers and not any(words in str(error) for words in _MACHINES_FAULT):
                 raise InvalidParameter(text) from error

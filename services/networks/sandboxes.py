@@ -6,42 +6,24 @@ What a container gets is decided first (`reserve`, no system call) and made true
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final
 
-import trio
-from loguru import logger
-
-from services.errors import EngineError, Forbidden
 from services.measures import Durations
-from services.networks.attach import Attachment, attach_all, attach_one, join_bridges
-from services.networks.attaching import Attacher, Places
+from services.networks.attaching import Attacher
+from services.networks.container_links import BridgedLink, ContainerLinks, Follower
 from services.networks.container_ports import ContainerPorts
-from services.networks.endpoints import Endpoint, EndpointRequest, gateways, without
-from services.networks.gateway import WayOut, needs_gateway
-from services.networks.host_links import bridge_ports, link_mtu
+from services.networks.endpoints import Endpoint, EndpointRequest
+from services.networks.gateway import WayOut
 from services.networks.ingress_record import INGRESS_SANDBOX, read_ingress
-from services.networks.inside import entered, preparation, remove_link, remove_links
-from services.networks.model import GATEWAY_BRIDGE, Network
-from services.networks.netns import (
-    drop_namespace,
-    held_namespaces,
-    make_namespace,
-)
 from services.networks.networks import Networks
-from services.networks.overlay import DRIVER as OVERLAY
-from services.networks.overlay import namespace_of_network
+from services.networks.occupants import Occupants
 from services.networks.ports import PortRequest, PublishedPort
 from services.networks.publishing import Publishing
-from services.networks.reserve import WITHOUT_LINKS, give_back, link_mtu_of, take_endpoint
-
-_T = TypeVar("_T")
-
-log = logger.bind(service="networks")
+from services.networks.reserve import WITHOUT_LINKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +37,6 @@ class Sandbox:
     endpoints: tuple[Endpoint, ...] = ()
     netns: Path | None = None
     ports: tuple[PublishedPort, ...] = ()
-
-
-class BridgedLink(NamedTuple):
-    """Whose a link is, and the bridge that it is to be in; "" if that network is gone."""
-
-    container_id: str
-    bridge: str
-
-
-Follower = Callable[[str, Path], Awaitable[None]]
-"""Is told of a container (its id, its namespace) whose links in overlay networks are just made."""
 
 
 class Sandboxes:
@@ -85,28 +56,25 @@ class Sandboxes:
         ingress_record: Path | None = None,
     ) -> None:
         self._networks = networks
-        self._overlays = overlays
         self._ingress_record = ingress_record
-        self._follower: Follower | None = None
-        self._asked = Places(networks)
-        self._directory = netns_directory
+        self._occupants = Occupants(networks)
+        self._links = ContainerLinks(
+            networks, self._occupants, directory=netns_directory, overlays=overlays
+        )
         self._ports = ContainerPorts(networks, publishing)
-        self._places: dict[str, list[Endpoint]] = {}
         self.actions: Final = Durations()  # of what succeeded, by dockerd's word for it
-        self._threads = trio.CapacityLimiter(8)
 
     def endpoints(self, container_id: str) -> Sequence[Endpoint]:
         """A container's places in networks."""
-        return tuple(self._places.get(container_id, ()))
+        return self._occupants.endpoints(container_id)
 
     def bridged_links(self) -> dict[str, BridgedLink]:
         """The host's ends of links that are in bridges, by name."""
-        return {
-            place.host_link: BridgedLink(container_id, self._networks.link_of(place.network_id))
-            for container_id, places in self._places.items()
-            for place in places
-            if place.driver == "bridge"
-        }
+        return self._links.bridged()
+
+    def namespace(self, container_id: str, pid: int) -> Path:
+        """Where a container that runs is: ours, or the runtime's if it began without networks."""
+        return self._links.namespace(container_id, pid)
 
     def port_problems(self) -> dict[str, list[str]]:
         """What of published ports is not as it should be, by container. Blocks."""
@@ -118,19 +86,19 @@ class Sandboxes:
 
     def attach_by(self, attacher: Attacher | None) -> None:
         """Have somebody ask the managers for places in networks that span nodes."""
-        self._asked.attacher = attacher
+        self._occupants.attach_by(attacher)
 
     def follow_overlays(self, follower: Follower | None) -> None:
         """Have somebody told of each container that gets a link in an overlay network.
 
         It is waited for: the container's process begins, or goes on, when it has returned.
         """
-        self._follower = follower
+        self._links.follower = follower
 
     def in_network(self, network_id: str) -> Mapping[str, Path]:
         """Who is in a network, each with its namespace if that is held here."""
         members = frozenset(self._networks.members.of(network_id).values())
-        return {container_id: self._directory / container_id for container_id in members}
+        return {container_id: self._links.held_at(container_id) for container_id in members}
 
     def ports(self, container_id: str) -> tuple[PublishedPort, ...]:
         """A container's published ports."""
@@ -157,27 +125,21 @@ class Sandboxes:
             Unavailable: the networks are not up.
             EngineError: a port is taken, or no address is left.
         """
-        requests = await self._asked.asked(container_id, requests, ())
+        requests = await self._occupants.ask_places(container_id, requests)
         try:
-            networks = [await self._network(request.network) for request in requests]
-            if any(network.driver in WITHOUT_LINKS for network in networks):
-                endpoint = self._enter(container_id, networks[0], requests[0])
-                return Sandbox(container_id=container_id, endpoints=(endpoint,))
-            for network, request in zip(networks, requests, strict=True):
-                self._enter(container_id, network, request)
-            if needs_gateway(networks, self.endpoints(container_id)):
-                gateway = await self._network(GATEWAY_BRIDGE)
-                self._enter(container_id, gateway, EndpointRequest(network=GATEWAY_BRIDGE))
-            endpoints = self.endpoints(container_id)
+            await self._occupants.enter_all(container_id, requests)
+            endpoints = tuple(self.endpoints(container_id))
+            if any(endpoint.driver in WITHOUT_LINKS for endpoint in endpoints):
+                return Sandbox(container_id=container_id, endpoints=endpoints)
             published = await self._ports.reserve(container_id, endpoints, ports, name=name)
         except BaseException:
-            self._leave_all(container_id)
-            self._asked.give_back(container_id, (request.network for request in requests))
+            self._occupants.leave_all(container_id)
+            self._occupants.give_back_places(container_id, requests)
             raise
         return Sandbox(
             container_id=container_id,
-            endpoints=tuple(endpoints),
-            netns=self._directory / container_id,
+            endpoints=endpoints,
+            netns=self._links.held_at(container_id),
             ports=published,
         )
 
@@ -192,15 +154,8 @@ class Sandboxes:
         if sandbox.netns is None:
             has_namespace()
             return
-        ways = gateways(sandbox.endpoints)
-        attachments = [self._attachment(endpoint) for endpoint in sandbox.endpoints]
-        prepare = preparation(sandbox.netns, sandbox.endpoints)
         with self.actions.timed("allocate"):
-            inside = await self._in_thread(partial(make_namespace, sandbox.netns))
-            with inside:
-                has_namespace()
-                await self._in_thread(partial(attach_all, inside, attachments, ways, prepare))
-            await self._tell_follower(sandbox.container_id, sandbox.netns, sandbox.endpoints)
+            await self._links.make_all(sandbox.container_id, sandbox.endpoints, has_namespace)
             await self._ports.publish(sandbox.container_id)
 
     async def release(self, container_id: str, *, held_by_others: bool = False) -> None:
@@ -211,11 +166,8 @@ class Sandboxes:
         """
         with self.actions.timed("release"):
             await self.release_ports(container_id)
-            path = self._directory / container_id
-            if held_by_others:
-                await self._in_thread(partial(remove_links, path, self.endpoints(container_id)))
-            await self._in_thread(partial(drop_namespace, path))
-            self._leave_all(container_id)
+            await self._links.drop_all(container_id, held_by_others=held_by_others)
+            self._occupants.leave_all(container_id)
 
     async def release_ports(self, container_id: str) -> None:
         """Let others have a container's ports, if it has any."""
@@ -231,9 +183,7 @@ class Sandboxes:
         Raises:
             NotFound, Forbidden, Unavailable: as `Attacher.attach`; without one, as `Networks.find`.
         """
-        present = {endpoint.network_id for endpoint in self.endpoints(container_id)}
-        (request,) = await self._asked.asked(container_id, [request], present)
-        return request
+        return await self._occupants.ask_place(container_id, request)
 
     async def reserve_one(self, container_id: str, request: EndpointRequest) -> Endpoint:
         """Decide what a container that runs gets in one more network. Raises as `reserve`.
@@ -241,30 +191,16 @@ class Sandboxes:
         Raises:
             Forbidden: it is in that network.
         """
-        request = await self.ask_place(container_id, request)
-        network = await self._network(request.network)
-        if any(e.network_id == network.id for e in self.endpoints(container_id)):
-            raise Forbidden(f"endpoint with name {request.network} already exists")
-        try:
-            return self._enter(container_id, network, request)
-        except BaseException:
-            self._asked.give_back(container_id, [network.id])
-            raise
+        request = await self._occupants.ask_place(container_id, request)
+        return await self._occupants.enter(container_id, request)
 
     def way_out(self, container_id: str) -> WayOut:
         """Whether a container that runs has the way out that is to be had with its networks."""
-        endpoints = self.endpoints(container_id)
-        others = [endpoint for endpoint in endpoints if not endpoint.is_way_out_only]
-        found = (self._networks.by_id(endpoint.network_id) for endpoint in others)
-        is_needed = needs_gateway([network for network in found if network is not None], others)
-        if is_needed == (len(endpoints) > len(others)):
-            return WayOut.RIGHT
-        return WayOut.LACKING if is_needed else WayOut.NEEDLESS
+        return self._occupants.way_out(container_id)
 
     def cancel(self, container_id: str, endpoint: Endpoint) -> None:
         """Give back what `reserve_one` has taken, if that has not happened; no link is there."""
-        if any(one.endpoint_id == endpoint.endpoint_id for one in self.endpoints(container_id)):
-            self._exit(container_id, endpoint)
+        self._occupants.leave(container_id, endpoint)
 
     async def plug_in(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
         """Make the link of an endpoint of a container that runs. A failure leaves none.
@@ -274,29 +210,12 @@ class Sandboxes:
         """
         if not endpoint.interface:
             return
-        path = self.namespace(container_id, pid)
-        ways = gateways(self.endpoints(container_id))
-        attachment = self._attachment(endpoint)
-        prepare = preparation(path, [endpoint])
-
-        def plug_in() -> None:
-            with entered(path) as inside:
-                attach_one(inside, attachment, ways, prepare)
-
         with self.actions.timed("connect"):
-            await self._in_thread(plug_in)
-            await self._tell_follower(container_id, path, [endpoint])
+            await self._links.make(container_id, endpoint, pid=pid)
 
     async def without_links(self) -> list[str]:
         """The containers that lack a link, or have one that is not in its bridge."""
-        there = await self._in_thread(bridge_ports)
-        return sorted(
-            {
-                link.container_id
-                for name, link in self.bridged_links().items()
-                if there.get(name) != link.bridge
-            }
-        )
+        return await self._links.lacking()
 
     async def mend_links(self, container_id: str, *, pid: int) -> None:
         """Have the links of a container that runs, in their bridges; what is right is left so.
@@ -304,15 +223,11 @@ class Sandboxes:
         Raises:
             EngineError: as `plug_in`.
         """
-        there, links = await self._in_thread(bridge_ports), self.bridged_links()
-        for endpoint in self.endpoints(container_id):
-            wanted = links.get(endpoint.host_link)
-            if wanted is None or there.get(endpoint.host_link) == wanted.bridge:
-                continue
-            if endpoint.host_link in there:
-                await self._in_thread(partial(join_bridges, [self._attachment(endpoint)]))
-            else:
-                await self.plug_in(container_id, endpoint, pid=pid)
+        missing, elsewhere = await self._links.wrong(container_id)
+        for endpoint in elsewhere:
+            await self._links.join_bridge(endpoint)
+        for endpoint in missing:
+            await self.plug_in(container_id, endpoint, pid=pid)
 
     async def unplug(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
         """Take away the link of an endpoint, gone already is fine, and give back the rest.
@@ -322,10 +237,7 @@ class Sandboxes:
         Raises:
             EngineError: the kernel refused. Nothing is given back; call again.
         """
-        path = self.namespace(container_id, pid)
-        rest = without(self.endpoints(container_id), endpoint)
-
-        await self._in_thread(partial(remove_link, path, endpoint, rest))
+        await self._links.remove(container_id, endpoint, pid=pid)
         self.cancel(container_id, endpoint)
 
     async def follow_ports(
@@ -350,16 +262,7 @@ class Sandboxes:
         ports: Sequence[PublishedPort] = (),
     ) -> None:
         """A container found running has these endpoints and ports; `settle` is to follow."""
-        known = {endpoint.endpoint_id for endpoint in self.endpoints(container_id)}
-        for endpoint in endpoints:
-            network = self._networks.by_id(endpoint.network_id)
-            if network is None or endpoint.endpoint_id in known:
-                continue
-            self._places.setdefault(container_id, []).append(endpoint)
-            self._networks.members.enter(network.id, endpoint.endpoint_id, container_id)
-            for text in (endpoint.address, endpoint.address6):
-                if text:
-                    self._networks.addresses(network).take_if_free(ip_address(text))
+        self._occupants.adopt(container_id, endpoints)
         if endpoints:  # those of a start that was not recorded are known when it is
             self._ports.adopt(container_id, endpoints, ports)
 
@@ -370,8 +273,8 @@ class Sandboxes:
         """
         if self._ingress_record is None or self.endpoints(INGRESS_SANDBOX):
             return
-        read = partial(read_ingress, self._ingress_record, self._directory / INGRESS_SANDBOX)
-        record = await self._in_thread(read)
+        read = partial(read_ingress, self._ingress_record, self._links.held_at(INGRESS_SANDBOX))
+        record = await self._links.in_thread(read)
         self.adopt(INGRESS_SANDBOX, record.endpoints)
         for owner, ports in record.ports.items():
             self._ports.adopt_for(owner, record.endpoints, ports)
@@ -382,71 +285,5 @@ class Sandboxes:
 
     async def held(self) -> list[str]:
         """The ids of the containers that have a namespace here, alive or not."""
-        held = await self._in_thread(partial(held_namespaces, self._directory))
+        held = await self._links.held()
         return [name for name in held if name != INGRESS_SANDBOX]
-
-    # -- what they have in common ---------------------------------------------------------------
-
-    async def _network(self, ref: str) -> Network:
-        network = self._networks.find(ref)
-        if network.driver not in WITHOUT_LINKS:
-            await self._networks.wait_ready()
-            await self._networks.mend(network)
-            network = self._networks.find(ref)  # the default bridge has its subnets now
-        return network
-
-    def _enter(self, container_id: str, network: Network, request: EndpointRequest) -> Endpoint:
-        present = self._places.get(container_id, [])
-        endpoint = take_endpoint(
-            network,
-            self._networks.addresses(network),
-            request,
-            interfaces=[endpoint.interface for endpoint in present],
-        )
-        self._places[container_id] = [*present, endpoint]
-        self._networks.members.enter(network.id, endpoint.endpoint_id, container_id)
-        return endpoint
-
-    def _exit(self, container_id: str, endpoint: Endpoint) -> None:
-        network = self._networks.by_id(endpoint.network_id)
-        if network is not None:
-            give_back(self._networks.addresses(network), endpoint)
-        self._networks.members.leave(endpoint.network_id, endpoint.endpoint_id)
-        self._asked.give_back(container_id, [endpoint.network_id])
-        rest = [
-            other
-            for other in self._places.get(container_id, ())
-            if other.endpoint_id != endpoint.endpoint_id
-        ]
-        if rest:
-            self._places[container_id] = rest
-        else:
-            self._places.pop(container_id, None)
-
-    def _leave_all(self, container_id: str) -> None:
-        for endpoint in self.endpoints(container_id):
-            self._exit(container_id, endpoint)
-
-    def _attachment(self, endpoint: Endpoint) -> Attachment:
-        network = self._networks.by_id(endpoint.network_id)
-        if network is None:
-            raise EngineError(f"network {endpoint.network_id} not found")
-        mtu = link_mtu_of(network, link_mtu(network.link))
-        overlay = None
-        if network.driver == OVERLAY and self._overlays is not None:
-            overlay = namespace_of_network(self._overlays, network.id)
-        return Attachment(endpoint=endpoint, network=network, mtu=mtu, overlay=overlay)
-
-    async def _tell_follower(
-        self, container_id: str, namespace: Path, endpoints: Sequence[Endpoint]
-    ) -> None:
-        if self._follower is not None and any(e.driver == OVERLAY for e in endpoints):
-            await self._follower(container_id, namespace)
-
-    def namespace(self, container_id: str, pid: int) -> Path:
-        """Where a container that runs is: ours, or the runtime's if it began without networks."""
-        held = self._directory / container_id
-        return held if held.exists() else Path(f"/proc/{pid}/ns/net")
-
-    async def _in_thread(self, call: Callable[[], _T]) -> _T:
-        return await trio.to_thread.run_sync(call, limiter=self._threads)

@@ -94,3 +94,12 @@ def test_docker_py(daemon: Daemon) -> None:
     line = json.loads(daemon.client().api.import_image_from_data(busybox_layer(), "made", "py"))
     assert line["status"].startswith("sha256:")
     daemon.docker("rmi", "made:py")
+
+
+def test_what_is_no_tar(daemon: Daemon, tmp_path: Path) -> None:
+    """The client hears what is wrong with it, and nothing of where containerd had it."""
+    archive = tmp_path / "x"
+    archive.write_bytes(b"no tar at all\n" * 100)
+    ran = daemon.docker("import", str(archive), "x", code=1)
+    assert ran.err.decode().endswith("archive/tar: invalid tar header\n"), ran.err
+    assert "mount" not in ran.err.decode()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.cli import UsageError, main, parse_flags
-from supervisor.options import OPTIONS, Kind, Option, Value
+from supervisor.option import Kind, Option, Value
+from supervisor.options import OPTIONS
 from supervisor.settings import Settings
 from supervisor.version import VERSION, build_id
 
@@ -223,6 +227,16 @@ def test_validate_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixtu
     status, _ = run("--validate", "--log-level=loud", tmp_path=tmp_path)
     assert status == 1
     assert capsys.readouterr() == ("", "invalid logging level: loud\n")
+
+
+def test_a_reader_that_leaves_early() -> None:
+    """As in `wharfinger --help | head -1`: no traceback, and the status of who ends by SIGPIPE."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "supervisor", "--help"]
+    done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_the_version_is_pyprojects() -> None:

@@ -15,7 +15,8 @@ from quart import Blueprint
 from services.api.asgi import Scope
 from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
-from services.api.create_versions import Draft, adapted
+from services.api.create_draft import Draft
+from services.api.create_versions import adapted
 from services.api.fast import FastRoutes
 from services.api.prune_filters import prune_filters
 from services.api.query import Query, parse_query
@@ -25,12 +26,7 @@ from services.api.types.containers import CreateBody, inspect_to_wire
 from services.api.update_versions import adapted_update
 from services.api.version import ApiVersion
 from services.api.wire import encode, read_json
-from services.containers import (
-    Container,
-    Containers,
-    CreateRequest,
-    list_processes,
-)
+from services.containers import Container, Containers, CreateRequest, list_processes
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.sizes import Size
 from services.containers.spec import parse_signal

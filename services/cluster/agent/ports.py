@@ -9,7 +9,8 @@ from typing import Protocol
 from services.cluster.dispatcher.values import NetworkView, SessionFacts
 from services.cluster.model.objects import NetworkKey, NodeDescription
 from services.containers.container import Container, ExitWaiter
-from services.containers.create import Created, CreateRequest
+from services.containers.create import Created
+from services.containers.definitions import CreateRequest
 from services.containers.logs import LogReader
 from services.containers.table import ContainerTable
 from services.errors import EngineError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from services.cluster.dispatcher.values import AttachmentWish
 from services.cluster.model.objects import ClusterNetwork, Task, TaskStatus
 from services.cluster.model.snapshot import Put, Snapshot, Transaction
-from services.cluster.model.specs import (
+from services.cluster.model.task_spec import (
     NetworkAttachmentConfig,
     NetworkAttachmentSpec,
     TaskSpec,

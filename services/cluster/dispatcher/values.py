@@ -19,7 +19,8 @@ from services.cluster.model.objects import (
     Task,
     TaskStatus,
 )
-from services.cluster.model.specs import LogDriver, PortConfig
+from services.cluster.model.specs import PortConfig
+from services.cluster.model.task_spec import LogDriver
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

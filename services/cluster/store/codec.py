@@ -23,7 +23,7 @@ from services.cluster.model.objects import (
     StoredT,
     Task,
 )
-from services.cluster.model.specs import TaskSpec
+from services.cluster.model.task_spec import TaskSpec
 
 from .contract import Sealer
 

@@ -15,9 +15,10 @@ import trio.testing
 from services.containerd import TaskExit
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
-from services.containers.life import LOST_SHIM_EXIT_CODE, UNKNOWN_EXIT_CODE, Lives
+from services.containers.life import Lives
 from services.containers.model import State
 from services.containers.run import Run
+from services.containers.task_exits import LOST_SHIM_EXIT_CODE, UNKNOWN_EXIT_CODE
 from services.errors import EngineError
 from tests.services.containers.support import FakeContainerd, FakeTasks, MemoryJournal, container
 
@@ -27,9 +28,7 @@ class FakeLauncher:
     """Starts by setting the state; counts."""
 
     launches: list[float] = field(default_factory=list)
-    cleaned: list[str] = field(default_factory=list)
     fails: int = 0
-    oom: bool = False
     on_launch: dict[str, Any] = field(default_factory=dict)
 
     async def launch(self, run: Run) -> None:
@@ -41,16 +40,30 @@ class FakeLauncher:
         status = msgspec.structs.replace(run.container.status, **changed, **self.on_launch)
         run.container.replace(status=status)
 
+
+@dataclass
+class FakeHoldings:
+    """Notes what is given back."""
+
+    cleaned: list[str] = field(default_factory=list)
+
     async def clean_up(self, container: Container) -> None:
         self.cleaned.append(container.id)
 
     async def release_ports(self, container: Container) -> None:
         """None are held."""
 
-    async def was_oom_killed(self, container: Container, *, exit_code: int) -> bool:
-        return self.oom
 
-    def follow_memory(self, container: Container) -> None:
+@dataclass
+class FakeOomKills:
+    """Says the same of each."""
+
+    killed: bool = False
+
+    async def was_killed(self, container: Container, *, exit_code: int) -> bool:
+        return self.killed
+
+    def follow(self, container: Container) -> None:
         """Nothing to see."""
 
 
@@ -102,6 +115,8 @@ class Scene:
         self.container = subject
         self.journal = MemoryJournal()
         self.launcher = FakeLauncher()
+        self.holdings = FakeHoldings()
+        self.oom_kills = FakeOomKills()
         self.containerd = FakeContainerd(tasks=tasks)
         self.groups = FakeGroups()
         self.removed: list[str] = []
@@ -116,6 +131,8 @@ class Scene:
             containerd=cast(Any, self.containerd),
             journal=cast(Any, self.journal),
             launcher=self.launcher,
+            holdings=self.holdings,
+            oom_kills=self.oom_kills,
             stopper=cast(Any, None),
             runs=cast(Any, None),
             health=cast(Any, None),
@@ -146,7 +163,7 @@ async def test_an_exit_is_recorded_told_and_cleaned_up(
     assert (subject.state, subject.status.exit_code) == (State.EXITED, 3)
     assert subject.status.finished_at_ns == 10**9
     assert subject.status.networks == {}
-    assert scene.launcher.cleaned == [scene.run.container.id]
+    assert scene.holdings.cleaned == [scene.run.container.id]
     assert scene.journal.actions == ["die", "disconnect"]
 
 
@@ -194,7 +211,7 @@ async def test_a_part_that_begins_anew_after_the_exit_launches_nothing(
     scene.run.holds = True
     await scene.live()
     assert scene.launcher.launches == []
-    assert scene.launcher.cleaned == [scene.run.container.id]
+    assert scene.holdings.cleaned == [scene.run.container.id]
 
 
 async def test_a_removal_that_fails_does_not_bring_it_back(
@@ -388,6 +405,6 @@ async def test_a_group_is_told_of_a_failure_and_of_the_restart(
 async def test_an_oom_kill_is_told_apart(autojump_clock: trio.testing.MockClock) -> None:
     """From any other SIGKILL, by the kernel's count."""
     scene = Scene(container(State.RUNNING), exits(137))
-    scene.launcher.oom = True
+    scene.oom_kills.killed = True
     await scene.live()
     assert scene.container.status.oom_killed

@@ -31,7 +31,7 @@ def counts_below(root: Path, version: Literal["1", "2"]) -> Counts:
     one = container()
     folder = files.folder(one, "memory")
     folder.mkdir(parents=True)
-    return OomKills(files), one, folder
+    return OomKills(files, disk=trio.CapacityLimiter(1)), one, folder
 
 
 @pytest.mark.parametrize(("version", "file"), [("1", "memory.oom_control"), ("2", "memory.events")])

@@ -22,12 +22,8 @@ from services.cluster.model.objects import (
     Stored,
     Task,
 )
-from services.cluster.model.specs import (
-    ContainerSpec,
-    SecretSpec,
-    ServiceSpec,
-    TaskSpec,
-)
+from services.cluster.model.specs import SecretSpec, ServiceSpec
+from services.cluster.model.task_spec import ContainerSpec, TaskSpec
 from services.cluster.model.wire import utc_now
 from services.errors import InvalidParameter
 

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from services.cluster.control.services import ServiceOptions, Services
+from services.cluster.control.service_changes import ServiceOptions
+from services.cluster.control.services import Services
 from services.cluster.model.objects import Endpoint, Service, Stored
 from services.cluster.model.specs import (
     Empty,
     EndpointSpec,
-    NetworkAttachmentConfig,
     PortConfig,
     Replicated,
     ReplicatedJob,
     ServiceMode,
     ServiceSpec,
-    TaskSpec,
     UpdateConfig,
 )
+from services.cluster.model.task_spec import NetworkAttachmentConfig, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.cluster.store.contract import OutOfSequence
 from services.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported

@@ -36,6 +36,7 @@ from tests.services.cluster.network.views import (
 )
 from tests.services.networks.nodes import run_in
 from tests.services.networks.test_balancer import Answering, asked
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.engine,
@@ -62,13 +63,6 @@ def answering() -> Iterator[Answering]:
     answering = Answering()
     yield answering
     answering.end()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        number: int = probe.getsockname()[1]
-        return number
 
 
 def state(wire: Wire, *views: NetworkView) -> NodeNetworkState:

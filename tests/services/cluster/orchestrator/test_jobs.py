@@ -10,7 +10,7 @@ from clusterlib.build import GLOBAL_JOB, SECOND, job, service, template, updated
 from clusterlib.world import World
 
 from services.cluster.model.objects import Task
-from services.cluster.model.specs import TaskRestartPolicy
+from services.cluster.model.task_spec import TaskRestartPolicy
 from services.cluster.model.task_state import TaskState
 
 WELL = Life(lives_s=3, ends=TaskState.COMPLETE)
