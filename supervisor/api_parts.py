@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from services.api.asgi import ASGIApp
 from services.api.authorization import AuthorizationGate
@@ -26,6 +27,9 @@ from .in_force import Current
 from .otp import stop_request
 from .sources import RouteSources
 from .version import VERSION
+
+if TYPE_CHECKING:
+    from .quick_routes import QuickRoutes
 
 API_DRAIN_S: Final = 5.0
 
@@ -50,7 +54,7 @@ def build_api(
     swarm_role: Callable[[], str],
     route_sources: Callable[[], RouteSources],
 ) -> ApiParts:
-    """Make them. `route_sources` is called when the servers accept already.
+    """Make them. `route_sources` is called when the tree starts.
 
     Raises:
         InvalidHostError: systemd passed no socket for an fd:// host.
@@ -62,7 +66,7 @@ def build_api(
         swarm_role=swarm_role,
     )
     fast = FastRoutes(identity)
-    routes = DeferredApp(lambda: _build_routes(route_sources(), fast))
+    routes = DeferredApp(lambda: _prepare_routes(route_sources(), fast))
     measures = ApiMeasures()
     judged = AuthorizationGate(
         Front(routes, fast, measures),
@@ -104,8 +108,15 @@ def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:
     )
 
 
-def _build_routes(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
+def _prepare_routes(sources: RouteSources, fast: FastRoutes) -> Callable[[], ASGIApp]:
+    """Make the quick answers; what is returned makes all the others."""
+    from .quick_routes import build_quick_routes
+
+    return partial(_build_routes, sources, fast, build_quick_routes(sources, fast))
+
+
+def _build_routes(sources: RouteSources, fast: FastRoutes, quick: QuickRoutes) -> ASGIApp:
     # Imported when the servers already accept: quart takes a fifth of a second.
     from .routes import build_routes_app
 
-    return build_routes_app(sources, fast)
+    return build_routes_app(sources, fast, quick)

@@ -6,7 +6,6 @@ What takes time outside of Python begins here, so that it goes on beside the imp
 from __future__ import annotations
 
 import faulthandler
-import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -40,9 +39,6 @@ def run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
 def _run_engine(settings: Settings, given: Mapping[str, Value], ahead: Ahead | None) -> int:
     from .daemon import run
 
-    # What is imported stays: the collector need never look through it.
-    gc.freeze()
-    gc.enable()
     return run(settings, given, ahead)
 
 

@@ -76,19 +76,28 @@ class Comparer:
         self._sandboxes.adopt(container.id, endpoints, status.ports)
         self._naming.note(container)
 
-    async def compare(self, container: Container, record: ContainerRecord | None) -> bool:
+    def is_of_another_boot(self, container: Container) -> bool:
+        """Whether it was to run when the machine went down: whatever has its pid now is not it."""
+        began = container.status.boot_id
+        return container.is_running and began not in ("", self._boot_id)
+
+    async def compare(
+        self, container: Container, record: ContainerRecord | None, task: TaskInfo | None
+    ) -> bool:
         """Make our record agree with containerd; whether the container was lost.
 
-        `record` is what containerd has of it. The caller has the container's turn.
+        `record` is what containerd has of it, `task` what it says of its task if that is known. The
+        caller has the container's turn.
 
         Raises:
             EngineError: containerd is away, or what runs cannot be followed.
         """
-        if self._is_of_another_boot(container):
+        if self.is_of_another_boot(container):
             await self._record_lost(container)
             return True  # what containerd may still have of it is reclaimed
         looks_alive = record is not None or container.is_running
-        task = await task_of(self._containerd.tasks, container) if looks_alive else None
+        if task is None and looks_alive:
+            task = await task_of(self._containerd.tasks, container)
         if task is not None and (
             task.status is TaskStatus.CREATED
             or (task.status is TaskStatus.STOPPED and not container.state.has_task)
@@ -102,11 +111,6 @@ class Comparer:
         if was_running:
             await self._record_lost(container)
         return was_running
-
-    def _is_of_another_boot(self, container: Container) -> bool:
-        """Whether it was to run when the machine went down: whatever has its pid now is not it."""
-        began = container.status.boot_id
-        return container.is_running and began not in ("", self._boot_id)
 
     async def _adopt(
         self, container: Container, task: TaskInfo, record: ContainerRecord | None

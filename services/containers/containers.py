@@ -307,6 +307,7 @@ class Containers:
         Raises:
             Conflict: it is paused, or waits for its restart.
         """
+        await container.wait_restored()
         if container.state is State.PAUSED:
             raise Conflict(
                 f"container {container.id} is paused, unpause the container before attach"
@@ -324,8 +325,13 @@ class Containers:
         """Publish an event about a container that changes nothing of it."""
         await self._journal.tell(container_event(container, action))
 
-    def log_reader(self, container: Container) -> LogReader:
-        """As `Terminals.log_reader`."""
+    async def log_reader(self, container: Container) -> LogReader:
+        """As `Terminals.log_reader`, once its log has what was written while no engine was there.
+
+        Raises:
+            DeadlineExceeded: as `Container.turn`.
+        """
+        await container.wait_restored()
         return self.terminals.log_reader(container)
 
     def places(self, container: Container) -> dict[str, str]:

@@ -25,13 +25,15 @@ from services.containerd import (
     Containerd,
     ContainerRecord,
     EventEnvelope,
+    TaskInfo,
     TaskOOMEvent,
     TaskPausedEvent,
     TaskResumedEvent,
 )
 from services.containers.compare import Comparer
-from services.containers.container import Container
+from services.containers.container import RESTORATION, Container
 from services.containers.due import is_due, start_due
+from services.containers.found_containers import agrees, ask_all
 from services.containers.freezes import Freezes
 from services.containers.journal import Journal, container_event
 from services.containers.model import State
@@ -44,11 +46,17 @@ from services.containers.task_making import OWNER_LABEL
 from services.containers.terminals import Terminals
 from services.errors import EngineError
 from services.networks import Networks, Sandboxes
+from supervisor.otp import StopRequest, stop_request
 
 log = logger.bind(service="containers")
 
 LOOKUPS_AT_ONCE: Final = 16
+ADOPTED_AT_ONCE: Final = 4
+"""Of those that can be shown already: clients are being answered beside it."""
+
 COMPARED_LIMIT_S: Final = 3.0
+FIRST_S: Final = 0.3
+"""How long those that differ are settled alone, before the others are adopted beside them."""
 
 TASK_TOPICS: Final = ("/tasks/oom", "/tasks/paused", "/tasks/resumed")
 """What of containerd's events `Restorer.task_event` acts on."""
@@ -104,7 +112,8 @@ class Restorer:
 
         Started once the API may show them: when they were compared with containerd, so that no
         client is told of a container that runs no more; but a shim that is stuck delays that by
-        COMPARED_LIMIT_S at most, and a containerd that is away not at all.
+        COMPARED_LIMIT_S at most, and a containerd that is away not at all. What is shown need not
+        be adopted yet: whoever wants something of such a container waits for it, and of no other.
         """
         if not self._is_loaded:
             await self._load()
@@ -117,6 +126,7 @@ class Restorer:
         if not self._containerd.connection.is_ready:
             tell()  # nothing can be compared, and nobody is to wait for it
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end, stop_request(), nursery.cancel_scope)
             await nursery.start(self._freezes.run)
             nursery.start_soon(_call_later, COMPARED_LIMIT_S, tell)
             try:
@@ -124,6 +134,13 @@ class Restorer:
             finally:
                 tell()  # what is shown is worth more than what is not
             log.info("containers restored", count=len(self._table))
+
+    async def _end(self, request: StopRequest, scope: trio.CancelScope) -> None:
+        """Asked to stop, adopt the rest first: only what is adopted is stopped with the daemon."""
+        await request.wait()
+        for container in tuple(self._table):
+            await container.wait_restored()
+        scope.cancel()
 
     async def reconcile(self) -> None:
         """Events may have been missed: compare again."""
@@ -149,25 +166,37 @@ class Restorer:
     async def settle_all(self, compared: Callable[[], object] = lambda: None) -> None:
         """Compare all containers with containerd, take away what is nobody's, start what is due.
 
-        `compared` is called when the first of these is done.
+        `compared` is called when the first of these is done: with all whose record and task do not
+        agree. Those found at the start that do are adopted after that.
         """
         due: list[Container] = []
         async with self._settling:
             new = frozenset(self._unsettled)
             await self._containerd.connection.wait_ready()
-            ours = f'labels."{OWNER_LABEL}"=={self._engine_id}'
-            records = {record.id: record for record in await self._containerd.containers.list(ours)}
-            limit = trio.CapacityLimiter(LOOKUPS_AT_ONCE)
-            async with trio.open_nursery() as nursery:
-                for container in self._table:
-                    record = records.get(container.id)
-                    if record is None and self._rests(container):
-                        self._note_rest(container, due)
-                    else:
-                        nursery.start_soon(self._settle_one, container, record, limit, due)
-            await self._reclaimer.adopt_execs()
-            compared()
-            await self._reclaimer.reclaim(set(records))
+            found = await ask_all(
+                self._containerd,
+                f'labels."{OWNER_LABEL}"=={self._engine_id}',
+                wants_tasks=any(c.id in new and c.state.has_task for c in self._table),
+            )
+            go_on, limit = trio.Event(), trio.CapacityLimiter(LOOKUPS_AT_ONCE)
+            later_limit = trio.CapacityLimiter(ADOPTED_AT_ONCE)
+            async with trio.open_nursery() as later:
+                async with trio.open_nursery() as now:
+                    for container in self._table:
+                        record, task = found.of(container)
+                        if record is None and self._rests(container):
+                            self._note_rest(container, due)
+                        elif self._can_be_shown(container, task):
+                            container.expect_restoration()
+                            later.start_soon(
+                                self._adopt_later, container, record, task, later_limit, due, go_on
+                            )
+                        else:
+                            now.start_soon(self._settle_one, container, record, None, limit, due)
+                await self._reclaimer.adopt_execs()
+                compared()
+                go_on.set()
+            await self._reclaimer.reclaim(set(found.records))
         due += await self._end_half_stopped(new)
         await start_due(due, self._table, self._start)
 
@@ -206,16 +235,44 @@ class Restorer:
         if at_start and self._is_due(container, at_start=True):
             due.append(container)
 
+    def _can_be_shown(self, container: Container, task: TaskInfo | None) -> bool:
+        """Whether it is found as it is recorded, and nothing of it is asked for by another name."""
+        return (
+            container.id in self._unsettled
+            and agrees(container, task)
+            and not self._comparer.is_of_another_boot(container)
+            and not self._reclaimer.has_old_execs(container)
+        )
+
+    async def _adopt_later(
+        self,
+        container: Container,
+        record: ContainerRecord | None,
+        task: TaskInfo | None,
+        limit: trio.CapacityLimiter,
+        due: list[Container],
+        go_on: trio.Event,
+    ) -> None:
+        """As `_settle_one`, for one that can be shown: those that cannot have a start of it."""
+        try:
+            with trio.move_on_after(FIRST_S):
+                await go_on.wait()
+            await self._settle_one(container, record, task, limit, due)
+        finally:
+            container.end_restoration()
+
     async def _settle_one(
         self,
         container: Container,
         record: ContainerRecord | None,
+        task: TaskInfo | None,
         limit: trio.CapacityLimiter,
         due: list[Container],
     ) -> None:
+        """Settle one; `task` if it is known what containerd says of it."""
         async with limit:
             try:
-                wants_start = await self._settle(container, record)
+                wants_start = await self._settle(container, record, task)
             except EngineError as error:
                 log.error("container not restored", container=container.id, error=str(error))
                 return
@@ -223,7 +280,9 @@ class Restorer:
         if wants_start:
             due.append(container)
 
-    async def _settle(self, container: Container, record: ContainerRecord | None) -> bool:
+    async def _settle(
+        self, container: Container, record: ContainerRecord | None, task: TaskInfo | None
+    ) -> bool:
         """Make one container true; whether its restart policy wants it to be started."""
         at_start = container.id in self._unsettled
         if self._runs.get(container) is not None:
@@ -232,10 +291,10 @@ class Restorer:
             if at_start:
                 await self._remover.remove_stopped(container)
             return False
-        async with container.turn("its restoration"):
+        async with container.turn(RESTORATION, restores=True):
             if self._runs.get(container) is not None or not self._is_known(container):
                 return False
-            is_lost = await self._comparer.compare(container, record)
+            is_lost = await self._comparer.compare(container, record, task)
             await self._finish_update(container)
             await self._let_go(container)
         if self._runs.get(container) is None and not container.is_running:

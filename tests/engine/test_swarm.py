@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from chaoslib.cluster.scene import ask
 from lablib.engines import Engine, Lab, wait_for
 
 from tests.support.daemon import require_docker, require_engine
@@ -20,6 +21,8 @@ pytestmark = [
 ]
 
 LIMIT_S = 60.0
+RESUME_S = 3.0
+AT_ONCE_S = 1.0
 SERVE = "hostname > index.html; exec httpd -f -p 80"
 
 
@@ -150,11 +153,16 @@ def test_the_leaders_death_loses_nothing_and_holds_nobody_up_for_long(lab: Lab) 
     led = leader(lab)
     others = [engine for engine in lab.engines if engine is not led]
     before = led.docker("ps", "-q")
+    began = time.monotonic()
     assert set_label(others[0], 1)
+    call_s = time.monotonic() - began  # what this machine takes for it with nothing broken
     led.kill()
     began = time.monotonic()
     wait_for(lambda: set_label(others[0], 2), "writes are taken again", LIMIT_S)
-    assert time.monotonic() - began < 15  # 3 s on a machine that does nothing else
+    took_s = time.monotonic() - began
+    # One call may have failed in the election, and the next one has gone through.
+    limit_s = RESUME_S + 2 * call_s
+    assert took_s < limit_s, f"writes resumed after {took_s:.1f} s; one takes {call_s:.1f} s"
     assert label(others[1]) == 2
     assert answer(others[0])
     led.start()
@@ -192,6 +200,42 @@ def test_a_host_that_is_cut_off_is_replaced_and_comes_back(lab: Lab) -> None:
     wait_for(lambda: led.docker(*down) == "Ready", "it is back", LIMIT_S)
     wait_for(lambda: not set(lost.docker("ps", "-q").split()) & set(its_own), "it let go", LIMIT_S)
     assert answer(lost)
+
+
+def test_without_a_quorum_it_is_read_and_taken_back(lab: Lab) -> None:
+    """Two of three managers are lost: what is known is told with its age, writes are refused at
+    once in a sentence that helps, and with its help one manager goes on alone; a lost one that
+    comes back disturbs nobody."""
+    wait_settled(lab)
+    first, second, third = lab.engines
+    assert set_label(first, 7)
+    its_own = first.docker("ps", "-q").split()
+    second.kill()
+    third.kill()
+    wait_for(lambda: int(ask(first, "GET", "/services/web").fields.get("Age", "0")) > 3,
+             "reads tell their age", LIMIT_S)  # fmt: skip
+    read = ask(first, "GET", "/services/web")
+    assert read.body["Spec"]["Labels"]["n"] == "7"
+    assert "s old" in first.docker("info")
+    version = read.body["Version"]["Index"]
+    began = time.monotonic()
+    refused = ask(first, "POST", f"/services/web/update?version={version}", read.body["Spec"])
+    took_s = time.monotonic() - began
+    assert refused.status == 503
+    assert "docker swarm init --force-new-cluster" in refused.text
+    assert took_s < AT_ONCE_S, f"it was refused after {took_s:.1f} s"
+    assert first.docker("ps", "-q").split() == its_own
+
+    first.docker("swarm", "init", "--force-new-cluster", "--advertise-addr", first.host.address)
+    assert label(first) == 7
+    assert set_label(first, 8)
+    assert set(its_own) <= set(first.docker("ps", "-q").split())
+    second.start()
+    second.wait_answering()
+    assert not set_label(second, 9)
+    assert set_label(first, 10)
+    wait_for(lambda: replicas(first) == "4/4", "its tasks are replaced", LIMIT_S)
+    assert label(first) == 10
 
 
 def test_no_daemon_has_failed(lab: Lab) -> None:

@@ -47,7 +47,7 @@ class Engine(Protocol):
     ) -> AbstractAsyncContextManager[ExitWaiter]:
         """Waits for its end from the moment the block begins."""
 
-    def log_reader(self, container: Container) -> LogReader:
+    async def log_reader(self, container: Container) -> LogReader:
         """Reads its log. NotSupported if that cannot be read."""
 
 

@@ -5,8 +5,9 @@ Source: swarmkit, manager/controlapi/service.go; moby, daemon/cluster/services.g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -14,7 +15,13 @@ from loguru import logger
 from msgspec.structs import replace
 
 from services.cluster.control import node_local
-from services.cluster.control.changes import at_version, change_any_version, commit, seen, touched
+from services.cluster.control.changes import (
+    after_catching_up,
+    at_version,
+    change_any_version,
+    seen,
+    touched,
+)
 from services.cluster.control.filters import Filters, begins, check_known, has_labels, is_one_of
 from services.cluster.control.find import find
 from services.cluster.control.port_conflicts import check_ports
@@ -30,7 +37,7 @@ from services.cluster.control.service_changes import (
     with_kept_auth,
 )
 from services.cluster.control.service_checks import check_service
-from services.cluster.control.service_references import check_references
+from services.cluster.control.service_references import Used, ids_named_by, used_by
 from services.cluster.control.service_specs import (
     filled,
     mode_of,
@@ -40,11 +47,11 @@ from services.cluster.control.service_specs import (
     with_network_ids,
 )
 from services.cluster.control.service_status import ServiceStatus, status_of
-from services.cluster.model.objects import JobStatus, Service
-from services.cluster.model.snapshot import Change, Delete, Put, Snapshot
+from services.cluster.model.objects import ClusterNetwork, JobStatus, Service
+from services.cluster.model.snapshot import Change, Delete, Put, Snapshot, Transaction
 from services.cluster.model.specs import ServiceSpec
 from services.cluster.model.wire import new_id, utc_now
-from services.cluster.store.contract import NameTaken
+from services.cluster.store.contract import MAX_USES, NameTaken, UseOfNothing
 from services.containers.names import made_up_name
 from services.errors import (
     Conflict,
@@ -137,11 +144,6 @@ class Services:
         container = container_of(spec)
         spec = with_container(spec, replace(container, registry_auth=options.registry_auth))
         spec, warnings = await self._pinned(spec, options)
-        snapshot = self._store.snapshot()
-        check_references(spec, snapshot)
-        check_ports(spec, snapshot.services.values())
-        if any(one.name == spec.name for one in snapshot.services.values()):
-            raise _taken(spec.name)
         now = utc_now()
         is_job = spec.mode.replicated_job is not None or spec.mode.global_job is not None
         service = Service(
@@ -151,8 +153,16 @@ class Services:
             spec=spec,
             job_status=JobStatus(last_execution=now) if is_job else None,
         )
+
+        def checked() -> Sequence[Used]:
+            snapshot = self._store.snapshot()
+            check_ports(spec, snapshot.services.values())
+            if any(one.name == spec.name for one in snapshot.services.values()):
+                raise _taken(spec.name)
+            return used_by(spec, snapshot)
+
         try:
-            await commit(self._store, Put(service))
+            await self._put(service, checked)
         except NameTaken as error:
             raise _taken(spec.name) from error
         return service, warnings
@@ -180,12 +190,31 @@ class Services:
         snapshot = self._store.snapshot()
         present = at_version(find("service", snapshot.services, found.id), version)
         check_change(present.spec, spec)
-        check_references(spec, snapshot)
-        if spec.endpoint_spec != present.spec.endpoint_spec:
-            check_ports(spec, (one for one in snapshot.services.values() if one.id != found.id))
         changed = rolled_back(present) if options.rollback == "previous" else moved(present, spec)
-        await commit(self._store, Put(touched(counted(changed))))
+        named_before = ids_named_by(present.spec)
+
+        def checked() -> Sequence[Used]:
+            snapshot = self._store.snapshot()
+            if spec.endpoint_spec != present.spec.endpoint_spec:
+                check_ports(spec, (one for one in snapshot.services.values() if one.id != found.id))
+            return [one for one in used_by(changed.spec, snapshot) if one.id not in named_before]
+
+        await self._put(touched(counted(changed)), checked)
         return warnings
+
+    async def _put(self, service: Service, check: Callable[[], Sequence[Used]]) -> None:
+        """Write a service that begins to name what `check` returns.
+
+        What goes in this instant is told in the words of `check`, which finds it missing then. Of
+        more than MAX_USES the rest is only looked for.
+        """
+        while True:
+            uses = await after_catching_up(self._store, check)
+            try:
+                await self._store.commit(Transaction((Put(service),), tuple(uses[:MAX_USES])))
+            except UseOfNothing:
+                continue
+            return
 
     async def remove(self, ref: str) -> None:
         """Take a service away; its tasks end then.
@@ -209,7 +238,7 @@ class Services:
                 ids[one.target] = (await node_local.node_local(self._store, own.name)).id
                 continue
             try:
-                network = find("network", snapshot.networks, one.target)
+                network = await after_catching_up(self._store, partial(self._network, one.target))
             except NotFound:
                 name = await self._local.name_of(one.target)
                 if name is None:
@@ -224,6 +253,9 @@ class Services:
                 )
             ids[one.target] = network.id
         return with_network_ids(spec, ids)
+
+    def _network(self, ref: str) -> ClusterNetwork:
+        return find("network", self._store.snapshot().networks, ref)
 
     async def _pinned(
         self, spec: ServiceSpec, options: ServiceOptions

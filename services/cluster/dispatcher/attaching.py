@@ -15,7 +15,7 @@ from services.cluster.model.task_spec import (
 )
 from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import new_id, utc_now
-from services.cluster.store.contract import ClusterStore
+from services.cluster.store.contract import ClusterStore, UseOfNothing
 from services.errors import Forbidden, InvalidParameter, NotFound
 
 ATTACHMENT = "attachment"
@@ -56,7 +56,10 @@ async def attach(store: ClusterStore, node_id: str, wish: AttachmentWish) -> str
         status=TaskStatus(state=TaskState.NEW, timestamp=now, message="created"),
         desired_state=TaskState.RUNNING,
     )
-    await store.commit(Transaction((Put(task),)))
+    try:
+        await store.commit(Transaction((Put(task),), uses=(network,)))
+    except UseOfNothing as error:
+        raise NotFound(f"network {wish.network} not found") from error
     return task.id
 
 

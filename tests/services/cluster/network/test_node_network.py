@@ -27,13 +27,7 @@ from services.networks.model import GATEWAY_BRIDGE
 from services.networks.netns import enter_namespace, in_namespace
 from services.networks.overlay import Neighbour
 from tests.services.cluster.network.scene import NodeScene, Wire
-from tests.services.cluster.network.views import (
-    backend,
-    cluster_network,
-    peer,
-    service,
-    view,
-)
+from tests.services.cluster.network.views import backend, cluster_network, peer, service, view
 from tests.services.networks.nodes import run_in
 from tests.services.networks.test_balancer import Answering, asked
 from tests.support.ports import free_port
@@ -293,7 +287,7 @@ def helpers() -> list[int]:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:
                 continue
-            if b"nft_inside_process" in command:
+            if command.endswith(b"\0inside\0"):
                 found.append(int(pid))
     return found
 
