@@ -9,7 +9,7 @@ from services.cluster.model.objects import Cluster, ClusterNetwork, NetworkKey
 from services.cluster.model.snapshot import Diff, Put
 from services.cluster.model.specs import NetworkSpec
 from services.cluster.model.wire import utc_now
-from tests.services.cluster.memory_store import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 NOW = utc_now()
 
