@@ -32,7 +32,7 @@ class World:
 
     def ask(self, after: timedelta = timedelta(0)) -> float | None:
         """What the rule decides so much later is done; when it wants to be asked again."""
-        snapshot = MemoryStore(self.cluster, *self.networks).snapshot()
+        snapshot = MemoryStore([self.cluster, *self.networks]).snapshot()
         decision = self.rule.decide(snapshot, Diff(is_whole=True), NOW + after)
         for transaction in decision.transactions:
             for change in transaction.changes:
