@@ -25,7 +25,7 @@ PARTS = [
     "root/events/bus",
     "root/events/stream",
     "root/engine/images",
-    "root/engine/firewall",
+    "root/engine/firewall/helper",
     "root/engine/proxy",
     "root/engine/networks",
     "root/engine/dns",

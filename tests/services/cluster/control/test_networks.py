@@ -37,7 +37,6 @@ OUTSIDE = IpamRange(subnet="10.1.0.0/24", gateway="10.2.0.1")
         (NetworkSpec(name="a", ingress=True), Conflict, "ingress network (mesh"),
         (NetworkSpec(name="a", labels=INTERNAL), Forbidden, "cannot be applied by users"),
         (NetworkSpec(name="a", driver="macvlan"), NotSupported, "cannot span nodes"),
-        (NetworkSpec(name="a", options={"encrypted": ""}), NotSupported, "cannot encrypt"),
         (
             NetworkSpec(name="a", ingress=True, attachable=True),
             InvalidParameter,

@@ -27,7 +27,13 @@ from services.cluster.dispatcher.values import (
     SessionMessage,
     TaskUpdate,
 )
-from services.cluster.model.objects import ManagerMember, NodeDescription, TaskStatus
+from services.cluster.model.objects import (
+    Cluster,
+    ManagerMember,
+    NetworkKey,
+    NodeDescription,
+    TaskStatus,
+)
 from services.cluster.model.task_state import TaskState
 from services.errors import Forbidden, NotFound, Unavailable
 from tests.support.cluster_objects import (
@@ -135,6 +141,34 @@ async def test_changes_are_told_as_they_happen(autojump_clock: trio.testing.Mock
         assert (await work(own)).removed_secrets == ("s1",)
         store.delete(store.snapshot().tasks["t1"])
         assert (await work(own)).removed_tasks == ("t1",)
+
+
+async def test_keys_are_told_to_nodes_in_encrypted_networks_only(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """With the network, anew when they are renewed, and no more once the node is not in it."""
+
+    def with_keys(*numbers: int) -> Cluster:
+        keys = [NetworkKey(number=number, key="k", made_at=NOW) for number in numbers]
+        return msgspec.structs.replace(store.snapshot().cluster, network_keys=keys)
+
+    def numbers(told: Assignments) -> list[int] | None:
+        return None if told.network_keys is None else [key.number for key in told.network_keys]
+
+    secret, plain = a_network("net1", options={"encrypted": ""}), a_network("net2")
+    store = MemoryStore([a_cluster(), a_node("n1"), secret, plain])
+    store.put(with_keys(1, 2))
+    async with running(store) as dispatcher, source(dispatcher).session(NodeDescription()) as own:
+        assert numbers(await work(own)) == []
+        store.put(a_task("t2", node="n1", networks={"net2": "10.0.1.4/24"}))
+        assert numbers(await work(own)) is None
+        store.put(a_task("t1", node="n1", networks={"net1": "10.0.1.3/24"}))
+        assert numbers(await work(own)) == [1, 2]
+        store.put(with_keys(1, 2, 3))
+        told = await work(own)
+        assert (numbers(told), told.networks) == ([1, 2, 3], ())
+        store.delete(store.snapshot().tasks["t1"])
+        assert numbers(await work(own)) == []
 
 
 async def test_other_nodes_changes_wake_nobody(autojump_clock: trio.testing.MockClock) -> None:
