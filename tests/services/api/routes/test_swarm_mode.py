@@ -38,8 +38,8 @@ from services.cluster.requests import InitRequest, JoinRequest
 from tests.services.api.client import Answer, Api, api_of
 from tests.services.api.openapi import require_definition
 from tests.services.cluster.face import FakeLogs, Manager
-from tests.services.cluster.memory_store import EPOCH
 from tests.services.cluster.objects import (
+    EPOCH,
     config,
     container_spec,
     id_of,
@@ -169,6 +169,15 @@ async def test_what_is_old_is_said_to_be(tmp_path: Path) -> None:
     assert "age" not in fresh.headers
     assert stale.headers["age"] == "12"
     assert stale.body == fresh.body
+
+
+async def test_what_another_manager_has_is_found(tmp_path: Path) -> None:
+    """This one has not read it yet; what nobody has is not there."""
+    manager = Manager(node("m1", manager=True))
+    async with swarm_api(tmp_path, manager) as api:
+        assert (await send(api, "GET", "/services/web")).status == 404
+        manager.store.lagging.append(service("web"))
+        assert (await send(api, "GET", "/services/web")).status == 200
 
 
 async def test_nothing_secret_is_answered(tmp_path: Path) -> None:

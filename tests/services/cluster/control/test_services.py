@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from services.cluster.control.documents import SECRETS, Documents
 from services.cluster.control.service_changes import ServiceOptions
 from services.cluster.control.services import Services
 from services.cluster.model.objects import ClusterNetwork, Endpoint, Service, Stored
@@ -26,7 +27,6 @@ from services.cluster.model.task_state import TaskState
 from services.cluster.store.contract import OutOfSequence
 from services.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
 from tests.services.cluster.control.fakes import FakeLocalNetworks, FakeRegistry
-from tests.services.cluster.memory_store import MemoryStore
 from tests.services.cluster.objects import (
     config,
     container_spec,
@@ -34,6 +34,7 @@ from tests.services.cluster.objects import (
     secret,
     service,
     service_spec,
+    store_of,
     task,
     with_config,
     with_secret,
@@ -47,7 +48,7 @@ class Cluster:
     """Services on a store that tests look into."""
 
     def __init__(self, *objects: Stored, registry: FakeRegistry | None = None) -> None:
-        self.store = MemoryStore(*objects)
+        self.store = store_of(*objects)
         self.registry = registry or FakeRegistry()
         self.services = Services(self.store, self.registry, FakeLocalNetworks())
 
@@ -174,14 +175,24 @@ async def test_what_goes_in_the_same_instant_is_missed() -> None:
     assert not cluster.store.snapshot().services
 
 
+async def test_nothing_is_rolled_back_to_what_has_gone() -> None:
+    """The secret of the spec before was nobody's since, and somebody has removed it."""
+    key = secret("key")
+    cluster = Cluster(key, service("web", container=container_spec(secrets=[with_secret(key)])))
+    await cluster.change(container=container_spec())
+    await Documents(cluster.store, SECRETS).remove("key")
+    with pytest.raises(InvalidParameter, match="secret not found: key"):
+        await cluster.change(ServiceOptions(rollback="previous"), container=container_spec())
+
+
 async def test_what_another_manager_has_made_a_moment_ago_is_there() -> None:
     """Its client may ask this one for it, which has not read it yet."""
     key, front = secret("key"), network("front")
     cluster = Cluster()
-    cluster.store.ahead += [key, front]
+    cluster.store.lagging += [key, front]
     template = TaskSpec(container_spec=container_spec(), networks=[attached(front)])
     await cluster.services.create(service_spec("web", task_template=template), PLAIN)
-    cluster.store.ahead.append(service("api"))
+    cluster.store.lagging.append(service("api"))
     await cluster.services.remove("api")
 
 
