@@ -9,7 +9,7 @@ from services.cluster.model.objects import Cluster, ClusterNetwork, NetworkKey
 from services.cluster.model.snapshot import Diff, Put
 from services.cluster.model.specs import NetworkSpec
 from services.cluster.model.wire import utc_now
-from tests.services.cluster.memory_store import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 NOW = utc_now()
 
@@ -32,7 +32,7 @@ class World:
 
     def ask(self, after: timedelta = timedelta(0)) -> float | None:
         """What the rule decides so much later is done; when it wants to be asked again."""
-        snapshot = MemoryStore(self.cluster, *self.networks).snapshot()
+        snapshot = MemoryStore([self.cluster, *self.networks]).snapshot()
         decision = self.rule.decide(snapshot, Diff(is_whole=True), NOW + after)
         for transaction in decision.transactions:
             for change in transaction.changes:
