@@ -26,6 +26,7 @@ from services.system import HostFacts
 from services.volumes import MIGRATION as VOLUMES_MIGRATION
 from services.volumes import Volumes
 
+from .ahead import StartedAhead
 from .in_force import Current
 from .network_parts import NetworkParts, build_networks
 from .own_containerd import containerd_config
@@ -64,12 +65,12 @@ def build_ground(
     *,
     facts: HostFacts,
     engine_id: str,
-    ahead: Ahead | None,
+    ahead: StartedAhead,
     is_ending: Callable[[], bool],
 ) -> GroundParts:
-    """Make them. `ahead`: a containerd that was started already."""
+    """Make them. `ahead`: what was started already."""
     settings = current.settings()
-    process = _containerd_process(settings, ahead)
+    process = _containerd_process(settings, ahead.containerd)
     address = process.address if process else settings.containerd.address
     assert address is not None
     containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
@@ -97,6 +98,7 @@ def build_ground(
         table=table,
         engine_id=engine_id,
         ends_containers=lambda: is_ending() and not current.settings().live_restore,
+        ahead=ahead.firewall,
     )
     names = NameBook()
     dns = Dns(names)

@@ -15,7 +15,6 @@ from services.api.front import DeferredApp
 from services.api.listeners import Listeners
 from services.build import BuildContexts, Builder
 from services.containerd import Containerd, EventEnvelope, Process
-from services.containerd.ahead import Ahead
 from services.containers.apparmor import AppArmor
 from services.containers.containers import Containers
 from services.containers.groups import Groups
@@ -34,6 +33,7 @@ from services.store import Store
 from services.system import HostFacts
 from services.volumes import Volumes
 
+from .ahead import StartedAhead
 from .api_parts import build_api
 from .api_servers import ApiServers
 from .audit_parts import build_audit
@@ -102,7 +102,7 @@ def build_parts(
     facts: HostFacts,
     engine_id: str,
     read_settings: Callable[[], Settings],
-    ahead: Ahead | None,
+    ahead: StartedAhead,
     sink: LogSink,
     notifier: Notifier,
     reports: TreeReports,
@@ -111,7 +111,7 @@ def build_parts(
 ) -> Parts:
     """Make the parts; starts nothing.
 
-    `ahead`: a containerd that was started already. `read_settings` blocks and reads the
+    `ahead`: what was started already. `read_settings` blocks and reads the
     configuration anew, for reloads. `is_ending`: whether the daemon as a whole is asked to end, and
     not a part to restart.
 
