@@ -28,7 +28,8 @@ __getattr__ = lazily.exports(
     {
         "container": "Container ExitWaiter",
         "containers": "Attached Containers",
-        "create": "Created CreateRequest",
+        "create": "Created",
+        "definitions": "CreateRequest",
         "exec": "Exec ExecConfig",
         "health_rules": "Health",
         "model": "ContainerId ExitStatus State",
