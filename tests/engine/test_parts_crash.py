@@ -13,7 +13,7 @@ from tests.engine.many import COUNTER, facts, is_counted, run
 from tests.support.crashable import CrashableDaemon, crashable_daemon
 from tests.support.daemon import wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial]
+pytestmark = [pytest.mark.engine]
 
 PARTS = [
     "root/reports/log",

@@ -13,7 +13,7 @@ import trio.testing
 
 from services.cluster.ca.issuing import issuer_id
 from services.cluster.dispatcher.dispatcher import Dispatcher
-from services.cluster.dispatcher.local import LocalSource
+from services.cluster.dispatcher.local import READY_LIMIT_S, LocalSource
 from services.cluster.dispatcher.sessions import Peer
 from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import (
@@ -380,3 +380,31 @@ async def test_logs_end_without_nodes_and_with_the_session(
             messages = await subscription.__aenter__()
         assert [message async for message in messages] == []
         await subscription.__aexit__(None, None, None)
+
+
+async def test_a_managers_own_agent_waits_for_a_dispatcher_that_is_about_to_run(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It has its session at once then, not with another try; one that never runs is given up."""
+    store = MemoryStore([a_cluster(), a_node("n1")])
+    dispatcher = Dispatcher(store)
+    held = Held(credentials_of(store.snapshot().cluster, "n1", "worker"))
+    local = LocalSource(dispatcher, held, addr="192.0.2.9")
+    with pytest.raises(Unavailable, match="not running"):
+        async with local.session(NodeDescription()):
+            pytest.fail("there is nobody to have a session with")
+    assert trio.current_time() == READY_LIMIT_S
+    began_at: list[float] = []
+
+    async def open_session() -> None:
+        async with local.session(NodeDescription()):
+            began_at.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_session)
+        await trio.sleep(1)
+        runs_at = trio.current_time()
+        await nursery.start(dispatcher.run)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert began_at == [runs_at]
