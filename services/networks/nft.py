@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -12,11 +13,17 @@ import trio
 
 from services.errors import EngineError
 from services.networks import nft_process
+from services.networks.child_end import wait_ended
 from services.networks.helper_ahead import HelperAhead
 from services.networks.helper_process import started
 
-ANSWER_LIMIT_S: Final = 10.0
+START_LIMIT_S: Final = 90.0
+"""A helper that cannot start ends, which is seen at once: this is for one that gets no turn."""
+ANSWER_LIMIT_S: Final = 30.0
+"""The first rule of each kind has the kernel load a module: seconds, on a busy machine."""
 END_LIMIT_S: Final = 2.0
+DEATH_LIMIT_S: Final = 0.5
+_CRASHES: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
 _LARGEST_ANSWER: Final = nft_process.MOST_OUTPUT_BYTES + 1
 
 
@@ -51,11 +58,19 @@ class Nft:
         return answer[1:].decode(errors="replace")
 
     async def wait_ready(self) -> None:
-        """Raises HelperLost: it cannot start; libnftables may be missing."""
+        """Block until it can be asked. A slow machine delays it.
+
+        Raises:
+            HelperLost: it cannot start; libnftables may be missing.
+        """
         try:
-            with trio.fail_after(ANSWER_LIMIT_S):
+            with trio.fail_after(START_LIMIT_S):
                 await self._message()
-        except (trio.TooSlowError, HelperLost) as error:
+        except trio.TooSlowError:
+            raise HelperLost(
+                f"the firewall's helper has not started within {START_LIMIT_S:.0f} s"
+            ) from None
+        except (HelperLost, trio.BrokenResourceError) as error:
             raise HelperLost(
                 "the firewall's helper does not start: is libnftables1 installed?"
             ) from error
@@ -72,9 +87,21 @@ class Nft:
             self._process.kill()  # it is started anew
             raise HelperLost("the firewall's helper does not answer") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise HelperLost("the firewall's helper has ended") from error
+            raise await self._lost() from error
         self._is_broken = False
         return answer
+
+    async def _lost(self) -> HelperLost:
+        """What is to be said of its end, which its socket tells of first."""
+        with trio.move_on_after(DEATH_LIMIT_S):
+            if self._process.returncode is None:
+                await wait_ended(self._process.pid)
+        if -(self._process.poll() or 0) in _CRASHES:
+            return HelperLost(
+                "libnftables has crashed: there may be a table here that another version of "
+                "nftables has written, which it cannot read"
+            )
+        return HelperLost("the firewall's helper has ended")
 
     async def _message(self) -> bytes:
         size = int.from_bytes(await self._exactly(4), "big")
@@ -87,7 +114,7 @@ class Nft:
         while len(data) < count:
             part = await self._stream.receive_some(count - len(data))
             if not part:
-                raise HelperLost("the firewall's helper has ended")
+                raise trio.BrokenResourceError("the helper has closed its end")
             data += part
         return bytes(data)
 

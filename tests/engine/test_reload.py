@@ -24,7 +24,7 @@ from tests.support.daemon import ROOT, Daemon, running_daemon, wait_until
 from tests.support.http import Answer, request
 from tests.support.ports import free_port
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial]
+pytestmark = [pytest.mark.engine]
 
 
 @pytest.fixture(scope="module")
