@@ -31,13 +31,13 @@ from services.containerd import (
     TaskResumedEvent,
 )
 from services.containers.container import RESTORATION, Container
-from services.containers.found_containers import agrees, ask_all
 from services.containers.journal import Journal, container_event
 from services.containers.model import State
 from services.containers.mount_sources import MountSources
 from services.containers.remove import Remover
 from services.containers.restoring.compare import Comparer
 from services.containers.restoring.due import is_due, start_due
+from services.containers.restoring.found_containers import agrees, ask_all
 from services.containers.restoring.freezes import Freezes
 from services.containers.restoring.reclaim import Reclaimer
 from services.containers.runs.run import Runs

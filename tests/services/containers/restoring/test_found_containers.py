@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from services.containerd import Containerd, ContainerRecord, TaskInfo, TaskStatus
-from services.containers.found_containers import TASKS_LIMIT_S, agrees, ask_all
 from services.containers.model import State
+from services.containers.restoring.found_containers import TASKS_LIMIT_S, agrees, ask_all
 from services.errors import EngineError, Unavailable
 from tests.services.containers.support import ID, container
 

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from services.containers.model import State
-from services.containers.restore import end_when_restored
+from services.containers.restoring.restore import end_when_restored
 from services.errors import DeadlineExceeded
 from supervisor.otp import StopRequest
 from tests.services.containers.support import container
