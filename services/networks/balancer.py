@@ -62,9 +62,12 @@ class Balancer:
                 self._helper, self._ready = None, trio.Event()
         raise HelperLost("the balancer's helper has ended")
 
-    async def lead(self, kind: Kind, owner: str, namespace: Path, targets: Targets) -> bool:
+    async def lead(
+        self, kind: Kind, owner: str, namespace: Path, targets: Targets, *, client: str = ""
+    ) -> bool:
         """Have connections that begin in `namespace`, which is `owner`'s, led to these targets.
 
+        `client` is whose connections they are, if the owner is called so on other nodes, too.
         Flows without an end (UDP) to where nobody is to be any more are forgotten. Whether anything
         was changed.
 
@@ -80,7 +83,7 @@ class Balancer:
             if written is not None and written.targets == targets:
                 return False
             self._written.pop((kind.table, owner), None)
-            await self._write(kind, owner, namespace, written, targets)
+            await self._write(kind, client or owner, namespace, written, targets)
             self._written[kind.table, owner] = _Written(inode, dict(targets))
         # Without knowing what was there before, any flow may be to where nobody is.
         keys = lost_targets(written.targets, targets) if written is not None else targets.keys()
@@ -100,24 +103,32 @@ class Balancer:
     async def _write(
         self,
         kind: Kind,
-        owner: str,
+        client: str,
         namespace: Path,
         written: _Written | None,
         targets: Targets,
     ) -> None:
-        whole = whole_table(kind, targets, client=owner)
+        whole = whole_table(kind, targets, client=client)
         if written is not None:
             with suppress(EngineError):  # somebody inside may have taken it away
-                await self._ask(namespace, changes(kind, written.targets, targets, client=owner))
+                await self.run_inside(
+                    namespace, changes(kind, written.targets, targets, client=client)
+                )
                 return
-        await self._ask(namespace, whole)
+        await self.run_inside(namespace, whole)
 
-    async def _ask(self, namespace: Path, script: str) -> None:
+    async def run_inside(self, namespace: Path, script: str) -> str:
+        """Have nft run a script in a namespace; what it lists.
+
+        Raises:
+            Unavailable: there is no helper.
+            EngineError: the namespace is gone, or nft refused.
+        """
         with trio.move_on_after(READY_LIMIT_S):
             await self._ready.wait()
         if self._helper is None:
             raise Unavailable("the balancer is not up; try again")
-        await self._helper.ask(f"{namespace}\n{script}")
+        return await self._helper.ask(f"{namespace}\n{script}")
 
     async def _forget_flows(self, namespace: Path, keys: Collection[str], targets: Targets) -> None:
         if not keys:

@@ -23,7 +23,7 @@ from services.cluster.network.published import PublishedIngress, Publisher
 from services.cluster.network.state import NodeNetworkState
 from services.cluster.network.targets import is_no_container
 from services.errors import EngineError, NotFound, single_error
-from services.networks import Endpoint, Networks, Sandboxes
+from services.networks import Endpoint, Networks, Sandboxes, arrivals
 from services.networks.balancer import Balancer
 from services.networks.balancer_rules import INGRESS, SERVICES
 from services.networks.dns import NameBook
@@ -38,6 +38,8 @@ log = logger.bind(service="cluster")
 INTERVAL_S: Final = 5.0
 FOLLOW_LIMIT_S: Final = 5.0
 END_LIMIT_S: Final = 5.0
+LOOK_S: Final = 0.5
+"""Between two looks whether a container is still sent connections."""
 
 
 class NodeNetwork:
@@ -139,6 +141,25 @@ class NodeNetwork:
         async with self._turn:
             await self._converge(NodePlan(place=Place(), networks={}))
             self._problems = {}
+
+    async def wait_unused(self, container_id: str, *, quiet_s: float, limit_s: float) -> None:
+        """Block until nobody has begun a connection to a container for `quiet_s`; not for longer
+        than `limit_s`.
+
+        Other nodes hear of a task's end each in its own time: who still sends here shows.
+
+        Raises:
+            EngineError: it cannot be told; the container may be gone.
+        """
+        namespace = self._sandboxes.namespace(container_id, 0)
+        with trio.move_on_after(limit_s):
+            await self._balancer.run_inside(namespace, arrivals.BEGIN)
+            before, quiet_at = 0, trio.current_time() + quiet_s
+            while trio.current_time() < quiet_at:
+                await trio.sleep(LOOK_S)
+                count = arrivals.arrived(await self._balancer.run_inside(namespace, arrivals.ASK))
+                if count != before:
+                    before, quiet_at = count, trio.current_time() + quiet_s
 
     # -- round by round -------------------------------------------------------------------------
 
@@ -252,7 +273,13 @@ class NodeNetwork:
             return {}  # it is told of with its network
         way_out = await self._ingress.have(ingress.network, ingress.own_address)
         targets = {port.key: tasks for port, tasks in ingress.ports.items() if tasks}
-        await self._balancer.lead(INGRESS, INGRESS_SANDBOX, self._ingress.namespace, targets)
+        await self._balancer.lead(
+            INGRESS,
+            INGRESS_SANDBOX,
+            self._ingress.namespace,
+            targets,
+            client=plan.place.node_id,
+        )
         problems = await self._published.have(ingress.ports, self._target_of(way_out))
         await self._ingress.remember(self._published.ports)
         return {f"{port.number}/{port.protocol}": text for port, text in problems.items()}

@@ -285,6 +285,45 @@ async def test_a_helper_that_dies_takes_nothing_along(wire: Wire, answering: Ans
         assert await shares(scene.netns("a"), 2, VIP) == {"a": 2}
 
 
+async def test_who_is_still_sent_connections_is_seen(wire: Wire, answering: Answering) -> None:
+    """A task that is to end waits for the last one that comes from elsewhere, and not for ever."""
+    network = cluster_network(third=7)
+    async with wire.running() as scene:
+        await settle(scene, state(wire, view(network)))
+        for name, address in (("a", "10.99.7.2"), ("b", "10.99.7.3")):
+            await scene.start(name, "ov", address)
+        answering.begin_at(scene.netns("a"), "a")
+        ended: list[float] = []
+
+        async def wait(limit_s: float) -> None:
+            await scene.node.wait_unused("a", quiet_s=1.0, limit_s=limit_s)
+            ended.append(trio.current_time())
+
+        async def come(source: str, address: str) -> float:
+            """Connections for two seconds; when the last one came."""
+            until = trio.current_time() + 2
+            while trio.current_time() < until:
+                await ask(scene.netns(source), address)
+                await trio.sleep(0.2)
+            return trio.current_time()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, 60.0)
+            came_at = await come("b", "10.99.7.2")
+            assert not ended
+        assert ended.pop() > came_at
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, 1.0)
+            came_at = await come("b", "10.99.7.2")
+        assert ended.pop() < came_at
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, 60.0)
+            came_at = await come("a", "127.0.0.1")
+        assert ended.pop() < came_at
+        with pytest.raises(EngineError):
+            await scene.node.wait_unused("gone", quiet_s=1.0, limit_s=5.0)
+
+
 def helpers() -> list[int]:
     """The balancer's helpers of this process."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")
