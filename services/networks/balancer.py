@@ -23,6 +23,7 @@ from services.networks.child_end import wait_ended
 from services.networks.conntrack import forget_led_flows
 from services.networks.netns import in_namespace
 from services.networks.nft import HelperLost, Nft, running_helper
+from services.networks.nft_generation import generation_in
 
 log = logger.bind(service="balancer")
 
@@ -31,9 +32,11 @@ READY_LIMIT_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What a namespace has; `inode` is the namespace's, since a container gets a new one."""
+    """What a namespace has; `inode` is the namespace's, since a container gets a new one, and
+    `generation` that of its rules, since others may change them."""
 
     inode: int
+    generation: int
     targets: Targets
 
 
@@ -63,11 +66,18 @@ class Balancer:
         raise HelperLost("the balancer's helper has ended")
 
     async def lead(
-        self, kind: Kind, owner: str, namespace: Path, targets: Targets, *, client: str = ""
+        self,
+        kind: Kind,
+        owner: str,
+        namespace: Path,
+        targets: Targets,
+        *,
+        client: str = "",
     ) -> bool:
         """Have connections that begin in `namespace`, which is `owner`'s, led to these targets.
 
-        `client` is whose connections they are, if the owner is called so on other nodes, too.
+        `client` is whose connections they are, if the owner is called so on other nodes, too. If
+        somebody else has changed any rules there, all of the table is written anew.
         Flows without an end (UDP) to where nobody is to be any more are forgotten. Whether anything
         was changed.
 
@@ -76,19 +86,32 @@ class Balancer:
             EngineError: the namespace is gone, or nft refused.
         """
         async with self._turn:
-            inode = await trio.to_thread.run_sync(_inode, namespace)
             written = self._written.get((kind.table, owner))
-            if written is not None and written.inode != inode:
+            inode, generation = await trio.to_thread.run_sync(_state, namespace)
+            if written is not None and (written.inode, written.generation) != (inode, generation):
                 written = None
             if written is not None and written.targets == targets:
                 return False
             self._written.pop((kind.table, owner), None)
             await self._write(kind, client or owner, namespace, written, targets)
-            self._written[kind.table, owner] = _Written(inode, dict(targets))
+            _, generation = await trio.to_thread.run_sync(_state, namespace)
+            self._written[kind.table, owner] = _Written(inode, generation, dict(targets))
         # Without knowing what was there before, any flow may be to where nobody is.
         keys = lost_targets(written.targets, targets) if written is not None else targets.keys()
         await self._forget_flows(namespace, keys, targets)
         return True
+
+    async def is_changed(self, kind: Kind, owner: str, namespace: Path) -> bool:
+        """Whether somebody has changed rules where this table was written; never where none was.
+
+        Raises:
+            EngineError: the namespace is gone.
+        """
+        written = self._written.get((kind.table, owner))
+        if written is None:
+            return False
+        state = await trio.to_thread.run_sync(_state, namespace)
+        return state != (written.inode, written.generation)
 
     def forget(self, owner: str) -> None:
         """An owner's namespace is gone, or is to be written whole."""
@@ -141,8 +164,9 @@ class Balancer:
             log.warning("flows not forgotten", namespace=str(namespace), error=str(error))
 
 
-def _inode(namespace: Path) -> int:
+def _state(namespace: Path) -> tuple[int, int]:
+    """A namespace's inode, and the generation of its rules."""
     try:
-        return namespace.stat().st_ino
+        return namespace.stat().st_ino, generation_in(namespace)
     except OSError as error:
         raise EngineError(f"namespace gone: {error}") from error

@@ -185,6 +185,7 @@ class NodeNetwork:
         for network_id, one in plan.networks.items():
             with _noted(problems, network_id):
                 await self._have_network(one)
+                await self._have_links(one, problems)
         self._have_names(plan)
         await self._have_services(plan, problems)
         with _noted(problems, "ingress"):
@@ -218,6 +219,17 @@ class NodeNetwork:
             changed = await trio.to_thread.run_sync(sync)
         if changed:
             log.info("neighbours changed", network=plan.network.id, entries=changed)
+
+    async def _have_links(self, plan: NetworkPlan, problems: dict[str, str]) -> None:
+        """What somebody has taken away of containers' links is made again."""
+        for container_id, endpoint in await self._sandboxes.without_link_in(plan.network):
+            with _noted(problems, container_id):
+                await self._sandboxes.mend_link(container_id, endpoint)
+                log.warning(
+                    "container's lost link made again",
+                    container=container_id,
+                    network=plan.network.id,
+                )
 
     def _have_names(self, plan: NodePlan) -> None:
         """A change is seen by the next question; there is nothing that could fail."""

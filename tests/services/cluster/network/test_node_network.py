@@ -7,6 +7,7 @@ import signal
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from services.networks.dns import NamedEndpoint
 from services.networks.endpoints import mac_of
 from services.networks.ingress_record import INGRESS_SANDBOX
 from services.networks.model import GATEWAY_BRIDGE
-from services.networks.netns import enter_namespace, in_namespace
+from services.networks.netns import drop_namespace, enter_namespace, in_namespace
 from services.networks.overlay import Neighbour
 from tests.services.cluster.network.scene import NodeScene, Wire
 from tests.services.cluster.network.views import (
@@ -263,6 +264,79 @@ async def test_what_others_change_is_mended(wire: Wire, monkeypatch: pytest.Monk
                 await trio.sleep(0.05)
         await settle(scene, state(wire, told))
         assert scene.node.problems == {}
+
+
+@pytest.mark.parametrize("loss", ["namespace", "bridge", "link", "way to the bridge"])
+async def test_links_that_others_take_away_are_made_again(
+    wire: Wire, answering: Answering, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    """Containers reach each other and the other node again, with the addresses that they had."""
+    monkeypatch.setattr("services.cluster.network.node_network.INTERVAL_S", 0.2)
+    network = cluster_network(third=7)
+    on_the_other(wire, network, "10.99.7.2", "10.99.7.3")
+    told = view(
+        network,
+        service("web", backend("web.1.x", "10.99.7.4"), vip=f"{VIP}/24"),
+        peers=(peer("n2", wire.there, "10.99.7.4"),),
+    )
+    async with wire.running() as scene:
+        await settle(scene, state(wire, told))
+        for name, address in (("a", "10.99.7.2"), ("b", "10.99.7.3")):
+            await scene.start(name, "ov", address)
+        answering.begin(wire.other, "c7")
+        inside = scene.folder / "overlays" / network.id
+        (endpoint,) = [e for e in scene.sandboxes.endpoints("a") if e.network_id == network.id]
+        match loss:
+            case "namespace":
+                drop_namespace(inside)
+            case "bridge":
+                run_in(inside, "ip", "link", "del", "br0")
+            case "link":
+                run_in(inside, "ip", "link", "del", endpoint.host_link)
+            case _:
+                run_in(inside, "ip", "link", "set", endpoint.host_link, "nomaster")
+        with trio.fail_after(10):
+            for name, address in (("a", "10.99.7.3"), ("b", "10.99.7.4"), ("b", "10.99.7.2")):
+                while not await trio.to_thread.run_sync(scene.pings, name, address):
+                    await trio.sleep(0.05)
+        assert await shares(scene.netns("a"), 2, VIP) == {"c7": 2}
+        await settle(scene, state(wire, told))
+        assert scene.node.problems == {}
+
+
+async def test_rules_that_others_flush_are_written_again(
+    wire: Wire, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container's namespace and in the ingress namespace, although nothing changes."""
+    monkeypatch.setattr("services.cluster.network.node_network.INTERVAL_S", 0.2)
+    port = free_port()
+    network = cluster_network(third=7)
+    ingress = cluster_network("in", third=8, ingress=True, balancers={"n1": "10.99.8.9/24"})
+    web = service("web", backend("web.1.x", "10.99.7.2", "n1"), vip=f"{VIP}/24")
+    led = service("web", backend("web.1.x", "10.99.8.2", "n1"), ports=(("tcp", port, 80),))
+    async with wire.running() as scene:
+        await settle(scene, state(wire, view(network, web), view(ingress, led)))
+        await scene.start("a", "ov", "10.99.7.2")
+        await scene.start("w", "in", "10.99.8.2")
+        for name in ("a", "w"):
+            answering.begin_at(scene.netns(name), name)
+
+        async def answers(path: Path, address: str, at: int) -> bool:
+            with trio.move_on_after(1):
+                with suppress(OSError):
+                    return bool(await ask(path, address, at))
+            return False
+
+        here = Path("/proc/self/ns/net")
+        for namespace, asked_of, address, at in (
+            (scene.netns("a"), scene.netns("a"), VIP, 80),
+            (scene.netns(INGRESS_SANDBOX), here, "127.0.0.1", port),
+        ):
+            assert await answers(asked_of, address, at)
+            run_in(namespace, "nft", "flush", "ruleset")
+            with trio.fail_after(10):
+                while not await answers(asked_of, address, at):
+                    await trio.sleep(0.05)
 
 
 async def test_a_helper_that_dies_takes_nothing_along(wire: Wire, answering: Answering) -> None:
