@@ -13,7 +13,7 @@ from .commands import COMMANDS
 from .quick_dataclasses import install
 
 if TYPE_CHECKING:
-    from .options import Value
+    from .option import Value
     from .settings import Settings
 
 
@@ -25,9 +25,7 @@ def _run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
 
 def main() -> None:
     """Act on the command line and exit with the daemon's status, or the command's."""
-    # What is imported stays; a collector that looks through it again and again would be a tenth of
-    # our start. It is on again before the engine runs.
-    gc.disable()
+    gc.disable()  # see `collector`: it is on again when the engine is ready
     install()
     try:
         status = _act(sys.argv[1:])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.api.asgi import ASGIApp, Receive, Scope, Send
 from services.api.identity import Identity
-from services.api.listeners import Listener
+from services.api.listener import Listener
 from services.containers import Container
 from services.containers.containers import Containers
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import trio
 
-from services.api.listeners import Listener
+from services.api.listener import Listener
 from services.api.server import ApiServer
 
 from .otp import ChildSpec, Intensity, NotFound, NotRunning, Restart, Running, Supervisor

@@ -16,7 +16,8 @@ import click
 from services.api.hosts import parse_host
 
 from .configure import load
-from .options import OPTIONS, Kind, Option, Value
+from .option import Kind, Option, Value
+from .options import OPTIONS
 from .settings import ConfigError, Settings
 from .values import (
     parse_bool,

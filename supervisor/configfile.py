@@ -12,7 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from .options import IGNORED_KEYS, OPTIONS, REFUSED_KEYS, Kind, Option, Value
+from .option import Kind, Option, Value
+from .options import IGNORED_KEYS, OPTIONS, REFUSED_KEYS
 from .values import (
     AddressPool,
     Runtime,

@@ -19,13 +19,9 @@ from .configure_containers import container_defaults
 from .configure_networks import network_defaults
 from .configure_registry import registry_settings
 from .merged import Merged, refuse_conflicts
-from .options import OPTIONS, Value
-from .settings import (
-    ConfigError,
-    ContainerdSettings,
-    LogSettings,
-    Settings,
-)
+from .option import Value
+from .options import OPTIONS
+from .settings import ConfigError, ContainerdSettings, LogSettings, Settings
 from .values import Runtime, quoted
 
 LOG_LEVELS: Final = ("panic", "fatal", "error", "warn", "info", "debug", "trace")

@@ -16,18 +16,14 @@ from services.containerd.ahead import Ahead
 from services.errors import EngineError
 from services.system import read_host_facts
 
+from . import collector
 from .configure import load
 from .identity import load_or_create_engine_id
 from .in_force import Current, prepare
 from .logs import LogSink
 from .notify import Notifier
-from .options import Value
-from .otp import (
-    Latch,
-    Outcome,
-    StartFailed,
-    Supervisor,
-)
+from .option import Value
+from .otp import Latch, Outcome, StartFailed, Supervisor
 from .parts import Parts, build_parts
 from .reports import TreeReports
 from .settings import Settings
@@ -74,6 +70,7 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             await nursery.start(trap.run)
             ready = _Ready(partial(self._tell_ready, nursery))
+            nursery.start_soon(collector.limit_rest)
             nursery.start_soon(self._supervise, root, ready, serve_api_wait)
             status = await _status_of(serve_api_wait, parts)
             stopc.set()
@@ -96,6 +93,7 @@ class Daemon:
             serve_api_wait.set_error(error)
 
     def _tell_ready(self, nursery: trio.Nursery) -> None:
+        collector.end_rest()
         log.info("daemon ready", pid=os.getpid())
         self._notifier.ready("serving")
         nursery.start_soon(self._notifier.run)

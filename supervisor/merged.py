@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar, cast
 
-from .options import OPTIONS, Kind, Option, Value
+from .option import Kind, Option, Value
+from .options import OPTIONS
 from .values import Ulimit
 
 _Checked = TypeVar("_Checked")

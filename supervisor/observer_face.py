@@ -8,7 +8,7 @@ import trio
 
 from services.api.asgi import ASGIApp
 from services.api.hosts import TcpHost
-from services.api.listeners import Listener
+from services.api.listener import Listener
 from services.api.observer_door import ObserverServer
 
 from .otp import stop_request

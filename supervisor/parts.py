@@ -5,23 +5,14 @@ No part looks another one up. What must survive a restart of a part is its objec
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
-from services.api.asgi import ASGIApp
-from services.api.authorization import AuthorizationGate
-from services.api.fast import FastRoutes
-from services.api.front import DeferredApp, Front
-from services.api.hosts import UnixHost
-from services.api.identity import AppConfig, Identity
+from services.api.front import DeferredApp
 from services.api.listeners import Listeners
-from services.api.measures import ApiMeasures
-from services.api.server import ApiServer, ServerConfig
-from services.api.systemd import ActivatedSockets
 from services.build import BuildContexts, Builder
 from services.containerd import Containerd, EventEnvelope, Process
 from services.containerd.ahead import Ahead
@@ -44,18 +35,18 @@ from services.networks import MIGRATION as NETWORKS_MIGRATION
 from services.networks import Firewall, Networks, UserlandProxy
 from services.networks.dns import Dns, NameBook
 from services.observer import Observer, build_observer
-from services.plugins import Authorizer
 from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
 from services.volumes import MIGRATION as VOLUMES_MIGRATION
 from services.volumes import Volumes
 
-from .access_parts import AccessGates
+from .api_parts import build_api
 from .api_servers import ApiServers
 from .audit_parts import build_audit
 from .cluster_parts import ClusterSources, LazyCluster
 from .container_parts import build_containers
+from .container_sources import ContainerSources
 from .in_force import Current
 from .logs import LogSink
 from .metrics_face import MetricsFace
@@ -63,7 +54,6 @@ from .metrics_parts import LazyMetrics, MetricsSources
 from .network_parts import build_networks
 from .notify import Notifier
 from .observer_face import ObserverFace
-from .otp import stop_request
 from .own_containerd import containerd_config
 from .part_restarts import PartRestarts
 from .reload_parts import build_reloader
@@ -74,7 +64,6 @@ from .settings import Settings
 from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION
 
-API_DRAIN_S: Final = 5.0
 VOLUME_THREADS: Final = 4
 BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
@@ -182,22 +171,24 @@ def build_parts(
     apparmor = AppArmor(is_enabled=facts.apparmor)
     cdi = CdiDevices(lambda: current.settings().containers.cdi_directories)
     ours = build_containers(
-        settings,
-        facts=facts,
-        engine_id=engine_id,
-        current=current,
-        containerd=containerd,
-        store=store,
-        bus=bus,
-        table=table,
-        images=images,
-        networks=networks,
-        sandboxes=net.sandboxes,
-        dns=dns,
-        volumes=volumes,
-        apparmor=apparmor,
-        cdi=cdi,
-        is_ending=is_ending,
+        ContainerSources(
+            settings=settings,
+            facts=facts,
+            engine_id=engine_id,
+            current=current,
+            containerd=containerd,
+            store=store,
+            bus=bus,
+            table=table,
+            images=images,
+            networks=networks,
+            sandboxes=net.sandboxes,
+            dns=dns,
+            volumes=volumes,
+            apparmor=apparmor,
+            cdi=cdi,
+            is_ending=is_ending,
+        )
     )
     containers, restorer = ours.containers, ours.restorer
     cluster = LazyCluster(
@@ -222,32 +213,18 @@ def build_parts(
         contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
         disk=build_disk,
     )
-    listeners = _listeners(current, environment)
-    identity = Identity(
-        AppConfig(engine_version=VERSION, experimental=settings.experimental),
+
+    def route_sources() -> RouteSources:
+        return sources
+
+    api = build_api(
+        current,
+        environment=environment,
+        containers=containers,
         swarm_role=lambda: cluster.role_word,
+        route_sources=route_sources,
     )
-    fast = FastRoutes(identity)
-    routes = DeferredApp(lambda: _build_routes(sources, fast))
     observer = build_observer(reports, table)
-    api_measures = ApiMeasures()
-    judged = AuthorizationGate(
-        Front(routes, fast, api_measures),
-        Authorizer(lambda: current.settings().access.authorization_plugins),
-        identity,
-    )
-    gates = AccessGates(settings.access, judged, containers, identity)
-    for listener, scoped in zip(listeners.scoped, settings.access.scoped_sockets, strict=True):
-        gates.set_policy(listener, scoped.policy)
-    api = ApiServers(
-        lambda listener: ApiServer(
-            gates.app_for(listener),
-            listener,
-            config=ServerConfig(drain_s=API_DRAIN_S),
-            stop_request=stop_request,
-        ),
-        (*listeners.listeners, *listeners.scoped),
-    )
     lazy_metrics = LazyMetrics(
         MetricsSources(
             facts=facts,
@@ -263,22 +240,22 @@ def build_parts(
             builder=builder,
             observer=observer,
             tree=reports,
-            api=api_measures,
+            api=api.measures,
         )
     )
     metrics = MetricsFace(lazy_metrics, settings.metrics_address)
-    observer_face = ObserverFace(gates.app_for, settings.observer)
+    observer_face = ObserverFace(api.gates.app_for, settings.observer)
     restarts = PartRestarts()
     reloader = build_reloader(
         changer=Changer(
             current=current,
-            listeners=listeners,
-            api=api,
-            gates=gates,
+            listeners=api.listeners,
+            api=api.servers,
+            gates=api.gates,
             metrics=metrics,
             observer=observer_face,
             restarts=restarts,
-            identity=identity,
+            identity=api.identity,
             sink=sink,
         ),
         facts=facts,
@@ -302,7 +279,7 @@ def build_parts(
         apparmor=apparmor,
         cdi=cdi,
         in_use=lambda image_id: _users_of(table, image_id),
-        identity=identity,
+        identity=api.identity,
         reload=reloader.reload,
         audit=build_audit(
             settings,
@@ -324,7 +301,7 @@ def build_parts(
     return Parts(
         engine_id=engine_id,
         current=current,
-        listeners=listeners,
+        listeners=api.listeners,
         containerd_process=process,
         containerd=containerd,
         store=store,
@@ -353,11 +330,11 @@ def build_parts(
         cluster=cluster,
         log_budget=ours.log_budget,
         containers=containers,
-        routes=routes,
+        routes=api.routes,
         metrics=metrics,
         observer=observer,
         observer_face=observer_face,
-        api=api,
+        api=api.servers,
         restarts=restarts,
         reloader=reloader,
     )
@@ -366,19 +343,6 @@ def build_parts(
 def _containerd_process(settings: Settings, ahead: Ahead | None) -> Process | None:
     config = containerd_config(settings)
     return Process(config, ahead=ahead) if config is not None else None
-
-
-def _listeners(current: Current, environment: Mapping[str, str]) -> Listeners:
-    settings = current.settings()
-    api = settings.api
-    return Listeners(
-        api.hosts,
-        group=api.group,
-        tls=current.in_force.tls,
-        tls_verify=api.tls.verify if api.tls else False,
-        activated=ActivatedSockets.from_environ(environment, pid=os.getpid()),
-        scoped=[(UnixHost(path=one.path), one.group) for one in settings.access.scoped_sockets],
-    )
 
 
 def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
@@ -392,10 +356,3 @@ def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
         for c in table
         if c.definition.image_id == image_id
     ]
-
-
-def _build_routes(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
-    # Imported when the servers already accept: quart takes a fifth of a second.
-    from .routes import build_routes_app
-
-    return build_routes_app(sources, fast)

@@ -11,8 +11,6 @@ from services.api.app import build_routes
 from services.api.asgi import ASGIApp
 from services.api.cluster_modules import ClusterModules
 from services.api.components import Components
-from services.api.container_images import ContainerImages
-from services.api.container_list import ContainerList
 from services.api.fast import FastRoutes
 from services.api.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
@@ -42,28 +40,32 @@ from services.observer.page import Page
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
 
+from .quick_routes import QuickRoutes
 from .sources import SNAPSHOTTER, RouteSources
 from .version import VERSION, build_id
 
 
-def build_routes_app(sources: RouteSources, fast: FastRoutes) -> ASGIApp:
+def build_routes_app(sources: RouteSources, fast: FastRoutes, quick: QuickRoutes) -> ASGIApp:
     """The app behind the front: every operation that the engine offers, and 501 for the others.
 
-    What is answered without waiting goes into `fast` as well.
+    What is answered without waiting goes into `fast` as well, where `quick` stands already.
     """
     return build_routes(
-        [*served_blueprints(sources, fast), *own_blueprints(sources), unsupported_blueprint()],
+        [
+            *served_blueprints(sources, fast, quick),
+            *own_blueprints(sources),
+            unsupported_blueprint(),
+        ],
         identity=sources.identity,
     )
 
 
-def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint]:
+def served_blueprints(
+    sources: RouteSources, fast: FastRoutes, quick: QuickRoutes
+) -> list[Blueprint]:
     """The routes of all operations that the engine offers."""
     containers = sources.containers
-    listing = ContainerList(containers.table)
     cluster = ClusterModules(sources.cluster)
-    connection = sources.containerd.connection
-    container_images = ContainerImages(sources.images, can_ask=lambda: connection.is_ready)
     system = SystemRoutes(
         engine=lambda: engine_info(sources),
         components=Components(
@@ -96,12 +98,12 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
     exec_routes = ExecRoutes(containers)
     container_routes = ContainerRoutes(
         containers,
-        listing=listing,
-        images=container_images,
+        quick=quick.containers,
+        listing=quick.listing,
+        images=quick.images,
         facts=sources.facts,
         default_network=sources.networks.default_mode,
     )
-    container_routes.add_fast(fast)
     exec_routes.add_fast(fast)
     return [
         system.blueprint(),
@@ -121,8 +123,8 @@ def served_blueprints(sources: RouteSources, fast: FastRoutes) -> list[Blueprint
             layers=layers,
             in_use=sources.in_use,
             containers=containers,
-            listing=listing,
-            image_names=container_images,
+            listing=quick.listing,
+            image_names=quick.images,
             steps=sources.images.steps.list,
             volumes=sources.volumes,
             volume_uses=lambda: uses_of(containers.table),

@@ -6,7 +6,6 @@ What takes time outside of Python begins here, so that it goes on beside the imp
 from __future__ import annotations
 
 import faulthandler
-import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from services.containerd.ahead import Ahead
 
-from .options import Value
+from .option import Value
 from .own_containerd import containerd_config
 from .pidfile import PidFile, PidFileError
 from .settings import ConfigError, Settings
@@ -40,9 +39,6 @@ def run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
 def _run_engine(settings: Settings, given: Mapping[str, Value], ahead: Ahead | None) -> int:
     from .daemon import run
 
-    # What is imported stays: the collector need never look through it.
-    gc.freeze()
-    gc.enable()
     return run(settings, given, ahead)
 
 

@@ -20,7 +20,8 @@ from services.api.types.container_versions import INSPECT_ROWS, SUMMARY_ROWS
 from services.api.unsupported import LIMITS, UNSUPPORTED
 from services.api.update_versions import UPDATE_ROWS
 from services.api.version import CURRENT, MINIMUM, ApiVersion
-from supervisor.options import OPTIONS, Option
+from supervisor.option import Option
+from supervisor.options import OPTIONS
 from supervisor.routes import served_blueprints
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "compatibility.md"
@@ -49,7 +50,9 @@ class VersionRow(Protocol):
 
 def served_operations() -> set[Operation]:
     """All operations that a route answers with something else than 501."""
-    blueprints = served_blueprints(MagicMock(), MagicMock())  # only the rules are looked at
+    blueprints = served_blueprints(
+        MagicMock(), MagicMock(), MagicMock()
+    )  # only the rules are looked at
     return {*rules_of(*blueprints), *PING}
 
 

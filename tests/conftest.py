@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -14,6 +16,11 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.support.fixtures"]
 
+
+# Without compiled modules each daemon that a test starts compiles all of itself, half a second of
+# processor; each worker of a parallel run rewrites all test modules' assertions, ten seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A rule holds or not; how long a machine takes over it, with other tests beside, says nothing.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

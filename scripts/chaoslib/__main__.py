@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from .clients import LIVES, Client
+from .cluster.run import run as run_cluster
 from .history import History
 from .nemesis import STROKES, Nemesis
 from .scene import Scene, SceneFailed, scene
@@ -28,6 +29,8 @@ def main(argv: Sequence[str]) -> int:
     """Exit status 0 when every promise was kept; 1 when one was not; 2: it cannot be run."""
     options = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if options.cluster:
+        return run_cluster(options)
     missing = [tool for tool in NEEDED if not shutil.which(tool)]
     if os.geteuid() != 0 or missing:
         print(f"chaos: needs root and {', '.join(missing) or 'nothing else'}", file=sys.stderr)
@@ -93,6 +96,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--keep", metavar="FILE", default="", help="log and history, if it fails")
+    swarm = parser.add_argument_group("a swarm", "several engines, whose managers are broken")
+    swarm.add_argument("--cluster", action="store_true", help="load a swarm, not one engine")
+    swarm.add_argument("--managers", type=int, default=3)
+    swarm.add_argument("--workers", type=int, default=0)
+    swarm.add_argument("--each", action="store_true", help="only each fault once, at the leader")
     return parser
 
 

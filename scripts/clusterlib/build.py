@@ -9,19 +9,21 @@ from msgspec.structs import replace
 from clusterlib.world import BEGINNING
 from services.cluster.model.objects import JobStatus, Service
 from services.cluster.model.specs import (
-    ContainerSpec,
     Empty,
     EndpointSpec,
-    NetworkAttachmentConfig,
-    Placement,
     Replicated,
     ReplicatedJob,
-    ResourceRequirements,
     ServiceMode,
     ServiceSpec,
+    UpdateConfig,
+)
+from services.cluster.model.task_spec import (
+    ContainerSpec,
+    NetworkAttachmentConfig,
+    Placement,
+    ResourceRequirements,
     TaskRestartPolicy,
     TaskSpec,
-    UpdateConfig,
 )
 
 SECOND = 1_000_000_000

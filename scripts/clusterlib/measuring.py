@@ -13,14 +13,8 @@ from clusterlib.agents import Life
 from clusterlib.build import service, template
 from clusterlib.world import World, runs
 from services.cluster.model.objects import ClusterNetwork
-from services.cluster.model.specs import (
-    EndpointSpec,
-    IpamRange,
-    NetworkSpec,
-    PortConfig,
-    ResourceRequirements,
-    Resources,
-)
+from services.cluster.model.specs import EndpointSpec, IpamRange, NetworkSpec, PortConfig
+from services.cluster.model.task_spec import ResourceRequirements, Resources
 from services.cluster.model.task_state import TaskState
 from services.cluster.store.codec import Codec
 

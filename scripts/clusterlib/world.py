@@ -23,7 +23,8 @@ from services.cluster.model.objects import (
     Task,
 )
 from services.cluster.model.snapshot import Delete, Diff, Transaction
-from services.cluster.model.specs import NodeSpec, Platform, Resources
+from services.cluster.model.specs import NodeSpec
+from services.cluster.model.task_spec import Platform, Resources
 from services.cluster.model.task_state import TaskState
 from services.cluster.orchestrator.enforcer import Enforcer
 from services.cluster.orchestrator.node_watcher import NodeWatcher

@@ -85,20 +85,27 @@ class DeferredApp:
     client does.
     """
 
-    def __init__(self, build: Callable[[], ASGIApp]) -> None:
-        """`build` imports what it needs itself: that is what takes the time."""
-        self._build = build
+    def __init__(self, prepare: Callable[[], Callable[[], ASGIApp]]) -> None:
+        """`prepare` is done before servers accept, what it returns builds the app meanwhile.
+
+        Both import what they need themselves: that is what takes the time.
+        """
+        self._prepare = prepare
+        self._build: Callable[[], ASGIApp] | None = None
         self._app: ASGIApp | None = None
         self._built = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Build the app once; returns when it is there, at once if it was built before.
 
-        Ready from the start, because servers need not wait for it.
+        Ready when it is prepared, because servers need not wait for the rest.
         """
+        limiter = trio.CapacityLimiter(1)
+        if self._build is None:
+            self._build = await trio.to_thread.run_sync(self._prepare, limiter=limiter)
         task_status.started()
         if self._app is None:
-            self._app = await trio.to_thread.run_sync(self._build, limiter=trio.CapacityLimiter(1))
+            self._app = await trio.to_thread.run_sync(self._build, limiter=limiter)
             self._built.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""JSON as Go's encoding/json reads it: what is accepted, and the words for what is not.
+"""JSON as Go's encoding/json reads and ends it: what is accepted, and the words for what is not.
 
 msgspec decodes; only what it refuses is scanned here, slowly, to find Go's message or Go's leniency
 (text that is not UTF-8 is mended, not refused).
@@ -30,6 +30,11 @@ class JsonSyntaxError(ValueError):
 
 class TrailingContentError(JsonSyntaxError):
     """A whole value, then something more."""
+
+
+def encode(value: object) -> bytes:
+    """The JSON of an answer; with a line feed at its end, as Go's encoder leaves it."""
+    return msgspec.json.encode(value) + b"\n"
 
 
 def decode(data: bytes) -> Any:

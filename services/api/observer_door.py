@@ -10,7 +10,8 @@ from loguru import logger
 
 from services.api.asgi import ASGIApp, Receive, Scope, Send
 from services.api.hosts import TcpHost
-from services.api.listeners import Listener, open_tcp
+from services.api.listener import Listener
+from services.api.listening_sockets import open_tcp
 from services.api.server import ApiServer, ServerConfig, StopSignal
 from services.observer.guard import OBSERVER_KEY, OWN
 

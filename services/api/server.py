@@ -33,7 +33,7 @@ HANDSHAKE_BUDGET_S: Final = 10.0
 
 
 class ListenerLike(Protocol):
-    """What the server needs of a listener. `services.api.listeners.Listener` provides it."""
+    """What the server needs of a listener. `services.api.listener.Listener` provides it."""
 
     @property
     def address(self) -> str:

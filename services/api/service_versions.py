@@ -13,7 +13,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from services.api.version import ApiVersion
-from services.cluster.model.specs import ContainerSpec, ServiceMode, ServiceSpec
+from services.cluster.model.specs import ServiceMode, ServiceSpec
+from services.cluster.model.task_spec import ContainerSpec
 from services.containers.config import HealthConfig, Mount, TmpfsOptions
 
 Change = Callable[[ServiceSpec], ServiceSpec]

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import inspect
 
 from services.api import gojson
+from services.api.gojson import encode as encode
 from services.api.request import EngineRequest, current_request
 from services.errors import InvalidParameter
 
@@ -33,11 +34,6 @@ _WITHOUT_STRINGS: Final = frozenset({"ExecConfig"})
 _INTEGERS: Final = MappingProxyType(
     {"int64": range(-(2**63), 2**63), "uint16": range(2**16), "uint64": range(2**64)}
 )
-
-
-def encode(value: object) -> bytes:
-    """The JSON of an answer; with a line feed at its end, as Go's encoder leaves it."""
-    return msgspec.json.encode(value) + b"\n"
 
 
 async def read_json(kind: type[T], request: EngineRequest | None = None) -> T | None:

@@ -90,7 +90,7 @@ class Builder:
             self._under_way.add(build)
             try:
                 image = await build.run(tell)
-                await self._images.show_step(image, request.references)
+                await self._images.steps.show(image, request.references)
                 if len(self._under_way) == 1:  # else another one may stand on what is replaced
                     for key, newer in build.renewed.items():
                         await self._images.steps.replace(key, newer)

@@ -19,6 +19,15 @@ Told = AsyncIterator[Mapping[str, Any]]
 class StepStore(Protocol):
     """The steps that are kept."""
 
+    async def make(self, recipe: Recipe, key: str, description: str) -> Image:
+        """Make an image that is a step of a build."""
+
+    async def find(self, key: str) -> Image | None:
+        """The image that a step ended in, if it is kept."""
+
+    async def show(self, image: Image, references: Sequence[Reference]) -> None:
+        """Let users see an image that a build has ended in."""
+
     async def list(self) -> Sequence[BuildStep]:
         """All steps, the one that was used last first."""
 
@@ -38,18 +47,9 @@ class ImageStore(Protocol):
     async def inspect(self, ref: str, platform: Platform | None = None) -> Image:
         """The same, as one platform has it."""
 
-    async def make_step(self, recipe: Recipe, key: str, description: str) -> Image:
-        """Make an image that is a step of a build."""
-
-    async def find_step(self, key: str) -> Image | None:
-        """The image that a step ended in, if it is kept."""
-
     @property
     def steps(self) -> StepStore:
         """The steps that are kept."""
-
-    async def show_step(self, image: Image, references: Sequence[Reference]) -> None:
-        """Let users see an image that a build has ended in."""
 
 
 class Archives(Protocol):

@@ -56,7 +56,7 @@ class StepCache:
             *earlier, last = state.pending
             found = None
             if self._request.uses_cache:
-                found = await self._images.find_step(state.key)
+                found = await self._images.steps.find(state.key)
             if found is None and self._uses_cache:
                 found = await self._reused(state, state.key, earlier, last.created_by or "")
             if found is not None:
@@ -70,7 +70,7 @@ class StepCache:
 
         With `created_by` "" no other image can tell.
         """
-        found = await self._images.find_step(key) if self._uses_cache else None
+        found = await self._images.steps.find(key) if self._uses_cache else None
         if found is None and self._uses_cache and created_by:
             found = await self._reused(state, key, state.pending, created_by)
         if found is None:
@@ -119,6 +119,6 @@ class StepCache:
             earlier=tuple(earlier),
         )
         kept = self._files.key_for(key)
-        image = await self._images.make_step(recipe, kept, last.created_by or "")
+        image = await self._images.steps.make(recipe, kept, last.created_by or "")
         self._files.hold(image)
         return image

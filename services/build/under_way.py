@@ -174,7 +174,7 @@ class Build:
     async def _scratch(self, platform: Platform) -> Image:
         """An image of nothing."""
         key = mixed("scratch", platform)
-        found = await self._images.find_step(key)
+        found = await self._images.steps.find(key)
         if found is not None:
             return found
         recipe = Recipe(
@@ -185,7 +185,7 @@ class Build:
             author="",
             step=None,
         )
-        return await self._images.make_step(recipe, key, "FROM scratch")
+        return await self._images.steps.make(recipe, key, "FROM scratch")
 
     async def _base(self, ref: str, output: StageOutput | None, platform: Platform | None) -> Image:
         """An image of the store; pulled if it is not there for the platform, or if asked to."""

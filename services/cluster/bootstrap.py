@@ -18,15 +18,10 @@ from services.cluster.ca.authority import (
 from services.cluster.ca.credentials import Credentials
 from services.cluster.ca.issuing import issue, issuer_id, new_root_ca, trusted_roots
 from services.cluster.ca.tokens import new_unlock_key
-from services.cluster.model.objects import (
-    Cluster,
-    ClusterNetwork,
-    ManagerMember,
-    Node,
-    NodeStatus,
-)
+from services.cluster.model.objects import Cluster, ClusterNetwork, ManagerMember, Node, NodeStatus
 from services.cluster.model.snapshot import Put, Transaction
-from services.cluster.model.specs import NetworkSpec, NodeSpec, SwarmSpec
+from services.cluster.model.specs import NetworkSpec, NodeSpec
+from services.cluster.model.swarm_spec import SwarmSpec
 from services.cluster.model.wire import new_id
 
 INGRESS_NAME = "ingress"

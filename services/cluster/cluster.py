@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
@@ -20,7 +20,7 @@ from services.cluster.entering import (
     decided_addresses,
     founded,
     joined,
-    taken_in,
+    life_of,
     write_takeover,
 )
 from services.cluster.errors import (
@@ -29,7 +29,6 @@ from services.cluster.errors import (
     JOIN_TIMEOUT,
     LEAVE_LOCKED,
     LOCKED,
-    MANAGER_NOT_READY,
     NO_MANAGER,
     NOT_IN_A_SWARM,
     NOT_LOCKED,
@@ -37,19 +36,16 @@ from services.cluster.errors import (
 )
 from services.cluster.info import SwarmInfo
 from services.cluster.leaving import refusal_to_leave
-from services.cluster.life import Life, LifeConfig, ManagerLife, WorkerLife
+from services.cluster.life import LifeConfig, ManagerLife, WorkerLife
+from services.cluster.lived import ARRIVE_LIMIT_S, Lived
 from services.cluster.local_state import LocalState
 from services.cluster.model.wire import utc_now
-from services.cluster.node_info import info_of
-from services.cluster.phase import Phase, Step, after
+from services.cluster.phase import Phase, Step
 from services.cluster.requests import InitRequest, JoinRequest
-from services.errors import Conflict, EngineError, Unavailable, single_error
+from services.cluster.role_changes import RoleChanges
+from services.errors import Conflict, EngineError, Unavailable
 
-ARRIVE_LIMIT_S: Final = 20.0  # dockerd's: how long a client waits for init and join
-STOP_LIMIT_S: Final = 30.0
 RESIGN_LIMIT_S: Final = 3.0
-DEMOTION_LIMIT_S: Final = 15.0
-RETRY_S: Final = 1.0
 LOAD_AGAIN_S: Final = 5.0
 
 log = logger.bind(service="cluster")
@@ -66,17 +62,8 @@ class Cluster:
     ) -> None:
         self._config = config
         self._disk = disk
-        self._make_control = make_control
-        self._phase = Phase.INACTIVE
-        self._error = ""
-        self._state: LocalState | None = None  # of a node that lives no life yet
-        self._life: Life | None = None
-        self._control: Control | None = None
-        self._then: Callable[[], Awaitable[None]] | None = None  # after the life that ends
-        self._scope = trio.CancelScope()  # of the life that is lived
-        self._moved = trio.Event()  # whenever phase or life change
-        self._idle = trio.Event()  # while no life is lived
-        self._idle.set()
+        self._lived = Lived(make_control=make_control)
+        self._roles = RoleChanges(self._lived, config, disk)
         self._is_loaded = trio.Event()
         self._turn = trio.Lock()
 
@@ -85,33 +72,20 @@ class Cluster:
     @property
     def is_active(self) -> bool:
         """As `ClusterFace`'s."""
-        return self._phase is not Phase.INACTIVE
+        return self._lived.phase is not Phase.INACTIVE
 
     @property
     def role_word(self) -> str:
         """As `ClusterFace`'s."""
-        if self._phase is not Phase.ACTIVE:
-            return str(self._phase)
-        return "active/manager" if isinstance(self._life, ManagerLife) else "active/worker"
+        return self._lived.role_word
 
     def control(self) -> Control:
         """As `ClusterFace`'s."""
-        if self._phase is Phase.INACTIVE:
-            raise NotManager(NO_MANAGER)
-        if self._phase is Phase.LOCKED:
-            raise NotManager(LOCKED)
-        if isinstance(self._life, WorkerLife):
-            raise NotManager(IS_A_WORKER)
-        if self._phase is not Phase.ACTIVE or self._control is None:
-            raise NotManager(MANAGER_NOT_READY)
-        return self._control
+        return self._lived.control()
 
     def info(self) -> SwarmInfo | None:
         """As `ClusterFace`'s."""
-        if self._phase is Phase.INACTIVE:
-            return None
-        state = self._life.state if self._life is not None else self._state
-        return info_of(self._phase, self._error, state, self._life, self._control is not None)
+        return self._lived.info()
 
     # -- the child
 
@@ -120,82 +94,31 @@ class Cluster:
         task_status.started()
         try:
             while True:
-                if self._life is not None:
-                    await self._live(self._life)
+                if self._lived.life is not None:
+                    await self._lived.live(self._lived.life, self._roles.follow)
                 elif not self._is_loaded.is_set():
                     await self._load()
                 else:
-                    self._idle.set()
-                    await self._moved.wait()
+                    await self._lived.wait_begun()
         finally:
             # Begun anew, it reads what the disk says.
-            if self._life is not None:
-                self._life.close()
-            self._life, self._then, self._control = None, None, None
+            self._lived.forget()
             self._is_loaded = trio.Event()
-            self._idle.set()
-
-    async def _live(self, life: Life) -> None:
-        self._idle = trio.Event()
-        with single_error(), trio.CancelScope() as self._scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(life.run)
-                nursery.start_soon(self._arrive, life)
-                nursery.start_soon(self._follow_role, life)
-        then, self._then = self._then, None
-        if then is not None:
-            life.close()
-            await then()
-
-    async def _arrive(self, life: Life) -> None:
-        await life.wait_ready()
-        if isinstance(life, ManagerLife):
-            self._control = self._make_control(life)
-        self._step(Step.ARRIVE)
-        log.bind(node=life.state.node_id, role=self.role_word).info("the node is in its swarm")
-
-    def _step(self, step: Step, error: str = "") -> None:
-        self._phase = after(self._phase, step)
-        self._error = error
-        moved, self._moved = self._moved, trio.Event()
-        moved.set()
-
-    def _begin(self, life: Life, step: Step = Step.BEGIN) -> None:
-        self._state = None
-        self._control = None
-        self._life = life
-        self._step(step)
-
-    async def _stop(self) -> None:
-        """Block until no life is lived any more."""
-        life, self._life, self._then, self._control = self._life, None, None, None
-        self._scope.cancel()
-        with trio.move_on_after(STOP_LIMIT_S):
-            await self._idle.wait()
-        if life is not None:
-            life.close()
-
-    async def _arrived(self) -> bool:
-        """Whether the node has come to be part of its cluster within a client's patience."""
-        with trio.move_on_after(ARRIVE_LIMIT_S):
-            while self._phase is not Phase.ACTIVE:
-                await self._moved.wait()
-        return self._phase is Phase.ACTIVE
 
     # -- from disk
 
     async def _load(self) -> None:
         """Begin as what the disk says; tried again while that cannot be, an address is missing."""
         try:
-            state = self._state or await self._disk.load()
-            self._state = state
+            state = self._lived.state or await self._disk.load()
+            self._lived.state = state
             if state is not None and await self._disk.is_locked(state):
-                self._step(Step.FIND_LOCKED)
+                self._lived.step(Step.FIND_LOCKED)
                 log.info("the swarm is locked: a manager's key is needed")
             elif state is not None:
                 await self._resume(state)
         except EngineError as error:
-            self._step(Step.FAIL, str(error))
+            self._lived.step(Step.FAIL, str(error))
             log.bind(error=str(error)).error("the node cannot take its place in its swarm")
             self._is_loaded.set()
             await self._try_again_later()
@@ -204,30 +127,17 @@ class Cluster:
 
     async def _try_again_later(self) -> None:
         with trio.move_on_after(LOAD_AGAIN_S):
-            await self._moved.wait()
+            await self._lived.wait_moved()
         async with self._turn:
-            if self._phase is Phase.ERROR and self._life is None:
+            if self._lived.phase is Phase.ERROR and self._lived.life is None:
                 self._is_loaded = trio.Event()
 
     async def _resume(self, state: LocalState, unlock_key: str = "") -> None:
         entered = await self._disk.entered(state, unlock_key)
         if entered is None:
             raise EngineError("the node's certificate is missing; leave the swarm and join again")
-        step = Step.UNLOCK if self._phase is Phase.LOCKED else Step.BEGIN
-        self._begin(self._life_of(entered), step)
-
-    def _life_of(self, entered: Entered, *, forces_new: bool = False) -> Life:
-        """Raises EngineError when it cannot be lived here."""
-        if entered.keys is None:
-            return WorkerLife(self._config, entered.state, entered.credentials)
-        return ManagerLife(
-            self._config,
-            entered.state,
-            entered.credentials,
-            data_key=entered.keys.data_key,
-            unlock_key=entered.keys.unlock_key,
-            forces_new=forces_new,
-        )
+        step = Step.UNLOCK if self._lived.phase is Phase.LOCKED else Step.BEGIN
+        self._lived.begin(life_of(self._config, entered), step)
 
     # -- into a cluster
 
@@ -235,7 +145,7 @@ class Cluster:
         """As `ClusterFace`'s."""
         await self._is_loaded.wait()
         async with self._turn:
-            if self._phase is not Phase.INACTIVE:
+            if self._lived.phase is not Phase.INACTIVE:
                 if not request.force_new_cluster:
                     raise Unavailable(ALREADY_IN_A_SWARM)
                 return await self._force_new(request)
@@ -250,21 +160,21 @@ class Cluster:
         entered = Entered(state=state, credentials=new.credentials, keys=keys)
         await self._disk.wipe()
         await self._disk.save_keys(new.credentials, keys)
-        life = self._life_of(entered)
+        life = life_of(self._config, entered)
         assert isinstance(life, ManagerLife)
-        self._begin(life)
+        self._lived.begin(life)
         with _in_time("the swarm could not be made"):
             await life.store.wait_ready()
             member_id = (await life.client.status()).member_id
             await life.store.commit(first_objects(new, member_id, utc_now()))
         await self._disk.save(state)
-        await self._arrived()
+        await self._lived.has_arrived()
         await life.wait_led()
 
     async def _force_new(self, request: InitRequest) -> str:
         """Go on alone with what this manager has."""
-        old = self._life
-        if self._phase is Phase.LOCKED:
+        old = self._lived.life
+        if self._lived.phase is Phase.LOCKED:
             raise Unavailable(LOCKED)
         if not isinstance(old, ManagerLife):
             raise NotManager(IS_A_WORKER if isinstance(old, WorkerLife) else NO_MANAGER)
@@ -280,15 +190,15 @@ class Cluster:
             credentials=old.keeper.credentials,
             keys=Keys(data_key=old.data_key, unlock_key=old.unlock_key),
         )
-        await self._stop()
-        life = self._life_of(entered, forces_new=True)
+        await self._lived.stop()
+        life = life_of(self._config, entered, forces_new=True)
         assert isinstance(life, ManagerLife)
-        self._begin(life)
+        self._lived.begin(life)
         with _in_time("the swarm could not be made of what this manager has"):
             await life.wait_ready()
             await write_takeover(life)
         await self._disk.save(state)
-        await self._arrived()
+        await self._lived.has_arrived()
         await life.wait_led()
         return state.node_id
 
@@ -296,17 +206,17 @@ class Cluster:
         """As `ClusterFace`'s."""
         await self._is_loaded.wait()
         async with self._turn:
-            if self._phase is not Phase.INACTIVE:
+            if self._lived.phase is not Phase.INACTIVE:
                 raise Unavailable(ALREADY_IN_A_SWARM)
             with _in_time("no manager has taken the node in"):
                 entered = await joined(request)
             async with self._nothing_stays():
                 await self._disk.wipe()
                 await self._disk.save_keys(entered.credentials, entered.keys)
-                life = self._life_of(entered)
+                life = life_of(self._config, entered)
                 await self._disk.save(entered.state)
-                self._begin(life)
-        if not await self._arrived():
+                self._lived.begin(life)
+        if not await self._lived.has_arrived():
             raise Unavailable(JOIN_TIMEOUT)
 
     @asynccontextmanager
@@ -316,56 +226,18 @@ class Cluster:
             yield
         except BaseException:
             with trio.CancelScope(shield=True):
-                await self._stop()
+                await self._lived.stop()
                 await self._disk.wipe()
-                if self._phase is not Phase.INACTIVE:
-                    self._step(Step.LEAVE)
+                if self._lived.phase is not Phase.INACTIVE:
+                    self._lived.step(Step.LEAVE)
             raise
-
-    # -- changes of role
-
-    async def _follow_role(self, life: Life) -> None:
-        """Block until the node's certificate says another role than it lives; then change."""
-        while True:
-            changed = life.keeper.changed
-            is_manager = life.keeper.credentials.identity.role == "manager"
-            if is_manager != isinstance(life, ManagerLife):
-                break
-            await changed.wait()
-        if isinstance(life, ManagerLife):
-            # The others take our member away: until then we may be needed for their quorum.
-            with trio.move_on_after(DEMOTION_LIMIT_S):
-                await life.member.was_removed.wait()
-            self._then = lambda: self._become_worker(life)
-        else:
-            entered = await self._taken_in_at_last(life)
-            self._then = lambda: self._become_manager(entered)
-        self._scope.cancel()
-
-    async def _become_worker(self, life: Life) -> None:
-        state = await self._disk.save_worker(life.facts.state)
-        credentials = life.keeper.credentials
-        self._begin(
-            self._life_of(Entered(state=state, credentials=credentials, keys=None)),
-            Step.CHANGE_ROLE,
-        )
-
-    async def _become_manager(self, entered: Entered) -> None:
-        await self._disk.save_manager(entered)
-        self._begin(self._life_of(entered), Step.CHANGE_ROLE)
-
-    async def _taken_in_at_last(self, life: Life) -> Entered:
-        while True:
-            try:
-                return await taken_in(life.facts.state, life.keeper.credentials, life.remotes)
-            except EngineError as error:
-                log.bind(error=str(error)).warning("the managers have not taken the node in yet")
-                await trio.sleep(RETRY_S)
 
     def was_removed(self) -> None:
         """The managers do not know this node any more."""
-        if self._phase is Phase.ACTIVE:
-            self._step(Step.FAIL, "the node was removed from the swarm; leave it to join again")
+        if self._lived.phase is Phase.ACTIVE:
+            self._lived.step(
+                Step.FAIL, "the node was removed from the swarm; leave it to join again"
+            )
 
     # -- out of it, and locked
 
@@ -373,30 +245,30 @@ class Cluster:
         """As `ClusterFace`'s."""
         await self._is_loaded.wait()
         async with self._turn:
-            if self._phase is Phase.INACTIVE:
+            if self._lived.phase is Phase.INACTIVE:
                 raise Unavailable(NOT_IN_A_SWARM)
-            if self._phase is Phase.LOCKED and not force:
+            if self._lived.phase is Phase.LOCKED and not force:
                 raise Unavailable(LEAVE_LOCKED)
-            life = self._life
-            if isinstance(life, ManagerLife) and self._control is not None:
+            life = self._lived.life
+            if isinstance(life, ManagerLife) and self._lived.has_control:
                 if not force:
                     raise Unavailable(refusal_to_leave(life.store.snapshot(), life.state.node_id))
                 await _resign(life)
-            await self._stop()
+            await self._lived.stop()
             await self._config.work.clear()
             await self._disk.wipe()
-            self._state = None
-            self._step(Step.LEAVE)
+            self._lived.state = None
+            self._lived.step(Step.LEAVE)
             log.info("the node has left its swarm")
 
     async def unlock(self, key: str) -> None:
         """As `ClusterFace`'s. Raises InvalidParameter for another key."""
         await self._is_loaded.wait()
         async with self._turn:
-            if self._phase is not Phase.LOCKED or self._state is None:
+            if self._lived.phase is not Phase.LOCKED or self._lived.state is None:
                 raise Conflict(NOT_LOCKED)
-            await self._resume(self._state, key)
-        await self._arrived()
+            await self._resume(self._lived.state, key)
+        await self._lived.has_arrived()
 
 
 async def _resign(life: ManagerLife) -> None:

@@ -20,7 +20,7 @@ from services.cluster.addresses import (
 from services.cluster.bootstrap import NewCluster, new_cluster, taken_over
 from services.cluster.ca.credentials import CredentialFiles, Credentials
 from services.cluster.ca.data_key import DataKeyFile
-from services.cluster.life import ManagerLife
+from services.cluster.life import Life, LifeConfig, ManagerLife, WorkerLife
 from services.cluster.local_state import LocalFiles, LocalState
 from services.cluster.model.objects import ManagerMember
 from services.cluster.model.wire import utc_now
@@ -127,6 +127,24 @@ class Disk:
         self._credentials.save(credentials, keys.unlock_key if keys else "")
         if keys is not None:
             self._data_key.save(keys.data_key, keys.unlock_key)
+
+
+def life_of(config: LifeConfig, entered: Entered, *, forces_new: bool = False) -> Life:
+    """The life of a node in its role.
+
+    Raises:
+        EngineError: it cannot be lived here.
+    """
+    if entered.keys is None:
+        return WorkerLife(config, entered.state, entered.credentials)
+    return ManagerLife(
+        config,
+        entered.state,
+        entered.credentials,
+        data_key=entered.keys.data_key,
+        unlock_key=entered.keys.unlock_key,
+        forces_new=forces_new,
+    )
 
 
 async def decided_addresses(request: InitRequest | JoinRequest, towards: str = "") -> Addresses:

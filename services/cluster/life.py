@@ -8,6 +8,7 @@
     ├─ lock                    rewrites the keys on disk when the unlock key changes
     ├─ dispatcher              sessions of nodes
     ├─ port                    the swarm port
+    ├─ presence                tells the other managers that this one is there
     ├─ election                while this node leads: rules, members
     ├─ facts                   what the managers tell the node
     ├─ events                  what changes in the cluster, told as the engine's events
@@ -49,6 +50,7 @@ from services.cluster.member import EtcdMember
 from services.cluster.members import MemberKeeper, Members
 from services.cluster.model.objects import NodeState
 from services.cluster.orchestrator.rules import leader_rules
+from services.cluster.presence import Presence
 from services.cluster.rpc.joining import RemoteIssuer
 from services.cluster.rpc.remote import RemoteSource
 from services.cluster.rpc.remotes import Remotes
@@ -213,6 +215,11 @@ class ManagerLife:
             ChildSpec(id="lock", start=after(lock.run), backoff=PATIENT),
             ChildSpec(id="dispatcher", start=after(self.dispatcher.run), backoff=PATIENT),
             ChildSpec(id="port", start=after(server.run), backoff=PATIENT),
+            ChildSpec(
+                id="presence",
+                start=after(Presence(state.node_id, self.client).run),
+                backoff=PATIENT,
+            ),
             ChildSpec(id="election", start=after(self.election.run), backoff=PATIENT),
             ChildSpec(id="facts", start=self.facts.run, backoff=PATIENT),
             ChildSpec(

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from services.cluster.control.refusals import invalid
-from services.cluster.model.specs import CaConfig, Raft, SwarmSpec
+from services.cluster.model.swarm_spec import CaConfig, Raft, SwarmSpec
 from services.cluster.model.wire import Wire
 from services.errors import InvalidParameter, NotSupported
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from services.containers.containers import Attached as Attached
     from services.containers.containers import Containers as Containers
     from services.containers.create import Created as Created
-    from services.containers.create import CreateRequest as CreateRequest
+    from services.containers.definitions import CreateRequest as CreateRequest
     from services.containers.exec import Exec as Exec
     from services.containers.exec import ExecConfig as ExecConfig
     from services.containers.health_rules import Health as Health

@@ -1,18 +1,13 @@
 """Connecting containers to networks, and disconnecting them, whether they run or not.
 
-The record is what a container is in. Before a link is made, and until one is deleted, the endpoint
-stands in the status as loose: whatever becomes of the daemon, the next one takes that link away. A
-link that the kernel will not give up now stays loose as well, with its address and its membership,
-and is tried again.
+The record is what a container is in; `plugs` keeps it true while a link is made or deleted.
 
 Source: moby, daemon/network.go (ConnectToNetwork, DisconnectFromNetwork).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 import trio
@@ -20,21 +15,14 @@ from loguru import logger
 
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
-from services.containers.journal import Journal, network_events
-from services.containers.model import LooseEndpoint, Place, State
+from services.containers.journal import Journal
+from services.containers.model import State
 from services.containers.naming import Naming
-from services.containers.networking import (
-    check_endpoint,
-    endpoint_of,
-    endpoint_request,
-    named_request,
-    place_of,
-    settings_of,
-)
-from services.containers.published import wanted_ports
+from services.containers.networking import check_endpoint, endpoint_request, named_request
+from services.containers.plugs import Plugs, without
 from services.containers.spec.modes import shared_container
 from services.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
-from services.networks import Endpoint, EndpointRequest, Network, Sandboxes
+from services.networks import EndpointRequest, Network, Sandboxes
 from services.networks.gateway import WayOut
 from services.networks.model import GATEWAY_BRIDGE
 
@@ -63,6 +51,7 @@ class Connector:
         self._networks = networks
         self._sandboxes = sandboxes
         self._naming = naming
+        self._plugs = Plugs(journal=journal, sandboxes=sandboxes, naming=naming)
 
     async def connect(self, container: Container, ref: str, asked: EndpointSettings) -> None:
         """Have a container in one more network. Source: Engine API, NetworkConnect.
@@ -89,8 +78,8 @@ class Connector:
                 if not container.state.has_task:
                     await self._set_asked(container, network.name, asked)
                     return
-                await self.finish(container)
-                await self._plug_in(container, network, asked, request)
+                await self._plugs.finish(container)
+                await self._plugs.plug_in(container, network, asked, request)
                 await self._settle_way_out(container)
 
     async def disconnect(self, container: Container, ref: str, *, force: bool = False) -> None:
@@ -116,34 +105,19 @@ class Connector:
                         "host network mode"
                     )
                 if name in present and container.state.has_task:
-                    await self._unplug(container, name)
+                    await self._plugs.unplug(container, name)
                     await self._settle_way_out(container)
                 else:
                     await self._set_asked(container, name, None)
 
     async def finish(self, container: Container) -> None:
-        """Take away the links that could not be before, or that an earlier daemon was cut off at.
-
-        The container runs, and the caller has its turn. What cannot be taken away stays loose.
-        """
-        status = container.status
-        left = status.loose
-        for endpoint_id, loose in status.loose.items():
-            endpoint = endpoint_of(loose.network, loose.settings, loose.place)
-            try:
-                await self._naming.disconnected(container, endpoint)
-                await self._sandboxes.unplug(container.id, endpoint, pid=status.pid)
-            except EngineError as error:
-                log.error("link not reclaimed", container=container.id, error=str(error))
-            else:
-                left = _without(left, endpoint_id)
-        if left != status.loose:
-            await self._settle_ports(container, loose=left)
+        """As `Plugs.finish`; the container runs, and the caller has its turn."""
+        await self._plugs.finish(container)
 
     async def try_again(self, container: Container) -> None:
         """Do for a container that runs what could not be done before, if nobody else is at it.
 
-        That is `finish`, and having it answered by the DNS. Never fails.
+        That is `Plugs.finish`, and having it answered by the DNS. Never fails.
         """
         if container.is_busy or not (
             container.status.loose or self._naming.lacks_answers(container)
@@ -153,7 +127,7 @@ class Connector:
             async with container.turn("another try at its networks"):
                 if not container.state.has_task:
                     return
-                await self.finish(container)
+                await self._plugs.finish(container)
                 if self._naming.lacks_answers(container):
                     namespace = self._sandboxes.namespace(container.id, container.status.pid)
                     await self._naming.answer(container, namespace)
@@ -182,139 +156,27 @@ class Connector:
                     bridge = self._networks.find(GATEWAY_BRIDGE)
                     nothing = EndpointSettings()
                     request = endpoint_request(bridge.id, nothing)
-                    await self._plug_in(container, bridge, nothing, request, is_asked=False)
+                    await self._plugs.plug_in(container, bridge, nothing, request, is_asked=False)
                 case WayOut.NEEDLESS if GATEWAY_BRIDGE not in container.definition.networks:
-                    await self._unplug(container, GATEWAY_BRIDGE)
+                    await self._plugs.unplug(container, GATEWAY_BRIDGE)
                 case WayOut.NEEDLESS | WayOut.RIGHT:
                     pass
         except EngineError as error:  # it is connected, or not, as was asked
             log.error("way out not settled", container=container.id, error=str(error))
-
-    async def _plug_in(
-        self,
-        container: Container,
-        network: Network,
-        asked: EndpointSettings,
-        request: EndpointRequest,
-        *,
-        is_asked: bool = True,
-    ) -> None:
-        """`is_asked`: its next start is to be in the network too."""
-        there = Forbidden(
-            f"endpoint with name {container.name} already exists in network {network.name}"
-        )
-        if any(one.settings.network_id == network.id for one in container.status.loose.values()):
-            raise there
-        try:
-            endpoint = await self._sandboxes.reserve_one(container.id, request)
-        except Forbidden as error:
-            if "already exists" in str(error):
-                raise there from error
-            raise
-        settings = settings_of(asked, endpoint)
-        try:
-            await self._journal.change_status(
-                container, loose=_with_loose(container, endpoint, settings)
-            )
-            await self._sandboxes.plug_in(container.id, endpoint, pid=container.status.pid)
-            await self._record_connect(container, endpoint, asked if is_asked else None, settings)
-        except BaseException:
-            await self._undo_plug_in(container, endpoint)
-            raise
-        namespace = self._sandboxes.namespace(container.id, container.status.pid)
-        await self._naming.connected(container, endpoint, namespace)
-        await self._settle_ports(container)
-        log.info("container connected", container=container.id, network=network.id)
-
-    async def _record_connect(
-        self,
-        container: Container,
-        endpoint: Endpoint,
-        asked: EndpointSettings | None,
-        settings: EndpointSettings,
-    ) -> None:
-        status, name = container.status, endpoint.network
-        wanted = container.definition.networks
-        if asked is not None:
-            wanted = {**wanted, name: asked}
-        places = {name: place_of(endpoint)}
-        now_ns = time.time_ns()
-        await self._journal.set_definition(
-            container,
-            msgspec.structs.replace(container.definition, networks=wanted),
-            *network_events(container, {name: settings}, places, "connect", time_ns=now_ns),
-            networks={**status.networks, name: settings},
-            places={**status.places, **places},
-            loose=_without(status.loose, endpoint.endpoint_id),
-        )
-
-    async def _undo_plug_in(self, container: Container, endpoint: Endpoint) -> None:
-        """What cannot be undone now is tried again: the endpoint stands there as loose."""
-        try:
-            await self._sandboxes.unplug(container.id, endpoint, pid=container.status.pid)
-        except EngineError as error:
-            log.error("link not reclaimed", container=container.id, error=str(error))
-            if endpoint.endpoint_id not in container.status.loose:  # so no link was made
-                self._sandboxes.cancel(container.id, endpoint)
-            return
-        loose = _without(container.status.loose, endpoint.endpoint_id)
-        if loose != container.status.loose:
-            try:
-                await self._journal.change_status(container, loose=loose)
-            except EngineError as error:
-                log.error("record not written", container=container.id, error=str(error))
-
-    async def _unplug(self, container: Container, name: str) -> None:
-        status = container.status
-        settings, place = status.networks[name], status.places.get(name, Place())
-        endpoint = endpoint_of(name, settings, place)
-        definition = msgspec.structs.replace(
-            container.definition, networks=_without(container.definition.networks, name)
-        )
-        await self._journal.set_definition(
-            container,
-            definition,
-            *network_events(
-                container, {name: settings}, {name: place}, "disconnect", time_ns=time.time_ns()
-            ),
-            networks=_without(status.networks, name),
-            places=_without(status.places, name),
-            loose=_with_loose(container, endpoint, settings),
-        )
-        await self._naming.disconnected(container, endpoint)
-        await self._sandboxes.unplug(container.id, endpoint, pid=status.pid)
-        await self._settle_ports(
-            container, loose=_without(container.status.loose, endpoint.endpoint_id)
-        )
-        log.info("container disconnected", container=container.id, network=endpoint.network_id)
-
-    async def _settle_ports(self, container: Container, **changes: Any) -> None:
-        """Ports lead to what is the way out now; the record says which ones there are."""
-        try:
-            ports = await self._sandboxes.follow_ports(
-                container.id, wanted_ports(container.definition), name=container.name
-            )
-        except EngineError as error:  # the container runs on, without them
-            log.error("ports not published", container=container.id, error=str(error))
-            ports = self._sandboxes.ports(container.id)
-        if list(ports) != container.status.ports:
-            changes["ports"] = list(ports)
-        if changes:
-            await self._journal.change_status(container, **changes)
 
     # -- while it does not ----------------------------------------------------------------------
 
     async def _set_asked(
         self, container: Container, name: str, asked: EndpointSettings | None
     ) -> None:
-        networks = _without(container.definition.networks, name)
+        networks = without(container.definition.networks, name)
         if asked is not None:
             if name in container.definition.networks:
                 return  # as dockerd: what was asked for first holds
             networks[name] = asked
         definition = msgspec.structs.replace(container.definition, networks=networks)
         # Whoever connects it to another network of that name has not been in it.
-        ids = _without(container.status.network_ids, name)
+        ids = without(container.status.network_ids, name)
         await self._journal.set_definition(container, definition, network_ids=ids)
 
     def _name_of(self, ref: str, *, force: bool) -> str:
@@ -369,14 +231,3 @@ def _only_asked(settings: EndpointSettings) -> EndpointSettings:
         driver_opts=settings.driver_opts,
         gw_priority=settings.gw_priority,
     )
-
-
-def _with_loose(
-    container: Container, endpoint: Endpoint, settings: EndpointSettings
-) -> dict[str, LooseEndpoint]:
-    loose = LooseEndpoint(network=endpoint.network, settings=settings, place=place_of(endpoint))
-    return {**container.status.loose, endpoint.endpoint_id: loose}
-
-
-def _without(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name != key}

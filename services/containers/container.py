@@ -16,6 +16,9 @@ from services.errors import Conflict, DeadlineExceeded, InvalidParameter
 TURN_LIMIT_S: Final = 40.0
 """How long an operation waits for another one on the same container before it gives up."""
 
+RESTORATION: Final = "its restoration"
+"""The operation by which an engine takes over what it finds at its start."""
+
 
 class ExitWaiter:
     """Who waits for one exit or for the removal. Made before the wait, so nothing is missed."""
@@ -63,6 +66,7 @@ class Container:
         self._turn = trio.Lock()
         self._turn_for = ""
         self._turn_since = 0.0
+        self._restored: trio.Event | None = None  # while the engine has still to take it over
         self._next_exit: set[ExitWaiter] = set()
         self._removed: set[ExitWaiter] = set()
 
@@ -120,13 +124,17 @@ class Container:
         )
 
     @asynccontextmanager
-    async def turn(self, operation: str) -> AsyncIterator[None]:
+    async def turn(self, operation: str, *, restores: bool = False) -> AsyncIterator[None]:
         """The right to change this container; operations take it in the order in which they came.
+
+        While a restoration is expected all others wait for its end; it alone `restores`.
 
         Raises:
             DeadlineExceeded: another operation has held it for TURN_LIMIT_S; it is named.
         """
         with trio.move_on_after(TURN_LIMIT_S) as limit:
+            if self._restored is not None and not restores:
+                await self._restored.wait()
             await self._turn.acquire()
         if limit.cancelled_caught:
             held_s = round(trio.current_time() - self._turn_since)
@@ -140,6 +148,28 @@ class Container:
         finally:
             self._turn.release()
 
+    def expect_restoration(self) -> None:
+        """From now on whoever wants a turn has it after the engine has taken the container over."""
+        if self._restored is None:
+            self._restored = trio.Event()
+            self._turn_for, self._turn_since = RESTORATION, trio.current_time()
+
+    def end_restoration(self) -> None:
+        """The engine has taken the container over, or has given it up."""
+        if self._restored is not None:
+            self._restored.set()
+            self._restored = None
+
+    async def wait_restored(self) -> None:
+        """Wait for the engine to take it over; not at all at any other time.
+
+        Raises:
+            DeadlineExceeded: as `turn`.
+        """
+        if self._restored is not None:
+            async with self.turn("this"):
+                pass
+
     async def settle(self) -> None:
         """Wait for a start that is under way, so that what follows sees whether it runs.
 
@@ -149,6 +179,7 @@ class Container:
         Raises:
             DeadlineExceeded: as `turn`.
         """
+        await self.wait_restored()
         if self.state in (State.CREATED, State.EXITED) and self._turn.locked():
             async with self.turn("this"):
                 pass

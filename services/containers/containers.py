@@ -21,7 +21,8 @@ from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
 from services.containers.connections import Connector
 from services.containers.container import Container, ExitWaiter
-from services.containers.create import Created, CreateRequest, Creator
+from services.containers.create import Created, Creator
+from services.containers.definitions import CreateRequest
 from services.containers.exec import Exec, ExecConfig
 from services.containers.execs import Execs
 from services.containers.freeze import Freezer
@@ -44,12 +45,7 @@ from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.containers.update import Updater
-from services.errors import (
-    Conflict,
-    EngineError,
-    InvalidParameter,
-    NotModified,
-)
+from services.errors import Conflict, EngineError, InvalidParameter, NotModified
 from services.measures import Counts, Durations
 
 OLD_RUN_LIMIT_S: Final = 5.0
@@ -311,6 +307,7 @@ class Containers:
         Raises:
             Conflict: it is paused, or waits for its restart.
         """
+        await container.wait_restored()
         if container.state is State.PAUSED:
             raise Conflict(
                 f"container {container.id} is paused, unpause the container before attach"
@@ -328,8 +325,13 @@ class Containers:
         """Publish an event about a container that changes nothing of it."""
         await self._journal.tell(container_event(container, action))
 
-    def log_reader(self, container: Container) -> LogReader:
-        """As `Terminals.log_reader`."""
+    async def log_reader(self, container: Container) -> LogReader:
+        """As `Terminals.log_reader`, once its log has what was written while no engine was there.
+
+        Raises:
+            DeadlineExceeded: as `Container.turn`.
+        """
+        await container.wait_restored()
         return self.terminals.log_reader(container)
 
     def places(self, container: Container) -> dict[str, str]:

@@ -14,30 +14,21 @@ from typing import Final, Protocol
 import trio
 from loguru import logger
 
-from services.containerd import Containerd, ShimGone, TaskExit
+from services.containerd import Containerd
 from services.containers.container import Container
-from services.containers.journal import Journal, container_event, network_events
+from services.containers.ended import record_ended
+from services.containers.journal import Journal
 from services.containers.labels import backoff_of
 from services.containers.lifecycle import LifeEvent, next_state
-from services.containers.model import ExitStatus, State
-from services.containers.mount_sources import volume_events
-from services.containers.networking import ids_of
+from services.containers.model import State
 from services.containers.restart_policy import Backoff, jittered_s, restart_delay_s, wants_restart
 from services.containers.run import Run, Runs, Watch
+from services.containers.task_exits import TaskExits
 from services.containers.terminals import Terminals
-from services.errors import EngineError, InvalidParameter, NotFound, Unavailable
+from services.errors import EngineError, InvalidParameter
 from supervisor.otp import StopRequest, stop_request
 
 log = logger.bind(service="containers")
-
-UNKNOWN_EXIT_CODE: Final = 255
-"""dockerd's code for a container that was gone when we came back."""
-
-BURIAL_S: Final = 0.2
-"""How often we look whether containerd has taken away what a dead shim left."""
-
-LOST_SHIM_EXIT_CODE: Final = 137
-"""containerd kills what a dead shim leaves behind."""
 
 DRAIN_BEFORE_RECORD_S: Final = 3.0
 """An attached client that does not read must not keep the exit from being recorded; it goes on
@@ -122,7 +113,7 @@ class Lives:
         outlives: Callable[[], bool],
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._containerd = containerd
+        self._exits = TaskExits(containerd)
         self._journal = journal
         self._launcher = launcher
         self._holdings = holdings
@@ -203,44 +194,10 @@ class Lives:
         except EngineError as error:
             log.error("container not removed", container=container.id, error=str(error))
 
-    async def _wait_exit(self, run: Run) -> ExitStatus:
-        """Block until the task has exited; an absent containerd is waited for, however long.
-
-        A shim that died takes containerd a moment to bury: until then calls on it fail, from then
-        on the task is unknown.
-        """
-        container, is_shim_lost = run.container, False
-        while True:
-            exit_: TaskExit | None = None
-            try:
-                with trio.CancelScope() as run.asking:
-                    exit_ = await self._containerd.tasks.wait(container.id)
-            except Unavailable:
-                await self._containerd.connection.wait_ready()
-            except EngineError as error:
-                if not _is_unknown(error):
-                    is_shim_lost = True
-                    log.warning("shim lost", container=container.id, error=str(error))
-                    if await self._has_task(container):
-                        await trio.sleep(BURIAL_S)
-                        continue
-                code = LOST_SHIM_EXIT_CODE if is_shim_lost else UNKNOWN_EXIT_CODE
-                return ExitStatus(code=code, exited_at_ns=time.time_ns())
-            if exit_ is not None:
-                return ExitStatus(code=exit_.code, exited_at_ns=exit_.exited_at_ns)
-
-    async def _has_task(self, container: Container) -> bool:
-        """Whether containerd knows the task, be it one that it has yet to bury."""
-        try:
-            await self._containerd.tasks.get(container.id)
-        except EngineError as error:
-            return not _is_unknown(error)
-        return True
-
     async def _see_exit(self, run: Run) -> None:
         """Wait for the exit and record it, even when the daemon is stopping."""
         container = run.container
-        exit_ = await self._wait_exit(run)
+        exit_ = await self._exits.wait(run)
         run.stdio.process_exited()
         with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
             await run.stdio.wait_drained()
@@ -250,7 +207,12 @@ class Lives:
                 run.holds = True
                 # Whoever hears of the end may start another one with the same ports.
                 await self._holdings.release_ports(container)
-                await self._record_exit(run, exit_, oom_killed=oom)
+                comes_back = not run.stop_wanted.is_set() and self._wants_restart(
+                    container, exit_.code
+                )
+                await record_ended(
+                    self._journal, container, exit_, comes_back=comes_back, oom_killed=oom
+                )
                 # Who attaches from now on attaches to the next run.
                 self._terminals.retire_streams(container, run.stdio)
                 container.tell_exited(container.last_exit)
@@ -275,38 +237,6 @@ class Lives:
         if run.holds:
             await self._holdings.clean_up(run.container)
             run.holds = False
-
-    async def _record_exit(self, run: Run, exit_: ExitStatus, *, oom_killed: bool) -> None:
-        container, status = run.container, run.container.status
-        comes_back = not run.stop_wanted.is_set() and self._wants_restart(container, exit_.code)
-        happening = LifeEvent.RESTART_DUE if comes_back else LifeEvent.EXITED
-        ran_for_s = max(0, exit_.exited_at_ns - status.started_at_ns) // 10**9
-        attributes = {"exitCode": str(exit_.code), "execDuration": str(ran_for_s)}
-        await self._journal.change_status(
-            container,
-            container_event(container, "die", attributes, time_ns=exit_.exited_at_ns),
-            *network_events(
-                container,
-                status.networks,
-                status.places,
-                "disconnect",
-                time_ns=exit_.exited_at_ns,
-            ),
-            *volume_events(container, "unmount", time_ns=exit_.exited_at_ns),
-            state=next_state(container.state, happening),
-            pid=0,
-            exit_code=exit_.code,
-            error=exit_.error,
-            oom_killed=oom_killed,
-            finished_at_ns=exit_.exited_at_ns,
-            restart_count=status.restart_count + int(comes_back),
-            network_ids=ids_of(status.networks) or status.network_ids,
-            networks={},
-            places={},
-            loose={},
-            ports=[],
-        )
-        log.info("container exited", container=container.id, code=exit_.code, oom=oom_killed)
 
     async def _restart(self, run: Run) -> None:
         """One more launch for the restart policy, unless it was called off."""
@@ -367,8 +297,3 @@ def _backoff_of(container: Container) -> Backoff:
 def _ran_for_s(container: Container) -> float:
     status = container.status
     return max(0, status.finished_at_ns - status.started_at_ns) / 1e9
-
-
-def _is_unknown(error: EngineError) -> bool:
-    """Whether containerd has no such task, as opposed to one whose shim has just gone."""
-    return isinstance(error, NotFound) and not isinstance(error, ShimGone)

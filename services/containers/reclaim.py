@@ -93,6 +93,7 @@ class Reclaimer:
         self._disk = disk
         self._old_streams: list[str] = []  # an earlier daemon's, or those of its execs
         self._old_readers: list[int] = []
+        self._exec_owners: set[str] = set()  # containers that an earlier daemon has left execs of
 
     async def note_old_streams(self) -> None:
         """Remember which pipes there are before this daemon makes any."""
@@ -102,7 +103,12 @@ class Reclaimer:
         # An exec that was being started when the daemon was killed waits for a reader of its
         # pipes, and its container's shim with it; those of containers get theirs by adoption.
         execs = [name for name in self._old_streams if len(name) != CONTAINER_ID_LENGTH]
+        self._exec_owners = {owner for name in execs if (owner := _exec_owner(name))}
         self._old_readers = [fd for name in execs for fd in open_readers(directory / name)]
+
+    def has_old_execs(self, container: Container) -> bool:
+        """Whether an earlier daemon has left execs of it, by whose ids clients may ask."""
+        return container.id in self._exec_owners
 
     async def adopt_execs(self) -> None:
         """Take up the execs of containers that were adopted, before anybody asks for them."""
@@ -254,6 +260,10 @@ class Reclaimer:
                     log.error("task not reclaimed", container=container_id, error=str(error))
                     return
             log.info("task reclaimed", container=container_id)
+
+
+def _exec_owner(name: str) -> str:
+    return (parse_exec_folder(name) or ("", ""))[0]
 
 
 def _names_in(directory: Path) -> list[str]:

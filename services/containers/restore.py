@@ -15,9 +15,8 @@ no row           container of ours      killed and taken away
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence, Set
-from typing import Any, Final
+from typing import Final
 
 import trio
 from loguru import logger
@@ -30,36 +29,34 @@ from services.containerd import (
     TaskOOMEvent,
     TaskPausedEvent,
     TaskResumedEvent,
-    TaskStatus,
 )
-from services.containers.container import Container
+from services.containers.compare import Comparer
+from services.containers.container import RESTORATION, Container
 from services.containers.due import is_due, start_due
-from services.containers.endpoint_labels import recorded_endpoints
-from services.containers.found_task import task_of
+from services.containers.found_containers import agrees, ask_all
 from services.containers.freezes import Freezes
-from services.containers.joining import is_joined
 from services.containers.journal import Journal, container_event
-from services.containers.life import UNKNOWN_EXIT_CODE, Lives
-from services.containers.lifecycle import LifeEvent, next_state
-from services.containers.links import Links
 from services.containers.model import State
 from services.containers.mount_sources import MountSources
-from services.containers.naming import Naming
-from services.containers.networking import endpoints_of, ids_of
 from services.containers.reclaim import Reclaimer
 from services.containers.remove import Remover
 from services.containers.run import Runs
-from services.containers.started import record_started
 from services.containers.table import ContainerTable
 from services.containers.task_making import OWNER_LABEL
 from services.containers.terminals import Terminals
 from services.errors import EngineError
 from services.networks import Networks, Sandboxes
+from supervisor.otp import StopRequest, stop_request
 
 log = logger.bind(service="containers")
 
 LOOKUPS_AT_ONCE: Final = 16
+ADOPTED_AT_ONCE: Final = 4
+"""Of those that can be shown already: clients are being answered beside it."""
+
 COMPARED_LIMIT_S: Final = 3.0
+FIRST_S: Final = 0.3
+"""How long those that differ are settled alone, before the others are adopted beside them."""
 
 TASK_TOPICS: Final = ("/tasks/oom", "/tasks/paused", "/tasks/resumed")
 """What of containerd's events `Restorer.task_event` acts on."""
@@ -75,20 +72,17 @@ class Restorer:
         table: ContainerTable,
         journal: Journal,
         runs: Runs,
-        lives: Lives,
         remover: Remover,
         networks: Networks,
         sandboxes: Sandboxes,
-        naming: Naming,
         sources: MountSources,
         terminals: Terminals,
-        links: Links,
+        freezes: Freezes,
+        comparer: Comparer,
         reclaimer: Reclaimer,
         engine_id: str,
-        boot_id: str,
         start: Callable[[Container], Awaitable[None]],
         finish_update: Callable[[Container], Awaitable[None]],
-        finish_connects: Callable[[Container], Awaitable[None]],
         let_go: Callable[[Container], Awaitable[None]],
         stop_rest_of_groups: Callable[[Sequence[Container]], Awaitable[None]],
     ) -> None:
@@ -96,45 +90,43 @@ class Restorer:
         self._table = table
         self._journal = journal
         self._runs = runs
-        self._lives = lives
         self._remover = remover
         self._networks = networks
         self._sandboxes = sandboxes
-        self._naming = naming
         self._sources = sources
         self._terminals = terminals
-        self._links = links
+        self._freezes = freezes
+        self._comparer = comparer
         self._reclaimer = reclaimer
         self._engine_id = engine_id
-        self._boot_id = boot_id
         self._start = start
         self._finish_update = finish_update
-        self._finish_connects = finish_connects
         self._let_go = let_go
         self._stop_rest_of_groups = stop_rest_of_groups
         self._is_loaded = False
         self._unsettled: set[str] = set()  # loaded from disk, not compared with containerd yet
         self._settling = trio.Lock()
-        self._freezes = Freezes(tasks=containerd.tasks, journal=journal)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load the containers, then settle each one.
 
         Started once the API may show them: when they were compared with containerd, so that no
         client is told of a container that runs no more; but a shim that is stuck delays that by
-        COMPARED_LIMIT_S at most, and a containerd that is away not at all.
+        COMPARED_LIMIT_S at most, and a containerd that is away not at all. What is shown need not
+        be adopted yet: whoever wants something of such a container waits for it, and of no other.
         """
         if not self._is_loaded:
             await self._load()
         await self._networks.load()
         for container in self._table:
-            self._adopt_addresses(container)
+            self._comparer.adopt_addresses(container)
         await self._sandboxes.adopt_ingress()
         self._sandboxes.settle()
         tell = _Once(task_status.started)
         if not self._containerd.connection.is_ready:
             tell()  # nothing can be compared, and nobody is to wait for it
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end, stop_request(), nursery.cancel_scope)
             await nursery.start(self._freezes.run)
             nursery.start_soon(_call_later, COMPARED_LIMIT_S, tell)
             try:
@@ -142,6 +134,13 @@ class Restorer:
             finally:
                 tell()  # what is shown is worth more than what is not
             log.info("containers restored", count=len(self._table))
+
+    async def _end(self, request: StopRequest, scope: trio.CancelScope) -> None:
+        """Asked to stop, adopt the rest first: only what is adopted is stopped with the daemon."""
+        await request.wait()
+        for container in tuple(self._table):
+            await container.wait_restored()
+        scope.cancel()
 
     async def reconcile(self) -> None:
         """Events may have been missed: compare again."""
@@ -167,25 +166,37 @@ class Restorer:
     async def settle_all(self, compared: Callable[[], object] = lambda: None) -> None:
         """Compare all containers with containerd, take away what is nobody's, start what is due.
 
-        `compared` is called when the first of these is done.
+        `compared` is called when the first of these is done: with all whose record and task do not
+        agree. Those found at the start that do are adopted after that.
         """
         due: list[Container] = []
         async with self._settling:
             new = frozenset(self._unsettled)
             await self._containerd.connection.wait_ready()
-            ours = f'labels."{OWNER_LABEL}"=={self._engine_id}'
-            records = {record.id: record for record in await self._containerd.containers.list(ours)}
-            limit = trio.CapacityLimiter(LOOKUPS_AT_ONCE)
-            async with trio.open_nursery() as nursery:
-                for container in self._table:
-                    record = records.get(container.id)
-                    if record is None and self._rests(container):
-                        self._note_rest(container, due)
-                    else:
-                        nursery.start_soon(self._settle_one, container, record, limit, due)
-            await self._reclaimer.adopt_execs()
-            compared()
-            await self._reclaimer.reclaim(set(records))
+            found = await ask_all(
+                self._containerd,
+                f'labels."{OWNER_LABEL}"=={self._engine_id}',
+                wants_tasks=any(c.id in new and c.state.has_task for c in self._table),
+            )
+            go_on, limit = trio.Event(), trio.CapacityLimiter(LOOKUPS_AT_ONCE)
+            later_limit = trio.CapacityLimiter(ADOPTED_AT_ONCE)
+            async with trio.open_nursery() as later:
+                async with trio.open_nursery() as now:
+                    for container in self._table:
+                        record, task = found.of(container)
+                        if record is None and self._rests(container):
+                            self._note_rest(container, due)
+                        elif self._can_be_shown(container, task):
+                            container.expect_restoration()
+                            later.start_soon(
+                                self._adopt_later, container, record, task, later_limit, due, go_on
+                            )
+                        else:
+                            now.start_soon(self._settle_one, container, record, None, limit, due)
+                await self._reclaimer.adopt_execs()
+                compared()
+                go_on.set()
+            await self._reclaimer.reclaim(set(found.records))
         due += await self._end_half_stopped(new)
         await start_due(due, self._table, self._start)
 
@@ -203,12 +214,6 @@ class Restorer:
             self._table.add(container)
             self._unsettled.add(container.id)
         self._is_loaded = True
-
-    def _adopt_addresses(self, container: Container) -> None:
-        status = container.status
-        endpoints = endpoints_of(status.networks, status.places)
-        self._sandboxes.adopt(container.id, endpoints, status.ports)
-        self._naming.note(container)
 
     def _rests(self, container: Container) -> bool:
         """Whether one that containerd does not have is as it should be: most are, and cost a look.
@@ -230,16 +235,44 @@ class Restorer:
         if at_start and self._is_due(container, at_start=True):
             due.append(container)
 
+    def _can_be_shown(self, container: Container, task: TaskInfo | None) -> bool:
+        """Whether it is found as it is recorded, and nothing of it is asked for by another name."""
+        return (
+            container.id in self._unsettled
+            and agrees(container, task)
+            and not self._comparer.is_of_another_boot(container)
+            and not self._reclaimer.has_old_execs(container)
+        )
+
+    async def _adopt_later(
+        self,
+        container: Container,
+        record: ContainerRecord | None,
+        task: TaskInfo | None,
+        limit: trio.CapacityLimiter,
+        due: list[Container],
+        go_on: trio.Event,
+    ) -> None:
+        """As `_settle_one`, for one that can be shown: those that cannot have a start of it."""
+        try:
+            with trio.move_on_after(FIRST_S):
+                await go_on.wait()
+            await self._settle_one(container, record, task, limit, due)
+        finally:
+            container.end_restoration()
+
     async def _settle_one(
         self,
         container: Container,
         record: ContainerRecord | None,
+        task: TaskInfo | None,
         limit: trio.CapacityLimiter,
         due: list[Container],
     ) -> None:
+        """Settle one; `task` if it is known what containerd says of it."""
         async with limit:
             try:
-                wants_start = await self._settle(container, record)
+                wants_start = await self._settle(container, record, task)
             except EngineError as error:
                 log.error("container not restored", container=container.id, error=str(error))
                 return
@@ -247,7 +280,9 @@ class Restorer:
         if wants_start:
             due.append(container)
 
-    async def _settle(self, container: Container, record: ContainerRecord | None) -> bool:
+    async def _settle(
+        self, container: Container, record: ContainerRecord | None, task: TaskInfo | None
+    ) -> bool:
         """Make one container true; whether its restart policy wants it to be started."""
         at_start = container.id in self._unsettled
         if self._runs.get(container) is not None:
@@ -256,10 +291,10 @@ class Restorer:
             if at_start:
                 await self._remover.remove_stopped(container)
             return False
-        async with container.turn("its restoration"):
+        async with container.turn(RESTORATION, restores=True):
             if self._runs.get(container) is not None or not self._is_known(container):
                 return False
-            is_lost = await self._compare(container, record)
+            is_lost = await self._comparer.compare(container, record, task)
             await self._finish_update(container)
             await self._let_go(container)
         if self._runs.get(container) is None and not container.is_running:
@@ -276,88 +311,6 @@ class Restorer:
 
     def _is_known(self, container: Container) -> bool:
         return self._table.get(container.id) is container
-
-    async def _compare(self, container: Container, record: ContainerRecord | None) -> bool:
-        """Make our record agree with containerd; whether the container was lost."""
-        if self._is_of_another_boot(container):
-            await self._record_lost(container)
-            return True  # what containerd may still have of it is reclaimed
-        looks_alive = record is not None or container.is_running
-        task = await task_of(self._containerd.tasks, container) if looks_alive else None
-        if task is not None and (
-            task.status is TaskStatus.CREATED
-            or (task.status is TaskStatus.STOPPED and not container.state.has_task)
-        ):
-            await self._reclaimer.take_away(container.id)
-            task = None
-        if task is not None:
-            await self._adopt(container, task, record)
-            return False
-        was_running = container.is_running
-        if was_running:
-            await self._record_lost(container)
-        return was_running
-
-    def _is_of_another_boot(self, container: Container) -> bool:
-        """Whether it was to run when the machine went down: whatever has its pid now is not it."""
-        began = container.status.boot_id
-        return container.is_running and began not in ("", self._boot_id)
-
-    async def _adopt(
-        self, container: Container, task: TaskInfo, record: ContainerRecord | None
-    ) -> None:
-        """Follow a task that ran while we were away; of one that has ended the exit is heard."""
-        if not container.state.has_task:
-            await self._record_start(container, task, record)
-        await self._freezes.correct(container, task)
-        await self._finish_connects(container)
-        await self._naming.adopt(container, self._sandboxes.namespace(container.id, task.pid))
-        self._sources.adopt(container)
-        await self._lives.begin(container)
-        self._terminals.streams(container).process_started()
-        await self._links.tell_parents(container)  # the daemon may have been killed before that
-        log.info("container adopted", container=container.id, pid=task.pid)
-
-    async def _record_start(
-        self, container: Container, task: TaskInfo, record: ContainerRecord | None
-    ) -> None:
-        """The daemon was killed after the task was started and before that was recorded."""
-        labels = record.labels if record is not None else {}
-        endpoints, places = recorded_endpoints(labels, container.definition.networks)
-        await record_started(
-            self._journal,
-            container,
-            next_state(container.state, LifeEvent.STARTED),
-            pid=task.pid,
-            boot_id=self._boot_id,
-            networks=endpoints,
-            places=places,
-            now_ns=time.time_ns(),
-        )
-        self._adopt_addresses(container)
-        self._sandboxes.settle()
-
-    async def _record_lost(self, container: Container) -> None:
-        """It ran, and containerd knows nothing of it: the machine was restarted, most likely."""
-        was_waiting = container.state is State.RESTARTING
-        now_ns = time.time_ns()
-        gone = next_state(container.state, LifeEvent.LOST)
-        changes: dict[str, Any] = {"state": gone, "pid": 0, "networks": {}, "ports": []}
-        changes |= {"places": {}, "loose": {}}
-        changes["network_ids"] = ids_of(container.status.networks) or container.status.network_ids
-        if was_waiting:
-            # The restart that was counted has not been made.
-            count = max(0, container.status.restart_count - 1)
-            await self._journal.change_status(container, restart_count=count, **changes)
-            return
-        changes |= {"exit_code": UNKNOWN_EXIT_CODE, "finished_at_ns": now_ns}
-        attributes = {"exitCode": str(UNKNOWN_EXIT_CODE)}
-        event = container_event(container, "die", attributes, time_ns=now_ns)
-        await self._journal.change_status(container, event, **changes)
-        self._naming.end(container.id)
-        held_by_others = is_joined(container.id, self._table)
-        await self._sandboxes.release(container.id, held_by_others=held_by_others)
-        log.warning("container was gone", container=container.id)
 
 
 class _Once:

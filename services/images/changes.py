@@ -12,15 +12,16 @@ from typing import Final
 
 import trio
 
-from services.errors import DeadlineExceeded
+from services.errors import DeadlineExceeded, InvalidParameter
 from services.events import Event
 
+from .catalog import find
 from .index import ImageIndex
 from .model import Image, ImageId
 from .names import ImageNames
 from .oci import OciDescriptor
 from .ports import EventSink, ImageClient
-from .reference import Reference
+from .reference import Reference, parse_reference
 from .removal import Removal
 
 CHANGE_LIMIT_S: Final = 120.0  # the last removal runs the collector
@@ -47,6 +48,14 @@ class NameChanges:
         """As `name_made`, of an archive's image."""
         await self.name_made(target, references, "load")
 
+    async def name_pulled(self, reference: Reference, target: OciDescriptor) -> None:
+        """Let `reference`, from a registry, mean `target`, all of which is here."""
+        async with self.changing:
+            with carried_through(f"naming {reference}"):
+                await self.names.give(reference, target)
+                await self._index.current(fresh=True)
+                await self.tell_transfer("pull", reference)
+
     async def name_made(
         self, target: OciDescriptor, references: Sequence[Reference], action: str
     ) -> None:
@@ -61,6 +70,25 @@ class NameChanges:
                 image = catalog.by_id.get(ImageId(target.digest))
                 if image is not None:
                     await self.tell(image, action, image.id)
+
+    async def tag(self, ref: str, name: str) -> Image:
+        """Let `name` mean the image that `ref` means.
+
+        Raises:
+            InvalidParameter: `name` is no name, or holds a digest.
+            NotFound: `ref` matches nothing.
+        """
+        reference = parse_reference(name)
+        if reference.digest is not None:
+            raise InvalidParameter("refusing to create a tag with a digest reference")
+        reference = reference.tagged()
+        async with self.changing:
+            image = find(await self._index.current(fresh=True), ref).image
+            with carried_through(f"tagging {ref}"):
+                await self.names.give(reference, image.target)
+                await self.tell(image, "tag", reference.familiar)
+            catalog = await self._index.current(fresh=True)
+        return catalog.by_id.get(image.id, image)
 
     async def keep_nameless(self, target: OciDescriptor) -> None:
         """Keep an image that nothing names, unless something does."""

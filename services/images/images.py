@@ -14,12 +14,12 @@ import trio
 from loguru import logger
 
 from services.containerd.values import Mount
-from services.errors import EngineError, InvalidParameter, NotFound
+from services.errors import EngineError, NotFound
 from services.measures import Durations
 
 from .attestations import Attestation, read_attestations
 from .catalog import Catalog, Match, find, no_such_platform
-from .changes import NameChanges, carried_through
+from .changes import NameChanges
 from .compose import Composer, Recipe
 from .filters import ImageFilters, select
 from .index import ImageIndex
@@ -31,7 +31,7 @@ from .origins import repositories_of
 from .platform import Platform, host_platform
 from .ports import Body, ContainerdClient, EventSink, ImageUsers
 from .prune import PrunedImages, PruneFilters
-from .reference import Reference, parse_reference
+from .reference import Reference
 from .remover import ImageRemover
 from .rootfs import RootFilesystems
 from .save import Saver, choose
@@ -103,7 +103,9 @@ class Images:
         self._roots = RootFilesystems(
             containerd.snapshots, unpacker=self._unpacker, leases=self._leases
         )
-        self.steps = BuildSteps(containerd.images)
+        self.steps: Final = BuildSteps(
+            containerd.images, composer=self._composer, index=index, changes=self._changes
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Clear away unfinished work, before `started` and after; hear of what other tools change.
@@ -197,11 +199,7 @@ class Images:
 
     async def name_pulled(self, reference: Reference, target: OciDescriptor) -> None:
         """Let `reference`, from a registry, mean `target`, all of which is here."""
-        async with self._changes.changing:
-            with carried_through(f"naming {reference}"):
-                await self._changes.names.give(reference, target)
-                await self._index.current(fresh=True)
-                await self._changes.tell_transfer("pull", reference)
+        await self._changes.name_pulled(reference, target)
 
     async def tell_pushed(self, reference: Reference) -> None:
         """Say that the image of this name is in its registry now."""
@@ -223,53 +221,9 @@ class Images:
         target = await self._composer.compose(recipe, name)
         return ImageId(target.digest)
 
-    async def make_step(self, recipe: Recipe, key: str, description: str) -> Image:
-        """Make an image that is a step of a build, or the one that was made of the same before.
-
-        Raises:
-            InvalidParameter: the layer is no tar.
-        """
-
-        kept: list[str] = []
-
-        async def keep(target: OciDescriptor) -> None:
-            kept.append(await self.steps.keep(key, target, description))
-
-        await self._composer.compose(recipe, keep)
-        return await self._of_digest(kept[0])
-
     async def everything(self) -> Sequence[Image]:
         """All images, steps of builds among them."""
         return (await self._index.current(fresh=True)).images
-
-    async def find_step(self, key: str) -> Image | None:
-        """The image that a step of a build ended in, if it is kept."""
-        digest = await self.steps.use(key)
-        if digest is None:
-            return None
-        try:
-            return await self._of_digest(digest)
-        except NotFound:  # it cannot be read: it is made anew
-            return None
-
-    async def show_step(self, image: Image, references: Sequence[Reference]) -> None:
-        """Let users see the image that a build has ended in, under its names or without one."""
-        async with self._changes.changing:
-            with carried_through(f"naming {image.id}"):
-                for reference in references:
-                    await self._changes.names.give(reference, image.target)
-                    await self._changes.tell(image, "tag", reference.familiar)
-                if not references:
-                    await self._changes.keep_nameless(image.target)
-                await self._index.current(fresh=True)
-
-    async def _of_digest(self, digest: str) -> Image:
-        image = (await self._index.current()).by_id.get(ImageId(digest))
-        if image is None:
-            image = (await self._index.current(fresh=True)).by_id.get(ImageId(digest))
-        if image is None:
-            raise NotFound(f"No such image: {digest}")
-        return image
 
     async def list(self, filters: ImageFilters = _ALL) -> Sequence[Image]:
         """The images that `filters` let through, newest first.
@@ -325,17 +279,7 @@ class Images:
             InvalidParameter: `name` is no name, or holds a digest.
             NotFound: `ref` matches nothing.
         """
-        reference = parse_reference(name)
-        if reference.digest is not None:
-            raise InvalidParameter("refusing to create a tag with a digest reference")
-        reference = reference.tagged()
-        async with self._changes.changing:
-            image = find(await self._index.current(fresh=True), ref).image
-            with carried_through(f"tagging {ref}"):
-                await self._changes.names.give(reference, image.target)
-                await self._changes.tell(image, "tag", reference.familiar)
-            catalog = await self._index.current(fresh=True)
-        return catalog.by_id.get(image.id, image)
+        return await self._changes.tag(ref, name)
 
     async def remove(self, ref: str, *, force: bool = False) -> Sequence[Untagged | Deleted]:
         """As `ImageRemover.remove`."""

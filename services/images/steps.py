@@ -16,10 +16,14 @@ from services.containerd.errors import AlreadyExists
 from services.containerd.values import ImageRecord
 from services.errors import NotFound
 
-from .model import STEP_PREFIX
+from .changes import NameChanges, carried_through
+from .compose import Composer, Recipe
+from .index import ImageIndex
+from .model import STEP_PREFIX, Image, ImageId
 from .names import to_descriptor
 from .oci import OciDescriptor
 from .ports import ImageClient
+from .reference import Reference
 
 LABEL_PREFIX: Final = "io.wharfinger.build."
 USE_NOTED_EVERY_S: Final = 60.0
@@ -39,8 +43,61 @@ class BuildStep:
 class BuildSteps:
     """The steps in containerd's image store."""
 
-    def __init__(self, images: ImageClient) -> None:
+    def __init__(
+        self,
+        images: ImageClient,
+        *,
+        composer: Composer,
+        index: ImageIndex,
+        changes: NameChanges,
+    ) -> None:
         self._images = images
+        self._composer = composer
+        self._index = index
+        self._changes = changes
+
+    async def make(self, recipe: Recipe, key: str, description: str) -> Image:
+        """Make an image that is a step of a build, or the one that was made of the same before.
+
+        Raises:
+            InvalidParameter: the layer is no tar.
+        """
+        kept: list[str] = []
+
+        async def keep(target: OciDescriptor) -> None:
+            kept.append(await self.keep(key, target, description))
+
+        await self._composer.compose(recipe, keep)
+        return await self._of_digest(kept[0])
+
+    async def find(self, key: str) -> Image | None:
+        """The image that a step of a build ended in, if it is kept."""
+        digest = await self.use(key)
+        if digest is None:
+            return None
+        try:
+            return await self._of_digest(digest)
+        except NotFound:  # it cannot be read: it is made anew
+            return None
+
+    async def show(self, image: Image, references: Sequence[Reference]) -> None:
+        """Let users see the image that a build has ended in, under its names or without one."""
+        async with self._changes.changing:
+            with carried_through(f"naming {image.id}"):
+                for reference in references:
+                    await self._changes.names.give(reference, image.target)
+                    await self._changes.tell(image, "tag", reference.familiar)
+                if not references:
+                    await self._changes.keep_nameless(image.target)
+                await self._index.current(fresh=True)
+
+    async def _of_digest(self, digest: str) -> Image:
+        image = (await self._index.current()).by_id.get(ImageId(digest))
+        if image is None:
+            image = (await self._index.current(fresh=True)).by_id.get(ImageId(digest))
+        if image is None:
+            raise NotFound(f"No such image: {digest}")
+        return image
 
     async def use(self, key: str) -> str | None:
         """The digest of the image that the step of this key ended in; it counts as used now.

@@ -17,7 +17,6 @@ import trio
 from loguru import logger
 
 from services.errors import EngineError, Unavailable
-from services.networks import nft_inside_process
 from services.networks.balancer_rules import Kind, Targets, changes, lost_targets, whole_table
 from services.networks.child_end import wait_ended
 from services.networks.conntrack import forget_led_flows
@@ -55,7 +54,7 @@ class Balancer:
         Raises:
             HelperLost: it has ended.
         """
-        async with running_helper(program=nft_inside_process.__file__) as (helper, process):
+        async with running_helper("inside") as (helper, process):
             self._helper = helper
             self._ready.set()
             task_status.started()

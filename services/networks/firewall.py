@@ -178,7 +178,7 @@ class Firewall:
             there = await _listed(helper, self._table)
         if not is_wanted:
             return differences({}, read_listing(there))
-        async with running_helper(is_apart=True) as (apart, _):
+        async with running_helper("apart") as (apart, _):
             await apart.ask(meant)
             return differences(read_listing(await _listed(apart, self._table)), read_listing(there))
 

@@ -20,8 +20,8 @@ async def started(
 ) -> AsyncIterator[tuple[trio.socket.SocketType, subprocess.Popen[bytes]]]:
     """Our end of its socket, and the process. After the block the socket is closed.
 
-    `program` is the module's file, which gets a descriptor's number and `words`. What becomes of
-    the process is the caller's affair: it sees that its socket has ended.
+    `program` is the module's file, or a package's folder, which gets a descriptor's number and
+    `words`. What becomes of the process is the caller's affair: it sees that its socket has ended.
 
     Raises:
         OSError: it cannot be started.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -11,13 +11,18 @@ import trio
 from loguru import logger
 
 from services.errors import EngineError
+from services.networks import ipvlan_options
 from services.networks.drivers.bridge import HostSwitches, delete_link, make_bridge
+from services.networks.drivers.ipvlan import why_no_ipvlan
 from services.networks.drivers.overlay import drop_strays, make_overlay, unmake_overlay
 from services.networks.drivers.parent import make_parent
 from services.networks.firewall import Firewall
+from services.networks.host_links import host_routes, link_names
 from services.networks.model import Network
 from services.networks.overlay import DRIVER as OVERLAY
 from services.networks.parents import DUMMY_PREFIXES
+from services.networks.plan import NetworkRequest, Surroundings
+from services.networks.pools import Pool
 from services.networks.rules import rules_of
 
 _T = TypeVar("_T")
@@ -80,6 +85,32 @@ class HostSide:
                 await self.in_thread(remover)
             except OSError as error:
                 log.warning("network's link not deleted", network=network.id, error=str(error))
+
+    async def surroundings(
+        self,
+        request: NetworkRequest,
+        *,
+        present: Sequence[Network],
+        pools: Sequence[Pool],
+        default_options: Mapping[str, Mapping[str, str]],
+    ) -> Surroundings:
+        """What the plan of a new network has to go by, with what the host has of it now."""
+
+        def look() -> Surroundings:
+            why_not = ""
+            if request.driver == "ipvlan":
+                mode = request.options.get(ipvlan_options.MODE, "")
+                why_not = why_no_ipvlan(ipvlan_options.MODES.get(mode, 0))
+            return Surroundings(
+                present=present,
+                pools=pools,
+                routes=host_routes(),
+                default_options=default_options,
+                links=link_names(),
+                unusable_drivers={"ipvlan": why_not} if why_not else {},
+            )
+
+        return await self.in_thread(look)
 
     async def reclaim(self, known: Collection[str]) -> None:
         """Take away what is there of networks that span nodes and are not known here."""

@@ -6,35 +6,28 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import trio
 from loguru import logger
 
-from services.errors import (
-    Conflict,
-    EngineError,
-    Forbidden,
-    Unavailable,
-)
-from services.networks import ipvlan_options, model
+from services.errors import Conflict, EngineError, Unavailable
+from services.networks import model
 from services.networks.catalog import EventSink, NetworkCatalog, Reader, event_of, network_event
-from services.networks.default_bridge import BridgeConfig, bridge_network, bridge_subnets
+from services.networks.cluster_networks import ClusterNetworks
+from services.networks.default_bridge import BridgeConfig, bridge_network
 from services.networks.drivers.bridge import HostSwitches
-from services.networks.drivers.ipvlan import why_no_ipvlan
 from services.networks.filters import NetworkFilters
 from services.networks.firewall import Firewall
-from services.networks.host_links import address_of, addresses6_of, host_routes, link_names
 from services.networks.host_side import HostSide
 from services.networks.ipam import NetworkAddresses
 from services.networks.members import Members
 from services.networks.model import Network, Stage
-from services.networks.plan import NetworkRequest, Surroundings, plan_network
+from services.networks.network_links import NetworkLinks
+from services.networks.plan import NetworkRequest, plan_network
 from services.networks.pools import DEFAULT_POOLS, Pool, with_unique_local
+from services.networks.removable import check_removable
 
 log = logger.bind(service="networks")
 
@@ -81,9 +74,9 @@ class Networks:
         self._ready = trio.Event()
         self._changing = trio.Lock()
         self._is_pruning = False
-        self._broken: dict[str, str] = {}  # what kept a network's link from being made, by id
-        self._addresses: dict[str, NetworkAddresses] = {}
+        self._links = NetworkLinks(self._catalog, self._host)
         self.members = Members()
+        self._cluster = ClusterNetworks(self._catalog, self._links, self.members)
         if bridge is not None:
             self._catalog.set(bridge_network(bridge, self.network_id(model.BRIDGE)))
         for name, driver in ((model.HOST, "host"), (model.NONE, "null")):
@@ -118,7 +111,7 @@ class Networks:
         """Make the links of all networks and their rules, and keep them until cancelled."""
         await self._catalog.load()
         if self._config is not None:
-            await self._make_default_bridge(self._config)
+            await self._links.make_default(self._config, self.network_id(model.BRIDGE), self._pools)
         async with self._changing:
             for network in self._catalog.all:
                 if not network.is_predefined:
@@ -161,7 +154,12 @@ class Networks:
         async with self._changing:
             if self._catalog.is_name_taken(request.name) and request.name not in model.PREDEFINED:
                 raise Conflict(f"network with name {request.name} already exists")
-            around = await self._host.in_thread(partial(self._surroundings, request))
+            around = await self._host.surroundings(
+                request,
+                present=self._catalog.all,
+                pools=self._pools(),
+                default_options=self._default_options(),
+            )
             network = plan_network(
                 request, around, network_id=secrets.token_hex(32), now_ns=time.time_ns()
             )
@@ -174,7 +172,7 @@ class Networks:
                         network, Stage.PRESENT, event_of(network, "create")
                     )
                 except BaseException:
-                    await self._host.unmake(network, is_shared=self._is_link_shared(network))
+                    await self._links.unmake(network)
                     await self._catalog.delete(network)
                     raise
         log.info("network made", network=network.id, name=network.name, driver=network.driver)
@@ -225,32 +223,13 @@ class Networks:
 
     def of_cluster(self) -> list[Network]:
         """Those that this node has."""
-        return [network for network in self._catalog.present() if network.is_of_cluster]
+        return self._cluster.all()
 
     async def have_of_cluster(self, network: Network) -> None:
-        """Have a network as the cluster has it now, on disk and with its links.
-
-        One that could not be made is tried again by the next call.
-
-        Raises:
-            EngineError: the kernel refused, or it cannot be had here.
-        """
+        """As `ClusterNetworks.have`."""
         await self.wait_ready()
         async with self._changing:
-            known = self._catalog.get(network.id)
-            if known == network and network.id not in self._broken:
-                return
-            with trio.CancelScope(shield=True):
-                if known != network:
-                    await self._catalog.put(network)
-                try:
-                    await self._host.make(network)
-                except EngineError as error:
-                    self._broken[network.id] = str(error)
-                    raise
-                self._broken.pop(network.id, None)
-                if known is None or known.subnets != network.subnets:
-                    self._renew_addresses(network)
+            await self._cluster.have(network)
 
     async def mend_of_cluster(self, network: Network) -> None:
         """Make what is missing of a network's links, which somebody has taken away.
@@ -276,19 +255,12 @@ class Networks:
         return True
 
     async def _let_go_of_cluster(self) -> None:
-        """Hold no namespaces for networks that nobody is in; the next start makes them again."""
         with trio.move_on_after(END_LIMIT_S, shield=True):
-            for network in self.of_cluster():
-                if not self.members.is_used(network.id):
-                    await self._host.unmake(network, is_shared=False)
+            await self._cluster.let_go()
 
     def bridges(self) -> frozenset[str]:
         """The links of all networks that have a bridge, but those that could not be made."""
-        return frozenset(
-            network.link
-            for network in self._catalog.present()
-            if network.driver == "bridge" and network.link and network.id not in self._broken
-        )
+        return self._links.bridges()
 
     # -- for who is in them ---------------------------------------------------------------------
 
@@ -307,10 +279,7 @@ class Networks:
 
     def addresses(self, network: Network) -> NetworkAddresses:
         """Which addresses of a network are free."""
-        found = self._addresses.get(network.id)
-        if found is None:
-            found = self._addresses[network.id] = NetworkAddresses(network)
-        return found
+        return self._links.addresses(network)
 
     async def wait_ready(self) -> None:
         """Raises Unavailable if the networks' links are not there within 5 s."""
@@ -325,10 +294,9 @@ class Networks:
         Raises:
             EngineError: it still cannot.
         """
-        if network.id in self._broken:
+        if self._links.is_broken(network.id):
             async with self._changing:
-                await self._host.make(network)
-                self._broken.pop(network.id, None)
+                await self._links.make(network)
 
     async def mend_links(self) -> None:
         """Make bridges that are gone, with their rules; containers' links are not in them yet.
@@ -337,61 +305,23 @@ class Networks:
             EngineError: the kernel or the firewall refused.
         """
         async with self._changing:
-            there = await self._host.in_thread(link_names)
-            lost = self.bridges() - there
-            for network in self._catalog.present():
-                if network.driver == "bridge" and network.link in lost:
-                    await self._host.make(network)
-                    log.warning("network's lost link made again", network=network.id)
+            await self._links.make_lost()
 
     # -- their links ----------------------------------------------------------------------------
-
-    async def _make_default_bridge(self, config: BridgeConfig) -> None:
-        network = bridge_network(config, self.network_id(model.BRIDGE))
-
-        def subnets() -> list[model.Subnet]:
-            present: list[IPv4Interface | IPv6Interface] = [*addresses6_of(config.name)]
-            if own := address_of(config.name):
-                present.append(own)
-            others = [s.prefix for n in self._catalog.all if n.id != network.id for s in n.subnets]
-            routes = host_routes()
-            return bridge_subnets(
-                config, present=present, pools=self._pools(), taken=[*others, *routes]
-            )
-
-        network = msgspec.structs.replace(network, subnets=await self._host.in_thread(subnets))
-        await self._host.make(network)
-        self._catalog.set(network)
-        self._renew_addresses(network)
-
-    def _renew_addresses(self, network: Network) -> None:
-        """A new subnet needs a new pool."""
-        before = self._addresses.get(network.id)
-        if before is None or before.subnets != network.subnets:
-            self._addresses[network.id] = after = NetworkAddresses(network)
-            for address in before.handed_out if before else ():
-                after.take_if_free(address)
 
     async def _restore(self, network: Network) -> None:
         """Bring a network to the end of what an earlier daemon had begun with it."""
         try:
             match network.stage:
                 case Stage.PRESENT:
-                    await self._host.make(network)
+                    await self._links.make(network)
                 case Stage.MAKING:
-                    await self._host.unmake(network, is_shared=self._is_link_shared(network))
+                    await self._links.unmake(network)
                     await self._catalog.delete(network)
                 case Stage.REMOVING:
                     await self._finish_removal(network)
         except EngineError as error:
-            self._broken[network.id] = str(error)
             log.error("network not restored", network=network.id, error=str(error))
-
-    def _is_link_shared(self, network: Network) -> bool:
-        """Whether another network has the same parent."""
-        return any(
-            other.link == network.link and other.id != network.id for other in self._catalog.all
-        )
 
     async def _remove(self, network: Network) -> None:
         self._check_removable(network)
@@ -404,48 +334,16 @@ class Networks:
         log.info("network removed", network=network.id, name=network.name)
 
     async def _finish_removal(self, network: Network) -> None:
-        await self._host.unmake(network, is_shared=self._is_link_shared(network))
+        await self._links.unmake(network)
         is_told = not network.config_only and not network.is_of_cluster
         events = (event_of(network, "destroy"),) if is_told else ()
         await self._catalog.delete(network, *events)
-        self._addresses.pop(network.id, None)
-        self._broken.pop(network.id, None)
+        self._links.forget(network.id)
 
     def _check_removable(self, network: Network) -> None:
-        if network.is_predefined:
-            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
-        if network.is_of_cluster:
-            raise Forbidden(f"network {network.name} is the cluster's: remove it on a manager")
-        if network.config_only:
-            users = [n for n in self._catalog.all if n.config_from == network.name]
-            if users:
-                raise Forbidden(
-                    f'error while removing network: configuration network "{network.name}" is in '
-                    "use"
-                )
-        members = self.members.of(network.id)
-        if members:
-            shown = ", ".join(
-                sorted(
-                    f'name:"{self._container_name(container)}" id:"{endpoint[:12]}"'
-                    for endpoint, container in members.items()
-                )
-            )
-            raise Forbidden(
-                f"error while removing network: network {network.name} has active endpoints "
-                f"({shown})"
-            )
-
-    def _surroundings(self, request: NetworkRequest) -> Surroundings:
-        why_not = ""
-        if request.driver == "ipvlan":
-            mode = request.options.get(ipvlan_options.MODE, "")
-            why_not = why_no_ipvlan(ipvlan_options.MODES.get(mode, 0))
-        return Surroundings(
-            present=self._catalog.all,
-            pools=self._pools(),
-            routes=host_routes(),
-            default_options=self._default_options(),
-            links=link_names(),
-            unusable_drivers={"ipvlan": why_not} if why_not else {},
+        check_removable(
+            network,
+            others=self._catalog.all,
+            members=self.members.of(network.id),
+            container_name=self._container_name,
         )

@@ -1,4 +1,4 @@
-"""Our side of the firewall's helper process: one nft script after the other."""
+"""Our side of a helper process that runs nft scripts, one after the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Literal
 
 import trio
 
@@ -93,13 +93,13 @@ class Nft:
 
 @asynccontextmanager
 async def running_helper(
-    *, program: str = nft_process.__file__, is_apart: bool = False
+    where: Literal["", "apart", "inside"] = "",
 ) -> AsyncIterator[tuple[Nft, subprocess.Popen[bytes]]]:
-    """A helper process, ready; ended with the block. `is_apart`: in a namespace of its own."""
-    words = ["apart"] if is_apart else []
+    """A helper process, ready; ended with the block. `where`: as `nft_process` has it."""
+    words = [where] if where else []
     process: subprocess.Popen[bytes] | None = None
     try:
-        async with started(program, socket.SOCK_STREAM, *words) as (control, process):
+        async with started(nft_process.__file__, socket.SOCK_STREAM, *words) as (control, process):
             helper = Nft(trio.SocketStream(control), process)
             await helper.wait_ready()
             yield helper, process

@@ -28,6 +28,7 @@ log = logger.bind(service="proxy")
 
 ANSWER_LIMIT_S: Final = 5.0
 END_LIMIT_S: Final = 0.5
+PROGRAM: Final = proxy_process.__path__[0]
 
 
 class ProxyLost(EngineError):
@@ -150,7 +151,7 @@ async def _running_process() -> AsyncIterator[
     """A process that can be spoken to. After the block it ends with its last connection."""
     process: subprocess.Popen[bytes] | None = None
     try:
-        async with started(proxy_process.__file__, socket.SOCK_SEQPACKET) as (control, process):
+        async with started(PROGRAM, socket.SOCK_SEQPACKET) as (control, process):
             yield control, process
     finally:
         if process is not None:

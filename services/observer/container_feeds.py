@@ -31,7 +31,8 @@ async def log_events(
         NotSupported: the container's log cannot be read.
     """
     query = LogQuery(follow=True, tail=min(tail, TAIL_LIMIT), timestamps=True)
-    async with containers.log_reader(container).read(query) as blocks:
+    reader = await containers.log_reader(container)
+    async with reader.read(query) as blocks:
         yield _log_events(blocks)
 
 

@@ -13,7 +13,8 @@ import trio
 from services.api.audit_file import require_writable
 from services.api.hosts import Host, TcpHost, UnixHost
 from services.api.identity import Identity
-from services.api.listeners import Listener, Listeners
+from services.api.listener import Listener
+from services.api.listeners import Listeners
 from supervisor.access_parts import AccessGates
 from supervisor.api_servers import ApiServers
 from supervisor.in_force import Current, InForce

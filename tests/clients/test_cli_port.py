@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.daemon import Daemon, running_daemon, wait_until
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
@@ -41,18 +41,6 @@ def serve(daemon: Daemon, name: str, *options: str, text: str = "hello") -> None
     daemon.docker(
         "run", "-d", "--name", name, *options, "busybox", "sh", "-c", SERVES.format(text=text)
     )
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """One below the kernel's own choices, that nobody has now."""
-    while True:
-        number = 20000 + secrets.randbelow(12000)
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind(("0.0.0.0", number))
-            except OSError:
-                continue
-            return number
 
 
 def is_free(number: int, kind: int = socket.SOCK_STREAM) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from services.networks.model import GATEWAY_BRIDGE
 from tests.support.daemon import Daemon, require_docker, running_daemon, wait_until
 from tests.support.ports import free_port
 
@@ -25,17 +27,16 @@ def manager() -> Iterator[Daemon]:
     require_docker()
     flags = ("--swarm-default-advertise-addr", "127.0.0.1", "--node-generic-resource", "ssd=3")
     with running_daemon(*flags) as daemon:
+        daemon.own_gateway()
         daemon.docker(
             "swarm", "init", "--listen-addr", f"127.0.0.1:{free_port()}",
-            "--data-path-port", str(free_port() % 40000 + 2000),
+            "--data-path-port", str(free_port(socket.SOCK_DGRAM)),
         )  # fmt: skip
         yield daemon
         if role(daemon) != "inactive":
             daemon.docker("swarm", "leave", "--force")
         # As dockerd's, it stays when the engine leaves.
-        for name in daemon.docker("network", "ls", "--format", "{{.Name}}").text.split():
-            if name == "docker_gwbridge":
-                daemon.docker("network", "rm", name)
+        daemon.docker("network", "rm", GATEWAY_BRIDGE)
 
 
 def role(daemon: Daemon) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.request
 from pathlib import Path
 
@@ -10,16 +9,9 @@ import pytest
 
 from tests.support.certificates import make_certificates
 from tests.support.daemon import Daemon, running_daemon, wait_until
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def remotely(daemon: Daemon, port: int, *options: str, code: int = 0) -> str:

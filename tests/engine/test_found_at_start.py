@@ -7,12 +7,13 @@ import os
 import shutil
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.engine.fault_checks import actions, misordered
-from tests.engine.many import EXIT_7, create, inspect, run, state, wait_exited, wait_trap
+from tests.engine.many import EXIT_7, create, inspect, run, run_many, state, wait_exited, wait_trap
 from tests.support.daemon import Daemon, wait_until
 from tests.support.leftovers import Leftovers, cgroups_of
 
@@ -174,3 +175,47 @@ def _lives(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_what_runs_is_there_with_the_first_answer(fresh_daemon: Daemon) -> None:
+    """Whatever is asked of a container before the daemon has taken it over waits for that.
+
+    With the first ping each of a dozen gets another request; none is told that it does not run,
+    and what was written while no daemon was there is in the log that is read first.
+    """
+    daemon = fresh_daemon
+    names = [f"c{number}" for number in range(12)]
+    script = f"echo one; until test -e /go; do sleep 0.05; done; echo two; {EXIT_7}"
+    run_many(daemon, names, script, network="none")
+    pids = {name: state(daemon, name)["Pid"] for name in names}
+    daemon.kill()
+    for name in names:
+        os.close(os.open(f"/proc/{pids[name]}/root/go", os.O_CREAT | os.O_WRONLY))
+    time.sleep(0.5)  # they have written, and nobody has read it
+    daemon.start()
+
+    def ask(name: str, number: int) -> None:
+        match number % 6:
+            case 0:
+                made = daemon.http("POST", f"/containers/{name}/exec", {"Cmd": ["true"]})
+                started = daemon.http("POST", f"/exec/{made.json()['Id']}/start", {"Detach": True})
+                assert (made.status, started.status) == (201, 200)
+            case 1:
+                assert daemon.docker("logs", name).text == "one\ntwo"
+            case 2:
+                assert daemon.http("POST", f"/containers/{name}/stop?t=20").status == 204
+            case 3:
+                assert daemon.http("POST", f"/containers/{name}/pause").status == 204
+            case 4:
+                assert daemon.http("GET", f"/containers/{name}/top").status == 200
+            case 5:
+                assert daemon.http("POST", f"/containers/{name}/start").status == 304
+
+    listed = daemon.http("GET", "/containers/json").json()
+    assert {found["Names"][0][1:] for found in listed} == set(names)
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(ask, names, range(len(names))))
+    for name in names[1::6]:
+        assert state(daemon, name)["Pid"] == pids[name]
+    for name in names[2::6]:
+        assert state(daemon, name)["ExitCode"] == 7

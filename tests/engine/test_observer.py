@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -24,17 +23,12 @@ from tests.services.metrics.support import parse
 from tests.support.crashable import CrashableDaemon, crashable_daemon
 from tests.support.daemon import ROOT, wait_until
 from tests.support.http import begun
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.engine]
 
 V1 = "/wharfinger/v1"
 HEADER = {"X-Wharfinger": "test"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,12 @@ Skipped where the definition is not at hand, as `test_openapi_walk`.
 from __future__ import annotations
 
 import base64
+import socket
 from collections.abc import Iterator
 
 import pytest
 
+from services.networks.model import GATEWAY_BRIDGE
 from tests.engine.test_openapi_walk import VERSIONS, Stage
 from tests.services.api.openapi import require_definition
 from tests.support.daemon import running_daemon, wait_until
@@ -25,9 +27,10 @@ def swarm() -> Iterator[Stage]:
     """An engine that is a swarm by itself, with a service that runs, a secret and a config."""
     definition = require_definition()
     with running_daemon("--swarm-default-advertise-addr", "127.0.0.1") as daemon:
+        daemon.own_gateway()
         stage = Stage(daemon=daemon, definition=definition)
         address = f"127.0.0.1:{free_port()}"
-        port = free_port() % 40000 + 2000
+        port = free_port(socket.SOCK_DGRAM)
         body = {"ListenAddr": address, "DataPathPort": port, "AdvertiseAddr": "127.0.0.1"}
         stage.check("SwarmInit", "POST /swarm/init", body)
         for kind, operation in (("secrets", "SecretCreate"), ("configs", "ConfigCreate")):
@@ -39,7 +42,7 @@ def swarm() -> Iterator[Stage]:
         stage.do("DELETE /services/web")
         wait_until(lambda: not stage.do("GET /containers/json?all=1"), "its tasks go", limit_s=30)
         stage.do("POST /swarm/leave?force=1")
-        daemon.http("DELETE", "/networks/docker_gwbridge")
+        daemon.http("DELETE", f"/networks/{GATEWAY_BRIDGE}")
 
 
 def service(**environment: str) -> dict[str, object]:

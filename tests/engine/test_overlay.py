@@ -39,8 +39,7 @@ def overlay(fresh_daemon: Daemon) -> Iterator[Network]:
     fresh_daemon.stop()
     with_rows(fresh_daemon, "INSERT INTO networks VALUES (?, ?)", network.id, row)
     fresh_daemon.start()
-    link = f"com.docker.network.bridge.name=wg{secrets.token_hex(3)}"
-    fresh_daemon.docker("network", "create", "-o", link, GATEWAY_BRIDGE)
+    fresh_daemon.own_gateway()
     yield network
     fresh_daemon.remove_containers()
     fresh_daemon.docker("network", "rm", GATEWAY_BRIDGE)

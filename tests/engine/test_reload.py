@@ -21,6 +21,7 @@ from supervisor.reloading.table import METRICS
 from tests.support.certificates import make_certificates
 from tests.support.daemon import ROOT, Daemon, running_daemon, wait_until
 from tests.support.http import Answer, request
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.serial]
 
@@ -51,14 +52,6 @@ def reload(daemon: Daemon, *, dry_run: bool = False, **settings: Any) -> Answer:
     (daemon.folder / "daemon.json").write_text(json.dumps(content))
     path = "/wharfinger/v1/reload" + ("?dry-run=1" if dry_run else "")
     return daemon.http("POST", path, headers=OWN)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from services.api.hosts import UnixHost
-from services.api.listeners import Listener, Listeners
+from services.api.listener import Listener
+from services.api.listeners import Listeners
 from services.api.server import ApiServer, ServerConfig
 from supervisor.api_servers import ApiServers
 from supervisor.otp import ChildSpec, ChildType, Supervisor, stop_request

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.cli import UsageError, main, parse_flags
-from supervisor.options import OPTIONS, Kind, Option, Value
+from supervisor.option import Kind, Option, Value
+from supervisor.options import OPTIONS
 from supervisor.settings import Settings
 from supervisor.version import VERSION, build_id
 

@@ -40,7 +40,7 @@ from services.cluster.model.objects import (
     Task,
     TaskStatus,
 )
-from services.cluster.model.specs import NetworkAttachmentSpec, Platform, TaskSpec
+from services.cluster.model.task_spec import NetworkAttachmentSpec, Platform, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import utc_now
 from services.cluster.network.face import NodeNetworks

@@ -25,16 +25,18 @@ from services.cluster.model.objects import (
     VxlanNetwork,
 )
 from services.cluster.model.specs import (
-    ConfigReference,
     ConfigSpec,
-    ContainerSpec,
-    NetworkAttachmentConfig,
     NetworkSpec,
     NodeSpec,
     PortConfig,
-    SecretReference,
     SecretSpec,
     ServiceSpec,
+)
+from services.cluster.model.task_spec import (
+    ConfigReference,
+    ContainerSpec,
+    NetworkAttachmentConfig,
+    SecretReference,
     TaskSpec,
 )
 from services.cluster.model.task_state import TaskState

@@ -106,7 +106,7 @@ async def _census(parts: Parts) -> dict[str, Any]:
         "tasks": {t.id: [t.status.name, t.pid] for t in await containerd.tasks.list()},
         "leases": [lease.id for lease in await containerd.leases.list()],
         "snapshots": [snapshot.name for snapshot in active],
-        "addresses": sum(len(one.handed_out) for one in networks._addresses.values()),
+        "addresses": sum(len(one.handed_out) for one in networks._links._addresses.values()),
         "runs": sorted(parts.restorer._runs._runs),
         "streams": sorted(parts.containers.terminals._streams),
     }

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from services.networks.model import GATEWAY_BRIDGE
 from tests.support.http import LIMIT_S, Answer, request
 from tests.support.leftovers import Bridge, Leftovers
 from tests.support.terminal import Terminal, on_terminal
@@ -314,6 +315,20 @@ class Daemon:
             if network["Name"] not in ("bridge", "host", "none"):
                 answer = self.http("DELETE", f"/networks/{network['Id']}")
                 assert answer.status in (204, 404), answer
+
+    def own_gateway(self) -> None:
+        """Have the bridge by which tasks get out, with a name that no other daemon's has.
+
+        As dockerd's, one that is there before the swarm is taken as it is.
+        """
+        options = {
+            "com.docker.network.bridge.name": f"wg{self.bridge.name[2:]}",
+            "com.docker.network.bridge.enable_icc": "false",
+            "com.docker.network.bridge.enable_ip_masquerade": "true",
+        }
+        body = {"Name": GATEWAY_BRIDGE, "Options": options}
+        answer = self.http("POST", "/networks/create", body)
+        assert answer.status == 201, answer
 
     def image_names(self) -> list[str]:
         """The tags of all images."""

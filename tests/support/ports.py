@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import socket
+from typing import Final
+
+FIRST: Final = 10_000
+EACH: Final = 900
+WORKERS: Final = 10
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def free_port(kind: int = socket.SOCK_STREAM, address: str = "0.0.0.0") -> int:
+    """A port that nobody has now, and that nobody gets by chance before the test has it.
+
+    It is below those that the kernel and our daemons choose themselves, and each worker of a
+    parallel run has some of its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
+    while True:
+        number = FIRST + worker * EACH + secrets.randbelow(EACH)
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind((address, number))
+            except OSError:
+                continue
+        return number

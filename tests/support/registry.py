@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.ports import free_port
+
 USER: Final = "tester"
 PASSWORD: Final = "secret"
 # bcrypt of PASSWORD, at the least cost.
@@ -162,7 +164,7 @@ def running_registry(
     """A registry with its data in `folder`, ended after the block."""
     require_registry()
     folder.mkdir(parents=True, exist_ok=True)
-    host = f"{address}:{_free_port(address)}"
+    host = f"{address}:{free_port(address=address)}"
     http: dict[str, Any] = {"addr": host, "secret": "x"}
     if certificate is not None:
         http["tls"] = {"certificate": str(certificate[0]), "key": str(certificate[1])}
@@ -202,13 +204,6 @@ def running_registry(
     finally:
         process.kill()
         process.wait()
-
-
-def _free_port(address: str) -> int:
-    with socket.socket() as sock:
-        sock.bind((address, 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def _wait_listening(host: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -135,7 +135,7 @@ class ContainerStreamRoutes:
         async with AsyncExitStack() as stack:
             replay = None
             if wanted.logs and attached.logged is not None:
-                reader = self._containers.log_reader(container)
+                reader = await self._containers.log_reader(container)
                 past = wanted.past(container, attached.logged)
                 replay = await stack.enter_async_context(reader.read(past))
             if not wanted.stream:
@@ -160,7 +160,7 @@ class ContainerStreamRoutes:
         check_streams(request.query)  # before the container is looked for, as dockerd does
         container = self._containers.find(ref)
         log_query = parse_log_query(request.query, tty=container.definition.config.tty)
-        reader = self._containers.log_reader(container)
+        reader = await self._containers.log_reader(container)
 
         async def parts() -> AsyncIterator[bytes]:
             async with reader.read(log_query) as blocks:

@@ -12,29 +12,23 @@ from typing import Final
 
 from quart import Blueprint
 
-from services.api.asgi import Scope
 from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
-from services.api.create_versions import Draft, adapted
-from services.api.fast import FastRoutes
+from services.api.create_draft import Draft
+from services.api.create_versions import adapted
 from services.api.prune_filters import prune_filters
-from services.api.query import Query, parse_query
+from services.api.query import Query
+from services.api.quick_containers import QuickContainers
 from services.api.request import EngineRequest, current_request, outlives_client
 from services.api.responses import EngineResponse
-from services.api.types.containers import CreateBody, inspect_to_wire
+from services.api.types.containers import CreateBody
 from services.api.update_versions import adapted_update
 from services.api.version import ApiVersion
 from services.api.wire import encode, read_json
-from services.containers import (
-    Container,
-    Containers,
-    CreateRequest,
-    list_processes,
-)
+from services.containers import Containers, CreateRequest, list_processes
 from services.containers.config import ContainerConfig, HostConfig
-from services.containers.sizes import Size
 from services.containers.spec import parse_signal
-from services.errors import Conflict, EngineError, InvalidParameter, NotFound
+from services.errors import Conflict, InvalidParameter, NotFound
 from services.system import HostFacts
 
 NO_CONTENT = 204
@@ -54,12 +48,14 @@ class ContainerRoutes:
         self,
         containers: Containers,
         *,
+        quick: QuickContainers,
         listing: ContainerList,
         images: ContainerImages,
         facts: HostFacts,
         default_network: str = "bridge",
     ) -> None:
         self._containers = containers
+        self._quick = quick
         self._listing = listing
         self._images = images
         self._facts = facts
@@ -89,33 +85,6 @@ class ContainerRoutes:
             handler = view if method == "GET" else outlives_client(view)
             blueprint.add_url_rule(rule, view.__name__, handler, methods=[method])
         return blueprint
-
-    def add_fast(self, fast: FastRoutes) -> None:
-        """What needs no waiting, answered before quart is asked."""
-        fast.add("GET", "/containers/json", self._list_at_once)
-        fast.add_item("GET", "containers", "json", self._inspect_at_once)
-
-    def _list_at_once(self, scope: Scope, version: ApiVersion) -> bytes | None:
-        try:
-            query = parse_query(scope["query_string"])
-            if query.boolean("size"):
-                return None
-            images = self._images.at_once()
-            if images is None:
-                return None
-            return self._listing.encode(
-                self._listing.choose(query, images), images, version=version
-            )
-        except EngineError:
-            return None
-
-    def _inspect_at_once(self, scope: Scope, version: ApiVersion, ref: str) -> bytes | None:
-        if scope["query_string"]:
-            return None
-        try:
-            return self._inspected(self._containers.find(ref), None, version)
-        except EngineError:
-            return None
 
     async def list(self) -> EngineResponse:
         """GET /containers/json (ContainerList)."""
@@ -172,21 +141,7 @@ class ContainerRoutes:
         container = self._containers.find(ref)
         wants_size = request.query.boolean("size")
         size = await self._containers.sizes.of(container) if wants_size else None
-        return _json(self._inspected(container, size, request.api_version))
-
-    def _inspected(self, container: Container, size: Size | None, version: ApiVersion) -> bytes:
-        wire = inspect_to_wire(
-            container,
-            places=self._containers.places(container),
-            execs=[exec_.id for exec_ in self._containers.execs.of(container)]
-            if container.state.has_task
-            else [],
-            links=self._containers.links.shown(container),
-            size=size,
-            has_apparmor=self._facts.apparmor,
-            version=version,
-        )
-        return encode(wire)
+        return _json(self._quick.inspected(container, size, request.api_version))
 
     async def top(self, ref: str) -> EngineResponse:
         """GET /containers/{id}/top (ContainerTop)."""

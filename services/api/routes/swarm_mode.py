@@ -17,7 +17,7 @@ from services.api.cluster_face import NO_MANAGER, NOT_IN_A_SWARM
 from services.api.cluster_modules import ClusterModules
 from services.api.request import outlives_client
 from services.api.responses import EngineResponse
-from services.errors import Unavailable
+from services.errors import NotFound, Unavailable
 
 View = Callable[..., Awaitable[EngineResponse]]
 
@@ -91,9 +91,16 @@ class SwarmModeRoutes:
             if operation.outside and not self._modules.face.is_active:
                 raise Unavailable(operation.outside)
             routes = await self._modules.get(operation.module)
-            answer = await cast(View, getattr(routes, operation.view))(**arguments)
-            if operation.rule.startswith("GET"):
-                self._say_age(answer)
+            asked = cast(View, getattr(routes, operation.view))
+            if not operation.rule.startswith("GET"):
+                return await asked(**arguments)
+            try:
+                answer = await asked(**arguments)
+            except NotFound:
+                # Its client may have been told of it by another manager, which is ahead of us.
+                await self._modules.face.control().catch_up()
+                answer = await asked(**arguments)
+            self._say_age(answer)
             return answer
 
         return view

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from services.cluster.model.objects import EngineDescription, NodeDescription
-from services.cluster.model.specs import (
+from services.cluster.model.task_spec import (
     DiscreteGenericResource,
     GenericResource,
     NamedGenericResource,

@@ -13,7 +13,8 @@ import msgspec
 
 from services.cluster.agent.template import Fields, Function, TemplateError, render
 from services.cluster.model.objects import NodeDescription, Task
-from services.cluster.model.specs import ContainerSpec, Driver
+from services.cluster.model.specs import Driver
+from services.cluster.model.task_spec import ContainerSpec
 from services.containers.config import Mount
 from services.errors import InvalidParameter
 

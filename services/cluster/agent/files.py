@@ -30,7 +30,7 @@ from services.cluster.agent.errors import Lacking
 from services.cluster.agent.expansion import expand_payload
 from services.cluster.agent.holdings import Holdings
 from services.cluster.model.objects import NodeDescription, Task
-from services.cluster.model.specs import ContainerSpec, FileTarget
+from services.cluster.model.task_spec import ContainerSpec, FileTarget
 from services.containers.container import Container
 from services.containers.labels import task_id_of
 from services.containers.spec import MountPoint

@@ -12,7 +12,7 @@ import trio
 
 from services.cluster.dispatcher.values import Assignments, NetworkView, SessionFacts
 from services.cluster.model.objects import ClusterNetwork, Config, Node, Secret
-from services.cluster.model.specs import LogDriver
+from services.cluster.model.task_spec import LogDriver
 
 PREDEFINED_LABEL: Final = "com.docker.swarm.predefined"
 

@@ -122,7 +122,7 @@ class LogService:
     async def _messages(
         self, container: Container, task: Task, options: LogOptions
     ) -> AsyncGenerator[list[LogMessage], None]:
-        reader = self._engine.log_reader(container)
+        reader = await self._engine.log_reader(container)
         async with reader.read(_query(options)) as blocks:
             async for block in blocks:
                 batch: list[LogMessage] = []

@@ -9,7 +9,8 @@ from typing import Protocol
 from services.cluster.dispatcher.values import NetworkView, SessionFacts
 from services.cluster.model.objects import NodeDescription
 from services.containers.container import Container, ExitWaiter
-from services.containers.create import Created, CreateRequest
+from services.containers.create import Created
+from services.containers.definitions import CreateRequest
 from services.containers.logs import LogReader
 from services.containers.table import ContainerTable
 from services.errors import EngineError
@@ -46,7 +47,7 @@ class Engine(Protocol):
     ) -> AbstractAsyncContextManager[ExitWaiter]:
         """Waits for its end from the moment the block begins."""
 
-    def log_reader(self, container: Container) -> LogReader:
+    async def log_reader(self, container: Container) -> LogReader:
         """Reads its log. NotSupported if that cannot be read."""
 
 

@@ -17,11 +17,11 @@ from services.cluster.agent.expansion import expand_spec
 from services.cluster.agent.holdings import is_predefined
 from services.cluster.agent.host_config_label import with_label
 from services.cluster.model.objects import ClusterNetwork, NetworkAttachment, NodeDescription, Task
-from services.cluster.model.specs import (
+from services.cluster.model.specs import PortConfig
+from services.cluster.model.task_spec import (
     ContainerSpec,
     GenericResource,
     LogDriver,
-    PortConfig,
     Privileges,
     ResourceRequirements,
 )
@@ -35,7 +35,7 @@ from services.containers.config import (
     NetworkingConfig,
     PortBinding,
 )
-from services.containers.create import CreateRequest
+from services.containers.definitions import CreateRequest
 from services.errors import InvalidParameter
 from services.images.reference import parse_reference
 

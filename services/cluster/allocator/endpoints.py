@@ -15,7 +15,8 @@ from services.cluster.model.objects import (
     VirtualIp,
 )
 from services.cluster.model.snapshot import Snapshot
-from services.cluster.model.specs import EndpointSpec, NetworkAttachmentConfig, TaskSpec
+from services.cluster.model.specs import EndpointSpec
+from services.cluster.model.task_spec import NetworkAttachmentConfig, TaskSpec
 
 OVERLAY: Final = "overlay"
 _DEFAULT: Final = EndpointSpec()

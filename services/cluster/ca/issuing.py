@@ -17,7 +17,7 @@ from services.cluster.ca.authority import Authority, Subject, given_authority
 from services.cluster.ca.identity import root_id
 from services.cluster.ca.tokens import make_token, new_join_secret
 from services.cluster.model.objects import Cluster, JoinTokens, RootCa
-from services.cluster.model.specs import CaConfig
+from services.cluster.model.swarm_spec import CaConfig
 from services.cluster.model.wire import Wire
 
 

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from services.cluster.ca.tokens import read_unlock_key
 from services.cluster.model.objects import Cluster, ClusterNetwork, Secret, Service, StoredT, Task
-from services.cluster.model.specs import ServiceSpec, TaskSpec
+from services.cluster.model.specs import ServiceSpec
+from services.cluster.model.task_spec import TaskSpec
 from services.errors import EngineError, InvalidParameter
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -13,8 +13,10 @@ from services.cluster.model.objects import Stored
 from services.cluster.model.snapshot import Change, Snapshot, Transaction
 from services.cluster.model.wire import utc_now
 from services.cluster.store.contract import OutOfSequence
+from services.errors import InvalidParameter, NotFound
 
 T = TypeVar("T", bound=Stored)
+R = TypeVar("R")
 
 CATCH_UP_S: Final = 2.0
 """How long this manager may be behind the one that a client has its version from."""
@@ -52,6 +54,21 @@ async def commit(store: ControlStore, *changes: Change) -> int:
     return await store.commit(Transaction(changes))
 
 
+async def after_catching_up(store: ControlStore, decide: Callable[[], R]) -> R:
+    """What `decide` returns. If it does not find something it is asked once more when this manager
+    has what the others have written: a client may have been told of it by one of them.
+
+    Raises:
+        NotFound, InvalidParameter: it did not find it then either.
+        Unavailable: without a quorum nobody can be sure.
+    """
+    try:
+        return decide()
+    except (NotFound, InvalidParameter):
+        await store.catch_up()
+    return decide()
+
+
 async def change_any_version(
     store: ControlStore, decide: Callable[[Snapshot], Sequence[Change]]
 ) -> None:
@@ -61,10 +78,15 @@ async def change_any_version(
         OutOfSequence: it was outrun ten times.
         EngineError: what `decide` raises.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+
+    def decided() -> tuple[Snapshot, Sequence[Change]]:
         snapshot = store.snapshot()
+        return snapshot, decide(snapshot)
+
+    for attempt in range(1, ATTEMPTS + 1):
+        snapshot, changes = await after_catching_up(store, decided)
         try:
-            await commit(store, *decide(snapshot))
+            await store.commit(Transaction(tuple(changes), decided_at=snapshot.revision))
         except OutOfSequence:
             if attempt == ATTEMPTS:
                 raise

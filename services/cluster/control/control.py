@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
+import trio
+
+from services.cluster.control.changes import CATCH_UP_S
 from services.cluster.control.documents import CONFIGS, SECRETS, Documents
 from services.cluster.control.networks import ClusterNetworks
 from services.cluster.control.nodes import Nodes
@@ -12,6 +16,7 @@ from services.cluster.control.services import Services
 from services.cluster.control.swarm import Swarm
 from services.cluster.control.tasks import Tasks
 from services.cluster.model.objects import Config, Secret
+from services.errors import Unavailable
 
 
 class Control:
@@ -32,3 +37,8 @@ class Control:
     def age_s(self) -> float:
         """How old what is read here may be, in seconds: while there is no quorum it is not 0."""
         return self._store.age_s
+
+    async def catch_up(self) -> None:
+        """Block until this manager has what the others have written, CATCH_UP_S at most."""
+        with trio.move_on_after(CATCH_UP_S), suppress(Unavailable):
+            await self._store.catch_up()

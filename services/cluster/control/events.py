@@ -11,9 +11,8 @@ from typing import Any, Protocol
 
 import trio
 
-from services.cluster.control.nodes import is_reachable
 from services.cluster.control.ports import ControlStore
-from services.cluster.model.objects import Node, Service, Stored
+from services.cluster.model.objects import Node, NodeState, Service, Stored
 from services.cluster.model.snapshot import Diff, Snapshot
 from services.cluster.model.wire import utc_now
 from services.events.model import Event
@@ -126,8 +125,10 @@ def _service_changes(old: Service, new: Service) -> Iterator[tuple[str, str]]:
 
 
 def reachability_of(node: Node) -> str:
-    """The API's word for a manager."""
-    return "reachable" if is_reachable(node) else "unreachable"
+    """The API's word for a manager, by its agent: what else says that it is there has no revision
+    in which it changes."""
+    is_heard_of = node.status.state in (NodeState.READY, NodeState.UNKNOWN)
+    return "reachable" if is_heard_of else "unreachable"
 
 
 def _image(service: Service) -> str:

@@ -6,12 +6,13 @@ Source: swarmkit, manager/controlapi/network.go; moby, daemon/server/router/netw
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import Final
 
 import trio
 
-from services.cluster.control.changes import change_any_version, commit
+from services.cluster.control.changes import after_catching_up, change_any_version, commit
 from services.cluster.control.find import find
 from services.cluster.control.names import check_service_name
 from services.cluster.control.node_local import LABEL, as_spanning, is_node_local
@@ -100,7 +101,8 @@ class ClusterNetworks:
         """
 
         with trio.move_on_after(LEAVE_S):
-            await self._wait_left(self.get(ref).id)
+            found = await after_catching_up(self._store, partial(self.get, ref))
+            await self._wait_left(found.id)
         await self._remove(ref)
 
     async def _remove(self, ref: str) -> None:

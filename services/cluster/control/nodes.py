@@ -6,6 +6,7 @@ Source: swarmkit, manager/controlapi/node.go; moby, daemon/cluster (nodes.go, fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -99,7 +100,7 @@ class Nodes:
         snapshot = await seen(self._store, version)
         node = find_node(snapshot, ref)
         if node.spec.role == "manager" and role == "worker":
-            check_demotion(node, snapshot.nodes.values())
+            check_demotion(node, snapshot.nodes.values(), self._leadership.present_managers)
         spec = NodeSpec(
             name=update.name, labels=update.labels, role=role, availability=availability
         )
@@ -130,7 +131,7 @@ class Nodes:
         return SeenNode(
             node=node,
             is_leader=node.manager is not None and node.id == self._leadership.leader_id,
-            is_reachable=is_reachable(node),
+            is_reachable=is_reachable(node, self._leadership.present_managers),
         )
 
 
@@ -139,13 +140,14 @@ def find_node(snapshot: Snapshot, ref: str) -> Node:
     return find("node", snapshot.nodes, ref, lambda node: node.description.hostname)
 
 
-def is_reachable(node: Node) -> bool:
+def is_reachable(node: Node, present: AbstractSet[str]) -> bool:
     """Whether a manager's other managers hear of it. One that has just joined is not given up."""
-    return node.manager is not None and node.status.state in (NodeState.READY, NodeState.UNKNOWN)
+    is_new = node.status.state is NodeState.UNKNOWN
+    return node.manager is not None and (is_new or node.id in present)
 
 
-def check_demotion(node: Node, nodes: Iterable[Node]) -> None:
-    """Whether the managers can do without this one.
+def check_demotion(node: Node, nodes: Iterable[Node], present: AbstractSet[str]) -> None:
+    """Whether the managers can do without this one; `present` are those that are heard of.
 
     Raises:
         InvalidParameter: there would be none, or no majority that is reachable.
@@ -153,7 +155,7 @@ def check_demotion(node: Node, nodes: Iterable[Node]) -> None:
     others = [one for one in nodes if one.manager is not None and one.id != node.id]
     if not others:
         raise precondition("attempting to demote the last manager of the swarm")
-    reachable = sum(is_reachable(one) for one in others)
+    reachable = sum(is_reachable(one, present) for one in others)
     if reachable <= len(others) // 2:
         raise precondition(
             "can't remove member from the raft: this would result in a loss of quorum"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,7 +28,14 @@ class ControlStore(Protocol):
         Raises:
             OutOfSequence: an object is of another version than its change says.
             NameTaken: another object of the kind has the name.
+            UseOfNothing: what a transaction `uses` is not there.
             Unavailable: there is no quorum.
+        """
+
+    async def catch_up(self) -> None:
+        """Block until the snapshot has all that was written before, at any manager.
+
+        Raises Unavailable without a quorum.
         """
 
     async def changed_since(self, revision: int) -> Diff:
@@ -65,11 +73,15 @@ class LocalNetworks(Protocol):
 
 
 class Leadership(Protocol):
-    """Who leads."""
+    """Who leads, and who could."""
 
     @property
     def leader_id(self) -> str:
         """The leader's node id; "" while there is none."""
+
+    @property
+    def present_managers(self) -> AbstractSet[str]:
+        """The node ids of the managers that are heard of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

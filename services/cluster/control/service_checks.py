@@ -10,17 +10,14 @@ from typing import Final
 
 from services.cluster.control.names import check_service_name
 from services.cluster.control.refusals import invalid
-from services.cluster.model.specs import (
+from services.cluster.model.specs import EndpointSpec, ServiceMode, ServiceSpec, UpdateConfig
+from services.cluster.model.task_spec import (
     ConfigReference,
     ContainerSpec,
-    EndpointSpec,
     Resources,
     SecretReference,
-    ServiceMode,
-    ServiceSpec,
     TaskRestartPolicy,
     TaskSpec,
-    UpdateConfig,
 )
 from services.cluster.scheduler.constraints import parse
 from services.containers.config import HealthConfig

@@ -11,20 +11,22 @@ from typing import Final
 from msgspec.structs import replace
 
 from services.cluster.model.specs import (
-    ContainerSpec,
-    DnsConfig,
     EndpointSpec,
-    NetworkAttachmentConfig,
-    Placement,
     Replicated,
     ReplicatedJob,
-    ResourceRequirements,
-    Resources,
     ServiceMode,
     ServiceSpec,
+    UpdateConfig,
+)
+from services.cluster.model.task_spec import (
+    ContainerSpec,
+    DnsConfig,
+    NetworkAttachmentConfig,
+    Placement,
+    ResourceRequirements,
+    Resources,
     TaskRestartPolicy,
     TaskSpec,
-    UpdateConfig,
 )
 from services.errors import InvalidParameter
 

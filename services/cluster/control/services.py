@@ -5,8 +5,9 @@ Source: swarmkit, manager/controlapi/service.go; moby, daemon/cluster/services.g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -15,24 +16,28 @@ from msgspec.structs import replace
 
 from services.cluster.control import node_local
 from services.cluster.control.changes import (
+    after_catching_up,
     at_version,
     change_any_version,
-    commit,
     seen,
     touched,
 )
-from services.cluster.control.filters import (
-    Filters,
-    begins,
-    check_known,
-    has_labels,
-    is_one_of,
-)
+from services.cluster.control.filters import Filters, begins, check_known, has_labels, is_one_of
 from services.cluster.control.find import find
 from services.cluster.control.port_conflicts import check_ports
 from services.cluster.control.ports import ControlStore, ImageDigests, LocalNetworks
-from services.cluster.control.refusals import exists, invalid, precondition, unimplemented
+from services.cluster.control.refusals import exists, invalid
+from services.cluster.control.service_changes import (
+    ServiceOptions,
+    check_change,
+    container_of,
+    counted,
+    moved,
+    rolled_back,
+    with_kept_auth,
+)
 from services.cluster.control.service_checks import check_service
+from services.cluster.control.service_references import Used, ids_named_by, used_by
 from services.cluster.control.service_specs import (
     filled,
     mode_of,
@@ -42,11 +47,11 @@ from services.cluster.control.service_specs import (
     with_network_ids,
 )
 from services.cluster.control.service_status import ServiceStatus, status_of
-from services.cluster.model.objects import Config, JobStatus, Secret, Service, UpdateStatus
-from services.cluster.model.snapshot import Change, Delete, Put, Snapshot
-from services.cluster.model.specs import ContainerSpec, ServiceSpec
+from services.cluster.model.objects import ClusterNetwork, JobStatus, Service
+from services.cluster.model.snapshot import Change, Delete, Put, Snapshot, Transaction
+from services.cluster.model.specs import ServiceSpec
 from services.cluster.model.wire import new_id, utc_now
-from services.cluster.store.contract import NameTaken
+from services.cluster.store.contract import MAX_USES, NameTaken, UseOfNothing
 from services.containers.names import made_up_name
 from services.errors import (
     Conflict,
@@ -69,21 +74,6 @@ class SeenService:
 
     service: Service
     status: ServiceStatus | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceOptions:
-    """What comes beside a spec.
-
-    `registry_auth` is the X-Registry-Auth header; "" for an update keeps that of the spec that
-    `registry_auth_from` names ("spec", "previous-spec"). `pins_digest`: the registry is asked for
-    the image's digest. `rollback` is "", "none" or "previous".
-    """
-
-    registry_auth: str = ""
-    registry_auth_from: str = ""
-    pins_digest: bool = False
-    rollback: str = ""
 
 
 class Services:
@@ -151,14 +141,9 @@ class Services:
         spec = filled(spec, made_up_name(names.__contains__))
         check_service(spec)
         spec = await self._resolved(spec, snapshot)
-        container = _container(spec)
+        container = container_of(spec)
         spec = with_container(spec, replace(container, registry_auth=options.registry_auth))
         spec, warnings = await self._pinned(spec, options)
-        snapshot = self._store.snapshot()
-        _check_references(spec, snapshot)
-        check_ports(spec, snapshot.services.values())
-        if any(one.name == spec.name for one in snapshot.services.values()):
-            raise _taken(spec.name)
         now = utc_now()
         is_job = spec.mode.replicated_job is not None or spec.mode.global_job is not None
         service = Service(
@@ -168,8 +153,16 @@ class Services:
             spec=spec,
             job_status=JobStatus(last_execution=now) if is_job else None,
         )
+
+        def checked() -> Sequence[Used]:
+            snapshot = self._store.snapshot()
+            check_ports(spec, snapshot.services.values())
+            if any(one.name == spec.name for one in snapshot.services.values()):
+                raise _taken(spec.name)
+            return used_by(spec, snapshot)
+
         try:
-            await commit(self._store, Put(service))
+            await self._put(service, checked)
         except NameTaken as error:
             raise _taken(spec.name) from error
         return service, warnings
@@ -191,18 +184,37 @@ class Services:
         spec = filled(spec, found.name)
         check_service(spec)
         spec = await self._resolved(spec, snapshot)
-        spec = with_container(spec, _with_kept_auth(found, _container(spec), options))
+        spec = with_container(spec, with_kept_auth(found, container_of(spec), options))
         spec, warnings = await self._pinned(spec, options)
         # The registry may have taken its time: what is written is judged by what is there now.
         snapshot = self._store.snapshot()
         present = at_version(find("service", snapshot.services, found.id), version)
-        _check_change(present.spec, spec)
-        _check_references(spec, snapshot)
-        if spec.endpoint_spec != present.spec.endpoint_spec:
-            check_ports(spec, (one for one in snapshot.services.values() if one.id != found.id))
-        changed = rolled_back(present) if options.rollback == "previous" else _moved(present, spec)
-        await commit(self._store, Put(touched(_counted(changed))))
+        check_change(present.spec, spec)
+        changed = rolled_back(present) if options.rollback == "previous" else moved(present, spec)
+        named_before = ids_named_by(present.spec)
+
+        def checked() -> Sequence[Used]:
+            snapshot = self._store.snapshot()
+            if spec.endpoint_spec != present.spec.endpoint_spec:
+                check_ports(spec, (one for one in snapshot.services.values() if one.id != found.id))
+            return [one for one in used_by(changed.spec, snapshot) if one.id not in named_before]
+
+        await self._put(touched(counted(changed)), checked)
         return warnings
+
+    async def _put(self, service: Service, check: Callable[[], Sequence[Used]]) -> None:
+        """Write a service that begins to name what `check` returns.
+
+        What goes in this instant is told in the words of `check`, which finds it missing then. Of
+        more than MAX_USES the rest is only looked for.
+        """
+        while True:
+            uses = await after_catching_up(self._store, check)
+            try:
+                await self._store.commit(Transaction((Put(service),), tuple(uses[:MAX_USES])))
+            except UseOfNothing:
+                continue
+            return
 
     async def remove(self, ref: str) -> None:
         """Take a service away; its tasks end then.
@@ -226,7 +238,7 @@ class Services:
                 ids[one.target] = (await node_local.node_local(self._store, own.name)).id
                 continue
             try:
-                network = find("network", snapshot.networks, one.target)
+                network = await after_catching_up(self._store, partial(self._network, one.target))
             except NotFound:
                 name = await self._local.name_of(one.target)
                 if name is None:
@@ -242,11 +254,14 @@ class Services:
             ids[one.target] = network.id
         return with_network_ids(spec, ids)
 
+    def _network(self, ref: str) -> ClusterNetwork:
+        return find("network", self._store.snapshot().networks, ref)
+
     async def _pinned(
         self, spec: ServiceSpec, options: ServiceOptions
     ) -> tuple[ServiceSpec, tuple[str, ...]]:
         """`spec` with its image's digest, if that is asked for and the registry tells it."""
-        container = _container(spec)
+        container = container_of(spec)
         if not options.pins_digest or "@" in container.image:
             return spec, ()
         try:
@@ -266,125 +281,6 @@ def digest_warning(image: str) -> str:
         f"access {image} independently,\npossibly leading to different nodes running different\n"
         "versions of the image.\n"
     )
-
-
-def rolled_back(service: Service) -> Service:
-    """The service as it was before its last update; the two specs change places.
-
-    The spec that is back has a number of its own: the tasks that the roll back makes, and their
-    failures, are told from those of its first time.
-
-    Raises:
-        InvalidParameter: there was none.
-    """
-    if service.previous_spec is None:
-        raise precondition(f"service {service.id} does not have a previous spec")
-    return replace(
-        service,
-        spec=service.previous_spec,
-        spec_version=_next_version(service),
-        previous_spec=service.spec,
-        previous_spec_version=service.spec_version,
-        update_status=UpdateStatus(
-            state="rollback_started",
-            message="manually requested rollback",
-            started_at=utc_now(),
-        ),
-    )
-
-
-def _moved(service: Service, spec: ServiceSpec) -> Service:
-    """The service with a new spec. Its number is new too, also after a roll back."""
-    return replace(
-        service,
-        spec=spec,
-        spec_version=_next_version(service),
-        previous_spec=service.spec,
-        previous_spec_version=service.spec_version,
-        update_status=None,
-    )
-
-
-def _next_version(service: Service) -> int:
-    return max(service.spec_version, service.previous_spec_version) + 1
-
-
-def _counted(service: Service) -> Service:
-    """A job begins anew with each change."""
-    job = service.job_status
-    if job is None:
-        return service
-    again = replace(job, iteration=job.iteration + 1, last_execution=utc_now())
-    return replace(service, job_status=again)
-
-
-def _container(spec: ServiceSpec) -> ContainerSpec:
-    container = spec.task_template.container_spec
-    assert container is not None  # `check_service` has refused it otherwise
-    return container
-
-
-def _with_kept_auth(
-    service: Service, container: ContainerSpec, options: ServiceOptions
-) -> ContainerSpec:
-    """`container` with the credentials that come with it, or those of a spec before.
-
-    Raises:
-        InvalidParameter: there is no such spec.
-    """
-    auth = options.registry_auth
-    if not auth:
-        match options.registry_auth_from:
-            case "" | "spec":
-                source = service.spec
-            case "previous-spec":
-                if service.previous_spec is None:
-                    raise InvalidParameter("service does not have a previous spec")
-                source = service.previous_spec
-            case _:
-                raise InvalidParameter("unsupported registryAuthFrom value")
-        auth = _container(source).registry_auth
-    return replace(container, registry_auth=auth)
-
-
-def _check_change(before: ServiceSpec, after: ServiceSpec) -> None:
-    """What an update cannot change.
-
-    Raises:
-        NotSupported: name, mode, or networks where they were written of old.
-    """
-    networks_moved = before.networks != after.networks
-    if networks_moved and before.task_template.networks == after.task_template.networks:
-        raise unimplemented("networks must be migrated to TaskSpec before being changed")
-    if mode_of(before.mode) != mode_of(after.mode):
-        raise unimplemented("service mode change is not allowed")
-    if before.name != after.name:
-        raise unimplemented("renaming services is not supported")
-
-
-def _check_references(spec: ServiceSpec, snapshot: Snapshot) -> None:
-    """Whether the secrets and configs of a spec are there, by id and name.
-
-    Raises:
-        InvalidParameter: they are not.
-    """
-    container = _container(spec)
-    for word, names, objects in (
-        ("secret", {one.secret_id: one.secret_name for one in container.secrets}, snapshot.secrets),
-        ("config", {one.config_id: one.config_name for one in container.configs}, snapshot.configs),
-    ):
-        missing = _missing(names, objects)
-        if missing:
-            plural = "" if len(missing) == 1 else "s"
-            raise invalid(f"{word}{plural} not found: {', '.join(missing)}")
-
-
-def _missing(names: Mapping[str, str], objects: Mapping[str, Secret | Config]) -> list[str]:
-    return [
-        name
-        for id_, name in names.items()
-        if (found := objects.get(id_)) is None or found.name != name
-    ]
 
 
 def _taken(name: str) -> Conflict:

@@ -13,7 +13,7 @@ from services.cluster.control.changes import at_version, commit, seen, touched
 from services.cluster.control.ports import ControlStore
 from services.cluster.model.objects import Cluster, JoinTokens
 from services.cluster.model.snapshot import Put
-from services.cluster.model.specs import SwarmSpec
+from services.cluster.model.swarm_spec import SwarmSpec
 from services.cluster.model.wire import utc_now
 from services.cluster.requests import Rotations, checked_spec
 

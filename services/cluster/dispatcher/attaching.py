@@ -8,14 +8,14 @@ from __future__ import annotations
 from services.cluster.dispatcher.values import AttachmentWish
 from services.cluster.model.objects import ClusterNetwork, Task, TaskStatus
 from services.cluster.model.snapshot import Put, Snapshot, Transaction
-from services.cluster.model.specs import (
+from services.cluster.model.task_spec import (
     NetworkAttachmentConfig,
     NetworkAttachmentSpec,
     TaskSpec,
 )
 from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import new_id, utc_now
-from services.cluster.store.contract import ClusterStore
+from services.cluster.store.contract import ClusterStore, UseOfNothing
 from services.errors import Forbidden, InvalidParameter, NotFound
 
 ATTACHMENT = "attachment"
@@ -56,7 +56,10 @@ async def attach(store: ClusterStore, node_id: str, wish: AttachmentWish) -> str
         status=TaskStatus(state=TaskState.NEW, timestamp=now, message="created"),
         desired_state=TaskState.RUNNING,
     )
-    await store.commit(Transaction((Put(task),)))
+    try:
+        await store.commit(Transaction((Put(task),), uses=(network,)))
+    except UseOfNothing as error:
+        raise NotFound(f"network {wish.network} not found") from error
     return task.id
 
 

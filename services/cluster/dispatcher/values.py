@@ -11,7 +11,8 @@ from datetime import datetime
 import msgspec
 
 from services.cluster.model.objects import ClusterNetwork, Config, Node, Secret, Task, TaskStatus
-from services.cluster.model.specs import LogDriver, PortConfig
+from services.cluster.model.specs import PortConfig
+from services.cluster.model.task_spec import LogDriver
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

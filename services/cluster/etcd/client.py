@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 from protos.generated.etcdserverpb import (
     Compare,
+    CompareCompareResult,
     CompareCompareTarget,
     DeleteRangeRequest,
     LeaseGrantRequest,
@@ -51,9 +52,12 @@ from .methods import (
 )
 from .values import (
     Condition,
+    Created,
+    Exists,
     KeyValue,
     Member,
     Modified,
+    NotSince,
     Outcome,
     Page,
     PutKey,
@@ -221,9 +225,19 @@ def end_of_prefix(prefix: str) -> str:
 
 def _compare(condition: Condition) -> Compare:
     key = condition.key.encode()
-    if isinstance(condition, Modified):
-        return Compare(target=CompareCompareTarget.MOD, key=key, mod_revision=condition.revision)
-    return Compare(target=CompareCompareTarget.CREATE, key=key, create_revision=condition.revision)
+    created, modified = CompareCompareTarget.CREATE, CompareCompareTarget.MOD
+    match condition:
+        case Modified(_, revision):
+            return Compare(target=modified, key=key, mod_revision=revision)
+        case Created(_, revision):
+            return Compare(target=created, key=key, create_revision=revision)
+        case Exists():
+            greater = CompareCompareResult.GREATER
+            return Compare(result=greater, target=created, key=key, create_revision=0)
+        case NotSince(_, revision):
+            less = CompareCompareResult.LESS
+            return Compare(result=less, target=modified, key=key, mod_revision=revision + 1)
+    assert_never(condition)
 
 
 def _write(write: Write) -> RequestOp:

@@ -29,6 +29,7 @@ _BY_TEXT: Final[tuple[tuple[str, type[EngineError]], ...]] = (
     ("etcdserver: no leader", NoQuorum),
     ("etcdserver: leader changed", NoQuorum),
     ("etcdserver: request timed out", NoQuorum),
+    ("raft proposal dropped", NoQuorum),
     ("etcdserver: not healthy for reconfigure", NoQuorum),
     ("etcdserver: unhealthy cluster", NoQuorum),
     ("etcdserver: too many requests", Unavailable),

@@ -36,6 +36,9 @@ from services.grpc.method import NO_LIMIT_S, ReplyT, RequestT
 
 # A request that an election interrupts hangs for 5 s and more; one that works takes milliseconds.
 ATTEMPT_LIMIT_S: Final = 2.0
+# Writes are made again by whoever asks for them, and are to go on 3 s after a leader's end: one
+# that was sent in the last instant before it is missed (up to 1 s) must not wait for much longer.
+WRITE_LIMIT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,9 @@ class Method(method.Method[RequestT, ReplyT]):
 
 _KV: Final = "etcdserverpb.KV"
 RANGE: Final = Method(service=_KV, name="Range", request=RangeRequest, reply=RangeResponse)
-TXN: Final = Method(service=_KV, name="Txn", request=TxnRequest, reply=TxnResponse)
+TXN: Final = Method(
+    service=_KV, name="Txn", request=TxnRequest, reply=TxnResponse, limit_s=WRITE_LIMIT_S
+)
 
 WATCH: Final = Method(
     service="etcdserverpb.Watch",

@@ -41,7 +41,22 @@ class Created:
     revision: int
 
 
-Condition = Modified | Created
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """Holds if there is such a key."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSince:
+    """Holds if the key was not changed after `revision`, or if there is none."""
+
+    key: str
+    revision: int
+
+
+Condition = Modified | Created | Exists | NotSince
 
 
 @dataclass(frozen=True, slots=True)

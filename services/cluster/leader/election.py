@@ -19,7 +19,12 @@ from services.errors import EngineError
 
 LEASE_S: Final = 2
 BEAT_S: Final = 0.5
-GIVE_UP_S: Final = 1.5  # without a beat that went through we stop before the lease has ended
+BEAT_LIMIT_S: Final = 1.0
+RETRY_BEAT_S: Final = 0.1
+# Without a beat that went through we stop when the lease may have ended. What is written by then is
+# refused by itself once another one leads; a machine that has too much to do for a second changes
+# no leader.
+GIVE_UP_S: Final = float(LEASE_S)
 RETRY_S: Final = 0.2
 RESIGN_LIMIT_S: Final = 1.0
 
@@ -75,6 +80,7 @@ class Election:
     async def _lead_while_kept(self, lease: int, fence: int, began: float) -> None:
         log.info("this node leads the cluster")
         self.is_leader = True
+        reason = "it was ended"
         try:
             async with trio.open_nursery() as nursery:
 
@@ -83,26 +89,30 @@ class Election:
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(lead)
-                await self._keep(lease, fence, began)
+                reason = await self._keep(lease, fence, began)
                 nursery.cancel_scope.cancel()
         finally:
             self.is_leader = False
-            log.info("this node does not lead the cluster any more")
+            log.bind(reason=reason).info("this node does not lead the cluster any more")
 
-    async def _keep(self, lease: int, fence: int, kept_at: float) -> None:
-        """Block until the lease is not ours any more, or may not be. `kept_at`: when it began."""
+    async def _keep(self, lease: int, fence: int, kept_at: float) -> str:
+        """Block until the lease is not ours any more, or may not be; why. `kept_at`: when it
+        began."""
         while trio.current_time() - kept_at < GIVE_UP_S:
             leader = self._store.mirror.leader
             if leader is None or leader.created != fence:
-                return
+                return "the leader's key is another's, or nobody's"
             sent_at = trio.current_time()
             try:
-                async with self._client.keeper() as keeper:
-                    with trio.fail_after(BEAT_S):
+                with trio.fail_after(BEAT_LIMIT_S):
+                    async with self._client.keeper() as keeper:
                         await keeper.beat(lease)
                 kept_at = sent_at
             except LeaseGone:
-                return
+                return "the lease has ended"
             except (*UNKNOWN_OUTCOME, trio.TooSlowError):
-                pass  # tried again, as long as the lease lasts
+                # As long as the lease lasts: what an election has interrupted hangs.
+                await trio.sleep(RETRY_BEAT_S)
+                continue
             await trio.sleep(BEAT_S)
+        return f"no beat was answered for {GIVE_UP_S:g} s"

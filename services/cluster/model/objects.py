@@ -15,17 +15,14 @@ import msgspec
 from services.cluster.model.specs import (
     ConfigSpec,
     EndpointSpec,
-    GenericResource,
     NetworkSpec,
     NodeSpec,
-    Platform,
     PortConfig,
-    Resources,
     SecretSpec,
     ServiceSpec,
-    SwarmSpec,
-    TaskSpec,
 )
+from services.cluster.model.swarm_spec import SwarmSpec
+from services.cluster.model.task_spec import GenericResource, Platform, Resources, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import Wire
 

@@ -53,6 +53,12 @@ def _present(service: Service, table: SlotTable, key: SlotKey) -> Sequence[Task]
     return [task for task in table.slots.get(key, ()) if task.job_iteration == iteration]
 
 
+def _was_taken_away(task: Task) -> bool:
+    """Whether it was ended for its node's sake: not by itself, well or badly. What may still run
+    there is waited for: it may have come to its end meanwhile."""
+    return not is_wanted(task) and task.status.state in (TaskState.SHUTDOWN, TaskState.ORPHANED)
+
+
 def _begin_slots(service: Service, table: SlotTable, look: Look, plan: Plan) -> None:
     """Slots are numbered from 0, one for each completion. At most so many are open at once."""
     concurrent, total = sizes(service.spec.mode.replicated_job)
@@ -68,10 +74,13 @@ def _begin_slots(service: Service, table: SlotTable, look: Look, plan: Plan) -> 
 
 
 def _begin_on_nodes(service: Service, table: SlotTable, look: Look, plan: Plan) -> None:
-    """One for each node that fits now; a node that joins later gets one too."""
+    """One for each node that fits now; a node that joins later gets one too, and a node that was
+    lost or drained before its own had ended."""
     for key in table.changed:
         node = look.snapshot.nodes.get(str(key))
-        if node is None or not fits(service, node) or _present(service, table, key):
+        if node is None or not fits(service, node):
+            continue
+        if not all(map(_was_taken_away, _present(service, table, key))):
             continue
         state, until = look.standing(node.id)
         if state is Standing.GOOD:

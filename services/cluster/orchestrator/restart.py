@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from services.cluster.model.objects import Task
-from services.cluster.model.specs import TaskRestartPolicy
+from services.cluster.model.task_spec import TaskRestartPolicy
 from services.cluster.model.task_state import TaskState
 
 DEFAULT_DELAY: Final = timedelta(seconds=5)

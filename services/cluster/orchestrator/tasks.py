@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from services.cluster.model.objects import Cluster, Endpoint, Node, Service, Task, TaskStatus
-from services.cluster.model.specs import Placement, TaskSpec
+from services.cluster.model.task_spec import Placement, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.cluster.scheduler import constraints
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.cluster.model.objects import Task
-from services.cluster.model.specs import Platform, Resources
+from services.cluster.model.task_spec import Platform, Resources
 from services.cluster.scheduler.generic import amounts
 
 GroupKey = tuple[str, int]  # a service and the version of its spec

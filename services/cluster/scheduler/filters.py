@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from services.cluster.model.objects import Node, NodeState
-from services.cluster.model.specs import Platform
+from services.cluster.model.task_spec import Platform
 from services.cluster.scheduler import constraints
 from services.cluster.scheduler.demand import Demand
 from services.cluster.scheduler.loads import NodeLoad

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from services.cluster.model.specs import (
+from services.cluster.model.task_spec import (
     DiscreteGenericResource,
     GenericResource,
     NamedGenericResource,

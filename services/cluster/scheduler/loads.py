@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.cluster.model.objects import Node, Task
-from services.cluster.model.specs import GenericResource
+from services.cluster.model.task_spec import GenericResource
 from services.cluster.model.task_state import TaskState
 from services.cluster.scheduler.demand import GroupKey, HostPort, host_ports
 from services.cluster.scheduler.generic import claimed

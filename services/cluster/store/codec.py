@@ -1,7 +1,9 @@
 """How objects lie in etcd: their keys, and JSON under them.
 
 `/wharfinger/<kind>/<id>` holds an object, `/wharfinger/name/<kind>/<name>` the id of the one that
-has the name, `/wharfinger/leader` the node id of the leader.
+has the name, `/wharfinger/leader` the node id of the leader. `/wharfinger/use/<kind>/<id>` is
+written by whoever begins to name an object: only its revision matters. A manager that is there
+has `/wharfinger/manager/<node id>`, under a lease.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from services.cluster.model.objects import (
     StoredT,
     Task,
 )
-from services.cluster.model.specs import TaskSpec
+from services.cluster.model.task_spec import TaskSpec
 
 from .contract import Sealer
 
@@ -32,6 +34,8 @@ T = TypeVar("T")
 ROOT: Final = "/wharfinger/"
 LEADER_KEY: Final = f"{ROOT}leader"
 _NAMES: Final = f"{ROOT}name/"
+_MANAGERS: Final = f"{ROOT}manager/"
+_USES: Final = f"{ROOT}use/"
 
 NAMED: Final[tuple[type[Stored], ...]] = (Service, ClusterNetwork, Secret, Config)
 """The kinds whose names are unique."""
@@ -51,6 +55,21 @@ def key_of(stored: Stored) -> str:
 def name_key_of(kind: str, name: str) -> str:
     """Where the id of who has a name lies."""
     return f"{_NAMES}{kind}/{name}"
+
+
+def use_key_of(stored: Stored) -> str:
+    """What is written when something begins to name the object."""
+    return f"{_USES}{stored.kind}/{stored.id}"
+
+
+def manager_key_of(node_id: str) -> str:
+    """What is there as long as a manager is."""
+    return f"{_MANAGERS}{node_id}"
+
+
+def manager_of_key(key: str) -> str | None:
+    """Whose key it is; None for a key of another sort."""
+    return key.removeprefix(_MANAGERS) if key.startswith(_MANAGERS) else None
 
 
 def kind_and_id(key: str) -> tuple[str, str] | None:
@@ -92,6 +111,11 @@ class Codec:
         if self._sealer is not None:
             stored = self._sealer.seal(stored)
         return self._encoder.encode(with_version(stored, 0))
+
+    def is_same(self, one: Stored, other: Stored) -> bool:
+        """Whether two objects are alike in all but their versions."""
+        plain = self._encoder.encode
+        return plain(with_version(one, 0)) == plain(with_version(other, 0))
 
     def decode(self, kind: str, data: bytes, version: int) -> Stored:
         """The object, which bears its version. Raises msgspec.DecodeError, EngineError."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.cluster.model.objects import Session, StoredT
 from services.cluster.model.snapshot import Diff, Snapshot, Transaction
 from services.errors import Conflict
+
+MAX_USES: Final = 60
+"""What a transaction can be told that it uses."""
 
 
 class OutOfSequence(Conflict):
@@ -24,6 +27,10 @@ class NameTaken(Conflict):
         )
         self.kind = kind
         self.name = name
+
+
+class UseOfNothing(Conflict):
+    """Something that was to be named has gone; nothing was written. `snapshot()` shows it."""
 
 
 class LeadershipLost(Conflict):
@@ -49,6 +56,7 @@ class ClusterStore(Protocol):
         Raises:
             OutOfSequence: a version is not what is there; `snapshot()` shows what is.
             NameTaken: another object has the name.
+            UseOfNothing: what a transaction `uses` is not there.
             Unavailable: no quorum, or none within the limit; it may or may not have been made.
         """
 

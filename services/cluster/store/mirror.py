@@ -15,7 +15,7 @@ from services.cluster.model.objects import Stored
 from services.cluster.model.snapshot import Diff
 from services.errors import EngineError, Unavailable
 
-from .codec import LEADER_KEY, Codec, kind_and_id
+from .codec import LEADER_KEY, Codec, kind_and_id, manager_of_key
 from .objects import Objects, StoredSnapshot
 
 REMEMBERED_CHANGES: Final = 20_000  # who is behind by more looks at everything
@@ -35,6 +35,7 @@ class Mirror:
         self._moved = trio.lowlevel.ParkingLot()
         self.revision = 0  # 0: never read
         self.leader: KeyValue | None = None
+        self.present_managers: set[str] = set()  # node ids
 
     def snapshot(self) -> StoredSnapshot:
         """As it is now. Raises Unavailable before the first reading."""
@@ -74,10 +75,24 @@ class Mirror:
             deleted=tuple(stored for stored, is_put in found if not is_put),
         )
 
+    def first_change(self, kind: str, id: str, after: int) -> tuple[Stored, bool] | None:
+        """What became of an object right after a revision, and whether it was there then; None:
+        nothing yet. Raises LookupError when that is not known any more."""
+        if after < self._forgotten:
+            raise LookupError(f"changes after revision {after} are forgotten")
+        found = None
+        for at, stored, is_put in reversed(self._changes):
+            if at <= after:
+                break
+            if (stored.kind, stored.id) == (kind, id):
+                found = stored, is_put
+        return found
+
     def replace_all(self, keys: Iterable[KeyValue], revision: int) -> None:
         """Everything was read anew."""
         self._objects = Objects()
         self.leader = None
+        self.present_managers.clear()
         for key in keys:
             self._take(key)
         self._changes.clear()
@@ -98,6 +113,11 @@ class Mirror:
         """What object it changed, and whether it is there now."""
         if event.key == LEADER_KEY:
             self.leader = event if isinstance(event, KeyValue) else None
+            return None
+        manager = manager_of_key(event.key)
+        if manager is not None:
+            is_there = isinstance(event, KeyValue)
+            (self.present_managers.add if is_there else self.present_managers.discard)(manager)
             return None
         place = kind_and_id(event.key)
         if place is None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -14,15 +17,15 @@ from services.cluster.etcd.errors import UNKNOWN_OUTCOME, Compacted, NoQuorum
 from services.cluster.etcd.values import KeyValue
 from services.cluster.etcd.watch import watching
 from services.cluster.model.objects import Session
-from services.cluster.model.snapshot import Diff, Transaction
-from services.errors import Unavailable
+from services.cluster.model.snapshot import Delete, Diff, Transaction
+from services.errors import Conflict, Unavailable
 
 from .codec import LEADER_KEY, ROOT, Codec
 from .contract import OutOfSequence, Sealer, SessionLease
 from .mirror import Mirror
 from .objects import StoredSnapshot
 from .sessions import session_lease
-from .writes import Operation, is_made, operation, refusal
+from .writes import Operation, operation, refusal
 
 COMMIT_LIMIT_S: Final = 5.0
 ELECTION_PATIENCE_S: Final = 3.0  # an election takes less than one; without a quorum none ends
@@ -33,6 +36,11 @@ NO_QUORUM: Final = (
     "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few "
     "managers are online. Make sure more than half of the managers are online. If they are lost, "
     'run "docker swarm init --force-new-cluster" on one that is left'
+)
+
+NOBODY_KNOWS: Final = (
+    "this manager has lost sight of the others while it wrote: the change may have been made, and "
+    "may not; look before you ask again"
 )
 
 log = logger.bind(service="cluster.store")
@@ -47,13 +55,20 @@ class EtcdStore:
         self._mirror = Mirror(self._codec)
         self._is_following = False
         self._followed_at = 0.0  # trio's clock; when the mirror was known to be fresh at last
-        self._no_leader_since: float | None = None
+        # When etcd first, and last, said of late that it has no leader; trio's clock.
+        self._no_leader_since = -math.inf
+        self._no_leader_at = -math.inf
 
     @property
     def leader_id(self) -> str:
         """The leader's node id; "" for none, or none that is known."""
         leader = self._mirror.leader
         return leader.value.decode() if leader is not None else ""
+
+    @property
+    def present_managers(self) -> AbstractSet[str]:
+        """The node ids of the managers that are heard of."""
+        return self._mirror.present_managers
 
     @property
     def mirror(self) -> Mirror:
@@ -84,11 +99,7 @@ class EtcdStore:
     async def catch_up(self) -> None:
         """As `ClusterStore`'s."""
         with trio.move_on_after(COMMIT_LIMIT_S):
-            try:
-                page = await self._client.page(LEADER_KEY, LEADER_KEY + "\0")
-            except UNKNOWN_OUTCOME as error:
-                raise Unavailable(NO_QUORUM) from error
-            await self._mirror.reached(page.revision)
+            await self._mirror.reached(await self._newest_revision())
             return
         raise Unavailable(NO_QUORUM)
 
@@ -132,6 +143,7 @@ class EtcdStore:
                 await trio.sleep(RETRY_READING_S)
 
     async def _read_all(self) -> None:
+        read_at = trio.current_time()
         page = await self._client.page(ROOT, end_of_prefix(ROOT))
         revision = page.revision
         keys: list[KeyValue] = list(page.keys)
@@ -139,6 +151,7 @@ class EtcdStore:
             page = await self._client.page(page.next_key, end_of_prefix(ROOT), revision=revision)
             keys.extend(page.keys)
         self._mirror.replace_all(keys, revision)
+        self._followed_at = read_at
 
     async def _follow(self) -> None:
         async with watching(self._client, ROOT, after=self._mirror.revision) as watch:
@@ -153,11 +166,24 @@ class EtcdStore:
     async def _commit_one(self, transaction: Transaction, fence: int | None) -> int:
         with trio.move_on_after(COMMIT_LIMIT_S):
             await self._check_versions(transaction)
+            seen_at = self._mirror.revision
             asked = operation(transaction, self._codec, self._mirror.get, fence=fence)
-            revision = await self._write(asked)
+            revision, error = await self._write(asked)
             await self._mirror.reached(revision)
-            return revision
+            if error is None or (error.is_unsure and self._was_made(transaction, seen_at)):
+                return revision
+            raise error.refusal
         raise Unavailable(NO_QUORUM)
+
+    async def _newest_revision(self) -> int:
+        """As the quorum has it; an election is waited for. Raises Unavailable."""
+        while True:
+            try:
+                return (await self._client.page(LEADER_KEY, LEADER_KEY + "\0")).revision
+            except UNKNOWN_OUTCOME as error:
+                if isinstance(error, NoQuorum):
+                    self._note_no_leader()
+            await trio.sleep(RETRY_S)
 
     async def _check_versions(self, transaction: Transaction) -> None:
         """Refuse what is known to be out of sequence, once the mirror is new enough to know."""
@@ -167,33 +193,57 @@ class EtcdStore:
             if (present.version if present is not None else 0) != change.object.version:
                 raise OutOfSequence("rpc error: code = Unknown desc = update out of sequence")
 
-    async def _write(self, asked: Operation) -> int:
+    async def _write(self, asked: Operation) -> tuple[int, _Refused | None]:
+        """The revision at which it was made, or refused."""
         is_unsure = False
         while True:
             try:
                 outcome = await self._client.transact(asked.conditions, asked.writes)
-            except NoQuorum:
+            except UNKNOWN_OUTCOME as error:
                 is_unsure = True
-                self._note_no_leader()
+                if isinstance(error, NoQuorum):
+                    self._note_no_leader()
                 await trio.sleep(RETRY_S)
                 continue
-            except UNKNOWN_OUTCOME:
-                is_unsure = True
-                await trio.sleep(RETRY_S)
-                continue
-            self._no_leader_since = None
-            if outcome.is_done or (is_unsure and is_made(asked, outcome.found)):
-                return outcome.revision
-            await self._mirror.reached(outcome.revision)
-            raise refusal(asked, outcome.found)
+            if outcome.is_done:
+                return outcome.revision, None
+            return outcome.revision, _Refused(refusal(asked, outcome.found), is_unsure)
+
+    def _was_made(self, transaction: Transaction, seen_at: int) -> bool:
+        """Whether an attempt that nobody answered is what the object has become after `seen_at`,
+        whatever others have made of it since.
+
+        Raises Unavailable when that cannot be known.
+        """
+        change = transaction.changes[0]  # all of them were made, or none
+        try:
+            became = self._mirror.first_change(change.object.kind, change.object.id, seen_at)
+        except LookupError as error:
+            raise Unavailable(NOBODY_KNOWS) from error
+        if became is None:
+            return False
+        stored, is_there = became
+        if isinstance(change, Delete):
+            return not is_there
+        return is_there and self._codec.is_same(stored, change.object)
 
     def _note_no_leader(self) -> None:
         """Raises Unavailable when there has been none for so long that there will be none soon."""
         now = trio.current_time()
-        if self._no_leader_since is None:
-            self._no_leader_since = now
-        elif now - self._no_leader_since > ELECTION_PATIENCE_S:
+        if now - self._no_leader_at > ELECTION_PATIENCE_S:
+            self._no_leader_since = now  # what was before is another story
+        self._no_leader_at = now
+        alone_s = max(now - self._no_leader_since, self.age_s)
+        if alone_s > ELECTION_PATIENCE_S:
             raise Unavailable(NO_QUORUM)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """`is_unsure`: an attempt before this one may have gone through, and be what is in the way."""
+
+    refusal: Conflict
+    is_unsure: bool
 
 
 class FencedStore:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from services.cluster.etcd.values import (
     Condition,
     Created,
     DeleteKey,
+    Exists,
     KeyValue,
     Modified,
+    NotSince,
     PutKey,
     Write,
 )
-from services.cluster.model.objects import Stored
+from services.cluster.model.objects import ClusterNetwork, Config, Secret, Stored
 from services.cluster.model.snapshot import Change, Delete, Transaction
 from services.errors import Conflict
 
-from .codec import LEADER_KEY, NAMED, Codec, key_of, name_key_of, name_of_key
-from .contract import LeadershipLost, NameTaken, OutOfSequence
+from .codec import LEADER_KEY, NAMED, Codec, key_of, name_key_of, name_of_key, use_key_of
+from .contract import MAX_USES, LeadershipLost, NameTaken, OutOfSequence, UseOfNothing
 
 MAX_CHANGES: Final = 60  # etcd takes 128 operations; a name is another one
+
+USED: Final[tuple[type[Stored], ...]] = (Secret, Config, ClusterNetwork)
+"""The kinds that others name, and that are taken away only when nobody does."""
 
 Present = Callable[[str, str], Stored | None]
 """The object of a kind and an id as the mirror has it."""
@@ -42,6 +47,8 @@ def operation(
     """`fence`: the revision at which the leader's key has come to be whose leader writes."""
     if len(transaction.changes) > MAX_CHANGES:
         raise ValueError(f"{len(transaction.changes)} changes cannot be made in one transaction")
+    if len(transaction.uses) > MAX_USES:
+        raise ValueError(f"{len(transaction.uses)} objects cannot be named in one transaction")
     conditions: list[Condition] = []
     writes: list[Write] = []
     if fence is not None:
@@ -50,26 +57,15 @@ def operation(
         for condition, write in _of_change(change, codec, present):
             conditions.extend(condition)
             writes.append(write)
+        if isinstance(change, Delete) and isinstance(change.object, USED):
+            use_key = use_key_of(change.object)
+            writes.append(DeleteKey(use_key))
+            if transaction.decided_at:
+                conditions.append(NotSince(use_key, transaction.decided_at))
+    for used in transaction.uses:
+        conditions.append(Exists(key_of(used)))
+        writes.append(PutKey(use_key_of(used), b""))
     return Operation(tuple(conditions), tuple(writes))
-
-
-def is_made(asked: Operation, found: Sequence[KeyValue]) -> bool:
-    """Whether what was found is what the operation leaves: an earlier attempt went through.
-
-    What one transaction writes bears one revision.
-    """
-    there = {key.key: key for key in found}
-    revisions = set()
-    for write in asked.writes:
-        key = there.get(write.key)
-        if isinstance(write, DeleteKey):
-            if key is not None:
-                return False
-        elif key is None or key.value != write.value:
-            return False
-        else:
-            revisions.add(key.modified)
-    return len(revisions) <= 1
 
 
 def refusal(asked: Operation, found: Sequence[KeyValue]) -> Conflict:
@@ -78,6 +74,8 @@ def refusal(asked: Operation, found: Sequence[KeyValue]) -> Conflict:
     failed = [condition for condition in asked.conditions if not _holds(condition, there)]
     if any(condition.key == LEADER_KEY for condition in failed):
         return LeadershipLost("another manager leads the cluster")
+    if any(isinstance(condition, Exists) for condition in failed):
+        return UseOfNothing("what was to be used has been removed meanwhile")
     names = [name_of_key(condition.key) for condition in failed]
     # Of an object that has changed meanwhile it says nothing that its name is taken.
     if names and None not in names and names[0] is not None:
@@ -110,8 +108,13 @@ def _of_change(
 
 def _holds(condition: Condition, there: dict[str, KeyValue]) -> bool:
     key = there.get(condition.key)
-    if key is None:
-        return condition.revision == 0
-    if isinstance(condition, Created):
-        return key.created == condition.revision
-    return key.modified == condition.revision
+    match condition:
+        case Exists():
+            return key is not None
+        case NotSince(_, revision):
+            return key is None or key.modified <= revision
+        case Created(_, revision):
+            return (key.created if key is not None else 0) == revision
+        case Modified(_, revision):
+            return (key.modified if key is not None else 0) == revision
+    assert_never(condition)

@@ -303,7 +303,7 @@ async def test_a_deferred_app_answers_pings_meanwhile(tmp_path: Path) -> None:
         return build_routes([], identity=ENGINE)
 
     go = trio.Event()
-    deferred = DeferredApp(build)
+    deferred = DeferredApp(lambda: build)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(deferred.run)
         async with serving(Front(deferred, FastRoutes(ENGINE)), tmp_path) as served:

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.api.create_versions import ROWS, Draft, Row, adapted
+from services.api.create_draft import Draft
+from services.api.create_versions import ROWS, Row, adapted
 from services.api.types.containers import CreateBody
 from services.api.version import CURRENT, MINIMUM, ApiVersion
 from services.api.wire import decode

@@ -17,7 +17,8 @@ import trio
 from loguru import logger
 
 from services.api.hosts import FdHost, Host, InvalidHostError, TcpHost, UnixHost
-from services.api.listeners import ListenError, Listeners, group_id
+from services.api.listeners import Listeners
+from services.api.listening_sockets import ListenError, group_id
 from services.api.systemd import ActivatedSockets
 from services.errors import Unavailable
 

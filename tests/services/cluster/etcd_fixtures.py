@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -17,16 +16,9 @@ from services.cluster.etcd.client import EtcdClient
 from services.cluster.etcd.command import MemberConfig
 from services.cluster.etcd.process import EtcdProcess
 from services.cluster.store.store import EtcdStore
+from tests.support.ports import free_port
 
 needs_etcd = pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is missing")
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

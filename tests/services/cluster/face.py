@@ -55,7 +55,7 @@ class Manager:
                 store=self.store,
                 images=self.registry,
                 local_networks=FakeLocalNetworks(),
-                leadership=FakeLeadership(id_of("m1")),
+                leadership=FakeLeadership(id_of("m1"), present=[id_of("m1")]),
                 logs=self.logs,
             )
         )

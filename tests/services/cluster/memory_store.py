@@ -26,7 +26,7 @@ from services.cluster.model.objects import (
     Task,
 )
 from services.cluster.model.snapshot import Delete, Diff, Put, Transaction
-from services.cluster.store.contract import NameTaken, OutOfSequence
+from services.cluster.store.contract import NameTaken, OutOfSequence, UseOfNothing
 
 NAMED: Final = ("service", "secret", "config", "network")
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,13 +92,16 @@ class MemorySnapshot:
 
 
 class MemoryStore:
-    """`behind` objects are committed by somebody else just before the next commit."""
+    """`behind` objects are committed by somebody else just before the next commit, `leaving` ones
+    are taken away then. `ahead` ones were written at another manager: catching up shows them."""
 
     def __init__(self, *objects: Stored) -> None:
         self._now = MemorySnapshot(revision=1, cluster=new_cluster())
         self._log: list[tuple[int, Stored, bool]] = []  # revision, object, is it gone
         self._changed = trio.Event()
         self.behind: list[Stored] = []
+        self.leaving: list[Stored] = []
+        self.ahead: list[Stored] = []
         self.age_s = 0.0
         self.put(*objects)
 
@@ -114,12 +117,23 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         self.put(*self.behind)
         self.behind.clear()
+        for one in self.leaving:
+            self._apply(Delete(one))
+        self.leaving.clear()
         for transaction in transactions:
+            for used in transaction.uses:
+                if used.id not in self._now.objects.get(used.kind, {}):
+                    raise UseOfNothing("what was to be used has been removed meanwhile")
             for change in transaction.changes:
                 self._check(change)
             for change in transaction.changes:
                 self._apply(change)
         return self._now.revision
+
+    async def catch_up(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.put(*self.ahead)
+        self.ahead.clear()
 
     async def changed_since(self, revision: int) -> Diff:
         while self._now.revision <= revision:

@@ -20,19 +20,21 @@ from services.cluster.model.objects import (
     VxlanNetwork,
 )
 from services.cluster.model.specs import (
-    ConfigReference,
     ConfigSpec,
-    ContainerSpec,
-    FileTarget,
     NetworkSpec,
     NodeSpec,
-    Platform,
     Replicated,
-    Resources,
-    SecretReference,
     SecretSpec,
     ServiceMode,
     ServiceSpec,
+)
+from services.cluster.model.task_spec import (
+    ConfigReference,
+    ContainerSpec,
+    FileTarget,
+    Platform,
+    Resources,
+    SecretReference,
     TaskSpec,
 )
 from services.cluster.model.task_state import TaskState

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from services.containers.config import HealthConfig
-from services.containers.container import TURN_LIMIT_S, Container
+from services.containers.container import RESTORATION, TURN_LIMIT_S, Container
 from services.containers.health_rules import Health, HealthStatus
 from services.containers.model import ExitStatus, State, Status
 from services.errors import DeadlineExceeded, InvalidParameter
@@ -156,3 +156,51 @@ def test_health_of_what_an_earlier_engine_ran() -> None:
         assert health.status is expected
     assert Container(checked, Status()).health is None
     assert Container(definition(), Status(state=State.EXITED, runs=1)).health is None
+
+
+async def test_everybody_waits_for_the_restoration(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Turns come after it; so does whoever wants none. It itself waits for nobody."""
+    subject = container(State.RUNNING)
+    order: list[str] = []
+
+    async def operate(name: str) -> None:
+        async with subject.turn(name):
+            order.append(name)
+
+    async def look() -> None:
+        await subject.wait_restored()
+        order.append("look")
+
+    async def settle() -> None:
+        await subject.settle()
+        order.append("settled")
+
+    subject.expect_restoration()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(operate, "stop")
+        for wait in (look, settle):
+            nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        async with subject.turn(RESTORATION, restores=True):
+            await trio.sleep(1)
+            assert order == []
+        await trio.testing.wait_all_tasks_blocked()
+        assert order == []  # its end is said, not guessed
+        subject.end_restoration()
+    assert sorted(order) == ["look", "settled", "stop"]
+    async with subject.turn("its start"):
+        await subject.wait_restored()  # at any other time nobody is waited for
+
+
+async def test_a_restoration_that_does_not_end_is_named(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As any operation that has the turn too long."""
+    subject = container(State.RUNNING)
+    subject.expect_restoration()
+    with pytest.raises(
+        DeadlineExceeded, match=r"web is busy: its restoration has been .* for 40 s"
+    ):
+        await subject.settle()

@@ -15,9 +15,10 @@ import trio.testing
 from services.containerd import TaskExit
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
-from services.containers.life import LOST_SHIM_EXIT_CODE, UNKNOWN_EXIT_CODE, Lives
+from services.containers.life import Lives
 from services.containers.model import State
 from services.containers.run import Run
+from services.containers.task_exits import LOST_SHIM_EXIT_CODE, UNKNOWN_EXIT_CODE
 from services.errors import EngineError
 from tests.services.containers.support import FakeContainerd, FakeTasks, MemoryJournal, container
 

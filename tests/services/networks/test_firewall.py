@@ -28,7 +28,7 @@ from services.networks.network_rules import (
     PortTargets,
     Target,
 )
-from services.networks.nft import HelperLost, running_helper
+from services.networks.nft import HelperLost, Nft, running_helper
 from services.networks.ports import PublishedPort
 from services.networks.table_listing import Difference
 
@@ -90,6 +90,15 @@ async def until(rules: Rules, expected: set[int]) -> None:
     with trio.fail_after(LIMIT_S):
         while published(rules) != expected:
             await trio.sleep(0.05)
+
+
+async def settle(firewall: Firewall, helper: Nft) -> None:
+    """Have the table written anew; until that is done it would undo what a test does to it."""
+    await helper.ask(f"add table inet {firewall.table}\nadd chain inet {firewall.table} stale")
+    firewall.settle()
+    with trio.fail_after(LIMIT_S):
+        while nft("list", "chain", "inet", firewall.table, "stale"):
+            await trio.sleep(0.02)
 
 
 def helper_pids() -> set[int]:
@@ -357,11 +366,11 @@ async def test_table_as_it_is_meant_differs_in_nothing(
         replace(port(4), protocol="udp"),
         replace(port(5), protocol="sctp"),
     ]
-    async with running(firewall):
+    async with running(firewall), running_helper() as (helper, _):
         for network in of_every_kind(rules.network.bridge[:7]):
             await firewall.set_network(network)
         await firewall.publish("a", targets, ports)
-        firewall.settle()
+        await settle(firewall, helper)
         assert await firewall.compare() == []
         damage = (
             "delete element inet {0} pub4_any {{ tcp . 1007 }}\n"
@@ -369,8 +378,7 @@ async def test_table_as_it_is_meant_differs_in_nothing(
             "add chain inet {0} nobodys\n"
             "flush chain inet {0} guard\n"
         )
-        async with running_helper() as (helper, _):
-            await helper.ask(damage.format(rules.table))
+        await helper.ask(damage.format(rules.table))
         assert await firewall.compare() == [
             Difference(
                 "chain guard", "it lacks the rule: iifname @bridges ip daddr 127.0.0.0/8 drop"
@@ -384,8 +392,7 @@ async def test_table_as_it_is_meant_differs_in_nothing(
         ]
         await firewall.mend()
         assert await firewall.compare() == []
-        async with running_helper() as (helper, _):
-            await helper.ask(f"delete table inet {rules.table}")
+        await helper.ask(f"delete table inet {rules.table}")
         assert "chain forward" in {each.what for each in await firewall.compare()}
         await firewall.mend()
         assert await firewall.compare() == []
@@ -394,12 +401,13 @@ async def test_table_as_it_is_meant_differs_in_nothing(
 async def test_without_networks_no_table_is_meant(rules: Rules) -> None:
     """Nor before the engine knows what runs is anything told."""
     firewall = Firewall(table=rules.table)
-    async with running(firewall):
+    lost = f"add table inet {rules.table}\nadd chain inet {rules.table} lost"
+    async with running(firewall), running_helper() as (helper, _):
+        await helper.ask(lost)
         assert await firewall.compare() == []
-        firewall.settle()
+        await settle(firewall, helper)
         assert await firewall.compare() == []
-        async with running_helper() as (helper, _):
-            await helper.ask(f"add table inet {rules.table}\nadd chain inet {rules.table} lost")
+        await helper.ask(lost)
         (found,) = await firewall.compare()
         assert found.what == "chain lost"
         await firewall.mend()

@@ -12,12 +12,14 @@ import pytest
 import trio
 
 from services.errors import EngineError, NotSupported
+from services.networks import reservations
 from services.networks.firewall import Firewall
 from services.networks.network_rules import PortTargets, Target
 from services.networks.port_plan import PortMeans
 from services.networks.ports import PortRequest, PublishedPort
 from services.networks.proxy import ProxiedPort, UserlandProxy
 from services.networks.publishing import Publishing
+from tests.support.ports import free_port
 
 ONLY_4 = PortTargets(ipv4=Target(bridge="b", address=IPv4Address("10.0.0.2")))
 DUAL = replace(ONLY_4, ipv6=Target(bridge="b", address=IPv6Address("fd00::2")))
@@ -68,6 +70,13 @@ class Told:
 
     async def stop(self, owner: str) -> None:
         self.carried.pop(owner, None)
+
+
+@pytest.fixture(autouse=True)
+def ports_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ports that no daemon beside the test chooses, so that those let go of stay free."""
+    first = free_port()
+    monkeypatch.setattr(reservations, "_ephemeral_range", lambda: (first, first + 9))
 
 
 def build(told: Told, **means: Any) -> Publishing:
@@ -188,6 +197,9 @@ async def test_port_that_somebody_had_is_told_and_had_again() -> None:
             assert lacking in publishing.problems()["c"]
             await publishing.mend()
             assert lacking in publishing.problems()["c"]
+        with trio.fail_after(30):
+            while not is_free(port):  # a child that is being made has it too, until its exec
+                await trio.sleep(0.02)
         await publishing.mend()
         await until_clean(publishing)
         assert not is_free(port)

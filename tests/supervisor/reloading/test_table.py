@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.configure import load
-from supervisor.options import OPTIONS, Value
+from supervisor.option import Value
+from supervisor.options import OPTIONS
 from supervisor.reloading.table import FIELDS, RULES, How, names_of, rule_of
 from supervisor.settings import Settings
 

@@ -19,7 +19,7 @@ from services.api.routes.cluster.requests import (
 from services.api.service_versions import adapted_service
 from services.api.types.cluster.services import service_to_wire
 from services.api.version import ApiVersion
-from services.cluster.control.services import ServiceOptions
+from services.cluster.control.service_changes import ServiceOptions
 from services.cluster.dispatcher.values import LogSelector
 from services.cluster.model.specs import ServiceSpec
 

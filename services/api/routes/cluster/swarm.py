@@ -18,7 +18,7 @@ from services.api.routes.cluster.requests import (
 )
 from services.api.types.cluster.swarm import swarm_to_wire
 from services.api.version import ApiVersion
-from services.cluster.model.specs import SwarmSpec
+from services.cluster.model.swarm_spec import SwarmSpec
 from services.cluster.requests import (
     InitRequest,
     JoinRequest,

@@ -11,7 +11,8 @@ from typing import Any
 from services.api.types.cluster.wire import meta_to_wire, time_to_wire, to_wire
 from services.cluster.control.services import SeenService
 from services.cluster.model.objects import Endpoint, Service, UpdateStatus
-from services.cluster.model.specs import EndpointSpec, ServiceSpec, TaskSpec, UpdateConfig
+from services.cluster.model.specs import EndpointSpec, ServiceSpec, UpdateConfig
+from services.cluster.model.task_spec import TaskSpec
 
 
 def service_to_wire(seen: SeenService) -> dict[str, Any]:

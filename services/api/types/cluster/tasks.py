@@ -14,7 +14,7 @@ from services.api.types.cluster.services import task_spec_to_wire
 from services.api.types.cluster.wire import meta_to_wire, time_to_wire, to_wire
 from services.cluster.control.tasks import SeenTask
 from services.cluster.model.objects import ClusterNetwork, TaskStatus
-from services.cluster.model.specs import TaskSpec
+from services.cluster.model.task_spec import TaskSpec
 
 
 class TaskWriter:

@@ -19,26 +19,26 @@ from msgspec import inspect
 
 from services.api.types.times import NEVER
 from services.cluster.ca.issuing import TlsInfo, tls_info
-from services.cluster.model import specs
+from services.cluster.model import specs, swarm_spec, task_spec
 from services.cluster.model.objects import ContainerStatus, Stored
 from services.containers.config import Ulimit
 
 ALWAYS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     {
         specs.UpdateConfig: ("parallelism", "max_failure_ratio", "order"),
-        specs.TaskSpec: ("force_update",),
+        task_spec.TaskSpec: ("force_update",),
         specs.ServiceSpec: ("labels",),
         specs.NodeSpec: ("labels",),
         specs.SecretSpec: ("labels",),
         specs.ConfigSpec: ("labels",),
-        specs.SwarmSpec: ("labels",),
-        specs.FileTarget: ("name", "uid", "gid", "mode"),
-        specs.SecretReference: ("secret_id", "secret_name"),
-        specs.ConfigReference: ("config_id", "config_name"),
-        specs.Privileges: ("credential_spec", "selinux_context", "no_new_privileges"),
-        specs.Raft: ("keep_old_snapshots", "election_tick", "heartbeat_tick"),
-        specs.Orchestration: ("task_history_retention_limit",),
-        specs.EncryptionConfig: ("auto_lock_managers",),
+        swarm_spec.SwarmSpec: ("labels",),
+        task_spec.FileTarget: ("name", "uid", "gid", "mode"),
+        task_spec.SecretReference: ("secret_id", "secret_name"),
+        task_spec.ConfigReference: ("config_id", "config_name"),
+        task_spec.Privileges: ("credential_spec", "selinux_context", "no_new_privileges"),
+        swarm_spec.Raft: ("keep_old_snapshots", "election_tick", "heartbeat_tick"),
+        swarm_spec.Orchestration: ("task_history_retention_limit",),
+        swarm_spec.EncryptionConfig: ("auto_lock_managers",),
         Ulimit: ("name", "hard", "soft"),
         ContainerStatus: ("container_id", "pid", "exit_code"),
     }
@@ -47,15 +47,15 @@ ALWAYS: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
 
 NEVER_SHOWN: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
     {
-        specs.ContainerSpec: ("registry_auth",),
+        task_spec.ContainerSpec: ("registry_auth",),
         specs.SecretSpec: ("data",),
-        specs.CaConfig: ("signing_ca_cert", "signing_ca_key"),
+        swarm_spec.CaConfig: ("signing_ca_cert", "signing_ca_key"),
     }
 )
 """Fields that leave in no answer."""
 
 RENAMED: Final[Mapping[tuple[type, str], str]] = MappingProxyType(
-    {(specs.ContainerSpec, "health_check"): "Healthcheck"}
+    {(task_spec.ContainerSpec, "health_check"): "Healthcheck"}
 )
 """Where Go's spelling is not the definition's; clients read either."""
 

@@ -14,7 +14,8 @@ from services.cluster.model.objects import (
     TaskStatus,
     VxlanNetwork,
 )
-from services.cluster.model.specs import ContainerSpec, NetworkSpec, Platform, TaskSpec
+from services.cluster.model.specs import NetworkSpec
+from services.cluster.model.task_spec import ContainerSpec, Platform, TaskSpec
 from services.cluster.model.task_state import TaskState
 
 AT = datetime(2026, 11, 29, 12, tzinfo=UTC)

@@ -14,22 +14,9 @@ import msgspec
 import pytest
 
 from services.cluster.dispatcher.values import Backend, NetworkView, ServiceView
-from services.cluster.model.objects import (
-    Config,
-    Endpoint,
-    NetworkAttachment,
-    Secret,
-    Task,
-)
-from services.cluster.model.specs import (
-    ConfigReference,
-    ConfigSpec,
-    Driver,
-    FileTarget,
-    PortConfig,
-    SecretReference,
-    SecretSpec,
-)
+from services.cluster.model.objects import Config, Endpoint, NetworkAttachment, Secret, Task
+from services.cluster.model.specs import ConfigSpec, Driver, PortConfig, SecretSpec
+from services.cluster.model.task_spec import ConfigReference, FileTarget, SecretReference
 from services.cluster.model.task_state import TaskState
 from services.containers.config import HealthConfig
 from tests.services.cluster.agent.scene import AgentDaemon, agent_daemon, wait_until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.cluster.agent.description import describe_node, parse_generic_resources
-from services.cluster.model.specs import (
+from services.cluster.model.task_spec import (
     DiscreteGenericResource,
     GenericResource,
     NamedGenericResource,

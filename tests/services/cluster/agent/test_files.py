@@ -12,14 +12,8 @@ from services.cluster.agent.files import TaskFile, task_files
 from services.cluster.agent.holdings import Holdings
 from services.cluster.dispatcher.values import Assignments
 from services.cluster.model.objects import Config, Secret, Task
-from services.cluster.model.specs import (
-    ConfigReference,
-    ConfigSpec,
-    Driver,
-    FileTarget,
-    SecretReference,
-    SecretSpec,
-)
+from services.cluster.model.specs import ConfigSpec, Driver, SecretSpec
+from services.cluster.model.task_spec import ConfigReference, FileTarget, SecretReference
 from services.errors import InvalidParameter
 from tests.services.cluster.agent.support import AT, NODE, task
 

@@ -10,7 +10,8 @@ import pytest
 
 from services.cluster.agent.request import check_mounts, create_request
 from services.cluster.model.objects import Endpoint, NetworkAttachment
-from services.cluster.model.specs import (
+from services.cluster.model.specs import PortConfig
+from services.cluster.model.task_spec import (
     AppArmor,
     ContainerSpec,
     DiscreteGenericResource,
@@ -18,7 +19,6 @@ from services.cluster.model.specs import (
     GenericResource,
     LogDriver,
     NamedGenericResource,
-    PortConfig,
     Privileges,
     ResourceRequirements,
     Resources,
@@ -32,7 +32,7 @@ from services.containers.config import (
     PortBinding,
     Ulimit,
 )
-from services.containers.create import CreateRequest
+from services.containers.definitions import CreateRequest
 from services.errors import InvalidParameter
 from tests.services.cluster.agent.support import NODE, network, task
 

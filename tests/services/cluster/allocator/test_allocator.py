@@ -11,13 +11,10 @@ from clusterlib.world import World
 from msgspec.structs import replace
 
 from services.cluster.model.objects import ClusterNetwork, Service, Task
-from services.cluster.model.specs import (
-    EndpointSpec,
-    IpamRange,
+from services.cluster.model.specs import EndpointSpec, IpamRange, NetworkSpec, PortConfig
+from services.cluster.model.task_spec import (
     NetworkAttachmentConfig,
     NetworkAttachmentSpec,
-    NetworkSpec,
-    PortConfig,
     TaskRestartPolicy,
     TaskSpec,
 )

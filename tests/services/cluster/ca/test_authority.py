@@ -30,7 +30,7 @@ from services.cluster.ca.issuing import (
 )
 from services.cluster.ca.tokens import new_unlock_key, read_token
 from services.cluster.model.objects import RootCa
-from services.cluster.model.specs import CaConfig
+from services.cluster.model.swarm_spec import CaConfig
 from services.cluster.model.wire import utc_now
 from services.cluster.rpc.tls import client_context, server_context
 from services.errors import InvalidParameter

@@ -22,13 +22,8 @@ from services.cluster.model.objects import (
     Stored,
     Task,
 )
-from services.cluster.model.specs import (
-    ContainerSpec,
-    NetworkSpec,
-    SecretSpec,
-    ServiceSpec,
-    TaskSpec,
-)
+from services.cluster.model.specs import NetworkSpec, SecretSpec, ServiceSpec
+from services.cluster.model.task_spec import ContainerSpec, TaskSpec
 from services.cluster.model.wire import utc_now
 from services.errors import InvalidParameter
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from services.errors import EngineError
 
 
@@ -29,5 +31,6 @@ class FakeLocalNetworks:
 class FakeLeadership:
     """Somebody leads, or nobody."""
 
-    def __init__(self, leader_id: str = "") -> None:
+    def __init__(self, leader_id: str = "", present: Iterable[str] = ()) -> None:
         self.leader_id = leader_id
+        self.present_managers = set(present)

@@ -10,14 +10,8 @@ from msgspec.structs import replace
 
 from services.cluster.control.networks import ClusterNetworks
 from services.cluster.model.objects import NetworkAttachment, NodeState, TaskStatus
-from services.cluster.model.specs import (
-    EndpointSpec,
-    IpamRange,
-    NetworkAttachmentConfig,
-    NetworkSpec,
-    PortConfig,
-    TaskSpec,
-)
+from services.cluster.model.specs import EndpointSpec, IpamRange, NetworkSpec, PortConfig
+from services.cluster.model.task_spec import NetworkAttachmentConfig, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotSupported
 from tests.services.cluster.memory_store import MemoryStore

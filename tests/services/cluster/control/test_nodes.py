@@ -18,8 +18,11 @@ DRAINED = NodeUpdate(role="worker", availability="drain", labels={"a": "b"})
 
 
 def nodes(*objects: Stored, leader: str = "") -> tuple[Nodes, MemoryStore]:
+    """Managers are heard of whose nodes are."""
     store = MemoryStore(*objects)
-    return Nodes(store, FakeLeadership(leader and id_of(leader))), store
+    known = store.snapshot().nodes.values()
+    present = [one.id for one in known if one.status.state is NodeState.READY]
+    return Nodes(store, FakeLeadership(leader and id_of(leader), present)), store
 
 
 def test_managers_are_told_apart() -> None:

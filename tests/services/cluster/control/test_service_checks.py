@@ -10,20 +10,22 @@ import pytest
 from services.cluster.control.service_checks import check_constraints, check_service
 from services.cluster.model.specs import (
     EndpointSpec,
-    FileTarget,
-    NetworkAttachmentSpec,
-    Placement,
     PortConfig,
     Replicated,
     ReplicatedJob,
+    ServiceMode,
+    ServiceSpec,
+    UpdateConfig,
+)
+from services.cluster.model.task_spec import (
+    FileTarget,
+    NetworkAttachmentSpec,
+    Placement,
     ResourceRequirements,
     Resources,
     SecretReference,
-    ServiceMode,
-    ServiceSpec,
     TaskRestartPolicy,
     TaskSpec,
-    UpdateConfig,
 )
 from services.containers.config import HealthConfig, Mount
 from services.errors import InvalidParameter, NotSupported

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from services.cluster.control.services import ServiceOptions, Services
-from services.cluster.model.objects import Endpoint, Service, Stored
+from services.cluster.control.service_changes import ServiceOptions
+from services.cluster.control.services import Services
+from services.cluster.model.objects import ClusterNetwork, Endpoint, Service, Stored
 from services.cluster.model.specs import (
     Empty,
     EndpointSpec,
-    NetworkAttachmentConfig,
     PortConfig,
     Replicated,
     ReplicatedJob,
     ServiceMode,
     ServiceSpec,
-    TaskSpec,
     UpdateConfig,
 )
+from services.cluster.model.task_spec import NetworkAttachmentConfig, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.cluster.store.contract import OutOfSequence
 from services.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
@@ -155,6 +155,38 @@ async def test_secrets_and_configs_must_be_there_under_the_name() -> None:
     ):
         with pytest.raises(InvalidParameter, match=text):
             await cluster.services.create(service_spec("bad", container=container), PLAIN)
+
+
+async def test_what_goes_in_the_same_instant_is_missed() -> None:
+    """It was there when the spec was looked at, and is not when the service is written."""
+    key = secret("key")
+    cluster = Cluster(key)
+    cluster.store.leaving.append(cluster.store.snapshot().secrets[key.id])
+    container = container_spec(secrets=[with_secret(key)])
+    with pytest.raises(InvalidParameter, match="secret not found: key"):
+        await cluster.services.create(service_spec(container=container), PLAIN)
+    front = network("front")
+    cluster = Cluster(front)
+    cluster.store.leaving.append(cluster.store.snapshot().networks[front.id])
+    template = TaskSpec(container_spec=container_spec(), networks=[attached(front)])
+    with pytest.raises(NotFound, match=f"network {front.id} not found"):
+        await cluster.services.create(service_spec(task_template=template), PLAIN)
+    assert not cluster.store.snapshot().services
+
+
+async def test_what_another_manager_has_made_a_moment_ago_is_there() -> None:
+    """Its client may ask this one for it, which has not read it yet."""
+    key, front = secret("key"), network("front")
+    cluster = Cluster()
+    cluster.store.ahead += [key, front]
+    template = TaskSpec(container_spec=container_spec(), networks=[attached(front)])
+    await cluster.services.create(service_spec("web", task_template=template), PLAIN)
+    cluster.store.ahead.append(service("api"))
+    await cluster.services.remove("api")
+
+
+def attached(to: ClusterNetwork) -> NetworkAttachmentConfig:
+    return NetworkAttachmentConfig(target=to.name)
 
 
 def publishing(port: int, mode: str = "ingress", protocol: str = "tcp") -> EndpointSpec:

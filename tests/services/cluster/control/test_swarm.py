@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.cluster.control.swarm import Swarm
-from services.cluster.model.specs import (
+from services.cluster.model.swarm_spec import (
     CaConfig,
     DispatcherConfig,
     EncryptionConfig,

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from services.cluster.control.tasks import Tasks
 from services.cluster.model.objects import NetworkAttachment
-from services.cluster.model.specs import NetworkAttachmentSpec, TaskSpec
+from services.cluster.model.task_spec import NetworkAttachmentSpec, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.errors import InvalidParameter, NotFound
 from tests.services.cluster.memory_store import MemoryStore

@@ -11,16 +11,11 @@ from services.cluster.dispatcher.sessions import Peer
 from services.cluster.dispatcher.values import Assignments, SessionMessage, TaskUpdate
 from services.cluster.model.objects import NodeDescription, TaskStatus
 from services.cluster.model.snapshot import Put, Transaction
-from services.cluster.model.specs import DispatcherConfig
+from services.cluster.model.swarm_spec import DispatcherConfig
 from services.cluster.model.task_state import TaskState
 from services.cluster.store import EtcdStore
 from services.errors import Unavailable
-from tests.services.cluster.etcd_fixtures import (
-    member_config,
-    needs_etcd,
-    running,
-    running_store,
-)
+from tests.services.cluster.etcd_fixtures import member_config, needs_etcd, running, running_store
 from tests.support.cluster_objects import NOW, a_cluster, a_node, a_task
 
 pytestmark = needs_etcd

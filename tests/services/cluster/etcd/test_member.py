@@ -17,7 +17,8 @@ from services.cluster.etcd.process import EtcdProcess, MemberRemoved
 from services.cluster.etcd.values import Created, Deleted, DeleteKey, KeyValue, Modified, PutKey
 from services.cluster.etcd.watch import watching
 from services.errors import Conflict, Unavailable
-from tests.services.cluster.etcd_fixtures import free_port, member_config, needs_etcd, running
+from tests.services.cluster.etcd_fixtures import member_config, needs_etcd, running
+from tests.support.ports import free_port
 
 pytestmark = needs_etcd
 

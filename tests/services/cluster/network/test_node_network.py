@@ -27,15 +27,10 @@ from services.networks.model import GATEWAY_BRIDGE
 from services.networks.netns import drop_namespace, enter_namespace, in_namespace
 from services.networks.overlay import Neighbour
 from tests.services.cluster.network.scene import NodeScene, Wire
-from tests.services.cluster.network.views import (
-    backend,
-    cluster_network,
-    peer,
-    service,
-    view,
-)
+from tests.services.cluster.network.views import backend, cluster_network, peer, service, view
 from tests.services.networks.nodes import run_in
 from tests.services.networks.test_balancer import Answering, asked
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.engine,
@@ -62,13 +57,6 @@ def answering() -> Iterator[Answering]:
     answering = Answering()
     yield answering
     answering.end()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        number: int = probe.getsockname()[1]
-        return number
 
 
 def state(wire: Wire, *views: NetworkView) -> NodeNetworkState:
@@ -408,7 +396,7 @@ def helpers() -> list[int]:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:
                 continue
-            if b"nft_inside_process" in command:
+            if command.endswith(b"\0inside\0"):
                 found.append(int(pid))
     return found
 

@@ -19,9 +19,9 @@ from services.cluster.model.specs import (
     NetworkSpec,
     NodeSpec,
     PortConfig,
-    TaskRestartPolicy,
     UpdateConfig,
 )
+from services.cluster.model.task_spec import TaskRestartPolicy
 from services.cluster.model.task_state import TaskState
 from tests.services.cluster.orchestrator.invariants import never
 

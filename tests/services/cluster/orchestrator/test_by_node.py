@@ -8,7 +8,8 @@ from clusterlib.build import GLOBAL, service, template, updated
 from clusterlib.world import World
 from msgspec.structs import replace
 
-from services.cluster.model.specs import NodeSpec, Placement, TaskRestartPolicy
+from services.cluster.model.specs import NodeSpec
+from services.cluster.model.task_spec import Placement, TaskRestartPolicy
 from services.cluster.model.task_state import TaskState
 
 

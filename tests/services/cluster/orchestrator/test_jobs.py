@@ -8,9 +8,10 @@ import pytest
 from clusterlib.agents import Life
 from clusterlib.build import GLOBAL_JOB, SECOND, job, service, template, updated
 from clusterlib.world import World
+from msgspec.structs import replace
 
 from services.cluster.model.objects import Task
-from services.cluster.model.specs import TaskRestartPolicy
+from services.cluster.model.task_spec import TaskRestartPolicy
 from services.cluster.model.task_state import TaskState
 
 WELL = Life(lives_s=3, ends=TaskState.COMPLETE)
@@ -124,3 +125,26 @@ def test_a_job_on_a_node_that_fails_goes_on_elsewhere() -> None:
     world.cut_off("node1")
     world.run(100)
     assert complete(world) == [0, 1]
+
+
+@pytest.mark.parametrize("meanwhile", [None, TaskState.COMPLETE, TaskState.FAILED])
+def test_a_global_job_that_its_node_was_lost_under_runs_there_again(
+    meanwhile: TaskState | None,
+) -> None:
+    """Once the node is back; not if it says that the job came to an end there, well or badly."""
+    world = World(life_of=lambda _: Life(lives_s=60, ends=TaskState.COMPLETE))
+    world.add_nodes(2)
+    world.store.put(service(mode=GLOBAL_JOB))
+    world.run(10)
+    world.cut_off("node1")
+    world.run(40)
+    if meanwhile is not None:
+        (task,) = (task for task in world.tasks("web") if task.node_id == "node1")
+        world.store.put(replace(task, status=replace(task.status, state=meanwhile)))
+    world.connect("node1")
+    world.run(200)
+    ends = sorted((task.node_id, task.status.state.name) for task in world.tasks("web"))
+    if meanwhile is None:
+        assert ends == [("node1", "COMPLETE"), ("node1", "SHUTDOWN"), ("node2", "COMPLETE")]
+    else:
+        assert ends == [("node1", meanwhile.name), ("node2", "COMPLETE")]

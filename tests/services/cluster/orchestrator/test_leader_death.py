@@ -13,16 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 from clusterlib.agents import Life
-from clusterlib.build import (
-    GLOBAL,
-    GLOBAL_JOB,
-    SECOND,
-    job,
-    scaled,
-    service,
-    template,
-    with_image,
-)
+from clusterlib.build import GLOBAL, GLOBAL_JOB, SECOND, job, scaled, service, template, with_image
 from clusterlib.world import World
 from msgspec.structs import replace
 
@@ -32,9 +23,9 @@ from services.cluster.model.specs import (
     NetworkSpec,
     NodeSpec,
     PortConfig,
-    TaskRestartPolicy,
     UpdateConfig,
 )
+from services.cluster.model.task_spec import TaskRestartPolicy
 from services.cluster.model.task_state import TaskState
 from tests.services.cluster.orchestrator.invariants import never
 

@@ -10,12 +10,8 @@ from clusterlib.world import BEGINNING, World, node
 from msgspec.structs import replace
 
 from services.cluster.model.objects import NodeState, NodeStatus
-from services.cluster.model.specs import (
-    NodeSpec,
-    Placement,
-    ResourceRequirements,
-    Resources,
-)
+from services.cluster.model.specs import NodeSpec
+from services.cluster.model.task_spec import Placement, ResourceRequirements, Resources
 from services.cluster.model.task_state import TaskState
 from services.cluster.orchestrator.standing import DOWN_GRACE, Standing, standing
 

@@ -13,12 +13,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from services.cluster.model.objects import Task, TaskStatus, UpdateStatus
-from services.cluster.model.specs import (
-    Orchestration,
-    Placement,
-    SwarmSpec,
-    TaskRestartPolicy,
-)
+from services.cluster.model.swarm_spec import Orchestration, SwarmSpec
+from services.cluster.model.task_spec import Placement, TaskRestartPolicy
 from services.cluster.model.task_state import TaskState
 from services.cluster.orchestrator.reaper import KEPT_IN_UPDATE, is_done_with, surplus
 

@@ -11,7 +11,8 @@ from clusterlib.world import World
 from msgspec.structs import replace
 
 from services.cluster.model.objects import Task
-from services.cluster.model.specs import NodeSpec, TaskRestartPolicy
+from services.cluster.model.specs import NodeSpec
+from services.cluster.model.task_spec import TaskRestartPolicy
 from services.cluster.model.task_state import TaskState
 
 

@@ -11,17 +11,16 @@ from clusterlib.build import GLOBAL, SECOND, scaled, service, template, updated,
 from clusterlib.world import World
 from msgspec.structs import replace
 
-from services.cluster.control.services import rolled_back
+from services.cluster.control.service_changes import rolled_back
 from services.cluster.model.objects import Service, Task
 from services.cluster.model.specs import (
     EndpointSpec,
-    Placement,
     PortConfig,
     Replicated,
     ServiceMode,
-    TaskRestartPolicy,
     UpdateConfig,
 )
+from services.cluster.model.task_spec import Placement, TaskRestartPolicy
 from services.cluster.model.task_state import TaskState
 
 

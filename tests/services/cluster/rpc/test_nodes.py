@@ -28,7 +28,7 @@ from services.cluster.dispatcher.values import (
 )
 from services.cluster.model.objects import ManagerMember, NodeDescription, TaskStatus
 from services.cluster.model.snapshot import Diff
-from services.cluster.model.specs import CaConfig, DispatcherConfig
+from services.cluster.model.swarm_spec import CaConfig, DispatcherConfig
 from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import utc_now
 from services.cluster.rpc.joining import RemoteIssuer, become_member, join_cluster

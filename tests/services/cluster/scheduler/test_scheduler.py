@@ -12,22 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.cluster.model.objects import (
-    EngineDescription,
-    Node,
-    NodeDescription,
-    Task,
-)
-from services.cluster.model.specs import (
+from services.cluster.model.objects import EngineDescription, Node, NodeDescription, Task
+from services.cluster.model.specs import EndpointSpec, NodeSpec, PortConfig
+from services.cluster.model.task_spec import (
     DiscreteGenericResource,
-    EndpointSpec,
     GenericResource,
     NamedGenericResource,
-    NodeSpec,
     Placement,
     PlacementPreference,
     Platform,
-    PortConfig,
     ResourceRequirements,
     Resources,
     SpreadOver,

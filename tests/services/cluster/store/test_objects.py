@@ -9,7 +9,8 @@ import pytest
 
 from services.cluster.etcd.values import Batch, Deleted, KeyValue
 from services.cluster.model.objects import Node, Secret, Service, Task
-from services.cluster.model.specs import SecretSpec, ServiceSpec, TaskSpec
+from services.cluster.model.specs import SecretSpec, ServiceSpec
+from services.cluster.model.task_spec import TaskSpec
 from services.cluster.store.codec import Codec, key_of
 from services.cluster.store.mirror import REMEMBERED_CHANGES, Mirror
 from services.errors import Unavailable

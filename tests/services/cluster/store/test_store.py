@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import msgspec
 import pytest
 import trio
 
 from services.cluster.ca.sealing import ObjectSealer, Sealer, new_data_key
+from services.cluster.etcd.client import EtcdClient
+from services.cluster.etcd.errors import NoQuorum
 from services.cluster.model.objects import Node, Secret, Service, Session, Stored
 from services.cluster.model.snapshot import Delete, Put, Transaction
 from services.cluster.model.specs import NodeSpec, SecretSpec, ServiceSpec
 from services.cluster.store import EtcdStore, FencedStore, LeadershipLost, NameTaken, OutOfSequence
 from services.cluster.store.codec import key_of
+from services.cluster.store.contract import UseOfNothing
 from services.errors import Unavailable
 from tests.services.cluster.etcd_fixtures import (
     RunningMember,
@@ -47,6 +51,52 @@ def node(id: str, *, version: int = 0, name: str = "") -> Node:
 def service(id: str, name: str, *, version: int = 0) -> Service:
     spec = ServiceSpec(name=name)
     return Service(id=id, created_at=NOW, updated_at=NOW, version=version, spec=spec)
+
+
+def secret(id: str) -> Secret:
+    spec = SecretSpec(name=id, data="aHVudGVyMg==")
+    return Secret(id=id, created_at=NOW, updated_at=NOW, spec=spec)
+
+
+async def rename(store: EtcdStore, name: str) -> None:
+    """What a node is called by now, as another manager sees to it."""
+    await store.catch_up()
+    present = store.snapshot().nodes["a"]
+    await store.commit(put(msgspec.structs.replace(present, spec=NodeSpec(name=name))))
+
+
+class LosingClient:
+    """Stands before a store's client: the first attempt of each write gets no answer.
+
+    It `is_sent`, or is not; then what comes `after_the_first` comes.
+    """
+
+    def __init__(
+        self,
+        store: EtcdStore,
+        *,
+        after_the_first: Callable[[], Awaitable[None]] | None,
+        error: Exception | None = None,
+    ) -> None:
+        self._client: Any = store._client
+        self._error = error or Unavailable("the connection was lost")
+        self._is_first = False
+        self.after_the_first = after_the_first
+        self.is_sent = True
+        store._client = cast(EtcdClient, self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def transact(self, *arguments: Any) -> Any:
+        self._is_first = not self._is_first
+        if not self._is_first:
+            return await self._client.transact(*arguments)
+        if self.is_sent:
+            await self._client.transact(*arguments)
+        if self.after_the_first is not None:
+            await self.after_the_first()
+        raise self._error
 
 
 def put(*stored: Stored) -> Transaction:
@@ -123,6 +173,66 @@ async def test_names_are_unique_in_their_kind() -> None:
         await store.commit(put(service("u", "old")))
         names = {each.name for each in store.snapshot().services.values()}
         assert names == {"web", "old"}
+
+
+async def test_what_is_named_stays_or_is_not_named() -> None:
+    """Of a service that begins to name a secret, and of the secret's removal in the same instant,
+    one is refused, whichever comes first; later removals, after another look, go through."""
+    async with scene() as (store, _):
+        await store.commit(put(secret("s")))
+        for names_first in (True, False):
+            seen = store.snapshot()
+            present = seen.secrets["s"]
+            naming = Transaction((Put(service("a", "a")),), uses=(present,))
+            removal = Transaction((Delete(present),), decided_at=seen.revision)
+            if names_first:
+                await store.commit(naming)
+                with pytest.raises(OutOfSequence):
+                    await store.commit(removal)
+                assert store.snapshot().secrets["s"] == present
+                await store.commit(Transaction((Delete(store.snapshot().services["a"]),)))
+            else:
+                await store.commit(removal)
+                with pytest.raises(UseOfNothing):
+                    await store.commit(naming)
+                assert not store.snapshot().services
+
+
+async def test_a_write_that_nobody_answered_is_told_from_another_one() -> None:
+    """Made again it is refused, by itself or by who came first; only that is told as a refusal,
+    also when others have changed the object since."""
+    async with scene() as (store, member), running_store(member.client) as other:
+        first = await store.commit(put(node("a")))
+        client = LosingClient(store, after_the_first=lambda: rename(other, "again"))
+        await store.commit(put(node("a", version=first, name="ours")))
+        assert store.snapshot().nodes["a"].name == "again"
+
+        client.after_the_first = None
+        present = store.snapshot().nodes["a"]
+        await store.commit(put(msgspec.structs.replace(present, spec=NodeSpec(name="plain"))))
+        assert store.snapshot().nodes["a"].name == "plain"
+
+        client.after_the_first, client.is_sent = (lambda: rename(other, "theirs")), False
+        present = store.snapshot().nodes["a"]
+        with pytest.raises(OutOfSequence):
+            await store.commit(put(msgspec.structs.replace(present, spec=NodeSpec(name="ours"))))
+        assert store.snapshot().nodes["a"].name == "theirs"
+
+        client.is_sent, client.after_the_first = True, None
+        await store.commit(Transaction((Delete(store.snapshot().nodes["a"]),)))
+        assert not store.snapshot().nodes
+
+
+async def test_an_election_of_long_ago_is_no_lost_quorum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that meets one waits for its end, whatever writes before it have met."""
+    monkeypatch.setattr("services.cluster.store.store.ELECTION_PATIENCE_S", 0.3)
+    async with scene() as (store, _):
+        client = LosingClient(store, after_the_first=None, error=NoQuorum("etcdserver: no leader"))
+        client.is_sent = False
+        with trio.move_on_after(0.03):
+            await store.commit(put(node("a")))
+        await trio.sleep(0.4)
+        await store.commit(put(node("b")))
 
 
 async def test_changes_wake_who_waits() -> None:
