@@ -32,6 +32,7 @@ from services.networks.gateway import gateway_request
 from services.networks.ingress_record import INGRESS_SANDBOX
 from services.networks.model import GATEWAY_BRIDGE
 from services.networks.network_rules import Target
+from services.networks.table_listing import Difference
 
 log = logger.bind(service="cluster")
 
@@ -160,6 +161,57 @@ class NodeNetwork:
                 count = arrivals.arrived(await self._balancer.run_inside(namespace, arrivals.ASK))
                 if count != before:
                     before, quiet_at = count, trio.current_time() + quiet_s
+
+    # -- for an audit ---------------------------------------------------------------------------
+
+    async def differences(self) -> list[Difference]:
+        """What is not as it is intended, now: what the next round finds, and what it could not do.
+
+        Raises:
+            EngineError: it cannot be told.
+        """
+        plan = self._plan
+        if plan is None:
+            return []
+        found = [Difference(what=about, text=text) for about, text in self._problems.items()]
+        for network_id, one in plan.networks.items():
+            if not one.problem:
+                found += await self._differences_of(network_id, one)
+        if not await self._ingress.is_whole():
+            found.append(Difference(what=INGRESS_SANDBOX, text="the ingress namespace lacks links"))
+        return found
+
+    async def mend(self) -> None:
+        """Go through another round, now."""
+        async with self._turn:
+            if self._plan is not None:
+                await self._converge(self._plan)
+
+    async def _differences_of(self, network_id: str, plan: NetworkPlan) -> list[Difference]:
+        sync = partial(sync_neighbours, plan.network, self._overlays, plan.neighbours, mends=False)
+        try:
+            wrong = await trio.to_thread.run_sync(sync)
+            lost = await self._sandboxes.without_link_in(plan.network)
+        except (EngineError, OSError) as error:
+            return [Difference(what=network_id, text=str(error))]
+        found = [
+            Difference(what=container_id, text=f"its link in network {plan.network.name} is lost")
+            for container_id, _ in lost
+        ]
+        if wrong:
+            text = f"{wrong} entries of network {plan.network.name} lead elsewhere, or nowhere"
+            found.append(Difference(what=network_id, text=text))
+        for container_id, namespace in self._sandboxes.in_network(network_id).items():
+            kind = INGRESS if container_id == INGRESS_SANDBOX else SERVICES
+            try:
+                is_changed = await self._balancer.is_changed(kind, container_id, namespace)
+            except EngineError as error:
+                found.append(Difference(what=container_id, text=str(error)))
+                continue
+            if is_changed:
+                text = "somebody has changed rules in its namespace, which lead to services"
+                found.append(Difference(what=container_id, text=text))
+        return found
 
     # -- round by round -------------------------------------------------------------------------
 

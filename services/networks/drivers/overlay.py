@@ -89,8 +89,11 @@ def _unmake(path: Path) -> None:
     drop_namespace(path)
 
 
-def sync_neighbours(network: Network, directory: Path, wanted: Iterable[Neighbour]) -> int:
-    """Compare who is behind the VXLAN links with who should be; how many entries were changed.
+def sync_neighbours(
+    network: Network, directory: Path, wanted: Iterable[Neighbour], *, mends: bool = True
+) -> int:
+    """Compare who is behind the VXLAN links with who should be; how many entries were changed, or
+    would have been if not `mends`.
 
     Raises:
         EngineError: the network's links are not there.
@@ -112,7 +115,8 @@ def sync_neighbours(network: Network, directory: Path, wanted: Iterable[Neighbou
                 raise EngineError(f"the bridge of network {network.name} leads nowhere")
             theirs = [one for one in wanted if ip_address(one.address) in subnet.prefix]
             batch, count = _differences(inside, link.index, theirs)
-            batch.send(inside)
+            if mends:
+                batch.send(inside)
             changed += count
     return changed
 

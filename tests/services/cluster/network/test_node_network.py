@@ -327,6 +327,41 @@ async def test_rules_that_others_flush_are_written_again(
                     await trio.sleep(0.05)
 
 
+async def test_an_audit_finds_what_others_change(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Namespaces, links, entries and rules, by their names; a round mends all of them."""
+    monkeypatch.setattr("services.cluster.network.node_network.INTERVAL_S", 600.0)
+    network, other = cluster_network(third=7), cluster_network("other", third=9)
+    ingress = cluster_network("in", third=8, ingress=True, balancers={"n1": "10.99.8.9/24"})
+    told = (
+        view(
+            network, service("web", vip=f"{VIP}/24"), peers=(peer("n2", wire.there, "10.99.7.4"),)
+        ),
+        view(other),
+        view(ingress),
+    )
+    async with wire.running() as scene:
+        await settle(scene, state(wire, *told))
+        for name, address in (("a", "10.99.7.2"), ("b", "10.99.7.3")):
+            await scene.start(name, "ov", address)
+        await scene.node.mend()
+        assert await scene.node.differences() == []
+        inside = scene.folder / "overlays" / network.id
+        (endpoint,) = [e for e in scene.sandboxes.endpoints("a") if e.network_id == network.id]
+        run_in(inside, "ip", "link", "del", endpoint.host_link)
+        run_in(inside, "bridge", "fdb", "del", "02:42:0a:63:07:04", "dev",
+               f"vx-{network.id[:8]}-0", "self")  # fmt: skip
+        run_in(scene.netns("b"), "nft", "flush", "ruleset")
+        run_in(scene.netns(INGRESS_SANDBOX), "nft", "flush", "ruleset")
+        drop_namespace(scene.folder / "overlays" / other.id)
+        found = await scene.node.differences()
+        assert {one.what for one in found} == {"a", "b", network.id, other.id, INGRESS_SANDBOX}
+        with trio.fail_after(10):
+            while await scene.node.differences():  # the kernel reaps a namespace some time later
+                await scene.node.mend()
+
+
 async def test_a_helper_that_dies_takes_nothing_along(wire: Wire, answering: Answering) -> None:
     """What it wrote holds; the part begins anew, and changes are made again."""
     network = cluster_network(third=7)
