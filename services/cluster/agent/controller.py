@@ -41,7 +41,7 @@ DRAIN_S: Final = 2.0
 """dockerd's too: from when the managers were to take a task out of the balancers to its signal.
 Here it begins anew with each connection that comes meanwhile: some node was slow to hear of it."""
 
-DRAIN_LIMIT_S: Final = 10.0
+DRAIN_LIMIT_S: Final = 20.0
 """For who is sent connections past the balancers, by its own address."""
 
 _NANO: Final = 10**9
@@ -248,6 +248,8 @@ class Controller:
                 container.id, quiet_s=self._drain_s, limit_s=DRAIN_LIMIT_S
             )
         except EngineError as error:
+            if not container.is_running:
+                return
             log.warning("task not seen to be unused", container=container.id, error=str(error))
             await trio.sleep(self._drain_s)
 
