@@ -89,6 +89,11 @@ class Sandboxes:
         """Have somebody ask the managers for places in networks that span nodes."""
         self._occupants.attach_by(attacher)
 
+    @property
+    def has_managers(self) -> bool:
+        """Whether a network that is not known here may be the cluster's."""
+        return self._occupants.has_managers
+
     def follow_overlays(self, follower: Follower | None) -> None:
         """Have somebody told of each container that gets a link in an overlay network.
 
