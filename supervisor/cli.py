@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
-
-import click
+from typing import Any, Final, Protocol, cast
 
 from services.api.hosts import parse_host
 
@@ -65,7 +63,9 @@ def main(
         print(f"{error}\nSee '{PROGRAM} --help'.", file=sys.stderr)
         return 1
     if given.get("help"):
-        print(help_text())
+        from .flag_help import help_text  # click takes a thirtieth of a start
+
+        print(help_text(PROGRAM))
         return 0
     if given.get("version"):
         print(f"Wharfinger version {VERSION}, build {build_id()}")
@@ -91,21 +91,28 @@ def parse_flags(argv: Sequence[str]) -> dict[str, Value]:
     Raises:
         UsageError: an unknown flag, a missing or malformed value, or an argument that is no flag.
     """
-    canonical = canonical_arguments(argv)
+    given: dict[str, Value] = {}
+    for argument in canonical_arguments(argv):
+        flag, _, text = argument.removeprefix("--").partition("=")
+        option = OPTIONS[flag]
+        value = _converted(option, text)
+        if option.kind.is_repeatable:
+            value = (*cast("tuple[Any, ...]", given.get(flag, ())), value)
+        given[flag] = value
+    return {flag: given[flag] for flag in OPTIONS if flag in given}
+
+
+def _converted(option: Option, text: str) -> Any:
     try:
-        context = _command().make_context(PROGRAM, canonical)
-    except click.BadParameter as error:
-        raise UsageError(error.message) from error
-    source = click.core.ParameterSource.COMMANDLINE
-    return {
-        flag: context.params[_name(flag)]
-        for flag in OPTIONS
-        if context.get_parameter_source(_name(flag)) is source
-    }
+        return _PARSERS.get(option.kind, str)(text)
+    except ValueError as error:
+        short = f"-{option.short}, " if option.short else ""
+        message = f'invalid argument "{text}" for "{short}--{option.flag}" flag: {error}'
+        raise UsageError(message) from error
 
 
 def canonical_arguments(argv: Sequence[str]) -> list[str]:
-    """Every flag as `--name=value`: click's spelling of them differs from Go's in the rest.
+    """Every flag as `--name=value`, read as Go reads them.
 
     Go has `--icc` and `--icc=false` but never `--icc false`, `-Dl debug`, `-l=debug`, and takes
     the next argument as a value even when that begins with a dash. `--` ends the flags.
@@ -189,70 +196,3 @@ _PARSERS: Final[Mapping[Kind, Callable[[str], Any]]] = {  # Any: as many types a
     Kind.MAPMAP: parse_driver_option,
     Kind.HOSTS: _parse_host,
 }
-
-
-class _Type(click.ParamType[Any]):
-    """An option's kind, for click."""
-
-    def __init__(self, option: Option) -> None:
-        self.name = option.kind.word
-        self._parse = _PARSERS.get(option.kind, str)
-        short = f"-{option.short}, " if option.short else ""
-        self._flag = f"{short}--{option.flag}"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,  # noqa: ARG002  (click's signature)
-        ctx: click.Context | None,  # noqa: ARG002
-    ) -> Any:
-        """The value of `value`, which is text when it comes from the command line."""
-        if not isinstance(value, str):
-            return value  # a default
-        try:
-            return self._parse(value)
-        except ValueError as error:
-            message = f'invalid argument "{value}" for "{self._flag}" flag: {error}'
-            raise click.BadParameter(message) from error
-
-
-def _name(flag: str) -> str:
-    """click's name for a parameter, which must be an identifier."""
-    return flag.replace("-", "_")
-
-
-def _command() -> click.Command:
-    return click.Command(
-        PROGRAM,
-        params=[_parameter(option) for option in OPTIONS.values()],
-        help="A container engine that speaks the Docker Engine API.",
-        add_help_option=False,
-    )
-
-
-def _parameter(option: Option) -> click.Option:
-    names = [_name(option.flag), f"--{option.flag}"]
-    if option.short:
-        names.append(f"-{option.short}")
-    return click.Option(
-        names,
-        type=_Type(option),
-        multiple=option.kind.is_repeatable,
-        metavar=option.kind.word,
-        help=_help(option),
-    )
-
-
-def _help(option: Option) -> str:
-    if option.refused:
-        return f"{option.help} (refused: {option.refused})"
-    if option.default in ("", False, None, ()) or option.kind is Kind.HOSTS:
-        return option.help
-    shown = str(option.default).lower() if option.kind is Kind.BOOL else option.default
-    return f"{option.help} (default {shown})"
-
-
-def help_text() -> str:
-    """What `--help` prints."""
-    command = _command()
-    return command.get_help(click.Context(command, info_name=PROGRAM, max_content_width=100))

@@ -36,7 +36,7 @@ def api_settings(values: Merged, environment: Mapping[str, str]) -> ApiSettings:
 
 def access_settings(values: Merged) -> AccessSettings:
     """The section. Raises ValueError for a plugin or a scope that cannot be."""
-    from services.plugins.authorization import check_plugins
+    from services.plugins.discovery import check_plugins
 
     plugins = tuple(dict.fromkeys(values.texts("authorization-plugin")))
     check_plugins(plugins)

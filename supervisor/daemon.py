@@ -12,11 +12,11 @@ from typing import Final
 import trio
 from loguru import logger
 
-from services.containerd.ahead import Ahead
 from services.errors import EngineError
 from services.system import read_host_facts
 
 from . import collector
+from .ahead import StartedAhead
 from .configure import load
 from .identity import load_or_create_engine_id
 from .in_force import Current, prepare
@@ -40,10 +40,8 @@ REST_OF_END_S: Final = 40.0  # of the API's drain, and of containerd's end
 class Daemon:
     """One run of the engine: from its settings to its exit status."""
 
-    def __init__(
-        self, settings: Settings, given: Mapping[str, Value], ahead: Ahead | None = None
-    ) -> None:
-        """`ahead`: a containerd that was started while we were imported."""
+    def __init__(self, settings: Settings, given: Mapping[str, Value], ahead: StartedAhead) -> None:
+        """`ahead`: what was started while we were imported."""
         self._settings = settings  # of the start; those in force are `Current`'s
         self._given = given
         self._ahead = ahead
@@ -175,7 +173,7 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def run(settings: Settings, given: Mapping[str, Value], ahead: Ahead | None) -> int:
+def run(settings: Settings, given: Mapping[str, Value], ahead: StartedAhead) -> int:
     """Run the engine in this thread until it has ended; its exit status.
 
     Raises:

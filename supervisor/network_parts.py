@@ -22,6 +22,7 @@ from services.networks import (
     UserlandProxy,
     listens_on_ipv6,
 )
+from services.networks.helper_ahead import HelperAhead
 from services.store import Store
 
 from .in_force import Current
@@ -47,14 +48,16 @@ def build_networks(
     table: ContainerTable,
     engine_id: str,
     ends_containers: Callable[[], bool],
+    ahead: HelperAhead | None = None,
 ) -> NetworkParts:
     """The networks, who is in them, and what leads ports to them.
 
+    `ahead`: a helper of the firewall's that was started already.
     `ends_containers`: whether the daemon ends, and containers with it.
     """
     settings = current.settings()
     wanted = settings.network
-    firewall = _firewall(settings, engine_id, ends_containers)
+    firewall = _firewall(settings, engine_id, ends_containers, ahead)
     proxy = UserlandProxy() if wanted.userland_proxy else None
     networks = Networks(
         store=store,
@@ -105,7 +108,10 @@ def _pools(current: Current) -> tuple[Pool, ...]:
 
 
 def _firewall(
-    settings: Settings, engine_id: str, ends_containers: Callable[[], bool]
+    settings: Settings,
+    engine_id: str,
+    ends_containers: Callable[[], bool],
+    ahead: HelperAhead | None,
 ) -> Firewall | None:
     """Named after the default bridge; without one, after the engine."""
     network = settings.network
@@ -115,7 +121,9 @@ def _firewall(
     policy = FirewallPolicy(
         allow_direct_routing=network.allow_direct_routing, accept_mark=network.accept_mark
     )
-    return Firewall(table=f"wharfinger-{name}", policy=policy, is_ending=ends_containers)
+    return Firewall(
+        table=f"wharfinger-{name}", policy=policy, is_ending=ends_containers, ahead=ahead
+    )
 
 
 def _bridge(settings: Settings) -> BridgeConfig | None:

@@ -15,56 +15,46 @@ from services.api.front import DeferredApp
 from services.api.listeners import Listeners
 from services.build import BuildContexts, Builder
 from services.containerd import Containerd, EventEnvelope, Process
-from services.containerd.ahead import Ahead
-from services.containers import ContainerTable
 from services.containers.apparmor import AppArmor
-from services.containers.cdi import CdiDevices
 from services.containers.containers import Containers
 from services.containers.groups import Groups
-from services.containers.journal import MIGRATIONS
 from services.containers.log_budget import LogBudget
 from services.containers.oom import OomKills
 from services.containers.reconcile import Reconciler
 from services.containers.restore import TASK_TOPICS, Restorer
 from services.containers.running import Running
-from services.containers.volume_points import uses_of
-from services.events import MIGRATION as EVENTS_MIGRATION
 from services.events import EventBus, EventStream
-from services.images import ImageId, Images, ImageUse
-from services.networks import MIGRATION as NETWORKS_MIGRATION
+from services.images import Images
 from services.networks import Firewall, Networks, UserlandProxy
-from services.networks.dns import Dns, NameBook
+from services.networks.dns import Dns
 from services.observer import Observer, build_observer
 from services.registry import Registry
 from services.store import Store
 from services.system import HostFacts
-from services.volumes import MIGRATION as VOLUMES_MIGRATION
 from services.volumes import Volumes
 
+from .ahead import StartedAhead
 from .api_parts import build_api
 from .api_servers import ApiServers
 from .audit_parts import build_audit
 from .cluster_parts import ClusterSources, LazyCluster
 from .container_parts import build_containers
 from .container_sources import ContainerSources
+from .ground_parts import build_ground
 from .in_force import Current
 from .logs import LogSink
 from .metrics_face import MetricsFace
 from .metrics_parts import LazyMetrics, MetricsSources
-from .network_parts import build_networks
 from .notify import Notifier
 from .observer_face import ObserverFace
-from .own_containerd import containerd_config
 from .part_restarts import PartRestarts
 from .reload_parts import build_reloader
 from .reloading.reloader import Reloader
 from .reloading.steps import Changer
 from .reports import TreeReports
 from .settings import Settings
-from .sources import SNAPSHOTTER, RouteSources
-from .version import VERSION
+from .sources import RouteSources
 
-VOLUME_THREADS: Final = 4
 BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
 
@@ -112,7 +102,7 @@ def build_parts(
     facts: HostFacts,
     engine_id: str,
     read_settings: Callable[[], Settings],
-    ahead: Ahead | None,
+    ahead: StartedAhead,
     sink: LogSink,
     notifier: Notifier,
     reports: TreeReports,
@@ -121,7 +111,7 @@ def build_parts(
 ) -> Parts:
     """Make the parts; starts nothing.
 
-    `ahead`: a containerd that was started already. `read_settings` blocks and reads the
+    `ahead`: what was started already. `read_settings` blocks and reads the
     configuration anew, for reloads. `is_ending`: whether the daemon as a whole is asked to end, and
     not a part to restart.
 
@@ -129,64 +119,27 @@ def build_parts(
         InvalidHostError: systemd passed no socket for an fd:// host.
     """
     settings = current.settings()
-    process = _containerd_process(settings, ahead)
-    address = process.address if process else settings.containerd.address
-    assert address is not None
-    containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
-    migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, NETWORKS_MIGRATION, *MIGRATIONS)
-    store = Store(settings.data_root / "wharfinger.db", migrations=migrations)
-    bus = EventBus(store)
-    table = ContainerTable()
-    images = Images(
-        containerd=containerd,
-        events=bus,
-        snapshotter=SNAPSHOTTER,
-        in_use=lambda image_id: _users_of(table, image_id),
+    ground = build_ground(
+        current, facts=facts, engine_id=engine_id, ahead=ahead, is_ending=is_ending
     )
-    registry = Registry(
-        containerd=containerd,
-        images=images,
-        settings=lambda: current.settings().registry,
-        user_agent=f"Wharfinger/{VERSION}",
-        is_ending=is_ending,
-    )
-    net = build_networks(
-        current,
-        store=store,
-        bus=bus,
-        table=table,
-        engine_id=engine_id,
-        ends_containers=lambda: is_ending() and not current.settings().live_restore,
-    )
-    networks = net.networks
-    names = NameBook()
-    dns = Dns(names)
-    volumes = Volumes(
-        store=store,
-        events=bus,
-        root=settings.data_root / "volumes",
-        uses=lambda: uses_of(table),
-        disk=trio.CapacityLimiter(VOLUME_THREADS),
-    )
-    apparmor = AppArmor(is_enabled=facts.apparmor)
-    cdi = CdiDevices(lambda: current.settings().containers.cdi_directories)
+    net = ground.net
     ours = build_containers(
         ContainerSources(
             settings=settings,
             facts=facts,
             engine_id=engine_id,
             current=current,
-            containerd=containerd,
-            store=store,
-            bus=bus,
-            table=table,
-            images=images,
-            networks=networks,
+            containerd=ground.containerd,
+            store=ground.store,
+            bus=ground.bus,
+            table=ground.table,
+            images=ground.images,
+            networks=net.networks,
             sandboxes=net.sandboxes,
-            dns=dns,
-            volumes=volumes,
-            apparmor=apparmor,
-            cdi=cdi,
+            dns=ground.dns,
+            volumes=ground.volumes,
+            apparmor=ground.apparmor,
+            cdi=ground.cdi,
             is_ending=is_ending,
         )
     )
@@ -196,20 +149,20 @@ def build_parts(
             current=current,
             facts=facts,
             containers=containers,
-            images=images,
-            registry=registry,
-            networks=networks,
+            images=ground.images,
+            registry=ground.registry,
+            networks=net.networks,
             sandboxes=net.sandboxes,
             publishing=net.publishing,
-            names=names,
-            bus=bus,
+            names=ground.names,
+            bus=ground.bus,
             ends_containers=lambda: is_ending() and not current.settings().live_restore,
         )
     )
     build_disk = trio.CapacityLimiter(BUILD_THREADS)
     builder = Builder(
         containers=containers,
-        images=images,
+        images=ground.images,
         contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
         disk=build_disk,
     )
@@ -224,19 +177,19 @@ def build_parts(
         swarm_role=lambda: cluster.role_word,
         route_sources=route_sources,
     )
-    observer = build_observer(reports, table)
+    observer = build_observer(reports, ground.table)
     lazy_metrics = LazyMetrics(
         MetricsSources(
             facts=facts,
             engine_id=engine_id,
             containers=containers,
             log_budget=ours.log_budget,
-            containerd=containerd,
-            store=store,
-            bus=bus,
-            images=images,
+            containerd=ground.containerd,
+            store=ground.store,
+            bus=ground.bus,
+            images=ground.images,
             sandboxes=net.sandboxes,
-            registry=registry,
+            registry=ground.registry,
             builder=builder,
             observer=observer,
             tree=reports,
@@ -260,7 +213,7 @@ def build_parts(
         ),
         facts=facts,
         engine_id=engine_id,
-        bus=bus,
+        bus=ground.bus,
         notifier=notifier,
         read=read_settings,
     )
@@ -268,26 +221,26 @@ def build_parts(
         current=current,
         facts=facts,
         engine_id=engine_id,
-        containerd=containerd,
-        bus=bus,
-        images=images,
+        containerd=ground.containerd,
+        bus=ground.bus,
+        images=ground.images,
         containers=containers,
-        networks=networks,
-        registry=registry,
+        networks=net.networks,
+        registry=ground.registry,
         builder=builder,
-        volumes=volumes,
-        apparmor=apparmor,
-        cdi=cdi,
-        in_use=lambda image_id: _users_of(table, image_id),
+        volumes=ground.volumes,
+        apparmor=ground.apparmor,
+        cdi=ground.cdi,
+        in_use=ground.users_of,
         identity=api.identity,
         reload=reloader.reload,
         audit=build_audit(
             settings,
             engine_id=engine_id,
-            containerd=containerd,
-            store=store,
-            images=images,
-            volumes=volumes,
+            containerd=ground.containerd,
+            store=ground.store,
+            images=ground.images,
+            volumes=ground.volumes,
             networks=net,
             containers=ours,
             cluster=cluster,
@@ -303,26 +256,26 @@ def build_parts(
         engine_id=engine_id,
         current=current,
         listeners=api.listeners,
-        containerd_process=process,
-        containerd=containerd,
-        store=store,
-        bus=bus,
+        containerd_process=ground.containerd_process,
+        containerd=ground.containerd,
+        store=ground.store,
+        bus=ground.bus,
         event_stream=EventStream(
-            containerd.events,
-            containerd.connection,
+            ground.containerd.events,
+            ground.containerd.connection,
             restorer,
             namespace=settings.containerd.namespace,
             topics=TASK_TOPICS,
         ),
-        images=images,
+        images=ground.images,
         firewall=net.firewall,
         proxy=net.proxy,
-        networks=networks,
-        dns=dns,
-        registry=registry,
+        networks=net.networks,
+        dns=ground.dns,
+        registry=ground.registry,
         builder=builder,
-        volumes=volumes,
-        apparmor=apparmor,
+        volumes=ground.volumes,
+        apparmor=ground.apparmor,
         running=ours.running,
         restorer=restorer,
         reconciler=ours.reconciler,
@@ -339,21 +292,3 @@ def build_parts(
         restarts=restarts,
         reloader=reloader,
     )
-
-
-def _containerd_process(settings: Settings, ahead: Ahead | None) -> Process | None:
-    config = containerd_config(settings)
-    return Process(config, ahead=ahead) if config is not None else None
-
-
-def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:
-    return [
-        ImageUse(
-            container_id=c.id,
-            is_running=c.is_running,
-            image=c.definition.config.image,
-            manifest=c.definition.image_manifest.digest if c.definition.image_manifest else "",
-        )
-        for c in table
-        if c.definition.image_id == image_id
-    ]

@@ -32,7 +32,7 @@ from services.api.routes.swarm_mode import SwarmModeRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
-from services.api.types.system import EngineInfo, KnownRegistries, OpenHost
+from services.api.types.engine_info import EngineInfo, KnownRegistries, OpenHost
 from services.build import BuildPruneFilters, PrunedSteps, prune_steps
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images

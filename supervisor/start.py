@@ -1,6 +1,7 @@
 """The first steps of a start, before the engine itself is imported: they are cheap, it is not.
 
-What takes time outside of Python begins here, so that it goes on beside the imports: containerd.
+What takes time outside of our process begins here, so that it goes on beside the imports:
+containerd, and the firewall's helper.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ import faulthandler
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
-from services.containerd.ahead import Ahead
-
+from .ahead import StartedAhead, started_ahead
 from .option import Value
-from .own_containerd import containerd_config
 from .pidfile import PidFile, PidFileError
 from .settings import ConfigError, Settings
 
@@ -29,22 +28,17 @@ def run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:
             _make_roots(settings)
             if settings.pidfile is not None:
                 held.enter_context(PidFile(settings.pidfile))
-            ahead = held.enter_context(_containerd_ahead(settings))
+            ahead = held.enter_context(started_ahead(settings))
             return _run_engine(settings, given, ahead)
     except (PidFileError, ConfigError, OSError) as error:
         print(f"failed to start daemon: {error}", file=sys.stderr)
         return 1
 
 
-def _run_engine(settings: Settings, given: Mapping[str, Value], ahead: Ahead | None) -> int:
+def _run_engine(settings: Settings, given: Mapping[str, Value], ahead: StartedAhead) -> int:
     from .daemon import run
 
     return run(settings, given, ahead)
-
-
-def _containerd_ahead(settings: Settings) -> AbstractContextManager[Ahead | None]:
-    config = containerd_config(settings)
-    return nullcontext() if config is None else Ahead(config)
 
 
 def _make_roots(settings: Settings) -> None:

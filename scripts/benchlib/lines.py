@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import IO, Final
+from typing import Final
 
-from . import dns, image_lines, traffic
+from . import image_lines
 from .bench import IMAGE, Bench
 from .crowd import start_at_once
 from .engines import Engine, EngineFailed
 from .fleet import Start, fleet, start_over
 from .http import request
+from .list_lines import list_few, list_many, memory_idle, memory_running, ping, ps_few, ps_many
+from .measuring import Line
+from .network_lines import names, network_connect, network_cost, published
 from .results import OURS, Result
-
-Line = Callable[[Bench], Result]
-NETWORK: Final = "own"
-NO_AIM: Final[Mapping[str, float]] = {}
-SETTLE_S: Final = 5.0
-QUIET_LINES: Final = 60
+from .stream_lines import log_in, log_out, quiet_line, stdin
 
 
 def start(bench: Bench) -> Result:
@@ -69,24 +63,6 @@ def _start_over(
     )
 
 
-def memory_idle(bench: Bench) -> Result:
-    """What the daemon itself holds after a start and a few calls."""
-    for engine in bench.engines.values():
-        engine.stop()
-        engine.start_timed()
-        engine.docker("version")
-        engine.docker("ps", "-a")
-    time.sleep(SETTLE_S)
-    return bench.compare(
-        "memory-idle", "memory, idle (Pss)", "MB", Engine.memory_mb, rounds=1, aims={OURS: 90.0}
-    )
-
-
-def ping(bench: Bench) -> Result:
-    """Requests a second on one connection, one after another."""
-    return _requests(bench, "ping", "GET /_ping", "/_ping", NO_AIM)
-
-
 def run_none(bench: Bench) -> Result:
     """A whole container without a network; `ctr run` is what containerd alone takes."""
     return bench.compare(
@@ -108,57 +84,6 @@ def run_bridge(bench: Bench) -> Result:
         lambda engine: engine.timed("run", "--rm", IMAGE, "true"),
         aims={"dockerd": 0.7},
     )
-
-
-def network_cost(bench: Bench) -> Result:
-    """What a network of one's own adds to a start without any: namespace, link, address, rules.
-
-    The quickest of several of each: what is slower was kept from work by something else.
-    """
-
-    def start_ms(engine: Engine, network: str) -> float:
-        body = {"Image": IMAGE, "Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": network}}
-        with engine.connect() as connection:
-            made = connection.call("POST", "/containers/create", body)["Id"]
-            began = time.perf_counter()
-            connection.exchange(request("POST", f"/containers/{made}/start"))
-            took_s = time.perf_counter() - began
-            connection.exchange(request("DELETE", f"/containers/{made}?force=1"))
-        return took_s * 1000
-
-    def added_ms(engine: Engine) -> float:
-        both = [(start_ms(engine, NETWORK), start_ms(engine, "none")) for _ in range(4)]
-        return min(one for one, _ in both) - min(one for _, one in both)
-
-    with _network(bench):
-        return bench.compare(
-            "network-cost",
-            "a network's part of a start",
-            "ms",
-            added_ms,
-            aims={OURS: 20.0, "dockerd": 0.5},
-        )
-
-
-def network_connect(bench: Bench) -> Result:
-    """One more link for a container that runs, by the API alone."""
-
-    def connect_ms(engine: Engine) -> float:
-        body = {"Container": "bridged"}
-        with engine.connect() as connection:
-            began = time.perf_counter()
-            connection.exchange(request("POST", f"/networks/{NETWORK}/connect", body))
-            took_s = time.perf_counter() - began
-        engine.docker("network", "disconnect", NETWORK, "bridged")
-        return took_s * 1000
-
-    with _network(bench), ExitStack() as running:
-        for engine in bench.engines.values():
-            engine.docker("run", "-d", "--name", "bridged", IMAGE, "sleep", "100000")
-            running.callback(engine.docker, "rm", "-f", "bridged")
-        return bench.compare(
-            "connect", "docker network connect", "ms", connect_ms, aims={"dockerd": 0.7}
-        )
 
 
 def exec_(bench: Bench) -> Result:
@@ -188,26 +113,6 @@ def exec_api(bench: Bench) -> Result:
         return bench.compare("exec-api", "exec through the API", "s", run_one)
 
 
-def published(bench: Bench) -> Result:
-    """Bytes to a container by a published port; `veth` is a pair of links with nothing between."""
-    size = bench.scale.stream_bytes * 20
-    with ExitStack() as stack:
-        ways = {
-            engine.name: stack.enter_context(traffic.published_port(engine))
-            for engine in bench.engines.values()
-        }
-        bare = stack.enter_context(traffic.bare_pair())
-        return bench.compare(
-            "published",
-            f"a published port, {size // 10**6} MB",
-            "MB/s",
-            lambda engine: size / 1e6 / ways[engine.name].timed(size),
-            more_is_better=True,
-            aims={"dockerd": 1.0, "veth": 1.1},
-            also={"veth": lambda: size / 1e6 / bare.timed(size)},
-        )
-
-
 def start_many(bench: Bench) -> Result:
     """How long all take, asked for at once; each engine on its own."""
     return bench.compare(
@@ -229,180 +134,6 @@ def busy_api(bench: Bench) -> Result:
         rounds=1,
         aims={OURS: 100.0},
     )
-
-
-def stdin(bench: Bench) -> Result:
-    """Bytes in and out again; nothing is logged."""
-    source = bench.folder / "zeros"
-    with source.open("wb") as file:
-        os.truncate(file.fileno(), bench.scale.stream_bytes)
-
-    def pass_through(engine: Engine) -> float:
-        took_s = engine.timed(
-            *("run", "--rm", "-i", "--network", "none", "--log-driver", "none", IMAGE, "cat"),
-            stdin=source,
-        )
-        return bench.scale.stream_bytes / 1e6 / took_s
-
-    return _throughput(bench, "stdin", "docker run -i cat", pass_through)
-
-
-def log_in(bench: Bench) -> Result:
-    """Lines of 100 bytes to the terminal and into the log."""
-
-    def print_all(engine: Engine) -> float:
-        took_s = engine.timed("run", "--rm", *_UNBOUND[engine.name], *_printing(bench))
-        return bench.scale.stream_bytes / 1e6 / took_s
-
-    return _throughput(bench, "log-in", "docker run printing lines", print_all, {"dockerd": 0.5})
-
-
-def log_out(bench: Bench) -> Result:
-    """`docker logs` of the same lines."""
-    for engine in bench.engines.values():
-        engine.docker("run", "-d", "--name", "chatty", *_UNBOUND[engine.name], *_printing(bench))
-        engine.docker("wait", "chatty")
-
-    def read_all(engine: Engine) -> float:
-        return bench.scale.stream_bytes / 1e6 / engine.timed("logs", "chatty")
-
-    try:
-        return _throughput(bench, "log-out", "docker logs", read_all, {"dockerd": 0.5})
-    finally:
-        for engine in bench.engines.values():
-            engine.docker("rm", "-f", "chatty")
-
-
-def quiet_line(bench: Bench) -> Result:
-    """A line's way from `docker run -i cat` to `docker logs -f` while many print all they can.
-
-    It goes in by the terminal, so that its way is a little longer than from the process.
-    """
-    talkative = bench.scale.few // 2
-    title = f"a quiet line beside {talkative} that print all they can"
-    return bench.compare(
-        "quiet-line",
-        title,
-        "ms",
-        lambda engine: _quiet_line_ms(engine, talkative),
-        rounds=1,
-        aims={OURS: 50.0, "dockerd": 1.0},
-    )
-
-
-def _quiet_line_ms(engine: Engine, talkative: int) -> float:
-    with _chatty_crowd(engine, talkative) as begin_to_talk:
-        spans: list[float] = []
-        with (
-            engine.process(
-                "run", "-i", "--name", "quiet", "--network", "none", IMAGE, "cat"
-            ) as cat,
-            _followed(engine, cat) as followed,
-        ):
-            begin_to_talk()
-            assert cat.stdin is not None
-            for n in range(QUIET_LINES):
-                time.sleep(0.05)
-                began = time.perf_counter()
-                cat.stdin.write(b"%d\n" % n)
-                cat.stdin.flush()
-                assert followed.readline() == b"%d\n" % n
-                spans.append(time.perf_counter() - began)
-            cat.kill()
-    return sorted(spans)[len(spans) * 95 // 100] * 1000
-
-
-@contextmanager
-def _chatty_crowd(engine: Engine, count: int) -> Iterator[Callable[[], None]]:
-    """So many containers that print all they can once the block says so.
-
-    They are started while all is quiet, and killed before they are removed: each start and each
-    removal beside a crowd that talks takes seconds, with fifty of them a quarter of an hour.
-    """
-    gate = engine.folder / "gate"
-    gate.mkdir()
-    script = "until test -e /gate/open; do sleep 0.1; done; exec yes"
-    bounded = ("--log-opt", "max-size=10m", "--log-opt", "max-file=2")
-    try:
-        for n in range(count):
-            engine.docker(
-                *("run", "-d", "--name", f"chatty{n}", "--network", "none", *bounded),
-                *("-v", f"{gate}:/gate:ro", IMAGE, "sh", "-c", script),
-            )
-        yield (gate / "open").touch
-    finally:
-        engine.kill_processes("chatty")
-        engine.remove_containers()
-        shutil.rmtree(gate)
-
-
-@contextmanager
-def _followed(engine: Engine, cat: subprocess.Popen[bytes]) -> Iterator[IO[bytes]]:
-    """What `docker logs -f quiet` prints, from its second line on."""
-    assert cat.stdin is not None
-    assert cat.stdout is not None
-    cat.stdin.write(b"up\n")
-    cat.stdin.flush()
-    cat.stdout.readline()
-    with engine.process("logs", "-f", "quiet") as logs:
-        assert logs.stdout is not None
-        try:
-            logs.stdout.readline()
-            yield logs.stdout
-        finally:
-            logs.kill()
-
-
-def ps_few(bench: Bench) -> Result:
-    """The CLI's own time is in it; see the next line for the engine's."""
-    return _ps(bench, "ps-100", bench.scale.few)
-
-
-def list_few(bench: Bench) -> Result:
-    """The same list for a client that stays connected."""
-    _have(bench, bench.scale.few)
-    title = f"GET /containers/json of {bench.scale.few}"
-    return _requests(bench, "list-100", title, "/containers/json?all=1", {"dockerd": 0.7})
-
-
-def list_many(bench: Bench) -> Result:
-    """With many: 50 a second are 20 ms each."""
-    _have(bench, bench.scale.many)
-    title = f"GET /containers/json of {bench.scale.many}"
-    return _requests(bench, "list-1000", title, "/containers/json?all=1", {"dockerd": 0.7})
-
-
-def memory_running(bench: Bench) -> Result:
-    """The daemon with containers that do nothing."""
-    _have(bench, bench.scale.few)
-    for engine in bench.engines.values():
-        bench.start_all(engine)
-    time.sleep(SETTLE_S)
-    title = f"memory, {bench.scale.few} containers (Pss)"
-    return bench.compare("memory-100", title, "MB", Engine.memory_mb, rounds=1)
-
-
-def ps_many(bench: Bench) -> Result:
-    """As before, with more of them."""
-    return _ps(bench, "ps-1000", bench.scale.many)
-
-
-def names(bench: Bench) -> Result:
-    """Names of containers, as others on their network ask for them."""
-    with ExitStack() as running:
-        pids = {
-            name: running.enter_context(dns.named_container(engine, IMAGE))
-            for name, engine in bench.engines.items()
-        }
-        return bench.compare(
-            "dns",
-            f"DNS answers, {dns.CLIENTS} ask",
-            "/s",
-            lambda engine: dns.answers_per_s(pids[engine.name], dns.NAME, bench.scale.requests_s),
-            rounds=bench.scale.heavy_rounds,
-            more_is_better=True,
-            aims=NO_AIM,
-        )
 
 
 LINES: Final[Mapping[str, Line]] = MappingProxyType(
@@ -434,86 +165,3 @@ LINES: Final[Mapping[str, Line]] = MappingProxyType(
         "list-1000": list_many,
     }
 )
-
-
-# dockerd's log has no bound unless it is given one; ours has, and must not answer with less.
-_UNBOUND: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "wharfinger": ("--network", "none", "--log-opt", "max-size=-1"),
-        "dockerd": ("--network", "none"),
-    }
-)
-
-
-def _printing(bench: Bench) -> list[str]:
-    """Image and command that print lines of 100 bytes."""
-    script = f"yes {'x' * 99} | head -c {bench.scale.stream_bytes}"
-    return [IMAGE, "sh", "-c", script]
-
-
-@contextmanager
-def _network(bench: Bench) -> Iterator[None]:
-    """Each engine has a network of the user's own within the block."""
-    with ExitStack() as made:
-        for engine in bench.engines.values():
-            engine.docker("network", "create", NETWORK)
-            made.callback(engine.docker, "network", "rm", NETWORK)
-        yield
-
-
-def _have(bench: Bench, count: int) -> None:
-    for engine in bench.engines.values():
-        bench.ensure_created(engine, count)
-
-
-def _ps(bench: Bench, name: str, count: int) -> Result:
-    _have(bench, count)
-    return bench.compare(
-        name,
-        f"docker ps -a with {count}",
-        "s",
-        lambda engine: engine.timed("ps", "-a"),
-        aims={"dockerd": 0.7},
-    )
-
-
-def _throughput(
-    bench: Bench,
-    name: str,
-    title: str,
-    measure: Callable[[Engine], float],
-    aims: Mapping[str, float] | None = None,
-) -> Result:
-    return bench.compare(
-        name,
-        f"{title}, {bench.scale.stream_bytes // 10**6} MB",
-        "MB/s",
-        measure,
-        rounds=bench.scale.heavy_rounds,
-        more_is_better=True,
-        aims=aims,
-    )
-
-
-def _requests(
-    bench: Bench, name: str, title: str, target: str, aims: Mapping[str, float]
-) -> Result:
-    message = request("GET", target)
-
-    def many(engine: Engine) -> float:
-        with engine.connect() as connection:
-            count, took_s, began = 0, 0.0, time.perf_counter()
-            while took_s < bench.scale.requests_s:
-                connection.exchange(message)
-                count, took_s = count + 1, time.perf_counter() - began
-            return count / took_s
-
-    return bench.compare(
-        name,
-        title,
-        "/s",
-        many,
-        rounds=bench.scale.heavy_rounds,
-        more_is_better=True,
-        aims=aims,
-    )

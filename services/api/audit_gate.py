@@ -16,6 +16,7 @@ import msgspec
 
 from services.api.asgi import ASGIApp, Message, Receive, Scope, Send
 from services.api.audit import AuditLog, AuditRecord
+from services.api.held_start import HeldStart
 from services.api.operations import matches
 from services.api.peer import peer_of
 from services.api.seen_connection import status_of, with_seen_connection
@@ -99,22 +100,13 @@ class _Audited:
     def __init__(self, log: AuditLog, beginning: _Beginning, send: Send) -> None:
         self._log = log
         self._beginning = beginning
-        self._send = send
-        self._start: Message | None = None
         self._is_written = False
+        self.send: Final = HeldStart(send, self._look).send
 
-    async def send(self, message: Message) -> None:
-        """ASGI's `send`."""
-        if self._is_written:
-            await self._send(message)
-        elif message["type"] == "http.response.start":
-            self._start = message
-        elif self._start is None:
-            await self._send(message)
-        else:
-            await self.write(self._start["status"], message.get("body", b""))
-            await self._send(self._start)
-            await self._send(message)
+    async def _look(self, start: Message, message: Message) -> tuple[Message, Message]:
+        if not self._is_written:
+            await self.write(start["status"], message.get("body", b""))
+        return start, message
 
     async def write(self, status: int, answer: bytes = b"") -> None:
         """Once for each request."""

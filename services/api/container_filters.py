@@ -22,6 +22,7 @@ from services.containers import Container, State
 from services.containers.labels import task_id_of
 from services.containers.networking import networks_in_sight
 from services.errors import EngineError, InvalidParameter
+from services.matching import has_labels
 
 KNOWN: Final = frozenset(
     {
@@ -76,7 +77,7 @@ def container_filters(
         if name not in KNOWN:
             raise InvalidParameter(f"invalid filter '{name}'")
     makers: dict[str, Callable[[Sequence[str]], Test]] = {
-        "annotation": lambda values: lambda c: _has_all(_annotations(c), values),
+        "annotation": lambda values: lambda c: has_labels(_annotations(c), values),
         "ancestor": lambda _: lambda c: c.definition.image_id in family,
         "before": lambda refs: _before(table, refs),
         "exited": _exited,
@@ -85,7 +86,7 @@ def container_filters(
         "id": lambda refs: _ids(table, refs),
         "is-task": _is_task,
         "isolation": lambda _: lambda _c: True,  # dockerd looks at it on Windows only
-        "label": lambda values: lambda c: _has_all(c.definition.config.labels, values),
+        "label": lambda values: lambda c: has_labels(c.definition.config.labels, values),
         "name": lambda values: _names(table, values),
         "network": lambda values: lambda c: any(_has_network(c, value) for value in values),
         "publish": lambda values: _on_ports("publish", values, "PublicPort"),
@@ -168,14 +169,6 @@ def _names(table: Table, values: Iterable[str]) -> Test:
 def _annotations(container: Container) -> Mapping[str, str]:
     annotations = container.definition.host_config.annotations
     return {} if annotations is msgspec.UNSET else annotations or {}
-
-
-def _has_all(pairs: Mapping[str, str], wanted: Iterable[str]) -> bool:
-    """Each of "key" or "key=value"."""
-    split = (text.partition("=") for text in wanted)
-    return all(
-        key in pairs and (not has_value or pairs[key] == value) for key, has_value, value in split
-    )
 
 
 def _has_network(container: Container, wanted: str) -> bool:

@@ -7,8 +7,10 @@ HTTP, only the head is there to be shown.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from services.api.asgi import Message, Scope, Send
+from services.api.held_start import HeldStart
 from services.api.refusal import Header, Refused, refuse
 from services.api.seen_connection import status_of, with_seen_connection
 from services.errors import EngineError
@@ -25,30 +27,17 @@ class JudgedAnswer:
         self._send = send
         self._judge = judge
         self._identity = identity
-        self._start: Message | None = None
-        self._is_passed = False
+        self._held = HeldStart(send, self._look)
+        self.send: Final = self._held.send
 
-    async def send(self, message: Message) -> None:
-        """ASGI's `send`."""
-        if self._is_passed:
-            await self._send(message)
-        elif message["type"] == "http.response.start":
-            self._start = message
-        elif self._start is None:  # the server says what is wrong with that
-            await self._send(message)
-        else:
-            await self._pass(self._start, message)
-
-    async def _pass(self, start: Message, message: Message) -> None:
+    async def _look(self, start: Message, message: Message) -> tuple[Message, Message]:
         is_whole = not message.get("more_body", False)
         body = message.get("body", b"") if is_whole else None
         changed = await self._ask(start["status"], tuple(start.get("headers", ())), body)
-        self._is_passed = True
         if changed is not None:
             start = {**start, "headers": _without_length(start.get("headers", ()))}
             message = {**message, "body": changed}
-        await self._send(start)
-        await self._send(message)
+        return start, message
 
     async def _ask(
         self, status: int, headers: Sequence[Header], body: bytes | None
@@ -56,7 +45,7 @@ class JudgedAnswer:
         try:
             return await self._judge(status, headers, body)
         except EngineError as error:
-            self._is_passed = True
+            self._held.is_passed = True
             await refuse(self._send, error, self._identity)
             raise Refused from error
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
-import trio
 
 from services.containerd import Containerd
 from services.containers.added_mounts import AddedMounts
@@ -33,22 +32,21 @@ from services.containers.links import Links, split_link_name, unlinked
 from services.containers.logs import Extent, LogReader
 from services.containers.model import State
 from services.containers.mount_sources import VolumeUse
-from services.containers.names import checked_name
 from services.containers.naming import Naming
 from services.containers.prune import Pruner
 from services.containers.remove import Remover
+from services.containers.rename import Renamer
 from services.containers.run import Runs
 from services.containers.sizes import Sizes
+from services.containers.start import Starter
 from services.containers.stats import Statistics
 from services.containers.stdio import AttachedStreams
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
 from services.containers.update import Updater
-from services.errors import Conflict, EngineError, InvalidParameter, NotModified
+from services.errors import Conflict, NotModified
 from services.measures import Counts, Durations
-
-OLD_RUN_LIMIT_S: Final = 5.0
 
 
 class ImagesAndRoots(ImageStore, RootFilesystems, Protocol):
@@ -101,8 +99,6 @@ class Containers:
         self.actions: Final = Durations()  # of what succeeded, by dockerd's word for it
         self.probes: Final = probes  # of health checks, "ok" and "failed"
         self._journal = journal
-        self._runs = runs
-        self._lives = lives
         self._creator = creator
         self._stopper = stopper
         self._remover = remover
@@ -110,7 +106,8 @@ class Containers:
         self.terminals = terminals
         self.links = links
         self.connections = connections
-        self._naming = naming
+        self._renamer = Renamer(table=table, journal=journal, naming=naming)
+        self._starter = Starter(runs=runs, lives=lives, remover=remover, actions=self.actions)
         self.statistics = statistics
         self.sizes = sizes
         self.pruner = pruner
@@ -146,31 +143,8 @@ class Containers:
             return await self._creator.create(request)
 
     async def start(self, container: Container) -> None:
-        """Start a container; return once its process runs. Source: Engine API, ContainerStart.
-
-        Raises:
-            NotModified: it runs already.
-            Conflict: it is paused, or being removed.
-            InvalidParameter: its command cannot be started.
-        """
-        # A client that leaves in the middle must not leave half a start. Each step has its limit.
-        with trio.CancelScope(shield=True):
-            try:
-                async with container.turn("its start"):
-                    _check_startable(container)
-                    with self.actions.timed("start"):
-                        await self._end_old_run(container)
-                        await self._lives.begin(container)
-            except EngineError:
-                await self._remove_unstarted(container)
-                raise
-
-    async def _remove_unstarted(self, container: Container) -> None:
-        """With --rm a container whose start failed is gone; the client waits for that."""
-        is_ephemeral = container.definition.host_config.auto_remove
-        if is_ephemeral and container.state in (State.CREATED, State.EXITED):
-            with suppress(EngineError):
-                await self._remover.remove_stopped(container)
+        """As `Starter.start`."""
+        await self._starter.start(container)
 
     async def stop(
         self, container: Container, *, signal: str = "", grace_s: float | None = None
@@ -204,39 +178,8 @@ class Containers:
         await self._freezer.unpause(container)
 
     async def rename(self, container: Container, name: str) -> None:
-        """Give a container another name. Source: Engine API, ContainerRename.
-
-        Raises:
-            InvalidParameter: no name, or one that Docker does not allow.
-            Conflict: somebody has it.
-        """
-        if not name:
-            raise InvalidParameter("Neither old nor new names may be empty")
-        async with container.turn("its renaming"):
-            old = container.name
-            if name.removeprefix("/") == old:
-                raise InvalidParameter(
-                    "Renaming a container with the same name as its current name"
-                )
-            name = self._reserve_new_name(container, name)
-            try:
-                definition = msgspec.structs.replace(container.definition, name=name)
-                event = container_event(container, "rename", {"oldName": f"/{old}", "name": name})
-                await self._journal.set_definition(container, definition, event)
-            except BaseException:
-                self.table.release_name(name, container.id)
-                raise
-            self.table.release_name(old, container.id)
-            self._naming.renamed(container)
-
-    def _reserve_new_name(self, container: Container, name: str) -> str:
-        """The name without its slash; refusals say what for, as dockerd's do."""
-        try:
-            name = checked_name(f"/{name.removeprefix('/')}")
-            self.table.reserve_name(name, container.id)
-        except (InvalidParameter, Conflict) as error:
-            raise type(error)(f"Error when allocating new name: {error}") from error
-        return name
+        """As `Renamer.rename`."""
+        await self._renamer.rename(container, name)
 
     async def update(self, container: Container, wanted: HostConfig) -> list[str]:
         """As `Updater.update`."""
@@ -342,18 +285,3 @@ class Containers:
         """As `Execs.create`."""
         await container.settle()
         return await self.execs.create(container, config)
-
-    async def _end_old_run(self, container: Container) -> None:
-        """What is left of the last run: a client that still reads its output loses the rest."""
-        run = self._runs.get(container)
-        if run is not None and not await run.end_within(OLD_RUN_LIMIT_S):
-            raise Conflict(f"container {container.name} is still ending; try again")
-
-
-def _check_startable(container: Container) -> None:
-    if container.state is State.PAUSED:
-        raise Conflict("cannot start a paused container, try unpause instead")
-    if container.is_running:
-        raise NotModified(f"container {container.name} is already running")
-    if container.state in (State.REMOVING, State.DEAD):
-        raise Conflict("container is marked for removal and cannot be started")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from loguru import logger
 from services.containers.container import Container
 from services.errors import Conflict, EngineError, NotFound, single_error
 from services.events import Event
+from services.matching import has_labels
 
 log = logger.bind(service="containers")
 
@@ -39,9 +40,9 @@ class PruneFilters:
         if self.until_ns is not None and definition.created_at_ns > self.until_ns:
             return False
         own = definition.config.labels
-        if self.not_labels and _has_all(own, self.not_labels):
+        if self.not_labels and has_labels(own, self.not_labels):
             return False
-        return _has_all(own, self.labels)
+        return has_labels(own, self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +133,3 @@ class Pruner:
             return await self._written_bytes(container)
         except NotFound:
             return 0
-
-
-def _has_all(own: Mapping[str, str], wanted: Iterable[str]) -> bool:
-    for text in wanted:
-        key, has_value, value = text.partition("=")
-        if key not in own or (has_value and own[key] != value):
-            return False
-    return True

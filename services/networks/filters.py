@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from services.matching import has_labels, matches_loosely
 from services.networks.model import Network
 
 
@@ -40,27 +40,12 @@ class NetworkFilters:
             and _matches(network.name, self.names)
             and _matches(network.id, self.ids)
             and (self.until_ns is None or network.created_at_ns < self.until_ns)
-            and not (self.not_labels and _has_all(own, self.not_labels))
-            and _has_all(own, self.labels)
+            and not (self.not_labels and has_labels(own, self.not_labels))
+            and has_labels(own, self.labels)
         )
 
 
 def _matches(text: str, patterns: Iterable[str]) -> bool:
     """Docker's loose match: each pattern is a regular expression if it can be."""
     patterns = tuple(patterns)
-    return not patterns or any(_has(text, pattern) for pattern in patterns)
-
-
-def _has(text: str, pattern: str) -> bool:
-    try:
-        return re.search(pattern, text) is not None
-    except re.error:
-        return pattern in text
-
-
-def _has_all(own: Mapping[str, str], wanted: Iterable[str]) -> bool:
-    for text in wanted:
-        key, has_value, value = text.partition("=")
-        if key not in own or (has_value and own[key] != value):
-            return False
-    return True
+    return not patterns or any(matches_loosely(text, pattern) for pattern in patterns)

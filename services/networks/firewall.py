@@ -21,6 +21,7 @@ from services.networks import ruleset
 from services.networks.bridge_filter import require_bridge_filter
 from services.networks.child_end import wait_ended
 from services.networks.foreign import ForeignChains
+from services.networks.helper_ahead import HelperAhead
 from services.networks.network_chains import network_added, network_removed
 from services.networks.network_rules import FirewallPolicy, NetworkRules, PortTargets
 from services.networks.nft import HelperLost, Nft, running_helper
@@ -54,7 +55,10 @@ class Firewall:
         table: str,
         policy: FirewallPolicy | None = None,
         is_ending: Callable[[], bool] = lambda: True,
+        ahead: HelperAhead | None = None,
     ) -> None:
+        """`ahead` may have started a helper, which the first `run` takes over."""
+        self._ahead = ahead
         self._table = table
         self._is_ending = is_ending
         self._foreign = ForeignChains(comment=table)
@@ -85,7 +89,7 @@ class Firewall:
         Raises:
             HelperLost: the helper has ended.
         """
-        async with running_helper() as (helper, process):
+        async with running_helper(ahead=self._ahead) as (helper, process):
             with open_watch() as watch, self._serving(helper):
                 await self._write_what_is_missing(helper)
                 self._ready.set()

@@ -12,6 +12,7 @@ import trio
 
 from services.errors import EngineError
 from services.networks import nft_process
+from services.networks.helper_ahead import HelperAhead
 from services.networks.helper_process import started
 
 ANSWER_LIMIT_S: Final = 10.0
@@ -94,12 +95,17 @@ class Nft:
 @asynccontextmanager
 async def running_helper(
     where: Literal["", "apart", "inside"] = "",
+    ahead: HelperAhead | None = None,
 ) -> AsyncIterator[tuple[Nft, subprocess.Popen[bytes]]]:
-    """A helper process, ready; ended with the block. `where`: as `nft_process` has it."""
+    """A helper process, ready; ended with the block. `where`: as `nft_process` has it.
+
+    `ahead` may have started one for the host's own namespace.
+    """
     words = [where] if where else []
+    program = nft_process.__file__
     process: subprocess.Popen[bytes] | None = None
     try:
-        async with started(nft_process.__file__, socket.SOCK_STREAM, *words) as (control, process):
+        async with started(program, socket.SOCK_STREAM, *words, ahead=ahead) as (control, process):
             helper = Nft(trio.SocketStream(control), process)
             await helper.wait_ready()
             yield helper, process

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
+from typing import Any
 
 from services.errors import Forbidden, InvalidParameter
 from services.networks.bridge_options import parse_bridge_options
@@ -16,7 +17,7 @@ from services.networks.endpoints import (
     free_interface,
     mac_of,
 )
-from services.networks.ipam import NetworkAddresses
+from services.networks.ipam import AddressPool, NetworkAddresses
 from services.networks.ipvlan_options import parse_ipvlan_options
 from services.networks.model import Address, Network
 from services.networks.network_rules import GatewayMode
@@ -64,28 +65,14 @@ def take_endpoint(
     _check_versions(network, wanted4, wanted6)
     leads_out = leads_outside(network)
     is_routed = _is_routed(network)
-    values: dict[str, str | int] = {}
-    taken: list[Address] = []
+    taken: list[tuple[Address, AddressPool]] = []
     try:
-        for version, is_on, wanted in (
-            (4, network.ipv4, wanted4),
-            (6, network.ipv6, wanted6),
-        ):
-            if not is_on:
-                continue
-            address, pool = addresses.take(version, wanted)
-            taken.append(address)
-            gateway = ""
-            if leads_out and not is_routed:
-                gateway = _gateway(network, pool.subnet.version, address)
-            suffix = "" if version == 4 else "6"
-            values |= {
-                f"address{suffix}": str(address),
-                f"prefix_length{suffix}": pool.subnet.prefixlen,
-                f"gateway{suffix}": gateway,
-            }
+        for version, is_on, wanted in ((4, network.ipv4, wanted4), (6, network.ipv6, wanted6)):
+            if is_on:
+                taken.append(addresses.take(version, wanted))
+        given = [address for address, _ in taken]
         if not mac and network.driver != "ipvlan":  # which has its parent's
-            mac = _made_up_mac(taken)
+            mac = _made_up_mac(given)
         return Endpoint(
             network=network.name,
             network_id=network.id,
@@ -97,12 +84,27 @@ def take_endpoint(
             extra=extra,
             sysctls=request.sysctls,
             is_routed=leads_out and is_routed,
-            **values,  # type: ignore[arg-type]
+            **_address_fields(network, taken, with_gateways=leads_out and not is_routed),
         )
     except BaseException:
-        for address in taken:
+        for address, _ in taken:
             addresses.give_back(address)
         raise
+
+
+def _address_fields(
+    network: Network, taken: Iterable[tuple[Address, AddressPool]], *, with_gateways: bool
+) -> dict[str, Any]:
+    """An endpoint's fields that each version of IP has."""
+    fields: dict[str, Any] = {}
+    for address, pool in taken:
+        version, suffix = address.version, "" if address.version == 4 else "6"
+        fields |= {
+            f"address{suffix}": str(address),
+            f"prefix_length{suffix}": pool.subnet.prefixlen,
+            f"gateway{suffix}": _gateway(network, version, address) if with_gateways else "",
+        }
+    return fields
 
 
 def give_back(addresses: NetworkAddresses, endpoint: Endpoint) -> None:

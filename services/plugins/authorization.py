@@ -96,16 +96,3 @@ class Authorizer:
         if known is not None:
             await known[1].aclose()
         return client
-
-
-def check_plugins(names: Sequence[str], directories: PluginDirectories | None = None) -> None:
-    """What dockerd looks at before it starts with these.
-
-    Raises:
-        ValueError: one is not there, in dockerd's words.
-    """
-    for name in names:
-        try:
-            (directories or PluginDirectories()).find(name)
-        except EngineError as error:
-            raise ValueError(f"failed to validate authorization plugin: {error}") from error

@@ -6,7 +6,7 @@ Source: moby, pkg/plugins/discovery.go; docs.docker.com, "Docker Plugin API", di
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -118,3 +118,16 @@ def _address(text: str, path: Path) -> PluginAddress:
         case "https" if parts.netloc:
             return PluginAddress(url=f"https://{parts.netloc}", skip_verify=False)
     raise EngineError(f"{path}: Unknown protocol")
+
+
+def check_plugins(names: Sequence[str], directories: PluginDirectories | None = None) -> None:
+    """What dockerd looks at before it starts with these.
+
+    Raises:
+        ValueError: one is not there, in dockerd's words.
+    """
+    for name in names:
+        try:
+            (directories or PluginDirectories()).find(name)
+        except EngineError as error:
+            raise ValueError(f"failed to validate authorization plugin: {error}") from error

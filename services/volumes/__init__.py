@@ -5,7 +5,7 @@ from .model import ANONYMOUS_LABEL as ANONYMOUS_LABEL
 from .model import LOCAL_DRIVER as LOCAL_DRIVER
 from .model import Volume as Volume
 from .records import MIGRATION as MIGRATION
-from .volumes import Provided as Provided
-from .volumes import PrunedVolumes as PrunedVolumes
-from .volumes import VolumeRequest as VolumeRequest
+from .requests import Provided as Provided
+from .requests import PrunedVolumes as PrunedVolumes
+from .requests import VolumeRequest as VolumeRequest
 from .volumes import Volumes as Volumes

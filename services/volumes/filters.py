@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from services.matching import has_labels, matches_loosely
 
 from .model import LOCAL_DRIVER, Volume
 
@@ -29,25 +30,9 @@ class VolumeFilters:
             return False
         if self.drivers and LOCAL_DRIVER not in self.drivers:
             return False
-        if self.names and not any(_has(volume.name, name) for name in self.names):
+        if self.names and not any(matches_loosely(volume.name, name) for name in self.names):
             return False
         own = volume.labels
-        if self.not_labels and _has_all(own, self.not_labels):
+        if self.not_labels and has_labels(own, self.not_labels):
             return False
-        return _has_all(own, self.labels)
-
-
-def _has(text: str, pattern: str) -> bool:
-    """Docker's loose match: the pattern is a regular expression if it can be."""
-    try:
-        return re.search(pattern, text) is not None
-    except re.error:
-        return pattern in text
-
-
-def _has_all(own: Mapping[str, str], wanted: Iterable[str]) -> bool:
-    for text in wanted:
-        key, has_value, value = text.partition("=")
-        if key not in own or (has_value and own[key] != value):
-            return False
-    return True
+        return has_labels(own, self.labels)

@@ -2,73 +2,31 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import trio
 from loguru import logger
 
 from services.errors import Conflict, EngineError, NotFound
 from services.system.roots import RootMount
 
-from . import records
 from .catalog import VolumeCatalog, volume_event
 from .copy_up import copy_up
 from .directories import VolumeDirectories
 from .filters import VolumeFilters
-from .model import (
-    ANONYMOUS_LABEL,
-    Volume,
-    check_driver,
-    check_name,
-    check_options,
-    made_up_name,
-)
+from .model import Volume, check_driver, made_up_name
 from .mounted import MountedVolumes
 from .ports import EventSink, Reader
+from .requests import Provided, PrunedVolumes, VolumeRequest, named, new_volume
 
 REMOVAL_LIMIT_S: Final = 600.0
 
 log = logger.bind(service="volumes")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeRequest:
-    """A volume to use, made if it is not there. `name` "" asks for an anonymous one."""
-
-    name: str = ""
-    driver: str = ""
-    options: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provided:
-    """The volumes that a container is being made with, in the order of the requests."""
-
-    volumes: list[Volume]
-    made: list[Volume]
-
-    def claim(self, connection: sqlite3.Connection) -> None:
-        """To be called in the transaction that stores the container: its volumes stay."""
-        for volume in self.made:
-            records.put(connection, msgspec.structs.replace(volume, made_for=""))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrunedVolumes:
-    """What a prune has deleted."""
-
-    names: list[str]
-    reclaimed_bytes: int
 
 
 class Volumes:
@@ -114,12 +72,12 @@ class Volumes:
             NotFound: there is no such driver.
         """
         await self._catalog.wait_loaded()
-        request = _named(request)
+        request = named(request)
         check_driver(request.name, request.driver)
         async with self._catalog.changing:
             volume = self._catalog.find(request.name)
             if volume is None:
-                volume = _new(request)
+                volume = new_volume(request)
                 await self._catalog.add([volume])
         return volume
 
@@ -202,7 +160,7 @@ class Volumes:
         """
         await self._catalog.wait_loaded()
         async with self._catalog.changing:
-            provided = self._find_or_make([_named(r) for r in requests], container_id)
+            provided = self._find_or_make([named(r) for r in requests], container_id)
             if provided.made:
                 await self._catalog.add(provided.made)
             names = [volume.name for volume in provided.volumes]
@@ -297,7 +255,7 @@ class Volumes:
             check_driver(request.name, request.driver)
             volume = volumes.get(request.name) or self._catalog.find(request.name)
             if volume is None:
-                volume = _new(request, container_id)
+                volume = new_volume(request, container_id)
                 made.append(volume)
             volumes[request.name] = volume
         return Provided(volumes=[volumes[request.name] for request in requests], made=made)
@@ -334,26 +292,3 @@ class Volumes:
             names.append(volume.name)
             reclaimed += size
         return PrunedVolumes(names=names, reclaimed_bytes=reclaimed)
-
-
-def _new(request: VolumeRequest, container_id: str = "") -> Volume:
-    """Raises InvalidParameter for a name or options that no volume can have."""
-    check_name(request.name)
-    check_options(request.name, request.options)
-    return Volume(
-        name=request.name,
-        created_at_ns=time.time_ns(),
-        labels=dict(request.labels),
-        options=dict(request.options),
-        made_for=container_id,
-    )
-
-
-def _named(request: VolumeRequest) -> VolumeRequest:
-    """An anonymous volume gets its name and its label."""
-    if request.name:
-        return request
-    labels = {**request.labels, ANONYMOUS_LABEL: ""}
-    return VolumeRequest(
-        name=made_up_name(), driver=request.driver, options=request.options, labels=labels
-    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from chaoslib.cluster.history import ClusterHistory, Fault, Read, Write
 from chaoslib.cluster.registers import check_chain, check_reads
 from chaoslib.cluster.run import bugs_in
-from chaoslib.cluster.timing import longest_s, silences
+from chaoslib.cluster.timing import calm_silence_s, longest_s, silences
 
 FIRST = 1
 
@@ -93,14 +93,21 @@ def test_silences_are_of_managers_that_were_not_hit() -> None:
     """The one that was may be silent; the edges count."""
     assert longest_s([1.0, 1.5, 4.0], 0.0, 5.0) == 2.5
     assert longest_s([], 2.0, 5.0) == 3.0
+    calm = ClusterHistory(calm_s=(0.0, 3.0))
+    calm.writes = [update(at, before=0, seen=0, at_s=at) for at in (1, 2, 11)]
+    calm.faults = [Fault("cut", "m1", 3.0, 8.0, 9.0), Fault("cut", "m1", 12.0, 15.0, 16.0)]
+    assert round(calm_silence_s(calm, ["m1"]), 1) == 2.1
     history = ClusterHistory()
     history.faults = [Fault("cut", "m1", 10.0, 15.0, 16.0)]
-    for host, times in (("m1", (9, 19)), ("m2", (9, 12, 14, 16, 18)), ("m3", (10, 15, 18.5))):
+    for host, times in (("m1", (9, 19)), ("m2", (9, 12, 14, 16, 18)), ("m3", (10.2, 15, 18.5))):
         history.writes += [
             update(int(10 * at), before=0, seen=0, at_s=at - 0.1, host=host) for at in times
         ]
-    found = {one.host: round(one.length_s, 1) for one in silences(history, ["m1", "m2", "m3"], 30)}
-    assert found == {"m2": 2.0, "m3": 5.0}
+    found = {
+        one.host: (round(one.resumed_s, 1), round(one.longest_s, 1))
+        for one in silences(history, ["m1", "m2", "m3"], 30)
+    }
+    assert found == {"m2": (2.0, 2.0), "m3": (0.2, 4.8)}
 
 
 def test_the_end_of_an_etcd_is_no_bug() -> None:

@@ -22,6 +22,8 @@ QUIET_S: Final = (2.0, 5.0)  # between two strokes, for what the first one may h
 DOWN_S: Final = (0.0, 3.0)
 CUT_S: Final = (5.0, 15.0)
 ONE_CUT_S: Final = 6.0  # when each is struck once only
+ONE_DOWN_S: Final = 0.5
+ONE_QUIET_S: Final = 1.0
 NOTICED_S: Final = 5.0  # by then a manager without the others knows that it is
 AT_ONCE_S: Final = 1.0
 MISSED_LIMIT_S: Final = 3.0  # after NOTICED_S
@@ -34,7 +36,7 @@ class Nemesis:
     def __init__(self, scene: ClusterScene, history: ClusterHistory, seed: int) -> None:
         self._scene, self._history = scene, history
         self._chance = random.Random(f"{seed}/nemesis")
-        self._cut_s = CUT_S
+        self._cut_s, self._down_s = CUT_S, DOWN_S
         self.ended = threading.Event()
 
     def run(self) -> None:
@@ -48,10 +50,10 @@ class Nemesis:
 
     def run_each(self) -> None:
         """Each stroke once, at the leader; `ended` is not waited for."""
-        self._cut_s = (ONE_CUT_S, ONE_CUT_S)
+        self._cut_s, self._down_s = (ONE_CUT_S, ONE_CUT_S), (ONE_DOWN_S, ONE_DOWN_S)
         for what in STROKES:
             self._strike(what, "leader")
-            time.sleep(QUIET_S[0])
+            time.sleep(ONE_QUIET_S)
 
     def _strike(self, what: str, target: str) -> None:
         victim = TARGETS[target](self)
@@ -121,7 +123,7 @@ class Nemesis:
         self._check_peace(victim, others, leads)
 
     def _start_again(self, victim: Engine, others: list[Engine], fault: Fault) -> None:
-        time.sleep(self._chance.uniform(*DOWN_S))
+        time.sleep(self._chance.uniform(*self._down_s))
         leads = self._scene.leader_id(asked=others)
         victim.start()
         victim.wait_answering()

@@ -192,9 +192,12 @@ def _judge_names(scene: ClusterScene) -> Iterator[str]:
         name: {address for task in tasks for address in task}
         for name, tasks in _addresses(scene).items()
     }
+    if STEADY not in wanted:
+        yield f"nobody says where the tasks of {STEADY} are"
     for engine in scene.engines:
         asker = next(iter(_steady_of(scene, engine)), None)
         if asker is None:
+            yield f"{engine.host.name}: no task of {STEADY} to ask for names"
             continue
         for name, addresses in sorted(wanted.items()):
             found = _resolved(engine, asker, f"tasks.{name}")

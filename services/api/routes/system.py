@@ -22,7 +22,8 @@ from services.api.event_stream import (
 from services.api.ports import ContainerCounts, ImageLister
 from services.api.request import current_request
 from services.api.responses import EngineResponse, StreamResponse
-from services.api.types.system import EngineInfo, LiveValues, info_to_wire, version_to_wire
+from services.api.types.engine_info import EngineInfo, LiveValues
+from services.api.types.system import info_to_wire, version_to_wire
 from services.api.types.times import rfc3339_nano
 from services.api.wire import encode
 from services.containers.cdi import Listing

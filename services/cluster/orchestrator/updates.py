@@ -178,7 +178,8 @@ class _Steps:
         return [asks] if asks else []
 
     def _begun(self, key: SlotKey, tasks: Sequence[Task]) -> Group:
-        """A task of the new spec for a slot; with stop-first, the end of those in it."""
+        """A task of the new spec for a slot; with stop-first, the end of those in it. With
+        start-first one of them stays meanwhile: what an update before has begun is let go."""
         wanted = [task for task in tasks if is_wanted(task)]
         is_start_first = self.config.order == "start-first" and bool(wanted)
         successor = self.look.make(
@@ -187,9 +188,9 @@ class _Steps:
             node_id=key if isinstance(key, str) else "",
             desired=TaskState.RUNNING if is_start_first else TaskState.READY,
         )
-        if is_start_first:
-            return (Put(successor),)
-        return (*(self.look.ask(task, TaskState.SHUTDOWN) for task in wanted), Put(successor))
+        stays = max(wanted, key=_progress).id if is_start_first else ""
+        ends = (self.look.ask(t, TaskState.SHUTDOWN) for t in wanted if t.id != stays)
+        return (*ends, Put(successor))
 
 
 def _order(key: SlotKey) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from services.api.app import build_app, build_routes
 from services.api.asgi import ASGIApp, Scope
 from services.api.errors import status_of
 from services.api.fast import FastRoutes
-from services.api.front import DeferredApp, Front, clean_path
+from services.api.front import TURN_S, DeferredApp, Front, clean_path
 from services.api.identity import AppConfig, Identity
 from services.api.request import current_request
 from services.api.version import ApiVersion, negotiate, split_version
@@ -325,3 +326,17 @@ def test_version_texts() -> None:
     for text in ("...", "9" * 5000, "1..2"):
         with pytest.raises(errors.InvalidParameter):
             negotiate(text)
+
+
+async def test_the_loop_has_short_turns_while_an_app_is_built() -> None:
+    """Who is answered meanwhile does not wait for a thread that imports; then all is as before."""
+    seen = []
+
+    def build() -> ASGIApp:
+        seen.append(sys.getswitchinterval())
+        return build_routes([], identity=ENGINE)
+
+    before = sys.getswitchinterval()
+    await DeferredApp(lambda: build).run()
+    assert seen == [pytest.approx(TURN_S)]
+    assert sys.getswitchinterval() == before

@@ -14,7 +14,7 @@ import pytest
 
 from services.errors import EngineError, Forbidden
 from services.plugins import Authorizer, AuthRequest, PluginDirectories, client
-from services.plugins.authorization import check_plugins
+from services.plugins.discovery import check_plugins
 from tests.support.authz import Plugin, plugin_at
 
 ASKED = AuthRequest(method="GET", uri="/v1.44/info", headers={"A": "b"}, body=b"{}", user="ann")

@@ -9,7 +9,7 @@ import gzip
 import math
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -18,7 +18,7 @@ import msgspec
 
 from services.containers.logs.attributes import selected_attributes
 from services.containers.logs.info import LogInfo
-from services.containers.logs.remote.driver import Progress, Session
+from services.containers.logs.remote.driver import Session
 from services.containers.logs.remote.endpoints import (
     Endpoint,
     host_of,
@@ -27,7 +27,8 @@ from services.containers.logs.remote.endpoints import (
     split_host_port,
 )
 from services.containers.logs.remote.lines import Line
-from services.containers.logs.remote.links import SEND_BUDGET_S, PacketLink, StreamLink, delivery
+from services.containers.logs.remote.links import PacketLink, StreamLink
+from services.containers.logs.remote.sessions import PacketSession, StreamSession
 from services.containers.logs.tag import DEFAULT_TAG, render_tag
 from services.containers.stdio.streams import Stream
 
@@ -192,21 +193,8 @@ class GelfDriver:
         """See `Driver`."""
         endpoint = self._options.endpoint
         if endpoint.is_datagram:
-            return _PacketSession(await PacketLink.open(endpoint), self._format, self._options)
-        return _StreamSession(await StreamLink.open(endpoint), self._format, self.address)
-
-
-class _PacketSession:
-    def __init__(self, link: PacketLink, format: GelfFormat, options: GelfOptions) -> None:
-        self._link, self._format, self._options = link, format, options
-
-    async def send(self, lines: Sequence[Line], progress: Progress) -> None:
-        options = self._options
-        for line in lines:
-            with delivery(f"sending to {options.endpoint}", SEND_BUDGET_S):
-                for packet in self._packets(line):
-                    await self._link.send(packet)
-            progress(1)
+            return PacketSession(await PacketLink.open(endpoint), self._packets, self.address)
+        return StreamSession(await StreamLink.open(endpoint), self._ended, self.address)
 
     def _packets(self, line: Line) -> list[bytes]:
         """With labels that are too long for any number of chunks the text still goes."""
@@ -220,25 +208,5 @@ class _PacketSession:
                 break
         return packets
 
-    async def flush(self, progress: Progress) -> None:
-        """Packets that have left are out of our hands."""
-
-    async def aclose(self) -> None:
-        await self._link.aclose()
-
-
-class _StreamSession:
-    def __init__(self, link: StreamLink, format: GelfFormat, name: str) -> None:
-        self._link, self._format, self._name = link, format, name
-
-    async def send(self, lines: Sequence[Line], progress: Progress) -> None:
-        data = b"".join([self._format.message(line) + b"\0" for line in lines])
-        with delivery(f"sending to {self._name}", SEND_BUDGET_S):
-            await self._link.send(data, len(lines), progress)
-
-    async def flush(self, progress: Progress) -> None:
-        with delivery(f"sending to {self._name}", SEND_BUDGET_S):
-            await self._link.flush(progress)
-
-    async def aclose(self) -> None:
-        await self._link.aclose()
+    def _ended(self, line: Line) -> bytes:
+        return self._format.message(line) + b"\0"

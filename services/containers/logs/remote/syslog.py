@@ -13,14 +13,14 @@ import math
 import os
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
 from services.containers.logs.info import LogInfo
-from services.containers.logs.remote.driver import DeliveryFailed, Progress, Session
+from services.containers.logs.remote.driver import DeliveryFailed, Session
 from services.containers.logs.remote.endpoints import (
     Endpoint,
     host_of,
@@ -31,7 +31,8 @@ from services.containers.logs.remote.endpoints import (
     split_host_port,
 )
 from services.containers.logs.remote.lines import Line
-from services.containers.logs.remote.links import SEND_BUDGET_S, PacketLink, StreamLink, delivery
+from services.containers.logs.remote.links import PacketLink, StreamLink
+from services.containers.logs.remote.sessions import PacketSession, StreamSession
 from services.containers.logs.tag import DEFAULT_TAG, render_tag
 from services.containers.stdio.streams import Stream
 
@@ -202,9 +203,11 @@ class SyslogDriver:
         if endpoint is None:
             return await self._connect_local()
         if endpoint.is_datagram:
-            return _PacketSession(await PacketLink.open(endpoint), self._format, self.address)
+            return PacketSession(await PacketLink.open(endpoint), self._packet, self.address)
         tls = self._tls() if endpoint.scheme == "tcp+tls" else None
-        return _StreamSession(await StreamLink.open(endpoint, tls), self._format, self.address)
+        return StreamSession(
+            await StreamLink.open(endpoint, tls), self._format.message, self.address
+        )
 
     async def _connect_local(self) -> Session:
         for path in _LOCAL_SOCKETS:
@@ -214,8 +217,8 @@ class SyslogDriver:
                 link = await PacketLink.open(Endpoint(scheme="unixgram", path=path))
             except DeliveryFailed:
                 stream = await StreamLink.open(Endpoint(scheme="unix", path=path))
-                return _StreamSession(stream, self._format, self.address)
-            return _PacketSession(link, self._format, self.address)
+                return StreamSession(stream, self._format.message, self.address)
+            return PacketSession(link, self._packet, self.address)
         raise DeliveryFailed("Unix syslog delivery error")
 
     def _tls(self) -> ssl.SSLContext:
@@ -232,36 +235,5 @@ class SyslogDriver:
             raise DeliveryFailed(f"TLS files of syslog: {error}") from error
         return context
 
-
-class _PacketSession:
-    def __init__(self, link: PacketLink, format: SyslogFormat, name: str) -> None:
-        self._link, self._format, self._name = link, format, name
-
-    async def send(self, lines: Sequence[Line], progress: Progress) -> None:
-        for line in lines:
-            with delivery(f"sending to {self._name}", SEND_BUDGET_S):
-                await self._link.send(self._format.message(line)[:_PACKET_BYTES])
-            progress(1)
-
-    async def flush(self, progress: Progress) -> None:
-        """Packets that have left are out of our hands."""
-
-    async def aclose(self) -> None:
-        await self._link.aclose()
-
-
-class _StreamSession:
-    def __init__(self, link: StreamLink, format: SyslogFormat, name: str) -> None:
-        self._link, self._format, self._name = link, format, name
-
-    async def send(self, lines: Sequence[Line], progress: Progress) -> None:
-        data = b"".join([self._format.message(line) for line in lines])
-        with delivery(f"sending to {self._name}", SEND_BUDGET_S):
-            await self._link.send(data, len(lines), progress)
-
-    async def flush(self, progress: Progress) -> None:
-        with delivery(f"sending to {self._name}", SEND_BUDGET_S):
-            await self._link.flush(progress)
-
-    async def aclose(self) -> None:
-        await self._link.aclose()
+    def _packet(self, line: Line) -> tuple[bytes]:
+        return (self._format.message(line)[:_PACKET_BYTES],)

@@ -171,6 +171,15 @@ async def test_what_is_old_is_said_to_be(tmp_path: Path) -> None:
     assert stale.body == fresh.body
 
 
+async def test_what_another_manager_has_is_found(tmp_path: Path) -> None:
+    """This one has not read it yet; what nobody has is not there."""
+    manager = Manager(node("m1", manager=True))
+    async with swarm_api(tmp_path, manager) as api:
+        assert (await send(api, "GET", "/services/web")).status == 404
+        manager.store.ahead.append(service("web"))
+        assert (await send(api, "GET", "/services/web")).status == 200
+
+
 async def test_nothing_secret_is_answered(tmp_path: Path) -> None:
     """Not the data of secrets, nor credentials for registries, nor keys."""
     manager = Manager(*everything())

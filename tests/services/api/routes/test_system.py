@@ -18,7 +18,7 @@ from services.api.cluster_modules import ClusterModules
 from services.api.components import Component, Components, parse_version
 from services.api.event_stream import choose_content_type
 from services.api.routes.system import SystemRoutes
-from services.api.types.system import EngineInfo, OpenHost
+from services.api.types.engine_info import EngineInfo, OpenHost
 from services.errors import Unavailable
 from services.events import MIGRATION, Event, EventBus
 from services.images import Image, ImageFilters

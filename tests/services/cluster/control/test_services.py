@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from services.cluster.control.documents import SECRETS, Documents
 from services.cluster.control.service_changes import ServiceOptions
 from services.cluster.control.services import Services
 from services.cluster.model.objects import ClusterNetwork, Endpoint, Service, Stored
@@ -172,6 +173,16 @@ async def test_what_goes_in_the_same_instant_is_missed() -> None:
     with pytest.raises(NotFound, match=f"network {front.id} not found"):
         await cluster.services.create(service_spec(task_template=template), PLAIN)
     assert not cluster.store.snapshot().services
+
+
+async def test_nothing_is_rolled_back_to_what_has_gone() -> None:
+    """The secret of the spec before was nobody's since, and somebody has removed it."""
+    key = secret("key")
+    cluster = Cluster(key, service("web", container=container_spec(secrets=[with_secret(key)])))
+    await cluster.change(container=container_spec())
+    await Documents(cluster.store, SECRETS).remove("key")
+    with pytest.raises(InvalidParameter, match="secret not found: key"):
+        await cluster.change(ServiceOptions(rollback="previous"), container=container_spec())
 
 
 async def test_what_another_manager_has_made_a_moment_ago_is_there() -> None:

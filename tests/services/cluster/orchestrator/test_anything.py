@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from clusterlib.agents import Life
 from clusterlib.build import GLOBAL, SECOND, scaled, service, template, with_image
 from clusterlib.world import World
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -128,6 +128,16 @@ def life(task: Task) -> Life:
     return Life(start_ends=TaskState.FAILED) if is_bad else Life()
 
 
+# Updates follow one another before the first has replaced anything: the slot had three tasks.
+OVERTAKEN = [
+    Wait(30.0), CutOff("node3"), Update("start-first", 2, False), Scale(1), Scale(4),
+    Update("start-first", 3, False), Wait(0.7), Update("stop-first", 1, True), Wait(0.0),
+    Availability("node2", "pause"), CutOff("node4"), Update("start-first", 3, True),
+    Availability("node4", "drain"), Update("start-first", 3, True),
+]  # fmt: skip
+
+
+@example(OVERTAKEN)
 @settings(max_examples=EXAMPLES, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(st.lists(ACTS, max_size=14))
 def test_what_was_asked_for_is_what_runs_in_the_end(acts: list[Act]) -> None:
