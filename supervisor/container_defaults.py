@@ -10,6 +10,7 @@ from services.containers.config import Ulimit
 from services.containers.spec import SpecDefaults
 from services.containers.spec.seccomp import parse_profile
 from services.system import HostFacts
+from services.system.elf import needs_interpreter
 
 from .settings import Settings
 
@@ -51,6 +52,16 @@ def _cgroup_driver(facts: HostFacts) -> Literal["cgroupfs", "systemd"]:
 
 
 def _init_path() -> str:
-    """docker-init where Docker is installed, else Debian's static tini."""
+    """docker-init where Docker is installed, else Debian's static tini.
+
+    A container has none of the libraries that another one would need.
+    """
     found = (shutil.which(name) for name in ("docker-init", "tini-static", "tini"))
-    return next((path for path in found if path), "/usr/bin/tini-static")
+    return next((path for path in found if path and _is_static(path)), "/usr/bin/tini-static")
+
+
+def _is_static(path: str) -> bool:
+    try:
+        return not needs_interpreter(path)
+    except (OSError, ValueError):
+        return False

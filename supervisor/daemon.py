@@ -15,8 +15,8 @@ from loguru import logger
 from services.errors import EngineError
 from services.system import read_host_facts
 
-from . import collector
 from .ahead import StartedAhead
+from .collector import Collector
 from .configure import load
 from .identity import load_or_create_engine_id
 from .in_force import Current, prepare
@@ -50,6 +50,7 @@ class Daemon:
         )
         self._notifier = Notifier.from_environment(os.environ)
         self._is_ending = False
+        self._collector = Collector()
 
     async def run(self) -> int:
         """Start, serve, drain; the answer is the exit status."""
@@ -68,7 +69,7 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             await nursery.start(trap.run)
             ready = _Ready(partial(self._tell_ready, nursery))
-            nursery.start_soon(collector.limit_rest)
+            nursery.start_soon(self._collector.run)
             nursery.start_soon(self._supervise, root, ready, serve_api_wait)
             status = await _status_of(serve_api_wait, parts)
             stopc.set()
@@ -91,7 +92,7 @@ class Daemon:
             serve_api_wait.set_error(error)
 
     def _tell_ready(self, nursery: trio.Nursery) -> None:
-        collector.end_rest()
+        self._collector.end_rest()
         log.info("daemon ready", pid=os.getpid())
         self._notifier.ready("serving")
         nursery.start_soon(self._notifier.run)

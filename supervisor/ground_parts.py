@@ -10,6 +10,7 @@ import trio
 
 from services.containerd import Containerd, Process
 from services.containerd.ahead import Ahead
+from services.containerd.kept_exits import KeptExits
 from services.containers import ContainerTable
 from services.containers.apparmor import AppArmor
 from services.containers.cdi import CdiDevices
@@ -70,10 +71,13 @@ def build_ground(
 ) -> GroundParts:
     """Make them. `ahead`: what was started already."""
     settings = current.settings()
-    process = _containerd_process(settings, ahead.containerd)
+    kept_exits = KeptExits()
+    process = _containerd_process(settings, ahead.containerd, kept_exits)
     address = process.address if process else settings.containerd.address
     assert address is not None
-    containerd = Containerd(address, settings.containerd.namespace, snapshotter=SNAPSHOTTER)
+    containerd = Containerd(
+        address, settings.containerd.namespace, snapshotter=SNAPSHOTTER, kept_exits=kept_exits
+    )
     migrations = (EVENTS_MIGRATION, VOLUMES_MIGRATION, NETWORKS_MIGRATION, *MIGRATIONS)
     store = Store(settings.data_root / "wharfinger.db", migrations=migrations)
     bus = EventBus(store)
@@ -128,9 +132,11 @@ def build_ground(
     )
 
 
-def _containerd_process(settings: Settings, ahead: Ahead | None) -> Process | None:
+def _containerd_process(
+    settings: Settings, ahead: Ahead | None, kept_exits: KeptExits
+) -> Process | None:
     config = containerd_config(settings)
-    return Process(config, ahead=ahead) if config is not None else None
+    return Process(config, ahead=ahead, kept_exits=kept_exits) if config is not None else None
 
 
 def _users_of(table: ContainerTable, image_id: ImageId) -> list[ImageUse]:

@@ -7,9 +7,10 @@
     ├─ containerd           one_for_one: process (without --containerd), connection
     ├─ store                one_for_one: database
     ├─ events               one_for_one: bus, stream
-    ├─ engine               one_for_one: images, registry, volumes, networks, dns, apparmor, keeper
-    │  │                    (of pipes), packer, shipping and log-budget (of logs), oom, groups
-    │  │                    (of containers), containers, builder
+    ├─ engine               one_for_one: images, registry, volumes, firewall (helper), proxy,
+    │  │                    networks, dns, apparmor, keeper (of pipes), packer, shipping and
+    │  │                    log-budget (of logs), oom, groups (of containers), containers,
+    │  │                    builder
     │  └─ containers        rest_for_one: running (one supervisor a container), restore,
     │                       reconcile
     ├─ faces                one_for_one: observer, metrics, cluster (node), routes,
@@ -24,6 +25,8 @@ from __future__ import annotations
 from functools import partial
 
 import trio
+
+from services.networks.firewall import Firewall
 
 from .api_servers import OFTEN, ApiServers
 from .otp import (
@@ -134,7 +137,7 @@ def _engine_tree(parts: Parts) -> Supervisor:
             ChildSpec(id="images", start=parts.images.run, backoff=PATIENT),
             ChildSpec(id="registry", start=parts.registry.run, type=ChildType.SUPERVISOR),
             ChildSpec(id="volumes", start=parts.volumes.run, backoff=PATIENT),
-            *([ChildSpec(id="firewall", start=firewall.run, backoff=PATIENT)] if firewall else []),
+            *([_supervisor(firewall_tree(firewall))] if firewall else []),
             *([ChildSpec(id="proxy", start=proxy.run, backoff=PATIENT)] if proxy else []),
             ChildSpec(id="networks", start=parts.networks.run, backoff=PATIENT),
             ChildSpec(id="dns", start=parts.dns.run, backoff=PATIENT),
@@ -152,6 +155,13 @@ def _engine_tree(parts: Parts) -> Supervisor:
         name="engine",
         intensity=OFTEN,
     )
+
+
+def firewall_tree(firewall: Firewall) -> Supervisor:
+    """Of its own: networks need it while they start, and a supervisor that starts a child restarts
+    no other one. A helper that is lost at that moment delays the engine's start, and no more."""
+    helper = ChildSpec(id="helper", start=firewall.run, backoff=PATIENT)
+    return Supervisor([helper], name="firewall", intensity=OFTEN)
 
 
 def _faces_tree(parts: Parts, serve_api_wait: Outcome[None]) -> Supervisor:

@@ -7,7 +7,7 @@ import inspect
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import trio
@@ -15,6 +15,8 @@ import trio.testing
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.support.fixtures"]
+
+USUAL_LIMIT_S: Final = 120.0  # as in pyproject.toml
 
 
 # Without compiled modules each daemon that a test starts compiles all of itself, half a second of
@@ -34,6 +36,18 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first: who comes to one at the end keeps everybody waiting."""
+    items.sort(key=_time_limit_s, reverse=True)
+
+
+def _time_limit_s(item: pytest.Item) -> float:
+    """What a test asks for, if that is more than what each has."""
+    asked = item.get_closest_marker("timeout")
+    return max(USUAL_LIMIT_S, asked.args[0]) if asked is not None and asked.args else USUAL_LIMIT_S
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from .archives import write_archive
 from .engines import Containerd, Engine, docker_archive, dockerd, unmount_below, wharfinger
 from .results import Measure, Result, alternate
 
+SHORT: Final = 20
+"""Characters of a folder for temporary ones; below it lie sockets, whose paths have 107 bytes."""
+
 IMAGE: Final = "busybox"
 CREATE_BODY: Final = {
     "Image": IMAGE,
@@ -166,7 +169,8 @@ class Bench:
 @contextmanager
 def running_bench(scale: Scale, makers: Mapping[str, Maker] = BOTH) -> Iterator[Bench]:
     """A bench with the engines wanted, on folders of its own; nothing is left of it afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="wb", dir="/tmp"))  # a socket's path has 107 bytes
+    place = tempfile.gettempdir()
+    folder = Path(tempfile.mkdtemp(prefix="wb", dir=place if len(place) <= SHORT else "/tmp"))
     bench = Bench(folder, scale, makers)
     try:
         bench.start()

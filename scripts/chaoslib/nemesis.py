@@ -28,7 +28,7 @@ PARTS: Final = (
     "root/events/stream",
     "root/engine/images",
     "root/engine/volumes",
-    "root/engine/firewall",
+    "root/engine/firewall/helper",
     "root/engine/networks",
     "root/engine/dns",
     "root/engine/keeper",

@@ -81,7 +81,7 @@ class World:
             "nodes": NodeWatcher(),
             "enforcer": Enforcer(),
             "orchestrator": Orchestrator(new_id=self.new_id),
-            "allocator": Allocator(new_key=lambda: "a2V5"),
+            "allocator": Allocator(),
             "scheduler": Scheduler(),
             "reaper": Reaper(),
         }

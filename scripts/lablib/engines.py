@@ -18,9 +18,11 @@ from typing import Any, Final
 from .hosts import Host, Wires
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
-START_LIMIT_S: Final = 60.0
-STOP_LIMIT_S: Final = 60.0
-COMMAND_LIMIT_S: Final = 60.0
+PATIENCE: Final = float(os.environ.get("WHARFINGER_LAB_PATIENCE", "1"))
+"""How many times slower than others a machine is, an emulated one for example."""
+START_LIMIT_S: Final = 60.0 * PATIENCE
+STOP_LIMIT_S: Final = 60.0 * PATIENCE
+COMMAND_LIMIT_S: Final = 60.0 * PATIENCE
 
 
 class Engine:

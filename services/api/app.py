@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import trio
 from quart import Blueprint
-from quart.ctx import RequestContext
 from quart.routing import QuartRule
 from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
@@ -171,7 +170,8 @@ class EngineApp(QuartTrio):
             except Exception as error:
                 return self.answer_error(request, error)
 
-    async def _answer(self, request: EngineRequest, context: RequestContext) -> EngineResponse:
+    async def _answer(self, request: EngineRequest, context: Any) -> EngineResponse:
+        """`context` is quart's RequestContext up to 0.22, its AppContext from 0.23 on."""
         if request.routing_exception is not None and request.method != "OPTIONS":
             raise request.routing_exception
         request.api_version = negotiate(cast("str | None", request.scope.get(VERSION_KEY)))
@@ -187,7 +187,7 @@ class EngineApp(QuartTrio):
         response = cast(EngineResponse, await self.make_response(result))
         if isinstance(response, HijackResponse) and request.connection is None:
             raise NotSupported("this endpoint takes the connection over: use HTTP/1.1")
-        response = cast(EngineResponse, await self.process_response(response, context))
+        # No `process_response`: there are no sessions to save, and no `after_request` functions.
         return self._identified(response)
 
     def _view(self, view: Any) -> Callable[..., Awaitable[object]]:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import dataclass
 
 from .process_config import ProcessConfig
+from .shim_waits import ShimWaits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A containerd that is coming up, and the shims that were asked before it finds them."""
+
+    process: subprocess.Popen[bytes]
+    waits: ShimWaits
 
 
 def make_folders(config: ProcessConfig) -> None:
@@ -19,7 +29,7 @@ def make_folders(config: ProcessConfig) -> None:
     config.log_file.touch(mode=0o600)
 
 
-def spawn(config: ProcessConfig) -> subprocess.Popen[bytes]:
+def spawn(config: ProcessConfig) -> Started:
     """Start it, in a session of its own, and note its pid; it does not answer yet.
 
     Raises:
@@ -27,9 +37,20 @@ def spawn(config: ProcessConfig) -> subprocess.Popen[bytes]:
     """
     # One that is left by a dead containerd would refuse every connection.
     config.address.unlink(missing_ok=True)
+    waits = ShimWaits(config.state)
+    try:
+        process = _spawn(config)
+        config.pid_file.write_text(f"{process.pid}\n")
+    except BaseException:
+        waits.close()
+        raise
+    return Started(process=process, waits=waits)
+
+
+def _spawn(config: ProcessConfig) -> subprocess.Popen[bytes]:
     log_fd = os.open(config.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [config.binary, "--config", str(config.config_file)],
             stdin=subprocess.DEVNULL,
             stdout=log_fd,
@@ -40,8 +61,6 @@ def spawn(config: ProcessConfig) -> subprocess.Popen[bytes]:
         )
     finally:
         os.close(log_fd)
-    config.pid_file.write_text(f"{process.pid}\n")
-    return process
 
 
 def _environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from ._found import find_pid
-from ._spawn import make_folders, spawn
+from ._spawn import Started, make_folders, spawn
 from .process_config import ProcessConfig
 
 STOP_S = 10.0
@@ -28,22 +28,22 @@ class Ahead:
 
     def __init__(self, config: ProcessConfig) -> None:
         self._config = config
-        self._process: subprocess.Popen[bytes] | None = None
+        self._started: Started | None = None
 
     def __enter__(self) -> Self:
         with suppress(OSError):
             make_folders(self._config)
             found = find_pid(self._config)
             if found is None:
-                self._process = spawn(self._config)
+                self._started = spawn(self._config)
             else:
                 os.close(found[1])
         return self
 
-    def take(self) -> subprocess.Popen[bytes] | None:
-        """The process that was started, now the caller's; None the next time."""
-        process, self._process = self._process, None
-        return process
+    def take(self) -> Started | None:
+        """What was started, now the caller's; None the next time."""
+        started, self._started = self._started, None
+        return started
 
     def __exit__(
         self,
@@ -51,9 +51,11 @@ class Ahead:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        process = self.take()
-        if process is None:
+        started = self.take()
+        if started is None:
             return
+        process = started.process
+        started.waits.close()
         process.terminate()
         try:
             process.wait(STOP_S)

@@ -27,7 +27,7 @@ from protos.generated.containerd.services.content.v1 import (
     UpdateResponse,
 )
 from protos.generated.wire import Empty, FieldMask
-from services.errors import EngineError, InvalidParameter
+from services.errors import EngineError, InvalidParameter, Unavailable
 
 from ._method import RPC_LIMIT_S, Method
 from ._wire import to_ns
@@ -60,6 +60,9 @@ READ: Final = Method(
 STATUSES: Final = Method(
     service=SERVICE, name="ListStatuses", request=ListStatusesRequest, reply=ListStatusesResponse
 )
+
+LOCKED_LIMIT_S: Final = 0.3  # for containerd to see the end of a call, not of another writer
+LOCKED_AGAIN_S: Final = 0.01
 
 _log = logger.bind(service="containerd")
 
@@ -136,9 +139,7 @@ class Content:
             Unavailable: another writer holds `ref`.
         """
         async with AsyncExitStack() as stack:
-            stream = await stack.enter_async_context(self._connection.stream(WRITE, ref))
-            writer = ContentWriter(stream, ref, 0)
-            await writer.open(total, expected)
+            writer = await self._open(stack, ref, total, expected)
             if total - writer.offset < MIN_BYTES:
                 yield writer
                 return
@@ -152,6 +153,24 @@ class Content:
             await stack.aclose()  # containerd keeps the ingest to itself while the call lasts
             stack.callback(file.close)
             yield FileWriter(self._connection, file, ref=ref, total=total, expected=expected)
+
+    async def _open(
+        self, stack: AsyncExitStack, ref: str, total: int, expected: str
+    ) -> ContentWriter:
+        """containerd 2 sees late that the call of a writer before has ended: it is waited for."""
+        deadline = trio.current_time() + LOCKED_LIMIT_S
+        while True:
+            try:
+                async with AsyncExitStack() as attempt:
+                    stream = await attempt.enter_async_context(self._connection.stream(WRITE, ref))
+                    writer = ContentWriter(stream, ref, 0)
+                    await writer.open(total, expected)
+                    stack.push_async_exit(attempt.pop_all())
+                    return writer
+            except Unavailable as error:
+                if "locked" not in str(error) or trio.current_time() > deadline:
+                    raise
+            await trio.sleep(LOCKED_AGAIN_S)
 
     async def abort(self, ref: str) -> None:
         """Throw away what was written under `ref`."""

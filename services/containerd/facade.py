@@ -15,6 +15,7 @@ from .events import Events
 from .images import Images
 from .ingest_files import IngestFiles
 from .introspection import Introspection
+from .kept_exits import KeptExits
 from .leases import Leases
 from .namespaces import Namespaces
 from .snapshots import Snapshots
@@ -28,7 +29,15 @@ class Containerd:
     `connection.run` is a supervised child; calls wait at its readiness gate.
     """
 
-    def __init__(self, address: Path, namespace: str, *, snapshotter: str = "overlayfs") -> None:
+    def __init__(
+        self,
+        address: Path,
+        namespace: str,
+        *,
+        snapshotter: str = "overlayfs",
+        kept_exits: KeptExits | None = None,
+    ) -> None:
+        """`kept_exits`: what a `Process` of ours heard of shims before containerd forgot them."""
         self.address = address
         self.namespace = namespace
         self.connection = Connection(address, namespace)
@@ -36,7 +45,8 @@ class Containerd:
         self.introspection = Introspection(self.connection)
         self.namespaces = Namespaces(self.connection, namespace)
         self.containers = Containers(self.connection)
-        self.tasks = Tasks(self.connection)
+        kept_exits = kept_exits if kept_exits is not None else KeptExits()
+        self.tasks = Tasks(self.connection, namespace, kept_exits)
         root = ContentRoot(self.introspection)
         self.content = Content(self.connection, root=root, files=IngestFiles(namespace))
         self.blobs = Blobs(self.content, root)

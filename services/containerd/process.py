@@ -12,11 +12,13 @@ from loguru import logger
 from services.errors import Unavailable
 
 from ._running import Running, find_running
-from ._spawn import make_folders, spawn
+from ._spawn import Started, make_folders, spawn
 from .ahead import Ahead
 from .connection import probe
+from .kept_exits import KeptExits
 from .process_config import ProcessConfig
 from .process_log import LogFollower
+from .shim_waits import ShimWaits
 
 PROBE_FIRST_S: Final = 0.005
 PROBE_MAX_S: Final = 0.05
@@ -34,10 +36,21 @@ class Process:
     in them live on in any case.
     """
 
-    def __init__(self, config: ProcessConfig, *, ahead: Ahead | None = None) -> None:
-        """`ahead` may have started one, which the first `run` takes over."""
+    def __init__(
+        self,
+        config: ProcessConfig,
+        *,
+        ahead: Ahead | None = None,
+        kept_exits: KeptExits | None = None,
+    ) -> None:
+        """`ahead` may have started one, which the first `run` takes over.
+
+        `kept_exits` is told how tasks ended while none ran, before `run` is started.
+        """
         self._config = config
         self._ahead = ahead
+        self._kept_exits = kept_exits if kept_exits is not None else KeptExits()
+        self._waits: ShimWaits | None = None  # of one that we started and that has yet to answer
 
     @property
     def address(self) -> Path:
@@ -62,12 +75,20 @@ class Process:
                     nursery.start_soon(follower.run)
                     failure = await self._wait_answering(running, config.start_limit_s)
                     if failure is None:
+                        await trio.to_thread.run_sync(self._hear_shims)
                         task_status.started(running.pid)
                         failure = f"ended: {await running.wait_exited()}"
                     nursery.cancel_scope.cancel()
             finally:
+                self._hear_shims()  # a containerd that never answered may have forgotten them
                 await self._stop(running)
         raise Unavailable(f"containerd (pid {running.pid}) {failure}")
+
+    def _hear_shims(self) -> None:
+        """What containerd may have forgotten at its start; reads without waiting."""
+        waits, self._waits = self._waits, None
+        if waits is not None:
+            self._kept_exits.add(waits.collect())
 
     async def _adopt(self) -> Running | None:
         """The containerd of an earlier life, if one is alive and answers."""
@@ -88,22 +109,25 @@ class Process:
 
     async def _take_ahead(self) -> Running | None:
         """The one that was started ahead of us, if it is alive."""
-        process = self._ahead.take() if self._ahead is not None else None
-        if process is None:
+        started = self._ahead.take() if self._ahead is not None else None
+        if started is None:
             return None
-        _set_oom_score(process.pid, self._config.oom_score_adj)
-        log.bind(pid=process.pid).info("containerd started ahead")
-        return Running.of_child(process)
+        log.bind(pid=started.process.pid).info("containerd started ahead")
+        return self._running(started)
 
     async def _start(self) -> Running:
         config = self._config
         try:
-            process = await trio.to_thread.run_sync(spawn, config)
+            started = await trio.to_thread.run_sync(spawn, config)
         except OSError as error:
             raise Unavailable(f"containerd cannot be started: {error}") from error
-        _set_oom_score(process.pid, config.oom_score_adj)
-        log.bind(pid=process.pid).info("containerd started")
-        return Running.of_child(process)
+        log.bind(pid=started.process.pid).info("containerd started")
+        return self._running(started)
+
+    def _running(self, started: Started) -> Running:
+        self._waits = started.waits
+        _set_oom_score(started.process.pid, self._config.oom_score_adj)
+        return Running.of_child(started.process)
 
     async def _wait_answering(self, running: Running, limit_s: float) -> str | None:
         """Block until it has answered a call: None; or has ended, or not answered: what it did."""

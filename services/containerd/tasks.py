@@ -46,6 +46,7 @@ from ._wire import (
     to_ns,
 )
 from .connection import Connection
+from .kept_exits import KeptExits
 from .values import Mount, ProcessId, RuncOptions, TaskExit, TaskInfo, TaskMetrics, TaskStatus
 
 _SERVICE: Final = "containerd.services.tasks.v1.Tasks"
@@ -116,11 +117,14 @@ _STATUS: Final[Mapping[Status, TaskStatus]] = MappingProxyType(
 class Tasks:
     """The task of container `id`, or with an `exec_id` a process that was added to it.
 
-    NotFound when there is no such task or process, or it has ended and the call needs it alive.
+    NotFound when there is no such task or process, or it has ended and the call needs it alive. A
+    task that containerd has forgotten is there for `get`, `wait` and `delete` if its exit was kept.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, namespace: str, kept_exits: KeptExits) -> None:
         self._connection = connection
+        self._namespace = namespace
+        self._kept_exits = kept_exits
 
     async def create(
         self,
@@ -150,7 +154,9 @@ class Tasks:
             terminal=terminal,
             options=from_runc_options(options),
         )
-        return (await self._connection.unary(CREATE, request, id)).pid
+        pid = (await self._connection.unary(CREATE, request, id)).pid
+        self._kept_exits.forget(self._namespace, id)
+        return pid
 
     async def start(self, id: str, exec_id: str = "") -> int:
         """Let the created process run; its pid on the host."""
@@ -168,12 +174,23 @@ class Tasks:
         Raises Unavailable when the connection is lost: ask again once there is a new one.
         """
         request = WaitRequest(container_id=id, exec_id=exec_id)
-        reply = await self._connection.unary(WAIT, request, _name(id, exec_id))
+        try:
+            reply = await self._connection.unary(WAIT, request, _name(id, exec_id))
+        except NotFound:
+            if (kept := self._kept(id, exec_id)) is None:
+                raise
+            return kept
         return TaskExit(code=reply.exit_status, exited_at_ns=to_ns(reply.exited_at))
 
     async def delete(self, id: str) -> TaskExit:
         """Remove the exited (or never started) task with its shim. Conflict while it runs."""
-        reply = await self._connection.unary(DELETE, DeleteTaskRequest(container_id=id), id)
+        try:
+            reply = await self._connection.unary(DELETE, DeleteTaskRequest(container_id=id), id)
+        except NotFound:
+            if (kept := self._kept_exits.forget(self._namespace, id)) is None:
+                raise
+            return kept
+        self._kept_exits.forget(self._namespace, id)
         return TaskExit(code=reply.exit_status, exited_at_ns=to_ns(reply.exited_at))
 
     async def delete_process(self, id: str, exec_id: str) -> TaskExit:
@@ -185,7 +202,12 @@ class Tasks:
     async def get(self, id: str, exec_id: str = "") -> TaskInfo:
         """The state of the process, as its shim sees it now."""
         request = GetRequest(container_id=id, exec_id=exec_id)
-        reply = await self._connection.unary(GET, request, _name(id, exec_id))
+        try:
+            reply = await self._connection.unary(GET, request, _name(id, exec_id))
+        except NotFound:
+            if (kept := self._kept(id, exec_id)) is None:
+                raise
+            return _ended(id, kept)
         return _to_info(reply.process or Process())
 
     async def exec(
@@ -264,6 +286,24 @@ class Tasks:
         """
         reply = await self._connection.unary(LIST, ListTasksRequest())
         return [_to_info(process) for process in reply.tasks]
+
+    def _kept(self, id: str, exec_id: str) -> TaskExit | None:
+        return None if exec_id else self._kept_exits.get(self._namespace, id)
+
+
+def _ended(id: str, exit_: TaskExit) -> TaskInfo:
+    """A task of which nothing is left but how it ended."""
+    return TaskInfo(
+        id=id,
+        pid=0,
+        status=TaskStatus.STOPPED,
+        exit_code=exit_.code,
+        exited_at_ns=exit_.exited_at_ns,
+        stdin="",
+        stdout="",
+        stderr="",
+        terminal=False,
+    )
 
 
 def _name(id: str, exec_id: str) -> str:

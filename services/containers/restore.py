@@ -15,7 +15,7 @@ no row           container of ours      killed and taken away
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from typing import Final
 
 import trio
@@ -126,7 +126,9 @@ class Restorer:
         if not self._containerd.connection.is_ready:
             tell()  # nothing can be compared, and nobody is to wait for it
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._end, stop_request(), nursery.cancel_scope)
+            nursery.start_soon(
+                end_when_restored, stop_request(), self._table, nursery.cancel_scope.cancel
+            )
             await nursery.start(self._freezes.run)
             nursery.start_soon(_call_later, COMPARED_LIMIT_S, tell)
             try:
@@ -134,13 +136,6 @@ class Restorer:
             finally:
                 tell()  # what is shown is worth more than what is not
             log.info("containers restored", count=len(self._table))
-
-    async def _end(self, request: StopRequest, scope: trio.CancelScope) -> None:
-        """Asked to stop, adopt the rest first: only what is adopted is stopped with the daemon."""
-        await request.wait()
-        for container in tuple(self._table):
-            await container.wait_restored()
-        scope.cancel()
 
     async def reconcile(self) -> None:
         """Events may have been missed: compare again."""
@@ -323,6 +318,16 @@ class _Once:
         call, self._call = self._call, None
         if call is not None:
             call()
+
+
+async def end_when_restored(
+    request: StopRequest, containers: Iterable[Container], end: Callable[[], object]
+) -> None:
+    """Once asked to stop, have the rest adopted first: only what is adopted is stopped with us."""
+    await request.wait()
+    for container in tuple(containers):
+        await container.wait_restored()
+    end()
 
 
 async def _call_later(after_s: float, call: Callable[[], object]) -> None:

@@ -24,7 +24,7 @@ from services.networks.foreign import ForeignChains
 from services.networks.helper_ahead import HelperAhead
 from services.networks.network_chains import network_added, network_removed
 from services.networks.network_rules import FirewallPolicy, NetworkRules, PortTargets
-from services.networks.nft import HelperLost, Nft, running_helper
+from services.networks.nft import START_LIMIT_S, HelperLost, Nft, running_helper
 from services.networks.nft_process import NAME
 from services.networks.nft_watch import LossWatch, open_watch
 from services.networks.ports import PublishedPort
@@ -34,6 +34,8 @@ from services.networks.table_listing import Difference, differences, read_listin
 log = logger.bind(service="firewall")
 
 READY_LIMIT_S: Final = 5.0
+FIRST_READY_LIMIT_S: Final = 2 * START_LIMIT_S
+"""While the engine starts: a helper that is late, or lost and started anew, delays that start."""
 SETTLE_S: Final = 0.1
 """Between a loss and its repair: who takes our rules away again and again costs little."""
 LOOK_S: Final = 30.0
@@ -314,7 +316,8 @@ class Firewall:
                 self._ready = trio.Event()
 
     async def _when_ready(self) -> Nft:
-        with trio.move_on_after(READY_LIMIT_S):
+        limit_s = READY_LIMIT_S if self._is_settled else FIRST_READY_LIMIT_S
+        with trio.move_on_after(limit_s):
             await self._ready.wait()
             if self._helper is not None:
                 return self._helper

@@ -15,7 +15,10 @@ from services.networks import nft_process
 from services.networks.helper_ahead import HelperAhead
 from services.networks.helper_process import started
 
-ANSWER_LIMIT_S: Final = 10.0
+START_LIMIT_S: Final = 90.0
+"""A helper that cannot start ends, which is seen at once: this is for one that gets no turn."""
+ANSWER_LIMIT_S: Final = 30.0
+"""The first rule of each kind has the kernel load a module: seconds, on a busy machine."""
 END_LIMIT_S: Final = 2.0
 _LARGEST_ANSWER: Final = nft_process.MOST_OUTPUT_BYTES + 1
 
@@ -51,11 +54,19 @@ class Nft:
         return answer[1:].decode(errors="replace")
 
     async def wait_ready(self) -> None:
-        """Raises HelperLost: it cannot start; libnftables may be missing."""
+        """Block until it can be asked. A slow machine delays it.
+
+        Raises:
+            HelperLost: it cannot start; libnftables may be missing.
+        """
         try:
-            with trio.fail_after(ANSWER_LIMIT_S):
+            with trio.fail_after(START_LIMIT_S):
                 await self._message()
-        except (trio.TooSlowError, HelperLost) as error:
+        except trio.TooSlowError:
+            raise HelperLost(
+                f"the firewall's helper has not started within {START_LIMIT_S:.0f} s"
+            ) from None
+        except HelperLost as error:
             raise HelperLost(
                 "the firewall's helper does not start: is libnftables1 installed?"
             ) from error

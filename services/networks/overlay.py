@@ -20,6 +20,8 @@ ENCRYPTED: Final = "encrypted"
 UNDERLAY_MTU: Final = 1500
 VXLAN_BYTES: Final = 50
 """What VXLAN adds to a packet: Ethernet, IPv4, UDP and its own header."""
+ESP_BYTES: Final = 40
+"""What encryption adds at most: SPI, number, IV, padding, its length, the next header, the ICV."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,7 +51,14 @@ def vxlan_name(network_id: str, number: int) -> str:
 def overlay_mtu(options: Mapping[str, str]) -> int:
     """How large containers' packets are: the way between the nodes takes `mtu`, 1500 by default."""
     text = options.get(model.MTU, "")
-    return (int(text) if text.isdecimal() and int(text) > 0 else UNDERLAY_MTU) - VXLAN_BYTES
+    underlay = int(text) if text.isdecimal() and int(text) > 0 else UNDERLAY_MTU
+    return underlay - VXLAN_BYTES - (ESP_BYTES if wants_encryption(options) else 0)
+
+
+def encrypted_port(port: int) -> int:
+    """The UDP port of encrypted networks, where others have `port`: the kernel tells by it what
+    must not go in plain text. Outside of the two kernels it is not seen."""
+    return port + 1
 
 
 def carried_subnets(network: Network) -> list[Subnet]:

@@ -16,11 +16,11 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from services.networks import rtnetlink as rt
+from services.networks.long_batch import LongBatch
+from services.networks.netlink_reading import attributes, dump
 from services.networks.rtnetlink import attribute, number, text
 
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
-NLM_REQUEST, NLM_DUMP = 0x1, 0x300
-NLMSG_DONE: Final = 3
 
 IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 4, 7
 IFLA_VXLAN_PROXY, IFLA_VXLAN_PORT = 11, 15
@@ -29,8 +29,6 @@ NUD_PERMANENT: Final = 0x80
 NTF_SELF: Final = 0x2
 
 _NDMSG: Final = struct.Struct("=BxxxiHBB")
-_MOST_IN_ONE: Final = 100
-"""Messages in a datagram: their answers wait in the socket's buffer until all were handled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,7 @@ class Link:
     vxlan: tuple[int, str, int] | None = None
 
 
-class VxlanBatch(rt.Batch):
+class VxlanBatch(LongBatch):
     """Messages for VXLAN links and their peers, in as many datagrams as they need."""
 
     __slots__ = ()
@@ -98,23 +96,10 @@ class VxlanBatch(rt.Batch):
         """What is for this MAC address goes to no other node."""
         self._add("forward no more", RTM_DELNEIGH, 0, _forwarding(index, mac, 0))
 
-    def send(self, netlink: socket.socket) -> None:
-        """See `Batch.send`: all are tried, the first refusal is raised."""
-        refused: rt.NetlinkError | None = None
-        for start in range(0, len(self._messages), _MOST_IN_ONE):
-            end = start + _MOST_IN_ONE
-            part = rt.Batch(self._messages[start:end], self._steps[start:end])
-            try:
-                part.send_from(netlink, start)
-            except rt.NetlinkError as error:
-                refused = refused or error
-        if refused is not None:
-            raise refused
-
 
 def links(netlink: socket.socket) -> dict[str, Link]:
     """The links of a socket's namespace, by name."""
-    found = (_link(body) for body in _dump(netlink, rt.RTM_GETLINK, rt.link_info()))
+    found = (_link(body) for body in dump(netlink, rt.RTM_GETLINK, rt.link_info()))
     return {link.name: link for link in found}
 
 
@@ -143,16 +128,16 @@ def _forwarding(index: int, mac: bytes, state: int) -> bytes:
 def _neighbours(
     netlink: socket.socket, family: int
 ) -> Iterator[tuple[int, int, int, dict[int, bytes]]]:
-    for body in _dump(netlink, RTM_GETNEIGH, _NDMSG.pack(family, 0, 0, 0, 0)):
+    for body in dump(netlink, RTM_GETNEIGH, _NDMSG.pack(family, 0, 0, 0, 0)):
         found, index, state, flags, _ = _NDMSG.unpack_from(body)
         if found == family:
-            yield index, state, flags, _attributes(body[_NDMSG.size :])
+            yield index, state, flags, attributes(body[_NDMSG.size :])
 
 
 def _link(body: bytes) -> Link:
     _, _, _, index, flags, _ = rt.INTERFACE_INFO.unpack_from(body)
-    values = _attributes(body[rt.INTERFACE_INFO.size :])
-    info = _attributes(values.get(rt.IFLA_LINKINFO, b""))
+    values = attributes(body[rt.INTERFACE_INFO.size :])
+    info = attributes(values.get(rt.IFLA_LINKINFO, b""))
     is_vxlan = info.get(rt.IFLA_INFO_KIND, b"").rstrip(b"\0") == b"vxlan"
     return Link(
         name=values[rt.IFLA_IFNAME].rstrip(b"\0").decode(),
@@ -160,7 +145,7 @@ def _link(body: bytes) -> Link:
         master=_integer(values.get(rt.IFLA_MASTER, b"")),
         mtu=_integer(values.get(rt.IFLA_MTU, b"")),
         is_up=bool(flags & rt.IFF_UP),
-        vxlan=_vxlan(_attributes(info.get(rt.IFLA_INFO_DATA, b""))) if is_vxlan else None,
+        vxlan=_vxlan(attributes(info.get(rt.IFLA_INFO_DATA, b""))) if is_vxlan else None,
     )
 
 
@@ -175,34 +160,4 @@ def _vxlan(data: dict[int, bytes]) -> tuple[int, str, int]:
 
 def _integer(value: bytes) -> int:
     found: int = struct.unpack("=I", value)[0] if len(value) == 4 else 0
-    return found
-
-
-def _dump(netlink: socket.socket, kind: int, body: bytes) -> Iterator[bytes]:
-    """The bodies of all that the kernel lists. Blocks; each part of the list for 5 s at most."""
-    length = rt.HEADER.size + len(body)
-    netlink.send(rt.HEADER.pack(length, kind, NLM_REQUEST | NLM_DUMP, 0, 0) + body)
-    while True:
-        data = netlink.recv(1 << 18)
-        offset = 0
-        while offset + rt.HEADER.size <= len(data):
-            length, kind, *_ = rt.HEADER.unpack_from(data, offset)
-            if kind == NLMSG_DONE or length < rt.HEADER.size:
-                return
-            if kind == rt.NLMSG_ERROR:
-                (code,) = struct.unpack_from("=i", data, offset + rt.HEADER.size)
-                raise rt.NetlinkError(-code, "list links")
-            yield data[offset + rt.HEADER.size : offset + length]
-            offset += (length + 3) & ~3
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            break
-        found[kind & 0x3FFF] = data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
     return found

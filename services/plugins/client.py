@@ -16,6 +16,7 @@ import trio
 
 from services.errors import EngineError
 from services.plugins.discovery import PluginAddress
+from services.system.tls import client_context
 
 if TYPE_CHECKING:
     import httpx
@@ -192,7 +193,7 @@ def _told(data: bytes) -> str:
 
 
 def _tls(address: PluginAddress) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=address.ca_file or None)
+    context = client_context(address.ca_file)
     if address.skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

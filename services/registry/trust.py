@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from services.errors import EngineError
+from services.system.tls import client_context
 
 
 def tls_context(host: str, *, verify: bool, certs_dirs: Iterable[Path]) -> ssl.SSLContext:
@@ -21,7 +22,7 @@ def tls_context(host: str, *, verify: bool, certs_dirs: Iterable[Path]) -> ssl.S
     Raises:
         EngineError: a file of the host's folder cannot be used.
     """
-    context = ssl.create_default_context()
+    context = client_context()
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

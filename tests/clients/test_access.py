@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from services.plugins.discovery import SOCKETS
+from services.system.tls import client_context
 from tests.support.authz import Plugin, plugin_at
 from tests.support.certificates import make_certificates
 from tests.support.daemon import (
@@ -264,7 +265,7 @@ def test_certificates_are_demanded(scene: Scene) -> None:
 
 def shaken(scene: Scene, version: ssl.TLSVersion, ciphers: str = "ALL") -> str | None:
     """The version of a session that wants this one at most; its cipher keeps a secret forward."""
-    context = ssl.create_default_context(cafile=scene.folder / "ca.pem")
+    context = client_context(str(scene.folder / "ca.pem"))
     context.load_cert_chain(scene.folder / "client-cert.pem", scene.folder / "client-key.pem")
     context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
     context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, version

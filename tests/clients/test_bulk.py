@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.daemon import Daemon
 
-pytestmark = [pytest.mark.engine, pytest.mark.clients]
+pytestmark = [pytest.mark.engine, pytest.mark.clients, pytest.mark.timeout(300)]
 
 GIGABYTE = 1024 * 1024 * 1024
 BLOCK = bytes(range(256)) * 4096
@@ -28,7 +28,6 @@ def feed(sink: IO[bytes], salt: bytes, digest: hashlib._Hash) -> None:
     sink.close()
 
 
-@pytest.mark.serial
 def test_a_gigabyte_there_and_back(daemon: Daemon) -> None:
     """`docker run -i busybox cat`: what comes out is what went in; the daemon does not grow."""
     daemon.docker("run", "--rm", "-i", "--network", "none", "busybox", "cat", stdin=BLOCK)
@@ -53,7 +52,6 @@ def test_a_gigabyte_there_and_back(daemon: Daemon) -> None:
     assert daemon.memory_kb("VmHWM") - before_kb < GROWTH_LIMIT_KB
 
 
-@pytest.mark.serial
 def test_output_that_nobody_reads_for_a_while(daemon: Daemon) -> None:
     """A client that stops reading holds its container up, not the daemon's memory or others."""
     script = "head -c 100000000 /dev/zero"

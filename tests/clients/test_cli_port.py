@@ -99,7 +99,8 @@ def host_address(daemon: Daemon) -> str:
     done = subprocess.run(
         ["ip", "-j", "-4", "addr", "show", "scope", "global"], capture_output=True, check=True
     )
-    links = [link for link in json.loads(done.stdout) if not link["ifname"].startswith("wf")]
+    others = ("wf", "wg", "br-", "docker")  # other daemons', which may go at any time
+    links = [link for link in json.loads(done.stdout) if not link["ifname"].startswith(others)]
     own = [str(link["addr_info"][0]["local"]) for link in links]
     return own[0] if own else daemon.bridge.address
 

@@ -66,9 +66,9 @@ def test_the_exit_status_is_the_commands(
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [
-        ("nosuch", 127, 'exec: "nosuch": executable file not found in $PATH'),
+        ("nosuch", 127, r'exec: "nosuch": executable file not found in \$PATH'),
         ("/no/such", 127, "no such file or directory"),
-        ("/etc", 126, "permission denied"),
+        ("/etc", 126, "permission denied|is a directory"),  # runc up to 1.1.5, and from 1.1.15 on
         ("/etc/passwd", 126, "permission denied"),
     ],
 )
@@ -77,7 +77,7 @@ def test_a_command_that_cannot_start_is_told_apart(
 ) -> None:
     """127 is not found, 126 is not executable; with --rm nothing is left."""
     ran = daemon.docker("run", "--rm", *NONE, "busybox", command, code=code)
-    assert words in ran.error_text
+    assert re.search(words, ran.error_text)
     assert daemon.container_ids() == []
 
 

@@ -87,7 +87,6 @@ def test_a_server_that_is_away_stops_nobody(daemon: Daemon) -> None:
         server.stop()
 
 
-@pytest.mark.serial
 def test_every_line_arrives_under_fire(make_daemon: DaemonFactory, tmp_path: Path) -> None:
     """The driver is the daemon's own; kill -9 twice while it sends: nothing is missing.
 

@@ -226,7 +226,7 @@ def test_links_that_cannot_be(daemon: Daemon) -> None:
 def test_who_needs_others_starts_after_them(make_daemon: DaemonFactory) -> None:
     """At the start of the daemon, whichever was made first; and what is shared outlives a kill."""
     daemon = make_daemon("--default-ipc-mode", "shareable")
-    always = ("--restart", "always")
+    always = ("--restart", "always", "--stop-timeout", "1")
     # The one that is needed comes last in every order that the daemon could take by chance.
     donor = run(daemon, "zz-donor", *always)
     mode = "container:zz-donor"

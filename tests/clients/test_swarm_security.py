@@ -38,7 +38,7 @@ from services.cluster.rpc.tls import client_context
 from services.errors import Forbidden, Unavailable
 from tests.support.managers import Held
 
-pytestmark = [pytest.mark.engine, pytest.mark.clients, pytest.mark.serial]
+pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
 OWN, OTHER = "words-that-the-task-needs", "words-that-nobody-needs"
 SWARM_PORT = 2377
@@ -77,7 +77,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             manager.docker("secret", "create", name, str(folder / name))
         manager.docker(
             "service", "create", "--detach", "--name=web", "--secret=own", "--no-resolve-image",
-            "--constraint=node.role==worker", "--container-label=of=web", "busybox",
+            "--constraint=node.role==worker", "--container-label=of=web",
+            "--stop-grace-period=1s", "busybox",
             "sh", "-c", "sha256sum /run/secrets/own && sleep 1000",
         )  # fmt: skip
         wait_for(lambda: "1/1" in manager.docker("service", "ls"), "the service runs", 60)

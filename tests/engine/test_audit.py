@@ -103,7 +103,6 @@ def answers(port: int) -> bool:
         return False
 
 
-@pytest.mark.serial
 def test_damaged_networks_are_found_and_mended(fresh_daemon: Daemon) -> None:
     """A map's element, a rule, a chain's rule too many, a container's link, a whole bridge."""
     daemon = fresh_daemon

@@ -26,7 +26,7 @@ from tests.engine.many import (
 )
 from tests.support.daemon import ROOT, Daemon, wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial]
+pytestmark = [pytest.mark.engine]
 
 STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
 
@@ -131,7 +131,7 @@ def test_the_third_sigterm_ends_it_at_once(fresh_daemon: Daemon) -> None:
     for _ in range(3):
         daemon.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
-    assert daemon.process.wait(3) == 143
+    assert daemon.process.wait(10) == 143
     daemon.start()
     assert all_facts(daemon, ["web"]) == before
 

@@ -168,6 +168,20 @@ def test_an_exec_that_had_not_begun_is_unknown_to_the_next_daemon(fresh_daemon: 
     assert daemon.docker("exec", "host", "echo", "in").text == "in"
 
 
+def test_an_end_asked_for_with_the_first_answer_stops_all(fresh_daemon: Daemon) -> None:
+    """What the daemon has not taken over yet by then it takes over first, and stops."""
+    daemon = fresh_daemon
+    names = [f"c{number}" for number in range(12)]
+    run_many(daemon, names, EXIT_7, network="none")
+    pids = [state(daemon, name)["Pid"] for name in names]
+    daemon.kill()
+    daemon.start()
+    daemon.stop()
+    assert not [pid for pid in pids if _lives(pid)]
+    daemon.start()
+    assert {state(daemon, name)["ExitCode"] for name in names} == {7}
+
+
 def _lives(pid: int) -> bool:
     """A zombie does not."""
     try:

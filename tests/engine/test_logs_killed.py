@@ -13,7 +13,7 @@ import pytest
 from tests.engine.many import run, state, wait_exited
 from tests.support.daemon import Daemon, wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial]
+pytestmark = [pytest.mark.engine]
 
 SEED = int(os.environ.get("LOG_KILL_SEED", "1"))
 TICKS = 60

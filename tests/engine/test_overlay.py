@@ -20,7 +20,7 @@ from tests.engine.test_audit import audit
 from tests.services.networks.nodes import network_at, overlay_network
 from tests.support.daemon import Daemon
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial]
+pytestmark = [pytest.mark.engine]
 
 THIRD = secrets.randbelow(250)
 

@@ -13,7 +13,7 @@ from tests.engine.many import COUNTER, facts, is_counted, run
 from tests.support.crashable import CrashableDaemon, crashable_daemon
 from tests.support.daemon import wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial]
+pytestmark = [pytest.mark.engine]
 
 PARTS = [
     "root/reports/log",
@@ -25,7 +25,7 @@ PARTS = [
     "root/events/bus",
     "root/events/stream",
     "root/engine/images",
-    "root/engine/firewall",
+    "root/engine/firewall/helper",
     "root/engine/proxy",
     "root/engine/networks",
     "root/engine/dns",

@@ -16,7 +16,7 @@ from tests.engine.many import COUNTER, create, run, start, state, wait_exited
 from tests.support.daemon import ROOT, Daemon, wait_until
 from tests.support.fixtures import DaemonFactory
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial]
+pytestmark = [pytest.mark.engine]
 
 FAILING = "sleep 0.1; exit 1"
 

@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 
 from services.containers.logs.usage import measure
+from services.system.tls import client_context
 from supervisor.reloading.table import METRICS
 from tests.support.certificates import make_certificates
 from tests.support.daemon import ROOT, Daemon, running_daemon, wait_until
 from tests.support.http import Answer, request
 from tests.support.ports import free_port
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial]
+pytestmark = [pytest.mark.engine]
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +270,7 @@ def test_certificates_are_renewed_under_open_connections(daemon: Daemon, tmp_pat
     }
 
     def dial(authority: Path) -> ssl.SSLSocket:
-        context = ssl.create_default_context(cafile=str(authority / "ca.pem"))
+        context = client_context(str(authority / "ca.pem"))
         plain = socket.create_connection(("127.0.0.1", port), 5)
         return context.wrap_socket(plain, server_hostname="127.0.0.1")
 

@@ -16,7 +16,7 @@ import pytest
 from tests.engine.many import COUNTER, EXIT_7, create, inspect, run, start, state, wait_exited
 from tests.support.daemon import Daemon, wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial]
+pytestmark = [pytest.mark.engine]
 
 ALLOCATE = "dd if=/dev/zero of=/dev/null bs=60M count=1"
 CANNOT_START = (126, 127, 128)  # as dockerd's client shows what the runtime says of an exec

@@ -16,7 +16,7 @@ import pytest
 from tests.engine.many import create, inspect, run, start, state, wait_exited
 from tests.support.daemon import Daemon, wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 FULL_SIZE = bool(os.environ.get("WHARFINGER_FULL_SIZE"))
 STARTS = 300 if FULL_SIZE else 40

@@ -13,9 +13,9 @@ import pytest
 from tests.engine.many import COUNTER, facts, is_counted, log_lines, run, shim_pid, start, state
 from tests.support.daemon import Daemon, wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.serial]
+pytestmark = [pytest.mark.engine]
 
-USUAL_S = 1.5
+USUAL_S = 3.0  # with other tests beside; calls on the stuck one take their whole deadline
 DEADLINE_S = 30.0
 
 

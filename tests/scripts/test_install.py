@@ -11,12 +11,14 @@ import pytest
 
 from tests.scripts.test_scripts import ROOT, run
 
-# An interpreter whose environments are empty, so that nothing is fetched.
+# An interpreter whose environments are empty, so that nothing is fetched. It compiles if COMPILES,
+# which takes seconds, says so.
 PYTHON = """#!/bin/sh
 case "$*" in
     "-m venv "*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
     "-m pip "*) echo "$*" >>"$LOG" ;;
     *sysconfig*) here=$(dirname "$0")/..; mkdir -p "$here/site"; echo "$here/site" ;;
+    "-m compileall "*) test -z "$COMPILES" || exec python3 "$@" ;;
     *) exec python3 "$@" ;;
 esac
 """
@@ -33,10 +35,15 @@ class Machine:
         self._python.write_text(PYTHON)
         self._python.chmod(0o755)
 
-    def run(self, script: str, *arguments: str) -> None:
+    def run(self, script: str, *arguments: str, compiles: bool = False) -> None:
         """Run a script for this folder; fail if it does."""
         command: list[str | Path] = [ROOT / "scripts" / script, "--destdir", self.root, *arguments]
-        done = run(*command, PYTHON=str(self._python), LOG=str(self.log))
+        done = run(
+            *command,
+            PYTHON=str(self._python),
+            LOG=str(self.log),
+            COMPILES="1" if compiles else "",
+        )
         assert done.returncode == 0, done.stderr
 
     def files(self) -> set[str]:
@@ -55,7 +62,7 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_an_installation_and_its_end(machine: Machine) -> None:
     """Engine, environment, units, group, command, configuration; the data's owner keeps that."""
-    machine.run("install", "--socket", "/run/x.sock")
+    machine.run("install", "--socket", "/run/x.sock", compiles=True)
     files = machine.files()
     assert {
         "etc/systemd/system/wharfinger.service",

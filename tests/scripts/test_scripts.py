@@ -45,7 +45,19 @@ def test_every_script_is_careful(script: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["setup", "test", "test-image", "lock", "gen-docs", "install", "uninstall", "vm"]
+    "name",
+    [
+        "find-python",
+        "gen-docs",
+        "install",
+        "lock",
+        "setup",
+        "test",
+        "test-image",
+        "test-on",
+        "uninstall",
+        "vm",
+    ],
 )
 def test_every_script_has_help(name: str, tmp_path: Path) -> None:
     """From any folder, without doing anything."""
@@ -56,7 +68,18 @@ def test_every_script_has_help(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["setup", "test-image", "lock", "gen-docs", "install", "uninstall", "vm"]
+    "name",
+    [
+        "find-python",
+        "gen-docs",
+        "install",
+        "lock",
+        "setup",
+        "test-image",
+        "test-on",
+        "uninstall",
+        "vm",
+    ],
 )
 def test_unknown_arguments_are_refused(name: str) -> None:
     """Before anything is done."""

@@ -34,7 +34,6 @@ def test_memory_may_grow_up_to_its_bound() -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.serial
 @pytest.mark.timeout(400)
 def test_forty_containers_leave_nothing(tmp_path: Path) -> None:
     """Each through create, start, exec, logs, stop and remove."""

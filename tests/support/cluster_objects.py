@@ -122,14 +122,18 @@ def a_service(
 
 
 def a_network(
-    id: str, *, ingress: bool = False, balancers: dict[str, str] | None = None
+    id: str,
+    *,
+    ingress: bool = False,
+    balancers: dict[str, str] | None = None,
+    options: dict[str, str] | None = None,
 ) -> ClusterNetwork:
     """`balancers`: by node, its own address with its prefix length."""
     return ClusterNetwork(
         id=id,
         created_at=NOW,
         updated_at=NOW,
-        spec=NetworkSpec(name=f"name-of-{id}", ingress=ingress),
+        spec=NetworkSpec(name=f"name-of-{id}", ingress=ingress, options=options or {}),
         subnets=[VxlanNetwork(subnet="10.0.1.0/24", gateway="10.0.1.1", vxlan_id=4097)],
         balancer_addrs=balancers or {},
     )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
 import trio
@@ -23,10 +24,11 @@ from services.cluster.model.objects import (
     Task,
 )
 from services.cluster.model.snapshot import Delete, Diff, Put, Transaction
-from services.cluster.store.contract import OutOfSequence
+from services.cluster.store.contract import NameTaken, OutOfSequence, UseOfNothing
 from services.errors import Unavailable
 
 Table = dict[tuple[str, str], Stored]
+NAMED: Final = (Service, Secret, Config, ClusterNetwork)
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,21 @@ class MemorySnapshot:
 
 
 class MemoryStore:
-    """Satisfies `ClusterStore`. `is_away` makes every write fail, as without a quorum."""
+    """Satisfies `ClusterStore`.
+
+    Attributes:
+        is_away: makes every write fail, as without a quorum.
+        lagging: committed elsewhere, and not seen here until it catches up.
+        behind: committed by somebody else just before the next commit.
+        leaving: taken away then.
+    """
 
     def __init__(self, objects: Iterable[Stored] = ()) -> None:
         self.is_away = False
-        self.lagging: list[Stored] = []  # committed elsewhere, and not seen here yet
+        self.lagging: list[Stored] = []
+        self.behind: list[Stored] = []
+        self.leaving: list[Stored] = []
+        self.age_s = 0.0
         self.commits = 0
         self._table: Table = {}
         self._history: list[tuple[int, Stored, bool]] = []  # revision, object, whether it is gone
@@ -110,18 +122,23 @@ class MemoryStore:
         self.commits += 1
         if self.is_away:
             raise Unavailable("no quorum")
+        if self.behind:
+            self.put(*self.behind)
+            self.behind.clear()
+        if self.leaving:
+            self.delete(*self.leaving)
+            self.leaving.clear()
         for transaction in transactions:
+            if any((used.kind, used.id) not in self._table for used in transaction.uses):
+                raise UseOfNothing("what was to be used has been removed meanwhile")
             for change in transaction.changes:
-                there = self._table.get((change.object.kind, change.object.id))
-                if (there.version if there else 0) != change.object.version:
-                    raise OutOfSequence("update out of sequence")
+                self._check(change)
             self._apply(transaction.changes)
         return self._revision
 
     async def changed_since(self, revision: int) -> Diff:
         while self._revision <= revision:
-            await self._grown.wait()
-        await trio.lowlevel.checkpoint()
+            await self._grown.wait()  # what is there already is told without a checkpoint
         last: dict[tuple[str, str], tuple[Stored, bool]] = {}
         for at, stored, is_gone in self._history:
             if at > revision:
@@ -154,6 +171,16 @@ class MemoryStore:
     def delete(self, *objects: Stored) -> None:
         """Take away."""
         self._apply([Delete(stored) for stored in objects])
+
+    def _check(self, change: Put | Delete) -> None:
+        wanted = change.object
+        there = self._table.get((wanted.kind, wanted.id))
+        if (there.version if there else 0) != wanted.version:
+            raise OutOfSequence("rpc error: code = Unknown desc = update out of sequence")
+        if isinstance(change, Put) and isinstance(wanted, NAMED):
+            others = self._now._of(type(wanted)).values()
+            if any(one.name == wanted.name and one.id != wanted.id for one in others):
+                raise NameTaken(wanted.kind, wanted.name)
 
     def _apply(self, changes: Iterable[Put | Delete]) -> None:
         self._revision += 1

@@ -1,6 +1,6 @@
 """What the managers have told this node, besides its tasks: secrets, configs, networks, facts.
 
-Secrets and configs are only ever in memory here; see `files` for what containers see of them.
+Secrets, configs and keys are only ever in memory here; see `files` for what containers see of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from services.cluster.dispatcher.values import Assignments, NetworkView, SessionFacts
-from services.cluster.model.objects import ClusterNetwork, Config, Node, Secret
+from services.cluster.model.objects import ClusterNetwork, Config, NetworkKey, Node, Secret
 from services.cluster.model.task_spec import LogDriver
 
 PREDEFINED_LABEL: Final = "com.docker.swarm.predefined"
@@ -36,6 +36,7 @@ class Holdings:
 
     Attributes:
         secrets, configs, networks: by id.
+        network_keys: for encrypted networks; None before a manager has told them.
         node: this node as the managers know it; None before the first word of them.
     """
 
@@ -43,17 +44,20 @@ class Holdings:
         self.secrets: dict[str, Secret] = {}
         self.configs: dict[str, Config] = {}
         self.networks: dict[str, NetworkView] = {}
+        self.network_keys: tuple[NetworkKey, ...] | None = None
         self.node: Node | None = None
         self.default_log_driver: LogDriver | None = None
         self._changed = trio.Event()
         self._is_told = trio.Event()
 
     def take(self, told: Assignments) -> bool:
-        """Take over what a message says. Whether the networks are others now."""
-        networks_before = self.networks
+        """Take over what a message says. Whether the networks or their keys are others now."""
+        before = self.networks, self.network_keys
         if told.is_complete:
             self.secrets, self.configs, self.networks = {}, {}, {}
             self._is_told.set()
+        if told.is_complete or told.network_keys is not None:
+            self.network_keys = told.network_keys or ()
         self.secrets.update((one.id, one) for one in told.secrets)
         self.configs.update((one.id, one) for one in told.configs)
         self.networks = {
@@ -65,7 +69,7 @@ class Holdings:
         for removed in told.removed_configs:
             self.configs.pop(removed, None)
         self._tell_changed()
-        return self.networks != networks_before
+        return (self.networks, self.network_keys) != before
 
     def take_facts(self, facts: SessionFacts) -> bool:
         """Take over what a manager says of the cluster. Whether what is kept is different now."""
@@ -81,12 +85,8 @@ class Holdings:
 
     def kept(self) -> Kept:
         """What goes to disk; keys of encrypted networks do not."""
-        views = [
-            msgspec.structs.replace(view, network=msgspec.structs.replace(view.network, key=""))
-            for view in self.networks.values()
-        ]
         return Kept(
-            networks=views,
+            networks=list(self.networks.values()),
             node=self.node,
             default_log_driver=self.default_log_driver,
         )

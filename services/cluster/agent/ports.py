@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from services.cluster.dispatcher.values import NetworkView, SessionFacts
-from services.cluster.model.objects import NodeDescription
+from services.cluster.model.objects import NetworkKey, NodeDescription
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created
 from services.containers.definitions import CreateRequest
@@ -85,8 +85,10 @@ class Registries(Protocol):
 class NodeNetworks(Protocol):
     """The cluster's networks on this node; `network.face` has one."""
 
-    def show(self, views: Sequence[NetworkView]) -> None:
+    def show(self, views: Sequence[NetworkView], keys: Sequence[NetworkKey] | None = None) -> None:
         """This is what the node is to have; make it so. Does not block.
+
+        `keys` are for encrypted networks; None: no manager has told them since the engine began.
 
         Raises:
             EngineError: what is shown makes no sense.

@@ -181,7 +181,8 @@ class Worker:
 
     def _show_networks(self) -> None:
         try:
-            self._networks.show(self._holdings.spanning_networks())
+            holdings = self._holdings
+            self._networks.show(holdings.spanning_networks(), holdings.network_keys)
         except EngineError as error:
             log.error("networks as told make no sense", error=str(error))
 

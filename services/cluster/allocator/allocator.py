@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -32,16 +29,10 @@ RETRY_EVERY: Final = timedelta(seconds=1)
 """How often what could not be given is tried again while something comes free."""
 
 
-def random_key() -> str:
-    """A key for an encrypted network: 256 bits in base64."""
-    return base64.b64encode(secrets.token_bytes(32)).decode()
-
-
 class Allocator:
     """Moves tasks from NEW to PENDING once all that they need is theirs."""
 
-    def __init__(self, *, new_key: Callable[[], str] = random_key) -> None:
-        self._new_key = new_key
+    def __init__(self) -> None:
         self._claims = Claims()
         self._ports = PortBook()
         self._new: dict[str, set[str]] = {}  # tasks that are NEW, by service
@@ -230,10 +221,7 @@ class Allocator:
         except subnets.CannotAllocate as refusal:
             self._refuse(network.id, str(refusal), notes)
             return network
-        key = network.key
-        if "encrypted" in network.spec.options and not key:
-            key = self._new_key()
-        return replace(network, subnets=allocated, key=key)
+        return replace(network, subnets=allocated)
 
     def _with_balancers(
         self, network: ClusterNetwork, snapshot: Snapshot, notes: list[str]

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from services.cluster.ca.tokens import read_unlock_key
-from services.cluster.model.objects import Cluster, ClusterNetwork, Secret, Service, StoredT, Task
+from services.cluster.model.objects import Cluster, Secret, Service, StoredT, Task
 from services.cluster.model.specs import ServiceSpec
 from services.cluster.model.task_spec import TaskSpec
 from services.errors import EngineError, InvalidParameter
@@ -153,13 +153,18 @@ def _with_sealed_parts(stored: StoredT, turn: Callable[[str, str], str]) -> Stor
     match stored:
         case Secret():
             return msgspec.structs.replace(stored, spec=turned(stored.spec, "data"))
-        case ClusterNetwork():
-            return turned(stored, "key")
         case Cluster():
             root = turned(stored.root_ca, "key", "next_key")
             tokens = turned(root.join_tokens, "worker", "manager")
             root = msgspec.structs.replace(root, join_tokens=tokens)
-            return msgspec.structs.replace(turned(stored, "unlock_key"), root_ca=root)
+            place = f"{where}/network_keys"
+            keys = [
+                msgspec.structs.replace(one, key=turn(one.key, f"{place}/{one.number}"))
+                for one in stored.network_keys
+            ]
+            return msgspec.structs.replace(
+                turned(stored, "unlock_key"), root_ca=root, network_keys=keys
+            )
         case _:
             return stored
 

@@ -26,7 +26,6 @@ from services.cluster.model.task_state import TaskState
 from services.cluster.model.wire import new_id, utc_now
 from services.cluster.store.contract import NameTaken
 from services.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
-from services.networks.overlay import wants_encryption
 
 LEAVE_S: Final = 30.0
 PREDEFINED: Final = ("bridge", "host", "none")
@@ -140,10 +139,6 @@ def check_network(spec: NetworkSpec) -> None:
     """What a spec must be. Pure; raises as `ClusterNetworks.create`."""
     if spec.driver != "overlay":
         raise NotSupported(f"networks of the driver {spec.driver} cannot span nodes: overlay's can")
-    if wants_encryption(spec.options):
-        raise NotSupported(
-            "encrypted networks are not supported yet: nodes cannot encrypt what they send"
-        )
     if spec.attachable and spec.ingress:
         raise invalid("ingress network cannot be attachable")
     check_service_name(spec.name)

@@ -53,6 +53,7 @@ class Dispatcher:
         self._statuses = StatusWriter(store)
         self._sessions: dict[str, ManagerSession] = {}  # by node
         self._now: Now | None = None  # set exactly while `run` runs
+        self._runs = trio.Event()  # another one each time that `run` has ended
         self._views_due = trio.Event()  # look anew when that is
         self._advanced = trio.Event()  # another one after each step of `_follow`
 
@@ -60,6 +61,7 @@ class Dispatcher:
         """Follow the store until cancelled."""
         snapshot = self._store.snapshot()
         self._now = Now(snapshot, NetworkIndex(snapshot), common_facts(snapshot))
+        self._runs.set()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._statuses.run)
@@ -69,6 +71,7 @@ class Dispatcher:
                 await self._follow()
         finally:
             self._now = None
+            self._runs = trio.Event()
             self._advanced.set()
             for session in self._sessions.values():
                 session.lose("the manager stops")
@@ -77,6 +80,10 @@ class Dispatcher:
     def gather_s(self) -> float:
         """How long to wait for more before a change is told."""
         return GATHER_S + GATHER_PER_SESSION_S * len(self._sessions)
+
+    async def wait_running(self) -> None:
+        """Block until sessions can be opened. No limit."""
+        await self._runs.wait()
 
     def now(self) -> Now:
         """The cluster as it is. Raises Unavailable when `run` does not run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import trio
 
@@ -13,6 +14,8 @@ from services.cluster.dispatcher.sessions import ManagerSession, Peer
 from services.cluster.dispatcher.source import Session
 from services.cluster.model.objects import NodeDescription
 from services.errors import Unavailable, single_error
+
+READY_LIMIT_S: Final = 5.0
 
 
 class LocalSource:
@@ -33,7 +36,9 @@ class LocalSource:
 
     @asynccontextmanager
     async def session(self, description: NodeDescription) -> AsyncIterator[Session]:
-        """See `AssignmentSource`."""
+        """See `AssignmentSource`. A dispatcher that is about to run is waited for."""
+        with trio.move_on_after(READY_LIMIT_S):
+            await self._dispatcher.wait_running()
         with single_error():
             async with (
                 self._dispatcher.session(self._peer(), description) as session,

@@ -10,7 +10,15 @@ from datetime import datetime
 
 import msgspec
 
-from services.cluster.model.objects import ClusterNetwork, Config, Node, Secret, Task, TaskStatus
+from services.cluster.model.objects import (
+    ClusterNetwork,
+    Config,
+    NetworkKey,
+    Node,
+    Secret,
+    Task,
+    TaskStatus,
+)
 from services.cluster.model.specs import PortConfig
 from services.cluster.model.task_spec import LogDriver
 
@@ -88,7 +96,8 @@ class Assignments(Told, frozen=True, kw_only=True):
 
     `is_complete`: what is not in it is gone. Otherwise it changes what was told before: what is put
     replaces its namesake, what is removed goes. A task that is removed is to be stopped, and its
-    container taken away.
+    container taken away. `network_keys`, for nodes in encrypted networks only, are all there are;
+    None: those that were told last.
     """
 
     is_complete: bool = False
@@ -100,6 +109,7 @@ class Assignments(Told, frozen=True, kw_only=True):
     removed_secrets: tuple[str, ...] = ()
     removed_configs: tuple[str, ...] = ()
     removed_networks: tuple[str, ...] = ()
+    network_keys: tuple[NetworkKey, ...] | None = None
 
 
 class LogSelector(Told, frozen=True, kw_only=True):

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from services.cluster.dispatcher.network_index import NetworkIndex
 from services.cluster.dispatcher.values import Assignments, NetworkView
-from services.cluster.model.objects import Config, Secret, Task
+from services.cluster.model.objects import Config, NetworkKey, Secret, Task
 from services.cluster.model.snapshot import Snapshot
 from services.cluster.model.task_state import TaskState
+from services.networks.overlay import wants_encryption
 
 T = TypeVar("T")
 
@@ -23,6 +24,7 @@ class Work:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     configs: Mapping[str, Config] = field(default_factory=dict)
     networks: Mapping[str, NetworkView] = field(default_factory=dict)
+    network_keys: tuple[NetworkKey, ...] = ()
 
 
 def work_of(node_id: str, snapshot: Snapshot, index: NetworkIndex) -> Work:
@@ -34,11 +36,13 @@ def work_of(node_id: str, snapshot: Snapshot, index: NetworkIndex) -> Work:
         if task.status.state >= TaskState.ASSIGNED
     }
     live = [task for task in tasks.values() if not task.status.state.is_ended]
+    networks = _views(live, index)
     return Work(
         tasks=tasks,
         secrets=_found(_secret_ids(live), snapshot.secrets),
         configs=_found(_config_ids(live), snapshot.configs),
-        networks=_views(live, index),
+        networks=networks,
+        network_keys=_network_keys(networks.values(), snapshot),
     )
 
 
@@ -60,6 +64,7 @@ def difference(before: Work, after: Work) -> Assignments | None:
         removed_secrets=_gone(before.secrets, after.secrets),
         removed_configs=_gone(before.configs, after.configs),
         removed_networks=_gone(before.networks, after.networks),
+        network_keys=None if before.network_keys == after.network_keys else after.network_keys,
     )
     return None if told == Assignments() else told
 
@@ -72,6 +77,7 @@ def complete(work: Work) -> Assignments:
         secrets=tuple(work.secrets.values()),
         configs=tuple(work.configs.values()),
         networks=tuple(work.networks.values()),
+        network_keys=work.network_keys,
     )
 
 
@@ -109,6 +115,12 @@ def _views(tasks: Iterable[Task], index: NetworkIndex) -> dict[str, NetworkView]
         wanted.add(index.ingress)
     views = ((id, index.view(id)) for id in sorted(wanted))
     return {id: view for id, view in views if view is not None}
+
+
+def _network_keys(views: Iterable[NetworkView], snapshot: Snapshot) -> tuple[NetworkKey, ...]:
+    if any(wants_encryption(view.network.spec.options) for view in views):
+        return tuple(snapshot.cluster.network_keys)
+    return ()
 
 
 def _found(ids: Iterable[str], objects: Mapping[str, T]) -> dict[str, T]:

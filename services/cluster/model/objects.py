@@ -251,7 +251,6 @@ class ClusterNetwork(Stored, frozen=True, kw_only=True, omit_defaults=True):
     spec: NetworkSpec
     subnets: list[VxlanNetwork] = []
     balancer_addrs: dict[str, str] = {}
-    key: str = ""  # base64; only for encrypted networks
 
     @property
     def name(self) -> str:
@@ -305,8 +304,22 @@ class RootCa(Wire, frozen=True, kw_only=True):
     next_key: str = ""
 
 
+class NetworkKey(Wire, frozen=True, kw_only=True):
+    """What encrypted networks are encrypted with. The newest has the highest number.
+
+    `key` is 256 bits in base64; it is sealed in the store.
+    """
+
+    number: int
+    key: str
+    made_at: datetime
+
+
 class Cluster(Stored, frozen=True, kw_only=True, omit_defaults=True):
-    """The one object that stands for the cluster. `unlock_key` is what managers show when asked."""
+    """The one object that stands for the cluster. `unlock_key` is what managers show when asked.
+
+    `network_keys`, oldest first, is empty while no network is encrypted.
+    """
 
     kind: ClassVar[str] = "cluster"
     spec: SwarmSpec = SwarmSpec()
@@ -315,6 +328,7 @@ class Cluster(Stored, frozen=True, kw_only=True, omit_defaults=True):
     default_address_pool: list[str] = []
     subnet_size: int = 24
     data_path_port: int = 4789
+    network_keys: list[NetworkKey] = []
 
 
 KINDS: tuple[type[Stored], ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from services.cluster.dispatcher.values import NetworkView, SessionFacts
+from services.cluster.model.objects import NetworkKey
 from services.cluster.network.node_network import NodeNetwork
 from services.cluster.network.state import NodeNetworkState
 
@@ -24,6 +25,7 @@ class NodeNetworks:
         self._data_path_addr = data_path_addr
         self._data_path_port = data_path_port
         self._views: tuple[NetworkView, ...] | None = None
+        self._keys: tuple[NetworkKey, ...] | None = None
 
     def learn(self, facts: SessionFacts) -> None:
         """The managers say who the node is. An address that they do not know stays as it was."""
@@ -32,9 +34,13 @@ class NodeNetworks:
         self._data_path_port = facts.data_path_port
         self._intend()
 
-    def show(self, views: Sequence[NetworkView]) -> None:
-        """This is what the node is to have; make it so. Does not block."""
+    def show(self, views: Sequence[NetworkView], keys: Sequence[NetworkKey] | None = None) -> None:
+        """This is what the node is to have; make it so. Does not block.
+
+        `keys` are for encrypted networks; None: no manager has told them since the engine began.
+        """
         self._views = tuple(views)
+        self._keys = None if keys is None else tuple(keys)
         self._intend()
 
     async def wait_ready(self, network_ids: Collection[str]) -> None:
@@ -57,7 +63,7 @@ class NodeNetworks:
 
     async def clear(self) -> None:
         """The node has left: make nothing more, and take away what nobody is in any more."""
-        self._views = None
+        self._views = self._keys = None
         await self._network.clear()
 
     def _intend(self) -> None:
@@ -67,5 +73,6 @@ class NodeNetworks:
                 data_path_addr=self._data_path_addr,
                 data_path_port=self._data_path_port,
                 networks=self._views,
+                keys=self._keys,
             )
             self._network.intend(state)

@@ -17,6 +17,7 @@ from typing import Final
 import trio
 from loguru import logger
 
+from services.cluster.network.encryption import NodeEncryption
 from services.cluster.network.ingress import IngressSandbox
 from services.cluster.network.plan import NetworkPlan, NodePlan, Place, plan_node
 from services.cluster.network.published import PublishedIngress, Publisher
@@ -72,6 +73,7 @@ class NodeNetwork:
         self._ingress = IngressSandbox(sandboxes=sandboxes, record=record)
         self._published = PublishedIngress(publisher)
         self._balancer = Balancer()
+        self._encryption = NodeEncryption()
         self._plan: NodePlan | None = None
         self._intended = 0  # how many states were intended
         self._reached = 0  # the number of the last one that was gone through
@@ -84,7 +86,7 @@ class NodeNetwork:
     def problems(self) -> Mapping[str, str]:
         """What could not be done in the last round, as sentences, by what it is about.
 
-        A network's id, `ingress`, `gateway`, a container's id, or port and protocol.
+        A network's id, `ingress`, `gateway`, `encryption`, a container's id, or port and protocol.
         """
         return self._problems
 
@@ -237,7 +239,12 @@ class NodeNetwork:
         for network_id, one in plan.networks.items():
             with _noted(problems, network_id):
                 await self._have_network(one)
+<<<<<<< HEAD
                 await self._have_links(one, problems)
+=======
+        with _noted(problems, "encryption"):
+            await self._encryption.have(plan)
+>>>>>>> main
         self._have_names(plan)
         await self._have_services(plan, problems)
         with _noted(problems, "ingress"):
@@ -261,6 +268,8 @@ class NodeNetwork:
     async def _have_network(self, plan: NetworkPlan) -> None:
         if plan.problem:
             raise EngineError(plan.problem)
+        if plan.is_encrypted:
+            await self._encryption.require(plan.network.name)
         await self._networks.have_of_cluster(plan.network)
         sync = partial(sync_neighbours, plan.network, self._overlays, plan.neighbours)
         try:
@@ -359,6 +368,7 @@ class NodeNetwork:
                 await self._published.have((), None)
                 if self._sandboxes.endpoints(INGRESS_SANDBOX):
                     await self._ingress.drop()
+                await self._encryption.clear()
 
 
 @contextmanager

@@ -8,11 +8,18 @@ from ipaddress import ip_address
 from typing import Final
 
 from services.cluster.dispatcher.values import NetworkView
+from services.cluster.model.objects import NetworkKey
 from services.cluster.network.state import NodeNetworkState, neighbours, own_address
 from services.cluster.network.targets import IngressPort, names, port_targets, service_targets
 from services.networks.dns import NamedEndpoint
 from services.networks.model import Network, Subnet, Underlay
-from services.networks.overlay import DRIVER, SWARM_SCOPE, Neighbour, wants_encryption
+from services.networks.overlay import (
+    DRIVER,
+    SWARM_SCOPE,
+    Neighbour,
+    encrypted_port,
+    wants_encryption,
+)
 
 VXLAN_IDS: Final = "com.docker.network.driver.overlay.vxlanid_list"
 """dockerd's option, which tells clients what was chosen."""
@@ -35,6 +42,11 @@ class NetworkPlan:
     own_address: str = ""
     ports: Mapping[IngressPort, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether what goes to other nodes must not be in plain text."""
+        return wants_encryption(self.view.network.spec.options)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -47,15 +59,22 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
-    """All of them, by id, and for whom they were made."""
+    """All of them, by id, and for whom they were made. `keys` as in the state."""
 
     place: Place
     networks: Mapping[str, NetworkPlan]
+    keys: tuple[NetworkKey, ...] | None = None
 
     @property
     def ingress(self) -> NetworkPlan | None:
         """The network that published ports are led over."""
         return next((one for one in self.networks.values() if one.is_ingress), None)
+
+    @property
+    def encrypted_peers(self) -> frozenset[str]:
+        """Where the other nodes are that are in an encrypted network with this one."""
+        encrypted = (one for one in self.networks.values() if one.is_encrypted and not one.problem)
+        return frozenset(neighbour.node for one in encrypted for neighbour in one.neighbours)
 
     def services_in(self, network_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """What who is in these networks reaches by services' own addresses."""
@@ -76,7 +95,7 @@ def plan_node(state: NodeNetworkState, before: NodePlan | None = None) -> NodePl
         plan = known.get(view.network.id)
         is_same = plan is not None and plan.view is view
         networks[view.network.id] = plan if plan and is_same else _plan_network(state, view)
-    return NodePlan(place=place, networks=networks)
+    return NodePlan(place=place, networks=networks, keys=state.keys)
 
 
 def _plan_network(state: NodeNetworkState, view: NetworkView) -> NetworkPlan:
@@ -124,16 +143,20 @@ def network_of(state: NodeNetworkState, view: NetworkView) -> Network:
             )
             for subnet in found.subnets
         ],
-        underlay=Underlay(address=state.data_path_addr, port=state.data_path_port),
+        underlay=Underlay(address=state.data_path_addr, port=_port(state, view)),
     )
+
+
+def _port(state: NodeNetworkState, view: NetworkView) -> int:
+    if wants_encryption(view.network.spec.options):
+        return encrypted_port(state.data_path_port)
+    return state.data_path_port
 
 
 def _problem(state: NodeNetworkState, view: NetworkView) -> str:
     name, spec = view.network.name, view.network.spec
     if spec.driver not in ("", DRIVER):
         return f"network {name}: networks of driver {spec.driver} cannot span nodes here"
-    if wants_encryption(spec.options):
-        return f"network {name} is to be encrypted: this engine cannot encrypt between nodes"
     if not state.data_path_addr:
         return f"network {name}: this node has no address that other nodes send to"
     if ip_address(state.data_path_addr).version != 4:

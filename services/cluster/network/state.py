@@ -9,6 +9,7 @@ import socket
 from dataclasses import dataclass
 
 from services.cluster.dispatcher.values import NetworkView, ServiceView
+from services.cluster.model.objects import NetworkKey
 from services.networks.endpoints import mac_of_address
 from services.networks.overlay import Neighbour
 
@@ -18,12 +19,14 @@ class NodeNetworkState:
     """All that a node must make true. What is not in it is to be gone.
 
     `data_path_addr` is this node's, bare: where the others send to, and what it sends from.
+    `keys` are for encrypted networks; None while no manager has told them.
     """
 
     node_id: str
     data_path_addr: str
     data_path_port: int = 4789
     networks: tuple[NetworkView, ...] = ()
+    keys: tuple[NetworkKey, ...] | None = None
 
     @property
     def ingress(self) -> NetworkView | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from services.cluster.allocator.allocator import Allocator
+from services.cluster.allocator.network_keys import NetworkKeys
 from services.cluster.model.snapshot import Decision, Diff, Snapshot
 from services.cluster.orchestrator.enforcer import Enforcer
 from services.cluster.orchestrator.node_watcher import NodeWatcher
@@ -33,6 +34,7 @@ def leader_rules() -> dict[str, Rule]:
         "enforcer": Enforcer(),
         "orchestrator": Orchestrator(),
         "allocator": Allocator(),
+        "network-keys": NetworkKeys(),
         "scheduler": Scheduler(),
         "reaper": Reaper(),
     }

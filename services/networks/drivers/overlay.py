@@ -18,6 +18,7 @@ from ipaddress import IPv4Interface, ip_address
 from pathlib import Path
 
 from services.errors import EngineError
+from services.networks.drivers.esp import drop_guard, have_guard
 from services.networks.endpoints import mac_bytes
 from services.networks.model import Network, Subnet, Underlay
 from services.networks.netns import (
@@ -34,6 +35,7 @@ from services.networks.overlay import (
     namespace_of_network,
     overlay_mtu,
     vxlan_name,
+    wants_encryption,
 )
 from services.networks.rtnetlink import NetlinkError, open_netlink
 from services.networks.vxlan_messages import Link, VxlanBatch, forwarding, links, neighbours
@@ -53,6 +55,8 @@ def make_overlay(network: Network, directory: Path) -> None:
     underlay = network.underlay
     if underlay is None:
         raise EngineError(f"network {network.name} is not known to lead to other nodes")
+    if wants_encryption(network.options):
+        have_guard(underlay.port)  # before there is anything that could send
     path = namespace_of_network(directory, network.id)
     with _entered_or_made(path) as inside:
         present = links(inside)
@@ -66,18 +70,20 @@ def unmake_overlay(network: Network, directory: Path) -> None:
 
     The VXLAN ids can be used again when this returns.
     """
-    _unmake(namespace_of_network(directory, network.id))
+    _unmake(directory, network.id)
 
 
 def drop_strays(directory: Path, known: Collection[str]) -> list[str]:
     """Take away what is held for networks that are not known; their ids."""
     strays = [name for name in held_namespaces(directory) if name not in known]
     for name in strays:
-        _unmake(namespace_of_network(directory, name))
+        _unmake(directory, name)
     return strays
 
 
-def _unmake(path: Path) -> None:
+def _unmake(directory: Path, network_id: str) -> None:
+    path = namespace_of_network(directory, network_id)
+    ports: set[int] = set()
     inside = enter_namespace(path)
     if inside is not None:
         with inside:
@@ -85,8 +91,22 @@ def _unmake(path: Path) -> None:
             for link in links(inside).values():
                 if link.vxlan is not None:  # a namespace goes some time later
                     batch.delete_link(link.name)
+                    ports.add(link.vxlan[2])
             batch.send(inside)
     drop_namespace(path)
+    if ports:
+        drop_guard(ports - _ports_in_use(directory))
+
+
+def _ports_in_use(directory: Path) -> set[int]:
+    """The VXLAN ports of networks that are held."""
+    found: set[int] = set()
+    for name in held_namespaces(directory):
+        inside = enter_namespace(namespace_of_network(directory, name))
+        if inside is not None:
+            with inside:
+                found.update(link.vxlan[2] for link in links(inside).values() if link.vxlan)
+    return found
 
 
 def sync_neighbours(

@@ -12,6 +12,7 @@ import trio
 from services.api.request import current_request
 from services.api.responses import HijackResponse
 from services.api.tls import TLSConfig, TLSError, server_context
+from services.system.tls import client_context
 from tests.services.api.support import Client, TcpListener, echo_app, get, routes, running
 from tests.services.api.test_hijack import echo, post
 from tests.support.certificates import make_certificates
@@ -35,7 +36,7 @@ def server_side(certificates: Path, *, verify: bool) -> ssl.SSLContext:
 
 
 def client_side(certificates: Path, name: str | None = None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+    context = client_context(str(certificates / "ca.pem"))
     if name is not None:
         context.load_cert_chain(certificates / f"{name}-cert.pem", certificates / f"{name}-key.pem")
     return context

@@ -17,8 +17,7 @@ from tests.services.cluster.control.fakes import (
     FakeLocalNetworks,
     FakeRegistry,
 )
-from tests.services.cluster.memory_store import MemoryStore
-from tests.services.cluster.objects import id_of
+from tests.services.cluster.objects import id_of, store_of
 
 
 class FakeLogs:
@@ -44,7 +43,7 @@ class Manager:
     """A `ClusterFace`. `is_worker`: it cannot look at the cluster."""
 
     def __init__(self, *objects: Stored, is_worker: bool = False) -> None:
-        self.store = MemoryStore(*objects)
+        self.store = store_of(*objects)
         self.logs = FakeLogs()
         self.registry = FakeRegistry()
         self.is_worker = is_worker

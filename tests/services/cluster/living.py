@@ -17,8 +17,8 @@ from services.cluster.model.wire import utc_now
 from services.cluster.orchestrator.rules import leader_rules
 from services.errors import Conflict
 from tests.services.cluster.face import Manager
-from tests.services.cluster.memory_store import MemoryStore
 from tests.services.cluster.objects import AT, network, node
+from tests.support.memory_store import MemoryStore
 
 
 @asynccontextmanager

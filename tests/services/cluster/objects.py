@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
 
+from services.cluster.ca.authority import Authority
+from services.cluster.ca.issuing import new_root_ca
 from services.cluster.model.objects import (
+    Cluster,
     ClusterNetwork,
     Config,
     EngineDescription,
@@ -15,6 +20,7 @@ from services.cluster.model.objects import (
     NodeStatus,
     Secret,
     Service,
+    Stored,
     Task,
     TaskStatus,
     VxlanNetwork,
@@ -38,9 +44,21 @@ from services.cluster.model.task_spec import (
     TaskSpec,
 )
 from services.cluster.model.task_state import TaskState
-from tests.services.cluster.memory_store import EPOCH
+from tests.support.memory_store import MemoryStore
 
+EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 AT: dict[str, Any] = {"created_at": EPOCH, "updated_at": EPOCH}
+
+
+@lru_cache(maxsize=1)
+def new_cluster() -> Cluster:
+    """A cluster with a root of its own; keys cost time, and one serves all tests."""
+    return Cluster(id="c" * 25, **AT, version=1, root_ca=new_root_ca(Authority.new(EPOCH)))
+
+
+def store_of(*objects: Stored) -> MemoryStore:
+    """A store with these, and with that cluster."""
+    return MemoryStore([new_cluster(), *objects])
 
 
 def id_of(name: str) -> str:

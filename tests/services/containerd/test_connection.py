@@ -22,6 +22,7 @@ from services.containerd.connection import (
     retry_delay_s,
 )
 from services.containerd.errors import FROM_GRPC, AlreadyExists, ShimGone, containerd_errors
+from services.containerd.kept_exits import KeptExits
 from services.containerd.tasks import Tasks
 from services.errors import Conflict, EngineError, NotFound, Unavailable
 
@@ -40,7 +41,7 @@ async def test_a_call_waits_at_the_gate_for_a_bounded_time(
     connection = Connection(Path("/nowhere"), "moby")
     began = trio.current_time()
     with pytest.raises(Unavailable, match=r"tasks\.wait abc: containerd at /nowhere"):
-        await Tasks(connection).wait("abc")
+        await Tasks(connection, "moby", KeptExits()).wait("abc")
     assert trio.current_time() - began == READY_WAIT_S
 
 

@@ -18,10 +18,11 @@ import trio.testing
 from services.containerd import connection as connection_module
 from services.containerd.events import Events
 from services.containerd.facade import Containerd
+from services.containerd.kept_exits import KeptExits
 from services.containerd.process import Process
 from services.containerd.process_config import ProcessConfig
 from services.containerd.values import TaskExit, TaskStatus
-from services.errors import DeadlineExceeded, Unavailable
+from services.errors import DeadlineExceeded, NotFound, Unavailable
 from tests.engine_fixtures import KEPT, NAMESPACE, create_busybox, private_config
 
 pytestmark = pytest.mark.engine
@@ -159,8 +160,9 @@ async def test_a_task_outlives_containerd(config: ProcessConfig) -> None:
 
 async def test_an_exit_while_containerd_is_away_is_told_after(config: ProcessConfig) -> None:
     """The shim keeps the exit; a wait on the next containerd gives its true code and time."""
-    process = Process(config)
-    containerd = Containerd(process.address, NAMESPACE)
+    kept_exits = KeptExits()
+    process = Process(config, kept_exits=kept_exits)
+    containerd = Containerd(process.address, NAMESPACE, kept_exits=kept_exits)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             async with trio.open_nursery() as first:
@@ -184,7 +186,11 @@ async def test_an_exit_while_containerd_is_away_is_told_after(config: ProcessCon
             exit_ = await containerd.tasks.wait("t2")
             assert exit_.code == 9
             assert abs(exit_.exited_at_ns - ended_at_ns) < 400_000_000
-            await containerd.tasks.delete("t2")
+            info = await containerd.tasks.get("t2")
+            assert (info.status, info.exit_code) == (TaskStatus.STOPPED, 9)
+            assert await containerd.tasks.delete("t2") == exit_
+            with pytest.raises(NotFound):
+                await containerd.tasks.wait("t2")
             nursery.cancel_scope.cancel()
 
 

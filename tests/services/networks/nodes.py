@@ -18,7 +18,9 @@ from services.networks.drivers.overlay import make_overlay, sync_neighbours, unm
 from services.networks.endpoints import Endpoint, Gateways, mac_of
 from services.networks.model import Network, Subnet, Underlay
 from services.networks.netns import drop_namespace, in_namespace, make_namespace
-from services.networks.overlay import Neighbour
+from services.networks.overlay import Neighbour, encrypted_port, overlay_mtu, wants_encryption
+
+PORT = 4789
 
 T = TypeVar("T")
 
@@ -75,7 +77,7 @@ class OverlayNode:
         attachment = Attachment(
             endpoint=endpoint,
             network=network,
-            mtu=1450,
+            mtu=overlay_mtu(network.options),
             overlay=self.overlays / network.id,
         )
 
@@ -115,7 +117,12 @@ def run_in(netns: Path, *command: str, ok: bool = True, text: str | None = None)
 
 
 def overlay_network(
-    name: str = "ov", *, third: int = 7, vxlan_id: int = 0, internal: bool = False
+    name: str = "ov",
+    *,
+    third: int = 7,
+    vxlan_id: int = 0,
+    internal: bool = False,
+    encrypted: bool = False,
 ) -> Network:
     """A network of the cluster that no node knows yet; 10.99.`third`.0/24.
 
@@ -133,12 +140,14 @@ def overlay_network(
         scope="swarm",
         subnets=[subnet],
         internal=internal,
+        options={"encrypted": ""} if encrypted else {},
     )
 
 
 def network_at(network: Network, address: str) -> Network:
     """A network as the node with this address has it."""
-    return replace(network, underlay=Underlay(address=address))
+    port = encrypted_port(PORT) if wants_encryption(network.options) else PORT
+    return replace(network, underlay=Underlay(address=address, port=port))
 
 
 @contextmanager

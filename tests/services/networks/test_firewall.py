@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 import trio
 
-from services.errors import EngineError, InvalidParameter
+from services.errors import EngineError, InvalidParameter, Unavailable
+from services.networks import firewall as firewall_module
 from services.networks.firewall import Firewall
 from services.networks.network_rules import (
     FamilyRules,
@@ -188,6 +189,24 @@ async def test_the_next_life_keeps_the_table_until_it_has_adopted(rules: Rules) 
         await until(rules, {1})
         await after.withdraw("alive")
         assert published(rules) == set()
+
+
+async def test_a_late_helper_delays_the_start_of_the_engine(
+    rules: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails no network; once all that ran is adopted, whoever needs it is told to come again."""
+    monkeypatch.setattr(firewall_module, "READY_LIMIT_S", 0.05)
+    firewall = Firewall(table=rules.table)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(firewall.set_network, rules.network)
+        await trio.sleep(0.3)
+        await nursery.start(firewall.run)
+        await firewall.publish("a", at("10.99.0.2"), [port(1)])
+        assert published(rules) == {1}
+        firewall.settle()
+        nursery.cancel_scope.cancel()
+    with pytest.raises(Unavailable, match="the firewall is not up"):
+        await firewall.set_network(rules.network)
 
 
 async def test_what_nft_refuses_leads_nowhere(rules: Rules) -> None:

@@ -11,7 +11,6 @@ import base64
 import math
 import os
 import re
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -33,6 +32,7 @@ from services.containers.logs.remote.lines import Line
 from services.containers.logs.remote.links import SEND_BUDGET_S, StreamLink, delivery
 from services.containers.logs.sizes import size_bytes
 from services.containers.logs.tag import DEFAULT_TAG, render_tag
+from services.system.tls import client_context
 
 KEYS: Final = frozenset(
     {"fluentd-address", "fluentd-async", "fluentd-async-connect",
@@ -215,7 +215,7 @@ class FluentdDriver:
     async def connect(self) -> Session:
         """See `Driver`."""
         endpoint = self._options.endpoint
-        tls = ssl.create_default_context() if endpoint.scheme == "tls" else None
+        tls = client_context() if endpoint.scheme == "tls" else None
         return _Session(await StreamLink.open(endpoint, tls), self._format, self._options)
 
 

@@ -35,6 +35,7 @@ from services.containers.logs.remote.links import PacketLink, StreamLink
 from services.containers.logs.remote.sessions import PacketSession, StreamSession
 from services.containers.logs.tag import DEFAULT_TAG, render_tag
 from services.containers.stdio.streams import Stream
+from services.system.tls import client_context
 
 KEYS: Final = frozenset(
     {"syslog-address", "syslog-facility", "syslog-format", "syslog-tls-ca-cert", "syslog-tls-cert",
@@ -224,7 +225,7 @@ class SyslogDriver:
     def _tls(self) -> ssl.SSLContext:
         options = self._options
         try:
-            context = ssl.create_default_context(cafile=options.ca_cert or None)
+            context = client_context(options.ca_cert)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             if options.skip_verify:
                 context.check_hostname = False

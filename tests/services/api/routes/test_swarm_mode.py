@@ -38,8 +38,8 @@ from services.cluster.requests import InitRequest, JoinRequest
 from tests.services.api.client import Answer, Api, api_of
 from tests.services.api.openapi import require_definition
 from tests.services.cluster.face import FakeLogs, Manager
-from tests.services.cluster.memory_store import EPOCH
 from tests.services.cluster.objects import (
+    EPOCH,
     config,
     container_spec,
     id_of,
@@ -176,7 +176,7 @@ async def test_what_another_manager_has_is_found(tmp_path: Path) -> None:
     manager = Manager(node("m1", manager=True))
     async with swarm_api(tmp_path, manager) as api:
         assert (await send(api, "GET", "/services/web")).status == 404
-        manager.store.ahead.append(service("web"))
+        manager.store.lagging.append(service("web"))
         assert (await send(api, "GET", "/services/web")).status == 200
 
 

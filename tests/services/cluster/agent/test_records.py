@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import trio
 
 from services.cluster.agent.holdings import Holdings, Kept
 from services.cluster.agent.records import Records
 from services.cluster.dispatcher.values import Assignments, NetworkView
+from services.cluster.model.objects import NetworkKey
+from services.cluster.model.wire import utc_now
 from tests.services.cluster.agent.support import network, task
 
 
@@ -34,12 +35,17 @@ async def test_nothing_on_disk(tmp_path: Path) -> None:
 
 
 async def test_no_secrets_on_disk(tmp_path: Path) -> None:
-    """Neither what a registry is shown nor a network's key; and only root can read the rest."""
+    """Neither what a registry is shown nor networks' keys; and only root can read the rest."""
     kept = records(tmp_path / "agent")
     await kept.put(task(container={"registry_auth": "sesame"}))
     holdings = Holdings()
-    sealed = msgspec.structs.replace(network("net1", "back"), key="sesame")
-    holdings.take(Assignments(is_complete=True, networks=(NetworkView(network=sealed),)))
+    holdings.take(
+        Assignments(
+            is_complete=True,
+            networks=(NetworkView(network=network("net1", "back")),),
+            network_keys=(NetworkKey(number=1, key="sesame", made_at=utc_now()),),
+        )
+    )
     await kept.keep(holdings.kept())
     files = [path for path in (tmp_path / "agent").rglob("*") if path.is_file()]
     assert len(files) == 2

@@ -115,15 +115,6 @@ def test_subnets_that_are_asked_for() -> None:
     ]
 
 
-def test_a_network_that_is_encrypted_has_a_key() -> None:
-    world = World()
-    add_network(world, "secret", options={"encrypted": ""})
-    add_network(world, "plain")
-    world.run(1)
-    assert world.store.networks["secret"].key == "a2V5"
-    assert world.store.networks["plain"].key == ""
-
-
 def test_vxlan_ids_that_are_asked_for() -> None:
     world = World()
     option = "com.docker.network.driver.overlay.vxlanid_list"

@@ -13,8 +13,8 @@ from services.cluster.ca.sealing import ObjectSealer, Sealer, Unreadable, new_da
 from services.cluster.ca.tokens import new_unlock_key
 from services.cluster.model.objects import (
     Cluster,
-    ClusterNetwork,
     JoinTokens,
+    NetworkKey,
     Node,
     RootCa,
     Secret,
@@ -22,7 +22,7 @@ from services.cluster.model.objects import (
     Stored,
     Task,
 )
-from services.cluster.model.specs import NetworkSpec, SecretSpec, ServiceSpec
+from services.cluster.model.specs import SecretSpec, ServiceSpec
 from services.cluster.model.task_spec import ContainerSpec, TaskSpec
 from services.cluster.model.wire import utc_now
 from services.errors import InvalidParameter
@@ -43,10 +43,14 @@ def objects() -> list[Stored]:
         Service(id="w", spec=service, previous_spec=service, created_at=NOW, updated_at=NOW),
         Task(id="t", spec=task, created_at=NOW, updated_at=NOW),
         Secret(id="s", spec=SecretSpec(name="n", data=HIDDEN), created_at=NOW, updated_at=NOW),
-        ClusterNetwork(
-            id="n", spec=NetworkSpec(name="n"), key=HIDDEN, created_at=NOW, updated_at=NOW
+        Cluster(
+            id="c",
+            root_ca=root,
+            unlock_key=HIDDEN,
+            created_at=NOW,
+            updated_at=NOW,
+            network_keys=[NetworkKey(number=number, key=HIDDEN, made_at=NOW) for number in (1, 2)],
         ),
-        Cluster(id="c", root_ca=root, unlock_key=HIDDEN, created_at=NOW, updated_at=NOW),
         Node(id="x", created_at=NOW, updated_at=NOW),
     ]
 

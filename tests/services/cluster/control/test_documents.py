@@ -12,15 +12,16 @@ from services.cluster.model.objects import Config, Secret
 from services.cluster.model.specs import ConfigSpec, Driver, SecretSpec
 from services.cluster.store.contract import OutOfSequence
 from services.errors import Conflict, InvalidParameter, NotFound, NotSupported
-from tests.services.cluster.memory_store import MemoryStore
 from tests.services.cluster.objects import (
     config,
     container_spec,
     secret,
     service,
+    store_of,
     with_config,
     with_secret,
 )
+from tests.support.memory_store import MemoryStore
 
 
 def secrets(store: MemoryStore) -> Documents[Secret]:
@@ -33,7 +34,7 @@ def configs(store: MemoryStore) -> Documents[Config]:
 
 async def test_a_secret_is_kept_found_and_removed() -> None:
     """By name, by id, and by the beginning of an id."""
-    store = MemoryStore()
+    store = store_of()
     made = await secrets(store).create(SecretSpec(name="key", data="AAEC"))
     for ref in ("key", made.id, made.id[:6]):
         assert secrets(store).get(ref).spec.data == "AAEC"
@@ -44,7 +45,7 @@ async def test_a_secret_is_kept_found_and_removed() -> None:
 
 async def test_a_name_is_one_documents() -> None:
     """Also when another manager was quicker; a config may have a secret's name."""
-    store = MemoryStore(secret("key"))
+    store = store_of(secret("key"))
     with pytest.raises(Conflict, match=r"secret key already exists$"):
         await secrets(store).create(SecretSpec(name="key", data="AAEC"))
     store.behind.append(secret("late"))
@@ -73,24 +74,24 @@ async def test_a_name_is_one_documents() -> None:
 )
 async def test_what_cannot_be_kept(spec: SecretSpec | ConfigSpec, text: str) -> None:
     """Refused with dockerd's words, and nothing is stored."""
-    store = MemoryStore()
+    store = store_of()
     kind: Documents[Secret] | Documents[Config] = (
         secrets(store) if isinstance(spec, SecretSpec) else configs(store)
     )
     with pytest.raises(InvalidParameter, match=re.escape(text)):
         await kind.create(spec)
-    assert store.snapshot().revision == 1
+    assert store.commits == 0
 
 
 async def test_secrets_of_plugins_are_refused() -> None:
     """There are no secret drivers."""
     with pytest.raises(NotSupported):
-        await secrets(MemoryStore()).create(SecretSpec(name="a", driver=Driver(name="vault")))
+        await secrets(store_of()).create(SecretSpec(name="a", driver=Driver(name="vault")))
 
 
 async def test_only_labels_change() -> None:
     """Data may be sent again if it is the same, and is kept when it is left out."""
-    store = MemoryStore(secret("key"))
+    store = store_of(secret("key"))
     version = secrets(store).get("key").version
     await secrets(store).update("key", version, SecretSpec(name="key", labels={"a": "b"}))
     now = secrets(store).get("key")
@@ -105,7 +106,7 @@ async def test_only_labels_change() -> None:
 
 async def test_an_update_of_what_has_changed_is_refused() -> None:
     """The version is the client's: neither an older one nor a newer one will do."""
-    store = MemoryStore(secret("key"), secret("other"))
+    store = store_of(secret("key"), secret("other"))
     version = secrets(store).get("key").version
     spec = SecretSpec(name="key", labels={"a": "b"})
     store.behind.append(secret("key"))
@@ -119,7 +120,7 @@ async def test_what_services_use_stays() -> None:
     """All its users are named."""
     key, file = secret("key"), config("file")
     container = container_spec(secrets=[with_secret(key)], configs=[with_config(file)])
-    store = MemoryStore(key, file, service("web", container=container))
+    store = store_of(key, file, service("web", container=container))
     with pytest.raises(InvalidParameter) as one:
         await secrets(store).remove("key")
     store.put(service("api", container=container))
@@ -131,7 +132,7 @@ async def test_what_services_use_stays() -> None:
 
 async def test_a_removal_is_decided_anew_when_it_was_outrun() -> None:
     """It is meant at any version."""
-    store = MemoryStore(secret("key"))
+    store = store_of(secret("key"))
     store.behind.append(secret("key"))
     await secrets(store).remove("key")
     assert not store.snapshot().secrets
@@ -139,7 +140,7 @@ async def test_a_removal_is_decided_anew_when_it_was_outrun() -> None:
 
 def test_filters() -> None:
     """Of name, names and id one must fit; of labels every one."""
-    store = MemoryStore(
+    store = store_of(
         secret("abc", labels={"a": "1"}), secret("abd", labels={"a": "2"}), secret("x")
     )
 

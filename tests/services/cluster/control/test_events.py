@@ -13,7 +13,6 @@ from services.cluster.model.objects import NodeState, NodeStatus, Stored, Update
 from services.cluster.model.snapshot import Delete, Diff, Transaction
 from services.cluster.model.specs import NodeSpec, Replicated, ServiceMode
 from services.events.model import Event
-from tests.services.cluster.memory_store import MemoryStore
 from tests.services.cluster.objects import (
     config,
     container_spec,
@@ -22,6 +21,7 @@ from tests.services.cluster.objects import (
     secret,
     service,
     service_spec,
+    store_of,
     task,
 )
 
@@ -38,7 +38,7 @@ class Sink:
 
 def told(before: Stored, after: Stored) -> list[Event]:
     """The events of one object's change."""
-    store = MemoryStore(before)
+    store = store_of(before)
     old = store.snapshot()
     store.put(after)
     return list(events_of(old, store.snapshot(), Diff(put=(after,))))
@@ -46,7 +46,7 @@ def told(before: Stored, after: Stored) -> list[Event]:
 
 async def test_objects_come_change_and_go() -> None:
     """In the swarm's scope, by name; of tasks nothing is told."""
-    store, sink = MemoryStore(), Sink()
+    store, sink = store_of(), Sink()
     async with trio.open_nursery() as nursery:
         await nursery.start(ClusterEvents(store, sink).run)
         for one in (network("net"), secret("key"), config("file"), service("web"), node("n1")):
@@ -112,8 +112,8 @@ def test_a_nodes_change_says_what_changed() -> None:
 
 def test_after_a_gap_all_is_compared() -> None:
     """What went, came and changed in it is told; what is as it was is not."""
-    before = MemoryStore(secret("gone"), secret("same")).snapshot()
-    after = MemoryStore(secret("new"), secret("same")).snapshot()
+    before = store_of(secret("gone"), secret("same")).snapshot()
+    after = store_of(secret("new"), secret("same")).snapshot()
     events = [
         (e.action, e.attributes["name"]) for e in events_of(before, after, Diff(is_whole=True))
     ]

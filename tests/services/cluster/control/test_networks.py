@@ -14,8 +14,15 @@ from services.cluster.model.specs import EndpointSpec, IpamRange, NetworkSpec, P
 from services.cluster.model.task_spec import NetworkAttachmentConfig, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotSupported
-from tests.services.cluster.memory_store import MemoryStore
-from tests.services.cluster.objects import container_spec, id_of, network, node, service, task
+from tests.services.cluster.objects import (
+    container_spec,
+    id_of,
+    network,
+    node,
+    service,
+    store_of,
+    task,
+)
 
 INTERNAL = {"com.docker.swarm.internal": ""}
 OUTSIDE = IpamRange(subnet="10.1.0.0/24", gateway="10.2.0.1")
@@ -30,7 +37,6 @@ OUTSIDE = IpamRange(subnet="10.1.0.0/24", gateway="10.2.0.1")
         (NetworkSpec(name="a", ingress=True), Conflict, "ingress network (mesh"),
         (NetworkSpec(name="a", labels=INTERNAL), Forbidden, "cannot be applied by users"),
         (NetworkSpec(name="a", driver="macvlan"), NotSupported, "cannot span nodes"),
-        (NetworkSpec(name="a", options={"encrypted": ""}), NotSupported, "cannot encrypt"),
         (
             NetworkSpec(name="a", ingress=True, attachable=True),
             InvalidParameter,
@@ -50,7 +56,7 @@ OUTSIDE = IpamRange(subnet="10.1.0.0/24", gateway="10.2.0.1")
 )
 async def test_refusals(spec: NetworkSpec, error: type[EngineError], text: str) -> None:
     """With dockerd's words."""
-    networks = ClusterNetworks(MemoryStore(network("front"), network("mesh", ingress=True)))
+    networks = ClusterNetworks(store_of(network("front"), network("mesh", ingress=True)))
     with pytest.raises(error, match=re.escape(text)):
         await networks.create(spec)
 
@@ -65,7 +71,7 @@ async def test_what_is_in_use_stays() -> None:
     published = EndpointSpec(ports=[PortConfig(target_port=80)])
     web = service("web", task_template=joined, endpoint_spec=published)
     networks = ClusterNetworks(
-        MemoryStore(
+        store_of(
             network("front"),
             network("back"),
             network("free"),
@@ -97,9 +103,7 @@ async def test_tasks_that_are_leaving_are_waited_for(autojump_clock: object) -> 
     place = [NetworkAttachment(network_id=id_of("front"))]
     leaving = task("t1", web, networks=place)
     lost = replace(leaving, id=id_of("t2"), node_id=id_of("n2"), desired_state=TaskState.REMOVE)
-    store = MemoryStore(
-        network("front"), node("n1"), node("n2", state=NodeState.DOWN), leaving, lost
-    )
+    store = store_of(network("front"), node("n1"), node("n2", state=NodeState.DOWN), leaving, lost)
     networks = ClusterNetworks(store)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(networks.remove, "front")
@@ -113,7 +117,7 @@ async def test_tasks_that_are_leaving_are_waited_for(autojump_clock: object) -> 
 async def test_tasks_are_not_waited_for_for_ever(autojump_clock: object) -> None:
     """One that nobody has told to end yet is in the way."""
     place = [NetworkAttachment(network_id=id_of("front"))]
-    store = MemoryStore(network("front"), node("n1"), task("t1", service("web"), networks=place))
+    store = store_of(network("front"), node("n1"), task("t1", service("web"), networks=place))
     started = trio.current_time()
     with pytest.raises(InvalidParameter, match="is in use by task t1"):
         await ClusterNetworks(store).remove("front")

@@ -11,15 +11,15 @@ from services.cluster.requests import NodeUpdate
 from services.cluster.store.contract import OutOfSequence
 from services.errors import InvalidParameter, NotFound
 from tests.services.cluster.control.fakes import FakeLeadership
-from tests.services.cluster.memory_store import MemoryStore
-from tests.services.cluster.objects import id_of, node
+from tests.services.cluster.objects import id_of, node, store_of
+from tests.support.memory_store import MemoryStore
 
 DRAINED = NodeUpdate(role="worker", availability="drain", labels={"a": "b"})
 
 
 def nodes(*objects: Stored, leader: str = "") -> tuple[Nodes, MemoryStore]:
     """Managers are heard of whose nodes are."""
-    store = MemoryStore(*objects)
+    store = store_of(*objects)
     known = store.snapshot().nodes.values()
     present = [one.id for one in known if one.status.state is NodeState.READY]
     return Nodes(store, FakeLeadership(leader and id_of(leader), present)), store

@@ -27,7 +27,6 @@ from services.cluster.model.task_state import TaskState
 from services.cluster.store.contract import OutOfSequence
 from services.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
 from tests.services.cluster.control.fakes import FakeLocalNetworks, FakeRegistry
-from tests.services.cluster.memory_store import MemoryStore
 from tests.services.cluster.objects import (
     config,
     container_spec,
@@ -35,6 +34,7 @@ from tests.services.cluster.objects import (
     secret,
     service,
     service_spec,
+    store_of,
     task,
     with_config,
     with_secret,
@@ -48,7 +48,7 @@ class Cluster:
     """Services on a store that tests look into."""
 
     def __init__(self, *objects: Stored, registry: FakeRegistry | None = None) -> None:
-        self.store = MemoryStore(*objects)
+        self.store = store_of(*objects)
         self.registry = registry or FakeRegistry()
         self.services = Services(self.store, self.registry, FakeLocalNetworks())
 
@@ -189,10 +189,10 @@ async def test_what_another_manager_has_made_a_moment_ago_is_there() -> None:
     """Its client may ask this one for it, which has not read it yet."""
     key, front = secret("key"), network("front")
     cluster = Cluster()
-    cluster.store.ahead += [key, front]
+    cluster.store.lagging += [key, front]
     template = TaskSpec(container_spec=container_spec(), networks=[attached(front)])
     await cluster.services.create(service_spec("web", task_template=template), PLAIN)
-    cluster.store.ahead.append(service("api"))
+    cluster.store.lagging.append(service("api"))
     await cluster.services.remove("api")
 
 

@@ -22,7 +22,7 @@ from services.cluster.requests import (
 )
 from services.cluster.store.contract import OutOfSequence
 from services.errors import InvalidParameter, NotSupported
-from tests.services.cluster.memory_store import MemoryStore
+from tests.services.cluster.objects import store_of
 
 NOTHING = Rotations()
 LOCKED = SwarmSpec(encryption_config=EncryptionConfig(auto_lock_managers=True))
@@ -30,7 +30,7 @@ LOCKED = SwarmSpec(encryption_config=EncryptionConfig(auto_lock_managers=True))
 
 async def test_settings_change_at_the_version_that_was_seen() -> None:
     """What is zero means the default, as in swarmkit."""
-    swarm = Swarm(MemoryStore())
+    swarm = Swarm(store_of())
     spec = SwarmSpec(
         name="",
         orchestration=Orchestration(task_history_retention_limit=0),
@@ -56,14 +56,14 @@ async def test_settings_change_at_the_version_that_was_seen() -> None:
 )
 async def test_settings_that_cannot_be_meant(spec: SwarmSpec, text: str) -> None:
     """Nothing is changed by them."""
-    swarm = Swarm(MemoryStore())
+    swarm = Swarm(store_of())
     with pytest.raises(InvalidParameter, match=text):
         await swarm.update(swarm.get().version, spec, NOTHING)
 
 
 async def test_authorities_elsewhere_are_refused() -> None:
     """Rather than kept and never asked."""
-    swarm = Swarm(MemoryStore())
+    swarm = Swarm(store_of())
     spec = SwarmSpec(ca_config=CaConfig(external_cas=[{"Protocol": "cfssl", "URL": "https://x"}]))
     with pytest.raises(NotSupported):
         await swarm.update(swarm.get().version, spec, NOTHING)
@@ -71,7 +71,7 @@ async def test_authorities_elsewhere_are_refused() -> None:
 
 async def test_tokens_are_drawn_anew_one_by_one() -> None:
     """The other role's goes on."""
-    swarm = Swarm(MemoryStore())
+    swarm = Swarm(store_of())
     before = swarm.join_tokens()
     await swarm.update(swarm.get().version, SwarmSpec(), Rotations(worker_token=True))
     after = swarm.join_tokens()
@@ -82,7 +82,7 @@ async def test_tokens_are_drawn_anew_one_by_one() -> None:
 
 async def test_the_unlock_key_comes_and_goes_with_the_lock() -> None:
     """It changes only when that is asked for."""
-    swarm = Swarm(MemoryStore())
+    swarm = Swarm(store_of())
     assert swarm.unlock_key() == ""
     await swarm.update(swarm.get().version, LOCKED, NOTHING)
     first = swarm.unlock_key()
@@ -97,7 +97,7 @@ async def test_the_unlock_key_comes_and_goes_with_the_lock() -> None:
 
 async def test_another_root_is_begun_once_for_each_wish() -> None:
     """And the settings never hold a signing key."""
-    swarm = Swarm(MemoryStore())
+    swarm = Swarm(store_of())
     forced = SwarmSpec(ca_config=CaConfig(force_rotate=1))
     await swarm.update(swarm.get().version, forced, NOTHING)
     begun = swarm.get().root_ca

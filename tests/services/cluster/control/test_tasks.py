@@ -10,8 +10,7 @@ from services.cluster.model.objects import NetworkAttachment
 from services.cluster.model.task_spec import NetworkAttachmentSpec, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.errors import InvalidParameter, NotFound
-from tests.services.cluster.memory_store import MemoryStore
-from tests.services.cluster.objects import id_of, network, node, service, task
+from tests.services.cluster.objects import id_of, network, node, service, store_of, task
 
 WEB = service("web", labels={"tier": "front"})
 API = service("api")
@@ -20,7 +19,7 @@ API = service("api")
 def tasks() -> Tasks:
     attached = task("attached", API, spec=TaskSpec(network_attachment_spec=NetworkAttachmentSpec()))
     return Tasks(
-        MemoryStore(
+        store_of(
             WEB,
             API,
             node("n1"),
@@ -62,7 +61,7 @@ def test_a_task_is_up_to_date_by_number_or_by_content() -> None:
     old = task("old", WEB)
     other = replace(WEB.spec.task_template, force_update=1)
     stale = replace(task("stale", WEB), spec=other)
-    found = Tasks(MemoryStore(changed, old, stale)).list({"_up-to-date": ("true",)})
+    found = Tasks(store_of(changed, old, stale)).list({"_up-to-date": ("true",)})
     assert [one.task.id for one in found] == [old.id]
 
 

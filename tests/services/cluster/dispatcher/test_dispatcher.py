@@ -13,7 +13,7 @@ import trio.testing
 
 from services.cluster.ca.issuing import issuer_id
 from services.cluster.dispatcher.dispatcher import Dispatcher
-from services.cluster.dispatcher.local import LocalSource
+from services.cluster.dispatcher.local import READY_LIMIT_S, LocalSource
 from services.cluster.dispatcher.sessions import Peer
 from services.cluster.dispatcher.source import Session
 from services.cluster.dispatcher.values import (
@@ -27,8 +27,18 @@ from services.cluster.dispatcher.values import (
     SessionMessage,
     TaskUpdate,
 )
+<<<<<<< HEAD
 from services.cluster.model.objects import ManagerMember, NodeDescription, TaskStatus
 from services.cluster.model.snapshot import Delete, Transaction
+=======
+from services.cluster.model.objects import (
+    Cluster,
+    ManagerMember,
+    NetworkKey,
+    NodeDescription,
+    TaskStatus,
+)
+>>>>>>> main
 from services.cluster.model.task_state import TaskState
 from services.errors import Forbidden, NotFound, Unavailable
 from tests.support.cluster_objects import (
@@ -136,6 +146,34 @@ async def test_changes_are_told_as_they_happen(autojump_clock: trio.testing.Mock
         assert (await work(own)).removed_secrets == ("s1",)
         store.delete(store.snapshot().tasks["t1"])
         assert (await work(own)).removed_tasks == ("t1",)
+
+
+async def test_keys_are_told_to_nodes_in_encrypted_networks_only(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """With the network, anew when they are renewed, and no more once the node is not in it."""
+
+    def with_keys(*numbers: int) -> Cluster:
+        keys = [NetworkKey(number=number, key="k", made_at=NOW) for number in numbers]
+        return msgspec.structs.replace(store.snapshot().cluster, network_keys=keys)
+
+    def numbers(told: Assignments) -> list[int] | None:
+        return None if told.network_keys is None else [key.number for key in told.network_keys]
+
+    secret, plain = a_network("net1", options={"encrypted": ""}), a_network("net2")
+    store = MemoryStore([a_cluster(), a_node("n1"), secret, plain])
+    store.put(with_keys(1, 2))
+    async with running(store) as dispatcher, source(dispatcher).session(NodeDescription()) as own:
+        assert numbers(await work(own)) == []
+        store.put(a_task("t2", node="n1", networks={"net2": "10.0.1.4/24"}))
+        assert numbers(await work(own)) is None
+        store.put(a_task("t1", node="n1", networks={"net1": "10.0.1.3/24"}))
+        assert numbers(await work(own)) == [1, 2]
+        store.put(with_keys(1, 2, 3))
+        told = await work(own)
+        assert (numbers(told), told.networks) == ([1, 2, 3], ())
+        store.delete(store.snapshot().tasks["t1"])
+        assert numbers(await work(own)) == []
 
 
 async def test_other_nodes_changes_wake_nobody(autojump_clock: trio.testing.MockClock) -> None:
@@ -383,6 +421,7 @@ async def test_logs_end_without_nodes_and_with_the_session(
         await subscription.__aexit__(None, None, None)
 
 
+<<<<<<< HEAD
 async def test_logs_end_when_the_tasks_are_deleted_before_their_node_is_asked(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -402,3 +441,31 @@ async def test_logs_end_when_the_tasks_are_deleted_before_their_node_is_asked(
             with trio.fail_after(5):
                 assert [message async for message in messages] == []
         nursery.cancel_scope.cancel()
+=======
+async def test_a_managers_own_agent_waits_for_a_dispatcher_that_is_about_to_run(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It has its session at once then, not with another try; one that never runs is given up."""
+    store = MemoryStore([a_cluster(), a_node("n1")])
+    dispatcher = Dispatcher(store)
+    held = Held(credentials_of(store.snapshot().cluster, "n1", "worker"))
+    local = LocalSource(dispatcher, held, addr="192.0.2.9")
+    with pytest.raises(Unavailable, match="not running"):
+        async with local.session(NodeDescription()):
+            pytest.fail("there is nobody to have a session with")
+    assert trio.current_time() == READY_LIMIT_S
+    began_at: list[float] = []
+
+    async def open_session() -> None:
+        async with local.session(NodeDescription()):
+            began_at.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_session)
+        await trio.sleep(1)
+        runs_at = trio.current_time()
+        await nursery.start(dispatcher.run)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert began_at == [runs_at]
+>>>>>>> main

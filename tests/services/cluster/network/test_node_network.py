@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from services.cluster.dispatcher.values import NetworkView, ServiceView
 from services.cluster.model.objects import ClusterNetwork
+from services.cluster.network import encryption
 from services.cluster.network.plan import network_of
 from services.cluster.network.state import NodeNetworkState
 from services.errors import EngineError
@@ -221,13 +222,16 @@ async def test_a_port_that_somebody_has(wire: Wire) -> None:
     assert scene.networks.of_cluster() != []
 
 
-async def test_what_cannot_be_had_keeps_nothing_back(wire: Wire) -> None:
-    """An encrypted network is refused by a sentence; the one beside it is there."""
+async def test_what_cannot_be_had_keeps_nothing_back(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that cannot encrypt has no encrypted network; the one beside it is there."""
+    monkeypatch.setattr(encryption, "why_no_esp", lambda: "this kernel cannot")
     refused = cluster_network("odd", third=9, options={"encrypted": ""})
     good = cluster_network(third=7)
     async with wire.running() as scene:
         await settle(scene, state(wire, view(refused), view(good)))
-        with pytest.raises(EngineError, match="network odd is to be encrypted"):
+        with pytest.raises(EngineError, match="network odd is to be encrypted: this kernel cannot"):
             await scene.node.wait_network(refused.id)
         await scene.node.wait_network(good.id)
         assert [network.name for network in scene.networks.of_cluster()] == ["ov"]

@@ -115,8 +115,6 @@ def test_where_a_service_and_its_ports_lead() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"options": {"encrypted": ""}}, "is to be encrypted"),
-        ({"options": {"encrypted": "true"}}, "is to be encrypted"),
         ({"driver": "macvlan"}, "networks of driver macvlan cannot span nodes"),
     ],
 )

@@ -39,7 +39,7 @@ for first in range(0, count, 50):
         os.write(fd, b"".join(b"%d \\xc3\\xa9 %s\\n" % (n, b"x" * (n % 90))
                               for n in range(first, min(count, first + 50))))
 """
-LINES = int(os.environ.get("KILL_TEST_LINES", "150000"))
+LINES = int(os.environ.get("KILL_TEST_LINES", "80000"))
 KILLS = int(os.environ.get("KILL_TEST_KILLS", "8"))
 
 

@@ -1,0 +1,86 @@
+"""services.containerd.shim_waits: how tasks ended, from those who saw it."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+import trio
+
+from services.containerd._ttrpc import bytes_field, fields, request_frame, response_payload
+from services.containerd.process_config import ProcessConfig
+from services.containerd.shim_waits import ShimWaits
+from tests.engine_fixtures import NAMESPACE, connected, create_busybox
+
+
+@pytest.mark.engine
+async def test_what_ends_after_it_was_asked_for_is_heard(containerd_config: ProcessConfig) -> None:
+    """The one that ended, with its code and time; not the one that runs on."""
+    async with connected(containerd_config) as containerd:
+        pids = {}
+        for id, script in (("ends", "sleep 1; exit 7"), ("stays", "sleep 60")):
+            options = await create_busybox(containerd, containerd_config, id, ["sh", "-c", script])
+            mounts = await containerd.snapshots.mounts(id)
+            pids[id] = await containerd.tasks.create(id, rootfs=mounts, options=options)
+        waits = ShimWaits(containerd_config.state)
+        for id in pids:
+            await containerd.tasks.start(id)
+        exit_ = await containerd.tasks.wait("ends")
+        assert waits.collect() == {(NAMESPACE, "ends"): exit_}
+        assert exit_.code == 7
+        assert waits.collect() == {}
+
+        waits = ShimWaits(containerd_config.state)  # it has ended already, and is not deleted
+        await trio.sleep(0.2)
+        assert waits.collect() == {(NAMESPACE, "ends"): exit_}
+        os.kill(pids["stays"], 9)
+
+
+@pytest.mark.parametrize("told", ["{}", "no JSON", '{"address": "tcp://x", "version": 3}'])
+def test_a_shim_that_speaks_something_else_is_left_alone(
+    private_state: ProcessConfig, told: str
+) -> None:
+    """No error either: containerd knows what to do with it."""
+    bundle = private_state.state / "io.containerd.runtime.v2.task" / "n" / "c"
+    bundle.mkdir(parents=True)
+    (bundle / "bootstrap.json").write_text(told)
+    assert ShimWaits(private_state.state).collect() == {}
+
+
+@pytest.fixture
+def private_state(tmp_path_factory: pytest.TempPathFactory) -> ProcessConfig:
+    folder = tmp_path_factory.mktemp("s")
+    return ProcessConfig(data_root=folder / "d", exec_root=folder / "r")
+
+
+def answer(message: bytes, *, kind: int = 2) -> bytes:
+    return struct.pack(">IIBB", len(message), 1, kind, 0) + message
+
+
+def test_an_answer_is_whole_or_none() -> None:
+    """However little of it has arrived."""
+    frame = answer(bytes_field(2, b"payload" * 40))
+    assert response_payload(frame) == b"payload" * 40
+    assert all(response_payload(frame[:size]) is None for size in range(len(frame)))
+
+
+def test_a_refusal_is_no_answer() -> None:
+    """A status with a code; one without is a success."""
+    refused = bytes_field(1, b"\x08\x05" + bytes_field(2, b"not found"))
+    assert response_payload(answer(refused + bytes_field(2, b"p"))) is None
+    assert response_payload(answer(bytes_field(1, b"") + bytes_field(2, b"p"))) == b"p"
+
+
+def test_what_is_no_ttrpc_is_refused() -> None:
+    """Rather than waited for."""
+    for data in (b"HTTP/1.1 400 Bad Request", answer(b"", kind=3), answer(b"\x12\x7fshort")):
+        with pytest.raises(ValueError, match=r"."):
+            response_payload(data)
+
+
+def test_a_request_holds_what_it_was_given() -> None:
+    """Lengths of more than seven bits too."""
+    frame = request_frame("a.Service", "Wait", b"x" * 300)
+    assert struct.unpack(">IIBB", frame[:10]) == (len(frame) - 10, 1, 1, 0)
+    assert list(fields(frame[10:])) == [(1, b"a.Service"), (2, b"Wait"), (3, b"x" * 300)]
