@@ -239,12 +239,9 @@ class NodeNetwork:
         for network_id, one in plan.networks.items():
             with _noted(problems, network_id):
                 await self._have_network(one)
-<<<<<<< HEAD
                 await self._have_links(one, problems)
-=======
         with _noted(problems, "encryption"):
             await self._encryption.have(plan)
->>>>>>> main
         self._have_names(plan)
         await self._have_services(plan, problems)
         with _noted(problems, "ingress"):

@@ -27,10 +27,6 @@ from services.cluster.dispatcher.values import (
     SessionMessage,
     TaskUpdate,
 )
-<<<<<<< HEAD
-from services.cluster.model.objects import ManagerMember, NodeDescription, TaskStatus
-from services.cluster.model.snapshot import Delete, Transaction
-=======
 from services.cluster.model.objects import (
     Cluster,
     ManagerMember,
@@ -38,7 +34,7 @@ from services.cluster.model.objects import (
     NodeDescription,
     TaskStatus,
 )
->>>>>>> main
+from services.cluster.model.snapshot import Delete, Transaction
 from services.cluster.model.task_state import TaskState
 from services.errors import Forbidden, NotFound, Unavailable
 from tests.support.cluster_objects import (
@@ -421,7 +417,6 @@ async def test_logs_end_without_nodes_and_with_the_session(
         await subscription.__aexit__(None, None, None)
 
 
-<<<<<<< HEAD
 async def test_logs_end_when_the_tasks_are_deleted_before_their_node_is_asked(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -441,7 +436,8 @@ async def test_logs_end_when_the_tasks_are_deleted_before_their_node_is_asked(
             with trio.fail_after(5):
                 assert [message async for message in messages] == []
         nursery.cancel_scope.cancel()
-=======
+
+
 async def test_a_managers_own_agent_waits_for_a_dispatcher_that_is_about_to_run(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -468,4 +464,3 @@ async def test_a_managers_own_agent_waits_for_a_dispatcher_that_is_about_to_run(
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert began_at == [runs_at]
->>>>>>> main
