@@ -122,11 +122,14 @@ def _rlimits() -> dict[str, RlimitPair]:
 def _has_seccomp() -> bool:
     """Filter mode is there when installing a null filter fails with EFAULT rather than EINVAL."""
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_GET_SECCOMP, 0, 0, 0, 0)
-    if ctypes.get_errno() == errno.EINVAL:
-        return False
-    libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, None, 0, 0)
-    return ctypes.get_errno() != errno.EINVAL
+
+    def is_known(*arguments: int | None) -> bool:
+        # A call that succeeds leaves errno as whoever called before in this thread has left it.
+        return libc.prctl(*arguments) != -1 or ctypes.get_errno() != errno.EINVAL
+
+    return is_known(_PR_GET_SECCOMP, 0, 0, 0, 0) and is_known(
+        _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, None, 0, 0
+    )
 
 
 def _has_apparmor(root: Path) -> bool:

@@ -59,6 +59,8 @@ class ScriptedManagers:
 
     def __init__(self) -> None:
         self.is_cut = "MANAGERS_CUT" in os.environ
+        # Managers give no id twice, and a node knows those of its last life.
+        self._life = "-again" if self.is_cut else ""
         self.sessions = 0
         self.told = Assignments(is_complete=True)
         self.reports: dict[str, TaskStatus] = {}
@@ -100,7 +102,7 @@ class ScriptedManagers:
         else:
             raise NotFound(f"network {wish.network} not found")
         self.wishes.append(wish)
-        task_id = f"guest{len(self.wishes)}"
+        task_id = f"guest{len(self.wishes)}{self._life}"
         prefix = view.network.subnets[0].subnet.rpartition(".")[0]
         address = wish.addresses[0] if wish.addresses else f"{prefix}.{100 + len(self.wishes)}"
         place = NetworkAttachment(network_id=view.network.id, addresses=[f"{address}/24"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import errno
 import os
 from pathlib import Path
 
@@ -181,3 +183,10 @@ def test_apparmor_needs_the_kernel_its_files_and_the_parser(
     else:
         monkeypatch.setenv("container", container)
     assert read_host_facts(tmp_path).apparmor == (lacking is None and container is None)
+
+
+def test_a_failure_of_somebody_elses_hides_no_seccomp() -> None:
+    """errno stays after a call that succeeds: a filter that is not set would be the price."""
+    expected = read_host_facts().seccomp
+    ctypes.set_errno(errno.EINVAL)
+    assert read_host_facts().seccomp is expected

@@ -46,6 +46,7 @@ class World:
         self.fails_at = fails_at
         self.now_ports = tuple(ports)
         self.is_mute = False  # it is to be answered by the DNS, and is not
+        self.has_managers = False  # whom a network that is not known here could be known to
         fakes: Any = self
         self.connector = Connector(journal=fakes, networks=fakes, sandboxes=fakes, naming=fakes)
 
