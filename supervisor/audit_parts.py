@@ -9,7 +9,7 @@ import trio
 
 from services.audit import Audit
 from services.audit.containers import FolderCheck, MountCheck, SnapshotCheck, TaskCheck
-from services.audit.networks import FirewallCheck, LinkCheck, PortCheck
+from services.audit.networks import FirewallCheck, LinkCheck, OverlayCheck, PortCheck
 from services.audit.storage import ImageCheck, LeaseCheck, StoreCheck, VolumeCheck
 from services.containerd import Containerd
 from services.containers import Container
@@ -19,6 +19,7 @@ from services.images.leases import LEASE_PREFIX
 from services.store import Store
 from services.volumes import Volumes
 
+from .cluster_parts import LazyCluster
 from .container_parts import ContainerParts
 from .network_parts import NetworkParts
 from .settings import Settings
@@ -36,6 +37,7 @@ def build_audit(
     volumes: Volumes,
     networks: NetworkParts,
     containers: ContainerParts,
+    cluster: LazyCluster,
 ) -> Audit:
     """Make it. Nothing is looked at before it is asked to."""
     table = containers.containers.table
@@ -49,6 +51,7 @@ def build_audit(
     async def ingests() -> Sequence[str]:
         return [status.ref for status in await containerd.content.statuses()]
 
+    overlays = OverlayCheck(lambda: cluster.networking)
     links = LinkMender(table=table, networks=networks.networks, sandboxes=networks.sandboxes)
     firewall, exec_root = networks.firewall, settings.exec_root
     return Audit(
@@ -75,6 +78,7 @@ def build_audit(
                 disk=disk,
             ),
             *([FirewallCheck(firewall.compare)] if firewall is not None else []),
+            overlays,
             PortCheck(networks.sandboxes.port_problems, disk=disk),
             VolumeCheck(records=volumes.recorded, directories=volumes.names_on_disk, disk=disk),
             ImageCheck(containerd=containerd),
@@ -93,5 +97,6 @@ def build_audit(
             links.mend,
             networks.sandboxes.mend_ports,
             *([firewall.mend] if firewall is not None else []),
+            overlays.mend,
         ],
     )

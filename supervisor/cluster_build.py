@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -42,15 +42,15 @@ LOG_DRIVERS: Final = ("fluentd", "gelf", "journald", "json-file", "local", "none
 log = logger.bind(service="cluster")
 
 
-def build_cluster(sources: ClusterSources) -> Cluster:
-    """Make it; starts nothing."""
+def build_cluster(sources: ClusterSources, on_networking: Callable[[NodeNetwork], None]) -> Cluster:
+    """Make it; starts nothing. `on_networking` is told of the node's networking, of each life's."""
     settings = sources.current.settings()
     files = LocalFiles(settings.data_root / "swarm")
     disk = Disk(files)
     config = LifeConfig(
         files=files,
         run_folder=settings.exec_root / "swarm",
-        work=EngineWork(sources, files),
+        work=EngineWork(sources, files, on_networking),
         events=sources.bus,
         on_removed=lambda: cluster.was_removed(),  # noqa: PLW0108 - it is made below
     )
@@ -87,8 +87,14 @@ class _LocalNetworks:
 class EngineWork:
     """The agent over the engine's containers, and the node's networking."""
 
-    def __init__(self, sources: ClusterSources, files: LocalFiles) -> None:
+    def __init__(
+        self,
+        sources: ClusterSources,
+        files: LocalFiles,
+        on_networking: Callable[[NodeNetwork], None],
+    ) -> None:
         self._sources = sources
+        self._on_networking = on_networking
         self._files = files
         self._network: NodeNetwork | None = None  # the present life's, or the last one's
 
@@ -96,6 +102,7 @@ class EngineWork:
         """As `NodeWork`'s."""
         sources = self._sources
         network = self._network = self._node_network()
+        self._on_networking(network)
         face = NodeNetworks(
             network,
             node_id=context.state.node_id,

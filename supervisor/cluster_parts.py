@@ -25,6 +25,7 @@ from services.system import HostFacts
 from .in_force import Current
 
 if TYPE_CHECKING:
+    from services.audit.networks import ClusterNetworking
     from services.cluster.cluster import Cluster
     from services.cluster.control.control import Control
     from services.cluster.info import SwarmInfo
@@ -63,6 +64,7 @@ class LazyCluster:
         self._cluster: Cluster | None = None
         self._is_wanted = trio.Event()
         self._making = trio.Lock()
+        self.networking: ClusterNetworking | None = None  # the node's, while it is in a cluster
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Wait until there is a cluster to be part of; then be part of it, until cancelled."""
@@ -114,6 +116,9 @@ class LazyCluster:
         default = self._sources.current.settings().cluster.advertise_addr
         return replace(request, advertise_addr=request.advertise_addr or default)
 
+    def _know_networking(self, networking: ClusterNetworking) -> None:
+        self.networking = networking
+
     async def _wanted(self) -> Cluster:
         async with self._making:
             if self._cluster is None:
@@ -121,7 +126,7 @@ class LazyCluster:
                 module = await trio.to_thread.run_sync(
                     importlib.import_module, "supervisor.cluster_build"
                 )
-                self._cluster = module.build_cluster(self._sources)
+                self._cluster = module.build_cluster(self._sources, self._know_networking)
                 self._is_wanted.set()
             assert self._cluster is not None
             return self._cluster

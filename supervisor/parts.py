@@ -243,6 +243,7 @@ def build_parts(
             volumes=ground.volumes,
             networks=net,
             containers=ours,
+            cluster=cluster,
         ),
         firewall_warnings=lambda: net.firewall.warnings if net.firewall else (),
         reload_warnings=lambda: reloader.warnings,

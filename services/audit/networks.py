@@ -1,8 +1,9 @@
-"""Checks of networks: bridges and the links in them, the firewall table, published ports."""
+"""Checks of networks: bridges and their links, the firewall table, published ports, overlays."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from typing import Protocol
 
 import trio
 
@@ -64,6 +65,41 @@ class FirewallCheck:
         """See `Check`."""
         found = await self._compare()
         return [Finding(kind="firewall", subject=one.what, text=one.text) for one in found]
+
+
+class ClusterNetworking(Protocol):
+    """The networking of a node in a cluster."""
+
+    async def differences(self) -> Sequence[Difference]:
+        """What is not as the managers say. Raises EngineError."""
+
+    async def mend(self) -> None:
+        """Have it so."""
+
+
+class OverlayCheck:
+    """Networks that span nodes, the ingress namespace, and rules that lead to services.
+
+    The node compares them by itself every few seconds; what lasts longer is found here.
+    """
+
+    kind = "overlays"
+
+    def __init__(self, networking: Callable[[], ClusterNetworking | None]) -> None:
+        """`networking` tells whether there is a cluster."""
+        self._networking = networking
+
+    async def look(self) -> Sequence[Finding]:
+        """See `Check`."""
+        networking = self._networking()
+        found = await networking.differences() if networking is not None else ()
+        return [Finding(kind="overlays", subject=one.what, text=one.text) for one in found]
+
+    async def mend(self) -> None:
+        """Have all of it as it is meant, as far as it can be."""
+        networking = self._networking()
+        if networking is not None:
+            await networking.mend()
 
 
 class PortCheck:

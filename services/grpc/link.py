@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ class TcpTarget:
 Target = Path | TcpTarget  # a path is a unix socket's
 
 
+SILENCE_LIMIT_S: Final = 5.0
+"""How long a peer of the network may leave unacknowledged what it was sent. Without a limit TCP
+tries again ever more rarely: once the way is there again it would be missed for as long as that."""
+
+
 class _Protocol(H2Protocol):
     """grpclib's protocol, which also says when the transport is gone."""
 
@@ -66,6 +72,7 @@ class _Protocol(H2Protocol):
         self._on_lost = on_lost
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        _limit_silence(transport.get_extra_info("socket"))
         loop = asyncio.get_running_loop()
         joined = JoinedTransport(cast(asyncio.Transport, transport), loop)
         super().connection_made(cast(asyncio.Transport, joined))
@@ -73,6 +80,13 @@ class _Protocol(H2Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._on_lost()
+
+
+def _limit_silence(connected: socket.socket) -> None:
+    """Have the kernel give up the connection when the peer says nothing. Source: tcp(7)."""
+    if connected.family in (socket.AF_INET, socket.AF_INET6):
+        limit_ms = int(SILENCE_LIMIT_S * 1000)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit_ms)
 
 
 class _Channel(Channel):

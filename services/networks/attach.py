@@ -239,7 +239,9 @@ def _join(attachments: Sequence[Attachment], far: Sequence[_FarSide]) -> None:
     for attachment, side in zip(attachments, far, strict=True):
         if attachment.overlay is not None:
             batch = Batch()
-            bridge = link_index(side.netlink, _bridge_of(attachment))
+            bridge = link_index(
+                side.netlink, bridge_of_endpoint(attachment.network, attachment.endpoint)
+            )
             batch.join_bridge(attachment.endpoint.host_link, bridge)
             batch.send(side.netlink)
     if not on_host:
@@ -257,13 +259,13 @@ def _join(attachments: Sequence[Attachment], far: Sequence[_FarSide]) -> None:
     batch.send(outside)
 
 
-def _bridge_of(attachment: Attachment) -> str:
-    """The bridge of the subnet that an endpoint of an overlay network is in."""
-    address = ip_address(attachment.endpoint.address)
-    for number, subnet in enumerate(carried_subnets(attachment.network)):
+def bridge_of_endpoint(network: Network, endpoint: Endpoint) -> str:
+    """The bridge of the subnet that an endpoint of an overlay network is in. Raises EngineError."""
+    address = ip_address(endpoint.address)
+    for number, subnet in enumerate(carried_subnets(network)):
         if address in subnet.prefix:
             return bridge_name(number)
-    raise EngineError(f"{address} is in no subnet of network {attachment.network.name}")
+    raise EngineError(f"{address} is in no subnet of network {network.name}")
 
 
 def _send_unless(batch: Batch, netlink: socket.socket, *fine: int) -> None:

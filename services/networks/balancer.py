@@ -22,6 +22,7 @@ from services.networks.child_end import wait_ended
 from services.networks.conntrack import forget_led_flows
 from services.networks.netns import in_namespace
 from services.networks.nft import HelperLost, Nft, running_helper
+from services.networks.nft_generation import generation_in
 
 log = logger.bind(service="balancer")
 
@@ -30,9 +31,11 @@ READY_LIMIT_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What a namespace has; `inode` is the namespace's, since a container gets a new one."""
+    """What a namespace has; `inode` is the namespace's, since a container gets a new one, and
+    `generation` that of its rules, since others may change them."""
 
     inode: int
+    generation: int
     targets: Targets
 
 
@@ -61,9 +64,19 @@ class Balancer:
                 self._helper, self._ready = None, trio.Event()
         raise HelperLost("the balancer's helper has ended")
 
-    async def lead(self, kind: Kind, owner: str, namespace: Path, targets: Targets) -> bool:
+    async def lead(
+        self,
+        kind: Kind,
+        owner: str,
+        namespace: Path,
+        targets: Targets,
+        *,
+        client: str = "",
+    ) -> bool:
         """Have connections that begin in `namespace`, which is `owner`'s, led to these targets.
 
+        `client` is whose connections they are, if the owner is called so on other nodes, too. If
+        somebody else has changed any rules there, all of the table is written anew.
         Flows without an end (UDP) to where nobody is to be any more are forgotten. Whether anything
         was changed.
 
@@ -72,19 +85,32 @@ class Balancer:
             EngineError: the namespace is gone, or nft refused.
         """
         async with self._turn:
-            inode = await trio.to_thread.run_sync(_inode, namespace)
             written = self._written.get((kind.table, owner))
-            if written is not None and written.inode != inode:
+            inode, generation = await trio.to_thread.run_sync(_state, namespace)
+            if written is not None and (written.inode, written.generation) != (inode, generation):
                 written = None
             if written is not None and written.targets == targets:
                 return False
             self._written.pop((kind.table, owner), None)
-            await self._write(kind, owner, namespace, written, targets)
-            self._written[kind.table, owner] = _Written(inode, dict(targets))
+            await self._write(kind, client or owner, namespace, written, targets)
+            _, generation = await trio.to_thread.run_sync(_state, namespace)
+            self._written[kind.table, owner] = _Written(inode, generation, dict(targets))
         # Without knowing what was there before, any flow may be to where nobody is.
         keys = lost_targets(written.targets, targets) if written is not None else targets.keys()
         await self._forget_flows(namespace, keys, targets)
         return True
+
+    async def is_changed(self, kind: Kind, owner: str, namespace: Path) -> bool:
+        """Whether somebody has changed rules where this table was written; never where none was.
+
+        Raises:
+            EngineError: the namespace is gone.
+        """
+        written = self._written.get((kind.table, owner))
+        if written is None:
+            return False
+        state = await trio.to_thread.run_sync(_state, namespace)
+        return state != (written.inode, written.generation)
 
     def forget(self, owner: str) -> None:
         """An owner's namespace is gone, or is to be written whole."""
@@ -99,24 +125,32 @@ class Balancer:
     async def _write(
         self,
         kind: Kind,
-        owner: str,
+        client: str,
         namespace: Path,
         written: _Written | None,
         targets: Targets,
     ) -> None:
-        whole = whole_table(kind, targets, client=owner)
+        whole = whole_table(kind, targets, client=client)
         if written is not None:
             with suppress(EngineError):  # somebody inside may have taken it away
-                await self._ask(namespace, changes(kind, written.targets, targets, client=owner))
+                await self.run_inside(
+                    namespace, changes(kind, written.targets, targets, client=client)
+                )
                 return
-        await self._ask(namespace, whole)
+        await self.run_inside(namespace, whole)
 
-    async def _ask(self, namespace: Path, script: str) -> None:
+    async def run_inside(self, namespace: Path, script: str) -> str:
+        """Have nft run a script in a namespace; what it lists.
+
+        Raises:
+            Unavailable: there is no helper.
+            EngineError: the namespace is gone, or nft refused.
+        """
         with trio.move_on_after(READY_LIMIT_S):
             await self._ready.wait()
         if self._helper is None:
             raise Unavailable("the balancer is not up; try again")
-        await self._helper.ask(f"{namespace}\n{script}")
+        return await self._helper.ask(f"{namespace}\n{script}")
 
     async def _forget_flows(self, namespace: Path, keys: Collection[str], targets: Targets) -> None:
         if not keys:
@@ -129,8 +163,9 @@ class Balancer:
             log.warning("flows not forgotten", namespace=str(namespace), error=str(error))
 
 
-def _inode(namespace: Path) -> int:
+def _state(namespace: Path) -> tuple[int, int]:
+    """A namespace's inode, and the generation of its rules."""
     try:
-        return namespace.stat().st_ino
+        return namespace.stat().st_ino, generation_in(namespace)
     except OSError as error:
         raise EngineError(f"namespace gone: {error}") from error

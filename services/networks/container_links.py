@@ -13,10 +13,19 @@ from typing import NamedTuple, TypeVar
 import trio
 
 from services.errors import EngineError
-from services.networks.attach import Attachment, attach_all, attach_one, join_bridges
+from services.networks.attach import (
+    Attachment,
+    attach_all,
+    attach_one,
+    bridge_of_endpoint,
+    detach,
+    join_bridges,
+)
+from services.networks.drivers.overlay import joined_links
 from services.networks.endpoints import Endpoint, gateways, without
 from services.networks.host_links import bridge_ports, link_mtu
 from services.networks.inside import entered, preparation, remove_link, remove_links
+from services.networks.model import Network
 from services.networks.netns import drop_namespace, held_namespaces, make_namespace
 from services.networks.networks import Networks
 from services.networks.occupants import Occupants
@@ -56,6 +65,9 @@ class ContainerLinks:
         self._directory = directory
         self._overlays = overlays
         self._threads = trio.CapacityLimiter(8)
+        self._standing: set[str] = (
+            set()
+        )  # endpoints (ids) whose links were made, and not taken away
         self.follower: Follower | None = None
 
     def held_at(self, container_id: str) -> Path:
@@ -81,6 +93,10 @@ class ContainerLinks:
             if endpoint.driver == "bridge"
         }
 
+    def adopt(self, endpoints: Sequence[Endpoint]) -> None:
+        """The links of these endpoints are there."""
+        self._standing.update(endpoint.endpoint_id for endpoint in endpoints)
+
     # -- all of a container ---------------------------------------------------------------------
 
     async def make_all(
@@ -101,6 +117,7 @@ class ContainerLinks:
         with inside:
             has_namespace()
             await self.in_thread(partial(attach_all, inside, attachments, ways, prepare))
+        self.adopt(endpoints)
         await self._tell_follower(container_id, path, endpoints)
 
     async def drop_all(self, container_id: str, *, held_by_others: bool) -> None:
@@ -109,8 +126,9 @@ class ContainerLinks:
         `held_by_others`: other containers may be in it and keep it, so its links are taken away.
         """
         path = self.held_at(container_id)
+        endpoints = self._occupants.endpoints(container_id)
+        self._standing.difference_update(endpoint.endpoint_id for endpoint in endpoints)
         if held_by_others:
-            endpoints = self._occupants.endpoints(container_id)
             await self.in_thread(partial(remove_links, path, endpoints))
         await self.in_thread(partial(drop_namespace, path))
 
@@ -132,6 +150,7 @@ class ContainerLinks:
                 attach_one(inside, attachment, ways, prepare)
 
         await self.in_thread(attach)
+        self.adopt([endpoint])
         await self._tell_follower(container_id, path, [endpoint])
 
     async def remove(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
@@ -141,6 +160,7 @@ class ContainerLinks:
             EngineError: the kernel refused.
         """
         path = self.namespace(container_id, pid)
+        self._standing.discard(endpoint.endpoint_id)
         rest = without(self._occupants.endpoints(container_id), endpoint)
         await self.in_thread(partial(remove_link, path, endpoint, rest))
 
@@ -174,6 +194,45 @@ class ContainerLinks:
     async def join_bridge(self, endpoint: Endpoint) -> None:
         """Have the link of an endpoint in the bridge of its network."""
         await self.in_thread(partial(join_bridges, [self._attachment(endpoint)]))
+
+    async def lacking_in(self, network: Network) -> list[tuple[str, Endpoint]]:
+        """Endpoints in an overlay network whose links are not in its bridge, with their containers.
+
+        Raises:
+            EngineError: the network has no namespace.
+        """
+        standing = [
+            (container_id, endpoint)
+            for container_id, endpoint in self._occupants.all()
+            if endpoint.network_id == network.id and endpoint.endpoint_id in self._standing
+        ]
+        if not standing or self._overlays is None:
+            return []
+        there = await self.in_thread(partial(joined_links, network, self._overlays))
+        return [
+            (container_id, endpoint)
+            for container_id, endpoint in standing
+            if there.get(endpoint.host_link) != bridge_of_endpoint(network, endpoint)
+            and endpoint.endpoint_id in self._standing
+        ]
+
+    async def make_again(self, container_id: str, endpoint: Endpoint) -> None:
+        """Have a link in an overlay network that was lost; what is left of it goes.
+
+        Raises:
+            EngineError: the container's namespace is gone, or the kernel refused.
+        """
+        path = self.held_at(container_id)
+        ways = gateways(self._occupants.endpoints(container_id))
+        attachment = self._attachment(endpoint)
+        prepare = preparation(path, [endpoint])
+
+        def attach() -> None:
+            with entered(path) as inside:
+                detach(inside, endpoint)
+                attach_one(inside, attachment, ways, prepare)
+
+        await self.in_thread(attach)
 
     def _attachment(self, endpoint: Endpoint) -> Attachment:
         network = self._networks.by_id(endpoint.network_id)

@@ -26,6 +26,11 @@ class Occupants:
         """Have somebody ask the managers for places in networks that span nodes."""
         self._asked.attacher = attacher
 
+    @property
+    def has_managers(self) -> bool:
+        """Whether there is somebody to ask for places in networks that are not known here."""
+        return self._asked.attacher is not None
+
     def endpoints(self, container_id: str) -> Sequence[Endpoint]:
         """A container's places in networks."""
         return tuple(self._endpoints.get(container_id, ()))

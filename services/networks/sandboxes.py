@@ -19,6 +19,7 @@ from services.networks.container_ports import ContainerPorts
 from services.networks.endpoints import Endpoint, EndpointRequest
 from services.networks.gateway import WayOut
 from services.networks.ingress_record import INGRESS_SANDBOX, read_ingress
+from services.networks.model import Network
 from services.networks.networks import Networks
 from services.networks.occupants import Occupants
 from services.networks.ports import PortRequest, PublishedPort
@@ -87,6 +88,11 @@ class Sandboxes:
     def attach_by(self, attacher: Attacher | None) -> None:
         """Have somebody ask the managers for places in networks that span nodes."""
         self._occupants.attach_by(attacher)
+
+    @property
+    def has_managers(self) -> bool:
+        """Whether a network that is not known here may be the cluster's."""
+        return self._occupants.has_managers
 
     def follow_overlays(self, follower: Follower | None) -> None:
         """Have somebody told of each container that gets a link in an overlay network.
@@ -229,6 +235,22 @@ class Sandboxes:
         for endpoint in missing:
             await self.plug_in(container_id, endpoint, pid=pid)
 
+    async def without_link_in(self, network: Network) -> list[tuple[str, Endpoint]]:
+        """Endpoints in an overlay network whose links are lost, with their containers.
+
+        Raises:
+            EngineError: the network has no namespace.
+        """
+        return await self._links.lacking_in(network)
+
+    async def mend_link(self, container_id: str, endpoint: Endpoint) -> None:
+        """Make such a link again.
+
+        Raises:
+            EngineError: as `plug_in`.
+        """
+        await self._links.make_again(container_id, endpoint)
+
     async def unplug(self, container_id: str, endpoint: Endpoint, *, pid: int) -> None:
         """Take away the link of an endpoint, gone already is fine, and give back the rest.
 
@@ -263,6 +285,7 @@ class Sandboxes:
     ) -> None:
         """A container found running has these endpoints and ports; `settle` is to follow."""
         self._occupants.adopt(container_id, endpoints)
+        self._links.adopt(endpoints)
         if endpoints:  # those of a start that was not recorded are known when it is
             self._ports.adopt(container_id, endpoints, ports)
 

@@ -60,7 +60,9 @@ def test_sigterm_stops_all_containers_at_once(fresh_daemon: Daemon) -> None:
     assert not (daemon.folder / "pid").exists()
     daemon.start()
     assert {state(daemon, f"s{n}")["ExitCode"] for n in range(6)} == {137}
-    assert "WARNING" not in daemon.log_text().partition("asked to end")[2]
+    said = daemon.log_text().partition("asked to end")[2].splitlines()
+    # docker-cli alone, as Debian has it from 13 on, makes no group.
+    assert [line for line in said if "WARNING" in line and "no such group" not in line] == []
 
 
 def test_who_needs_others_stops_before_them(fresh_daemon: Daemon) -> None:

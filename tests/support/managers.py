@@ -18,6 +18,7 @@ from services.cluster.ca.keeper import CredentialKeeper
 from services.cluster.dispatcher.dispatcher import Dispatcher
 from services.cluster.model.objects import Cluster
 from services.cluster.model.wire import utc_now
+from services.cluster.rpc.door import Door
 from services.cluster.rpc.membership import MemberRequest, Membership, StoreMember
 from services.cluster.rpc.remotes import Remotes
 from services.cluster.rpc.server import SwarmServer
@@ -81,7 +82,7 @@ class Manager:
 
 @asynccontextmanager
 async def a_manager(
-    store: MemoryStore, folder: Path, node_id: str = "m1"
+    store: MemoryStore, folder: Path, node_id: str = "m1", *, door: Door | None = None
 ) -> AsyncIterator[Manager]:
     """A manager at work on a port of its own."""
     if node_id not in store.snapshot().nodes:
@@ -93,7 +94,7 @@ async def a_manager(
     issuer.keeper = keeper
     serving = Serving(store=store, admission=admission, dispatcher=dispatcher, members=Members())
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = SwarmServer(listener, keeper, serving.handlers())
+        server = SwarmServer(listener, keeper, serving.handlers(), door)
         async with trio.open_nursery() as nursery:
             await nursery.start(dispatcher.run)
             await nursery.start(server.run)

@@ -34,7 +34,11 @@ NETWORKS_LIMIT_S: Final = 30.0
 """dockerd's, for the node's own place in a task's networks."""
 
 DRAIN_S: Final = 2.0
-"""dockerd's too: from when the managers were to take a task out of the balancers to its signal."""
+"""dockerd's too: from when the managers were to take a task out of the balancers to its signal.
+Here it begins anew with each connection that comes meanwhile: some node was slow to hear of it."""
+
+DRAIN_LIMIT_S: Final = 20.0
+"""For who is sent connections past the balancers, by its own address."""
 
 _NANO: Final = 10**9
 
@@ -157,7 +161,7 @@ class Controller:
         container = self.find(task)
         if container is not None:
             if container.is_running and self._is_balanced(task):
-                await trio.sleep(self._drain_s)
+                await self._drain(container)
             with suppress(NotModified, NotFound):
                 await self._engine.stop(container, grace_s=_grace_s(task))
         await self._folders.drop(task.id)
@@ -233,6 +237,17 @@ class Controller:
     async def _stop_now(self, container: Container) -> None:
         with suppress(NotModified, NotFound):
             await self._engine.stop(container)
+
+    async def _drain(self, container: Container) -> None:
+        try:
+            await self._networks.wait_unused(
+                container.id, quiet_s=self._drain_s, limit_s=DRAIN_LIMIT_S
+            )
+        except EngineError as error:
+            if not container.is_running:
+                return
+            log.warning("task not seen to be unused", container=container.id, error=str(error))
+            await trio.sleep(self._drain_s)
 
     def _is_balanced(self, task: Task) -> bool:
         """Whether others may send it connections by a balancer."""

@@ -101,6 +101,14 @@ class NodeNetworks(Protocol):
             EngineError: they cannot be made on this node.
         """
 
+    async def wait_unused(self, container_id: str, *, quiet_s: float, limit_s: float) -> None:
+        """Block until nobody has begun a connection to a container for `quiet_s`; not for longer
+        than `limit_s`.
+
+        Raises:
+            EngineError: it cannot be told.
+        """
+
 
 class Places(Protocol):
     """Where containers get their places in networks; `Sandboxes` is one."""

@@ -109,6 +109,10 @@ class LogBroker:
         """What to ask of a node; the subscription is there."""
         return self._subscriptions[subscription_id].request_for(node_id, utc_now())
 
+    def has_nothing(self, subscription_id: str, node_id: str) -> None:
+        """None of a node's tasks is asked for: those that were when it began are deleted by now."""
+        self._subscriptions[subscription_id].is_done_with(node_id)
+
     @asynccontextmanager
     async def subscribe(
         self,

@@ -204,7 +204,10 @@ class ManagerSession:
                 self._asked -= {id}
                 return LogStop(subscription_id=id)
         for id, selector in current.items():
-            if id not in self._asked and any(matches(selector, task) for task in tasks):
+            if id in self._asked:
+                continue
+            if any(matches(selector, task) for task in tasks):
                 self._asked |= {id}
                 return self._host.logs.request_for(id, self.peer.node_id)
+            self._host.logs.has_nothing(id, self.peer.node_id)
         return None

@@ -52,6 +52,15 @@ class NodeNetworks:
         for network_id in network_ids:
             await self._network.wait_network(network_id)
 
+    async def wait_unused(self, container_id: str, *, quiet_s: float, limit_s: float) -> None:
+        """Block until nobody has begun a connection to a container for `quiet_s`; not for longer
+        than `limit_s`.
+
+        Raises:
+            EngineError: it cannot be told.
+        """
+        await self._network.wait_unused(container_id, quiet_s=quiet_s, limit_s=limit_s)
+
     async def clear(self) -> None:
         """The node has left: make nothing more, and take away what nobody is in any more."""
         self._views = self._keys = None

@@ -70,6 +70,11 @@ class IngressSandbox:
             log.info("ingress namespace made", address=address)
         return next(endpoint for endpoint in endpoints if endpoint.is_way_out_only)
 
+    async def is_whole(self) -> bool:
+        """Whether all links of the namespace are there; also when it is not wanted."""
+        endpoints = self._sandboxes.endpoints(INGRESS_SANDBOX)
+        return not endpoints or await trio.to_thread.run_sync(_has_links, self.namespace, endpoints)
+
     async def remember(self, ports: dict[str, tuple[PublishedPort, ...]]) -> None:
         """Have the next daemon know it, with these ports that lead to it, by their owners.
 

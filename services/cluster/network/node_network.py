@@ -24,7 +24,7 @@ from services.cluster.network.published import PublishedIngress, Publisher
 from services.cluster.network.state import NodeNetworkState
 from services.cluster.network.targets import is_no_container
 from services.errors import EngineError, NotFound, single_error
-from services.networks import Endpoint, Networks, Sandboxes
+from services.networks import Endpoint, Networks, Sandboxes, arrivals
 from services.networks.balancer import Balancer
 from services.networks.balancer_rules import INGRESS, SERVICES
 from services.networks.dns import NameBook
@@ -33,12 +33,15 @@ from services.networks.gateway import gateway_request
 from services.networks.ingress_record import INGRESS_SANDBOX
 from services.networks.model import GATEWAY_BRIDGE
 from services.networks.network_rules import Target
+from services.networks.table_listing import Difference
 
 log = logger.bind(service="cluster")
 
 INTERVAL_S: Final = 5.0
 FOLLOW_LIMIT_S: Final = 5.0
 END_LIMIT_S: Final = 5.0
+LOOK_S: Final = 0.5
+"""Between two looks whether a container is still sent connections."""
 
 
 class NodeNetwork:
@@ -142,6 +145,76 @@ class NodeNetwork:
             await self._converge(NodePlan(place=Place(), networks={}))
             self._problems = {}
 
+    async def wait_unused(self, container_id: str, *, quiet_s: float, limit_s: float) -> None:
+        """Block until nobody has begun a connection to a container for `quiet_s`; not for longer
+        than `limit_s`.
+
+        Other nodes hear of a task's end each in its own time: who still sends here shows.
+
+        Raises:
+            EngineError: it cannot be told; the container may be gone.
+        """
+        namespace = self._sandboxes.namespace(container_id, 0)
+        with trio.move_on_after(limit_s):
+            await self._balancer.run_inside(namespace, arrivals.BEGIN)
+            before, quiet_at = 0, trio.current_time() + quiet_s
+            while trio.current_time() < quiet_at:
+                await trio.sleep(LOOK_S)
+                count = arrivals.arrived(await self._balancer.run_inside(namespace, arrivals.ASK))
+                if count != before:
+                    before, quiet_at = count, trio.current_time() + quiet_s
+
+    # -- for an audit ---------------------------------------------------------------------------
+
+    async def differences(self) -> list[Difference]:
+        """What is not as it is intended, now: what the next round finds, and what it could not do.
+
+        Raises:
+            EngineError: it cannot be told.
+        """
+        plan = self._plan
+        if plan is None:
+            return []
+        found = [Difference(what=about, text=text) for about, text in self._problems.items()]
+        for network_id, one in plan.networks.items():
+            if not one.problem:
+                found += await self._differences_of(network_id, one)
+        if not await self._ingress.is_whole():
+            found.append(Difference(what=INGRESS_SANDBOX, text="the ingress namespace lacks links"))
+        return found
+
+    async def mend(self) -> None:
+        """Go through another round, now."""
+        async with self._turn:
+            if self._plan is not None:
+                await self._converge(self._plan)
+
+    async def _differences_of(self, network_id: str, plan: NetworkPlan) -> list[Difference]:
+        sync = partial(sync_neighbours, plan.network, self._overlays, plan.neighbours, mends=False)
+        try:
+            wrong = await trio.to_thread.run_sync(sync)
+            lost = await self._sandboxes.without_link_in(plan.network)
+        except (EngineError, OSError) as error:
+            return [Difference(what=network_id, text=str(error))]
+        found = [
+            Difference(what=container_id, text=f"its link in network {plan.network.name} is lost")
+            for container_id, _ in lost
+        ]
+        if wrong:
+            text = f"{wrong} entries of network {plan.network.name} lead elsewhere, or nowhere"
+            found.append(Difference(what=network_id, text=text))
+        for container_id, namespace in self._sandboxes.in_network(network_id).items():
+            kind = INGRESS if container_id == INGRESS_SANDBOX else SERVICES
+            try:
+                is_changed = await self._balancer.is_changed(kind, container_id, namespace)
+            except EngineError as error:
+                found.append(Difference(what=container_id, text=str(error)))
+                continue
+            if is_changed:
+                text = "somebody has changed rules in its namespace, which lead to services"
+                found.append(Difference(what=container_id, text=text))
+        return found
+
     # -- round by round -------------------------------------------------------------------------
 
     async def _keep(self) -> None:
@@ -166,6 +239,7 @@ class NodeNetwork:
         for network_id, one in plan.networks.items():
             with _noted(problems, network_id):
                 await self._have_network(one)
+                await self._have_links(one, problems)
         with _noted(problems, "encryption"):
             await self._encryption.have(plan)
         self._have_names(plan)
@@ -203,6 +277,17 @@ class NodeNetwork:
             changed = await trio.to_thread.run_sync(sync)
         if changed:
             log.info("neighbours changed", network=plan.network.id, entries=changed)
+
+    async def _have_links(self, plan: NetworkPlan, problems: dict[str, str]) -> None:
+        """What somebody has taken away of containers' links is made again."""
+        for container_id, endpoint in await self._sandboxes.without_link_in(plan.network):
+            with _noted(problems, container_id):
+                await self._sandboxes.mend_link(container_id, endpoint)
+                log.warning(
+                    "container's lost link made again",
+                    container=container_id,
+                    network=plan.network.id,
+                )
 
     def _have_names(self, plan: NodePlan) -> None:
         """A change is seen by the next question; there is nothing that could fail."""
@@ -258,7 +343,13 @@ class NodeNetwork:
             return {}  # it is told of with its network
         way_out = await self._ingress.have(ingress.network, ingress.own_address)
         targets = {port.key: tasks for port, tasks in ingress.ports.items() if tasks}
-        await self._balancer.lead(INGRESS, INGRESS_SANDBOX, self._ingress.namespace, targets)
+        await self._balancer.lead(
+            INGRESS,
+            INGRESS_SANDBOX,
+            self._ingress.namespace,
+            targets,
+            client=plan.place.node_id,
+        )
         problems = await self._published.have(ingress.ports, self._target_of(way_out))
         await self._ingress.remember(self._published.ports)
         return {f"{port.number}/{port.protocol}": text for port, text in problems.items()}

@@ -63,6 +63,10 @@ class Connector:
         """
         with trio.CancelScope(shield=True):  # a client that leaves must not leave half of it
             async with container.turn("its connection to a network"):
+                if self._may_be_elsewhere(container, ref):
+                    _refuse_dying(container)
+                    await self._set_asked(container, ref, _only_asked(asked))
+                    return
                 request = await self._request(container, ref, asked)
                 network = self._networks.find(request.network)
                 _refuse_dying(container)
@@ -92,7 +96,7 @@ class Connector:
         """
         with trio.CancelScope(shield=True):
             async with container.turn("its disconnection from a network"):
-                name = self._name_of(ref, force=force)
+                name = self._name_of(container, ref, force=force)
                 _refuse_dying(container)
                 present = container.status.networks
                 if name not in present and name not in container.definition.networks:
@@ -148,6 +152,17 @@ class Connector:
             request = named_request(ref, container.definition, asked)
             return await self._sandboxes.ask_place(container.id, request)
 
+    def _may_be_elsewhere(self, container: Container, ref: str) -> bool:
+        """Whether the managers may know a network that this node does not, and are not asked yet:
+        they are when the container starts. As dockerd, which notes any name then."""
+        if container.state.has_task or not self._sandboxes.has_managers:
+            return False
+        try:
+            self._networks.find(ref)
+        except NotFound:
+            return True
+        return False
+
     async def _settle_way_out(self, container: Container) -> None:
         """Who is in networks that span nodes, and in none that leads out, gets a link for that."""
         try:
@@ -179,12 +194,12 @@ class Connector:
         ids = without(container.status.network_ids, name)
         await self._journal.set_definition(container, definition, network_ids=ids)
 
-    def _name_of(self, ref: str, *, force: bool) -> str:
-        """A network that is gone may still stand in the record of a container."""
+    def _name_of(self, container: Container, ref: str, *, force: bool) -> str:
+        """A network that is gone, or the managers', may stand in the record of a container."""
         try:
             return self._networks.find(ref).name
         except NotFound:
-            if force:
+            if force or (self._sandboxes.has_managers and ref in container.definition.networks):
                 return ref
             raise
 

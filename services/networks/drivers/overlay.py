@@ -109,8 +109,11 @@ def _ports_in_use(directory: Path) -> set[int]:
     return found
 
 
-def sync_neighbours(network: Network, directory: Path, wanted: Iterable[Neighbour]) -> int:
-    """Compare who is behind the VXLAN links with who should be; how many entries were changed.
+def sync_neighbours(
+    network: Network, directory: Path, wanted: Iterable[Neighbour], *, mends: bool = True
+) -> int:
+    """Compare who is behind the VXLAN links with who should be; how many entries were changed, or
+    would have been if not `mends`.
 
     Raises:
         EngineError: the network's links are not there.
@@ -127,11 +130,34 @@ def sync_neighbours(network: Network, directory: Path, wanted: Iterable[Neighbou
             link = present.get(vxlan_name(network.id, number))
             if link is None:
                 raise EngineError(f"the VXLAN link of network {network.name} is gone")
+            bridge = present.get(bridge_name(number))
+            if bridge is None or not bridge.is_up or not link.is_up or link.master != bridge.index:
+                raise EngineError(f"the bridge of network {network.name} leads nowhere")
             theirs = [one for one in wanted if ip_address(one.address) in subnet.prefix]
             batch, count = _differences(inside, link.index, theirs)
-            batch.send(inside)
+            if mends:
+                batch.send(inside)
             changed += count
     return changed
+
+
+def joined_links(network: Network, directory: Path) -> dict[str, str]:
+    """Links in a network's namespace that are up, with the bridge that each one is in.
+
+    Raises:
+        EngineError: the namespace is gone.
+    """
+    inside = enter_namespace(namespace_of_network(directory, network.id))
+    if inside is None:
+        raise EngineError(f"the namespace of network {network.name} is gone")
+    with inside:
+        present = links(inside)
+    names = {link.index: link.name for link in present.values()}
+    return {
+        link.name: names[link.master]
+        for link in present.values()
+        if link.is_up and link.master in names
+    }
 
 
 def _differences(

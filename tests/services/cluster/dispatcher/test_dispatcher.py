@@ -34,6 +34,7 @@ from services.cluster.model.objects import (
     NodeDescription,
     TaskStatus,
 )
+from services.cluster.model.snapshot import Delete, Transaction
 from services.cluster.model.task_state import TaskState
 from services.errors import Forbidden, NotFound, Unavailable
 from tests.support.cluster_objects import (
@@ -414,6 +415,27 @@ async def test_logs_end_without_nodes_and_with_the_session(
             messages = await subscription.__aenter__()
         assert [message async for message in messages] == []
         await subscription.__aexit__(None, None, None)
+
+
+async def test_logs_end_when_the_tasks_are_deleted_before_their_node_is_asked(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A service was scaled down: who reads its log then does not wait for ever."""
+    store = MemoryStore([a_cluster(), a_node("n1"), a_task("t1", node="n1", service="web")])
+    async with (
+        running(store) as dispatcher,
+        source(dispatcher).session(NodeDescription()) as own,
+        trio.open_nursery() as nursery,
+    ):
+        await work(own)
+        nursery.start_soon(next_of, own, LogRequest)
+        await trio.testing.wait_all_tasks_blocked()
+        selector = LogSelector(service_ids=("web",))
+        async with dispatcher.subscribe_logs(selector, LogOptions()) as messages:
+            await store.commit(Transaction((Delete(store.snapshot().tasks["t1"]),)))
+            with trio.fail_after(5):
+                assert [message async for message in messages] == []
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_managers_own_agent_waits_for_a_dispatcher_that_is_about_to_run(

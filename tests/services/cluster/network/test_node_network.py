@@ -7,6 +7,7 @@ import signal
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from services.networks.dns import NamedEndpoint
 from services.networks.endpoints import mac_of
 from services.networks.ingress_record import INGRESS_SANDBOX
 from services.networks.model import GATEWAY_BRIDGE
-from services.networks.netns import enter_namespace, in_namespace
+from services.networks.netns import drop_namespace, enter_namespace, in_namespace
 from services.networks.overlay import Neighbour
 from tests.services.cluster.network.scene import NodeScene, Wire
 from tests.services.cluster.network.views import backend, cluster_network, peer, service, view
@@ -257,6 +258,114 @@ async def test_what_others_change_is_mended(wire: Wire, monkeypatch: pytest.Monk
         assert scene.node.problems == {}
 
 
+@pytest.mark.parametrize("loss", ["namespace", "bridge", "link", "way to the bridge"])
+async def test_links_that_others_take_away_are_made_again(
+    wire: Wire, answering: Answering, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    """Containers reach each other and the other node again, with the addresses that they had."""
+    monkeypatch.setattr("services.cluster.network.node_network.INTERVAL_S", 0.2)
+    network = cluster_network(third=7)
+    on_the_other(wire, network, "10.99.7.2", "10.99.7.3")
+    told = view(
+        network,
+        service("web", backend("web.1.x", "10.99.7.4"), vip=f"{VIP}/24"),
+        peers=(peer("n2", wire.there, "10.99.7.4"),),
+    )
+    async with wire.running() as scene:
+        await settle(scene, state(wire, told))
+        for name, address in (("a", "10.99.7.2"), ("b", "10.99.7.3")):
+            await scene.start(name, "ov", address)
+        answering.begin(wire.other, "c7")
+        inside = scene.folder / "overlays" / network.id
+        (endpoint,) = [e for e in scene.sandboxes.endpoints("a") if e.network_id == network.id]
+        match loss:
+            case "namespace":
+                drop_namespace(inside)
+            case "bridge":
+                run_in(inside, "ip", "link", "del", "br0")
+            case "link":
+                run_in(inside, "ip", "link", "del", endpoint.host_link)
+            case _:
+                run_in(inside, "ip", "link", "set", endpoint.host_link, "nomaster")
+        with trio.fail_after(10):
+            for name, address in (("a", "10.99.7.3"), ("b", "10.99.7.4"), ("b", "10.99.7.2")):
+                while not await trio.to_thread.run_sync(scene.pings, name, address):
+                    await trio.sleep(0.05)
+        assert await shares(scene.netns("a"), 2, VIP) == {"c7": 2}
+        await settle(scene, state(wire, told))
+        assert scene.node.problems == {}
+
+
+async def test_rules_that_others_flush_are_written_again(
+    wire: Wire, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container's namespace and in the ingress namespace, although nothing changes."""
+    monkeypatch.setattr("services.cluster.network.node_network.INTERVAL_S", 0.2)
+    port = free_port()
+    network = cluster_network(third=7)
+    ingress = cluster_network("in", third=8, ingress=True, balancers={"n1": "10.99.8.9/24"})
+    web = service("web", backend("web.1.x", "10.99.7.2", "n1"), vip=f"{VIP}/24")
+    led = service("web", backend("web.1.x", "10.99.8.2", "n1"), ports=(("tcp", port, 80),))
+    async with wire.running() as scene:
+        await settle(scene, state(wire, view(network, web), view(ingress, led)))
+        await scene.start("a", "ov", "10.99.7.2")
+        await scene.start("w", "in", "10.99.8.2")
+        for name in ("a", "w"):
+            answering.begin_at(scene.netns(name), name)
+
+        async def answers(path: Path, address: str, at: int) -> bool:
+            with trio.move_on_after(1):
+                with suppress(OSError):
+                    return bool(await ask(path, address, at))
+            return False
+
+        here = Path("/proc/self/ns/net")
+        for namespace, asked_of, address, at in (
+            (scene.netns("a"), scene.netns("a"), VIP, 80),
+            (scene.netns(INGRESS_SANDBOX), here, "127.0.0.1", port),
+        ):
+            assert await answers(asked_of, address, at)
+            run_in(namespace, "nft", "flush", "ruleset")
+            with trio.fail_after(10):
+                while not await answers(asked_of, address, at):
+                    await trio.sleep(0.05)
+
+
+async def test_an_audit_finds_what_others_change(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Namespaces, links, entries and rules, by their names; a round mends all of them."""
+    monkeypatch.setattr("services.cluster.network.node_network.INTERVAL_S", 600.0)
+    network, other = cluster_network(third=7), cluster_network("other", third=9)
+    ingress = cluster_network("in", third=8, ingress=True, balancers={"n1": "10.99.8.9/24"})
+    told = (
+        view(
+            network, service("web", vip=f"{VIP}/24"), peers=(peer("n2", wire.there, "10.99.7.4"),)
+        ),
+        view(other),
+        view(ingress),
+    )
+    async with wire.running() as scene:
+        await settle(scene, state(wire, *told))
+        for name, address in (("a", "10.99.7.2"), ("b", "10.99.7.3")):
+            await scene.start(name, "ov", address)
+        await scene.node.mend()
+        assert await scene.node.differences() == []
+        inside = scene.folder / "overlays" / network.id
+        (endpoint,) = [e for e in scene.sandboxes.endpoints("a") if e.network_id == network.id]
+        run_in(inside, "ip", "link", "del", endpoint.host_link)
+        run_in(inside, "bridge", "fdb", "del", "02:42:0a:63:07:04", "dev",
+               f"vx-{network.id[:8]}-0", "self")  # fmt: skip
+        run_in(scene.netns("b"), "nft", "flush", "ruleset")
+        run_in(scene.netns(INGRESS_SANDBOX), "nft", "flush", "ruleset")
+        drop_namespace(scene.folder / "overlays" / other.id)
+        found = await scene.node.differences()
+        assert {one.what for one in found} == {"a", "b", network.id, other.id, INGRESS_SANDBOX}
+        with trio.fail_after(10):
+            while await scene.node.differences():  # the kernel reaps a namespace some time later
+                await scene.node.mend()
+
+
 async def test_a_helper_that_dies_takes_nothing_along(wire: Wire, answering: Answering) -> None:
     """What it wrote holds; the part begins anew, and changes are made again."""
     network = cluster_network(third=7)
@@ -275,6 +384,45 @@ async def test_a_helper_that_dies_takes_nothing_along(wire: Wire, answering: Ans
         await settle(scene, state(wire, view(network, service("web", here, vip=VIP))))
         assert scene.node.problems == {}
         assert await shares(scene.netns("a"), 2, VIP) == {"a": 2}
+
+
+async def test_who_is_still_sent_connections_is_seen(wire: Wire, answering: Answering) -> None:
+    """A task that is to end waits for the last one that comes from elsewhere, and not for ever."""
+    network = cluster_network(third=7)
+    async with wire.running() as scene:
+        await settle(scene, state(wire, view(network)))
+        for name, address in (("a", "10.99.7.2"), ("b", "10.99.7.3")):
+            await scene.start(name, "ov", address)
+        answering.begin_at(scene.netns("a"), "a")
+        ended: list[float] = []
+
+        async def wait(limit_s: float) -> None:
+            await scene.node.wait_unused("a", quiet_s=1.0, limit_s=limit_s)
+            ended.append(trio.current_time())
+
+        async def come(source: str, address: str) -> float:
+            """Connections for two seconds; when the last one came."""
+            until = trio.current_time() + 2
+            while trio.current_time() < until:
+                await ask(scene.netns(source), address)
+                await trio.sleep(0.2)
+            return trio.current_time()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, 60.0)
+            came_at = await come("b", "10.99.7.2")
+            assert not ended
+        assert ended.pop() > came_at
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, 1.0)
+            came_at = await come("b", "10.99.7.2")
+        assert ended.pop() < came_at
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, 60.0)
+            came_at = await come("a", "127.0.0.1")
+        assert ended.pop() < came_at
+        with pytest.raises(EngineError):
+            await scene.node.wait_unused("gone", quiet_s=1.0, limit_s=5.0)
 
 
 def helpers() -> list[int]:
