@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,8 +54,15 @@ class Scene:
         return log
 
     def used(self) -> int:
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
-        return sum(path.stat().st_size for path in files)
+        return sum(map(size_of, self.folder.rglob("*")))
+
+
+def size_of(path: Path) -> int:
+    """Of a file; of one that a sweep has just removed, nothing."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return 0
 
 
 def write(log: FileLog, lines: int) -> None:
