@@ -81,7 +81,7 @@ class CrashableDaemon(Daemon):
             answer = b""
             while not answer.endswith(b"\n"):
                 piece = door.recv(65536)
-                assert piece, f"the daemon closed the door:\n{self.log_text()[-6000:]}"
+                assert piece, f"the daemon closed the door:\n{self.log_text()[-20000:]}"
                 answer += piece
             return json.loads(answer)
 
