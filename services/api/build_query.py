@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from services import typed_json
 from services.api.query import Query
 from services.api.types.platforms import parse_platform
 from services.build.request import BuildRequest
@@ -101,6 +102,6 @@ def _json(query: Query, name: str, type_: type[T]) -> T | None:
     if not text:
         return None
     try:
-        return msgspec.json.decode(text, type=type_ | None)
+        return typed_json.decode(text, type_ | None)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidParameter(f"error reading {name}: {error}") from error

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.api.operations import BY_ID, OPERATIONS, Bound, Kind
 
 ABILITIES: Final[Mapping[str, str]] = MappingProxyType(
@@ -95,7 +96,7 @@ def parse_scoped_socket(text: str) -> ScopedSocket:
         ScopeError: one sentence, for whoever wrote it.
     """
     try:
-        given = msgspec.json.decode(text.encode(), type=_SocketText)
+        given = typed_json.decode(text.encode(), _SocketText)
     except msgspec.MsgspecError as error:
         raise ScopeError(f"scoped-sockets: {error}") from error
     path = given.path.removeprefix("unix://")

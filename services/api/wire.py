@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
+from services import typed_json
 from services.api import gojson
 from services.api.gojson import encode as encode
 from services.api.request import EngineRequest, current_request
@@ -86,7 +87,7 @@ def decode(body: bytes, kind: type[T]) -> T:
     shape = _type_of(cast(Hashable, kind))
     ordered = _ordered(value, shape, _Place(kind=kind.__name__))
     try:
-        return msgspec.convert(ordered, kind)
+        return typed_json.convert(ordered, kind)
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"invalid JSON: {error}") from error
 

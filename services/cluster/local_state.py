@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.cluster.ca.credentials import write_private
 from services.errors import EngineError
 
@@ -67,7 +68,7 @@ class LocalFiles:
         """None for a node that is in no cluster. Raises EngineError for a file that is damaged."""
         path = self.folder / STATE_FILE
         try:
-            return msgspec.json.decode(path.read_bytes(), type=LocalState)
+            return typed_json.decode(path.read_bytes(), LocalState)
         except FileNotFoundError:
             return None
         except (msgspec.MsgspecError, OSError) as error:

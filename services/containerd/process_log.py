@@ -17,6 +17,8 @@ import msgspec
 import trio
 from loguru import logger
 
+from services import typed_json
+
 POLL_S: Final = 0.5  # a look at an open file costs microseconds; a watch would wake us per line
 READ_BYTES: Final = 256 * 1024
 LINE_MAX_BYTES: Final = 64 * 1024  # a longer line is cut in pieces
@@ -90,7 +92,7 @@ def write_line(line: bytes) -> None:
     if not line.strip():
         return
     try:
-        record = msgspec.json.decode(line, type=dict[str, object])
+        record = typed_json.decode(line, dict[str, object])
     except msgspec.DecodeError:
         text = line.decode(errors="replace")
         found = _TEXT_LEVEL.search(text)

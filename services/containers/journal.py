@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from loguru import logger
 
+from services import typed_json
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
 from services.containers.model import ContainerId, Definition, Place, Status
@@ -42,8 +43,8 @@ MIGRATIONS = (
 )
 
 _encode = msgspec.json.Encoder().encode
-_decode_definition = msgspec.json.Decoder(Definition).decode
-_decode_status = msgspec.json.Decoder(Status).decode
+_decode_definition = typed_json.decoder(Definition).decode
+_decode_status = typed_json.decoder(Status).decode
 
 
 class EventSink(Protocol):

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.errors import InvalidParameter
 
 from ._reference import familiar_name
@@ -28,8 +29,8 @@ _ACTOR_KEYS: Final = (
 # Actions that go on after a colon; wanting one of these makes all `event` values prefixes.
 _OPEN_ENDED: Final = frozenset({"health_status", "exec_create", "exec_start"})
 
-_SETS: Final = msgspec.json.Decoder(dict[str, dict[str, bool] | None] | None)
-_LISTS: Final = msgspec.json.Decoder(dict[str, list[str] | None] | None)
+_SETS: Final = typed_json.decoder(dict[str, dict[str, bool] | None] | None)
+_LISTS: Final = typed_json.decoder(dict[str, list[str] | None] | None)
 
 
 class EventFilters:

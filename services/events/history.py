@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.store import Migration
 
 from .model import Event
@@ -34,7 +35,7 @@ MIGRATION: Final = Migration(
     """,
 )
 
-_ATTRIBUTES: Final = msgspec.json.Decoder(dict[str, str])
+_ATTRIBUTES: Final = typed_json.decoder(dict[str, str])
 _COLUMNS: Final = "time_ns, type, action, actor_id, scope, attributes"
 
 

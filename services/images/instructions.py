@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services import typed_json
 from services.dockerfile import (
     ExpansionError,
     Line,
@@ -105,7 +106,7 @@ def json_words(text: str) -> list[str] | None:
     if not text.startswith("["):
         return None
     try:
-        return msgspec.json.decode(text, type=list[str])
+        return typed_json.decode(text, list[str])
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from services import typed_json
 from services.errors import InvalidParameter
 
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -172,6 +173,6 @@ def decode_document(type_: type[T], data: bytes, what: str) -> T:
         InvalidParameter: it is not JSON or does not fit; names `what`.
     """
     try:
-        return msgspec.json.decode(data, type=type_)
+        return typed_json.decode(data, type_)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidParameter(f"invalid {what}: {error}") from error

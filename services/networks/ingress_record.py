@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.networks.endpoints import Endpoint
 from services.networks.netns import enter_namespace
 from services.networks.ports import PublishedPort
@@ -29,7 +30,7 @@ class IngressRecord(msgspec.Struct, frozen=True, kw_only=True):
 def read_ingress(path: Path, namespace: Path) -> IngressRecord:
     """What was written; nothing if that cannot be read, or the namespace is not held any more."""
     try:
-        record = msgspec.json.decode(path.read_bytes(), type=IngressRecord)
+        record = typed_json.decode(path.read_bytes(), IngressRecord)
     except (OSError, msgspec.DecodeError):
         return IngressRecord()
     inside = enter_namespace(namespace)

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from loguru import logger
 
+from services import typed_json
 from services.networks.model import Network
 from services.store import Migration
 
@@ -27,7 +28,7 @@ MIGRATION: Final = Migration(
 )
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Network).decode
+_decode: Final = typed_json.decoder(Network).decode
 
 
 def load(connection: sqlite3.Connection) -> list[Network]:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 import trio
 
+from services import typed_json
 from services.errors import EngineError
 from services.plugins.discovery import PluginAddress
 from services.system.tls import client_context
@@ -167,7 +168,7 @@ async def _read(response: httpx.Response) -> bytes:
 
 def _decode(data: bytes, kind: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(data, type=kind)
+        return typed_json.decode(data, kind)
     except msgspec.ValidationError as error:
         raise PluginFailed(str(error)) from error
     except msgspec.DecodeError as error:
@@ -187,7 +188,7 @@ def _decode_error(data: bytes, error: Exception) -> str:
 def _told(data: bytes) -> str:
     """What an answer that is no success says."""
     try:
-        return msgspec.json.decode(data, type=_Failure).err or data.decode(errors="replace")
+        return typed_json.decode(data, _Failure).err or data.decode(errors="replace")
     except msgspec.MsgspecError:
         return data.decode(errors="replace").strip()
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from services import typed_json
 from services.errors import EngineError, NotFound
 
 SOCKETS: Final = Path("/run/docker/plugins")
@@ -91,7 +92,7 @@ def _read_spec(path: Path) -> PluginAddress:
 
 def _read_json(path: Path) -> PluginAddress:
     try:
-        spec = msgspec.json.decode(_read(path), type=_Spec)
+        spec = typed_json.decode(_read(path), _Spec)
     except msgspec.MsgspecError as error:
         raise EngineError(f"{path}: {error}") from error
     address = _address(spec.addr, path)

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.errors import InvalidParameter
 
 MAX_ENCODED_CHARS: Final = 64 * 1024  # tokens are a few KiB; a header is bounded by the server too
@@ -65,7 +66,7 @@ def decode_auth_body(data: bytes) -> Credentials:
         InvalidParameter: it is not one.
     """
     try:
-        return _credentials(msgspec.json.decode(data or b"{}", type=_AuthConfig))
+        return _credentials(typed_json.decode(data or b"{}", _AuthConfig))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidParameter(f"invalid X-Registry-Auth header: {error}") from error
 
@@ -80,7 +81,7 @@ def decode_config_header(encoded: str) -> dict[str, Credentials]:
         return {}
     data = _base64(encoded, "X-Registry-Config")
     try:
-        configs = msgspec.json.decode(data, type=dict[str, _AuthConfig])
+        configs = typed_json.decode(data, dict[str, _AuthConfig])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidParameter(f"invalid X-Registry-Config header: {error}") from error
     return {address: _credentials(config) for address, config in configs.items()}

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.errors import EngineError, NotFound, Unauthorized
 from services.images.reference import Reference
 
@@ -79,7 +80,7 @@ def error_of(status: int, body: bytes, *, retry_after_s: float | None = None) ->
     """The error that an answer stands for. `body` may be anything, and cut off."""
     code, message = _BY_STATUS.get(status, ("", ""))
     try:
-        said = msgspec.json.decode(body, type=_Errors)
+        said = typed_json.decode(body, _Errors)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         said = _Errors()
     if said.errors:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services import typed_json
 from services.errors import EngineError, InvalidParameter
 from services.images.model import sha256_digest
 from services.images.oci import (
@@ -139,7 +140,7 @@ def document_type(data: bytes, said: str) -> str:
         EngineError: it is none that we know.
     """
     try:
-        kind = msgspec.json.decode(data, type=_Kind)
+        kind = typed_json.decode(data, _Kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EngineError(f"invalid manifest: {error}") from error
     if kind.fs_layers is not None or kind.schema_version == 1:

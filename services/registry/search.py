@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from services import typed_json
 from services.errors import EngineError, InvalidParameter
 from services.images.reference import parse_reference
 
@@ -91,7 +92,7 @@ def split_term(term: str) -> tuple[str, str]:
 
 def _chosen(data: bytes, request: SearchRequest) -> Sequence[SearchResult]:
     try:
-        found = msgspec.json.decode(data, type=_Results).results or []
+        found = typed_json.decode(data, _Results).results or []
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EngineError(f"error decoding registry search results: {error}") from error
     return [

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.errors import EngineError
 from services.images.reference import Reference
 
@@ -52,7 +53,7 @@ async def _all(session: Session, endpoint: Endpoint, repository: str) -> list[st
             following = _NEXT.search(response.headers.get("link", ""))
             target = str(response.url.join(following[1])) if following else ""
         try:
-            tags += msgspec.json.decode(data, type=_Tags).tags or []
+            tags += typed_json.decode(data, _Tags).tags or []
         except msgspec.MsgspecError as error:
             raise EngineError(f"unable to decode the list of tags: {error}") from error
     return tags

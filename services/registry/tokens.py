@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import trio
 
+from services import typed_json
 from services.errors import EngineError, Unauthorized
 
 from .challenge import Challenge
@@ -165,6 +166,6 @@ class Authorizer:
 
 def _decode(body: bytes) -> _Answer:
     try:
-        return msgspec.json.decode(body, type=_Answer)
+        return typed_json.decode(body, _Answer)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EngineError(f"unable to decode token response: {error}") from error

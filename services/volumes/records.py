@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from loguru import logger
 
+from services import typed_json
 from services.store import Migration
 
 from .model import Volume
@@ -27,7 +28,7 @@ MIGRATION: Final = Migration(
 )
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Volume).decode
+_decode: Final = typed_json.decoder(Volume).decode
 
 
 def load(connection: sqlite3.Connection) -> list[Volume]:

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import trio
 
+from services import typed_json
 from services.cluster.agent.build import AgentParts, build_agent
 from services.cluster.dispatcher.values import (
     Assignments,
@@ -218,10 +219,10 @@ class AgentDoor(Door):
         managers = self._managers
         match request["do"]:
             case "assign":
-                told = msgspec.json.decode(base64.b64decode(request["told"]), type=Assignments)
+                told = typed_json.decode(base64.b64decode(request["told"]), Assignments)
                 managers.say(told)
             case "log":
-                managers.say(msgspec.convert(request["request"], LogRequest))
+                managers.say(typed_json.convert(request["request"], LogRequest))
             case "stop_log":
                 managers.say(LogStop(subscription_id=request["id"]))
             case "logs":

@@ -26,6 +26,7 @@ from typing import Final, TypeVar
 import msgspec
 import trio
 
+from services import typed_json
 from services.cluster.agent.errors import Lacking
 from services.cluster.agent.expansion import expand_payload
 from services.cluster.agent.holdings import Holdings
@@ -232,7 +233,7 @@ def _task_id(container: Container) -> str:
 def _read_points(folder: Path, name: str) -> Sequence[MountPoint]:
     """Only for the container of that name: a label alone gets nobody the secrets of a task."""
     try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
+        manifest = typed_json.decode((folder / MANIFEST).read_bytes(), _Manifest)
     except FileNotFoundError:
         return ()
     if manifest.container != name:

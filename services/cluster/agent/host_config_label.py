@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services import typed_json
 from services.containers.config import HostConfig
 from services.containers.labels import HOST_CONFIG
 from services.errors import InvalidParameter
@@ -38,7 +39,7 @@ def with_label(host: HostConfig, labels: Mapping[str, str]) -> HostConfig:
     if text is None:
         return host
     try:
-        wanted = msgspec.json.decode(text, type=dict[str, Any])
+        wanted = typed_json.decode(text, dict[str, Any])
     except msgspec.MsgspecError as error:
         raise InvalidParameter(f"invalid label {HOST_CONFIG}: {error}") from error
     for name in wanted:
@@ -47,6 +48,6 @@ def with_label(host: HostConfig, labels: Mapping[str, str]) -> HostConfig:
         if name in _OURS:
             raise InvalidParameter(f"invalid label {HOST_CONFIG}: {name} is the service's to say")
     try:
-        return msgspec.convert({**msgspec.to_builtins(host), **wanted}, HostConfig)
+        return typed_json.convert({**msgspec.to_builtins(host), **wanted}, HostConfig)
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"invalid label {HOST_CONFIG}: {error}") from error

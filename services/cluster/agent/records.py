@@ -20,6 +20,7 @@ import msgspec
 import trio
 from loguru import logger
 
+from services import typed_json
 from services.cluster.agent.holdings import Kept
 from services.cluster.model.objects import Task
 
@@ -62,12 +63,12 @@ class Records:
         tasks: list[Task] = []
         for path in sorted(self._tasks.glob(f"*{_SUFFIX}")):
             with suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                tasks.append(msgspec.json.decode(path.read_bytes(), type=Task))
+                tasks.append(typed_json.decode(path.read_bytes(), Task))
                 continue
             _set_aside(path)
         kept, path = Kept(), self._directory / "node.json"
         try:
-            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+            kept = typed_json.decode(path.read_bytes(), Kept)
         except FileNotFoundError:
             pass
         except (msgspec.MsgspecError, UnicodeDecodeError):

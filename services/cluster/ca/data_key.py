@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.cluster.ca.credentials import write_private
 from services.cluster.ca.sealing import unwrap_data_key, wrap_data_key
 from services.errors import EngineError, InvalidParameter
@@ -56,6 +57,6 @@ class DataKeyFile:
 
     def _read(self) -> _Kept:
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=_Kept)
+            return typed_json.decode(self._path.read_bytes(), _Kept)
         except (msgspec.MsgspecError, OSError) as error:
             raise EngineError(f"the cluster's data key at {self._path} cannot be read") from error

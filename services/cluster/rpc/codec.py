@@ -10,6 +10,7 @@ import msgspec
 
 from protos.generated.cluster import LogMessage as LogMessageProto
 from protos.generated.cluster import SessionMessage as SessionMessageProto
+from services import typed_json
 from services.cluster.dispatcher.values import (
     Assignments,
     LogMessage,
@@ -39,7 +40,7 @@ def encode_json(value: object) -> bytes:
 def decode_json(data: bytes, kind: type[T]) -> T:
     """The value again. Raises InvalidParameter for what is none."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        return typed_json.decode(data, kind)
     except msgspec.MsgspecError as error:
         raise InvalidParameter(f"a message between nodes is malformed: {error}") from error
 

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from services import typed_json
 from services.cluster.model.objects import (
     KINDS,
     ClusterNetwork,
@@ -100,8 +101,8 @@ class Codec:
     def __init__(self, sealer: Sealer | None = None) -> None:
         self._sealer = sealer
         self._encoder = msgspec.json.Encoder()
-        self._decoders = {kind: msgspec.json.Decoder(cls) for kind, cls in _BY_KIND.items()}
-        self._shared = msgspec.json.Decoder(_SharedParts)
+        self._decoders = {kind: typed_json.decoder(cls) for kind, cls in _BY_KIND.items()}
+        self._shared = typed_json.decoder(_SharedParts)
         self._specs: dict[bytes, TaskSpec] = {}
         self._endpoints: dict[bytes, Endpoint | None] = {}
         self._labels: dict[bytes, dict[str, str]] = {}

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services import typed_json
 from services.containers.cdi.checks import check_spec
 from services.containers.cdi.edits import Json, apply_edits
 from services.containers.cdi.gpus import gpu_names
@@ -189,7 +190,7 @@ def _read_spec(path: str) -> Spec:
     if len(data) > MAX_FILE_BYTES:
         raise CdiError(f'failed to read CDI Spec "{path}": larger than {MAX_FILE_BYTES} bytes')
     try:
-        spec = msgspec.convert(_parsed(path, data), Spec)
+        spec = typed_json.convert(_parsed(path, data), Spec)
     except (ValueError, RecursionError) as error:
         raise CdiError(f'failed to parse CDI Spec "{path}": {error}') from error
     try:

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.containers.execs.exec import ExecConfig
 
 _PREFIX: Final = "exec"
@@ -41,7 +42,7 @@ def write_exec_record(folder: Path, config: ExecConfig) -> None:
 def read_exec_record(folder: Path) -> ExecConfig | None:
     """What was asked for; None if there is no record, or none that can be read. Blocks."""
     try:
-        return msgspec.json.decode((folder / _NAME).read_bytes(), type=ExecConfig)
+        return typed_json.decode((folder / _NAME).read_bytes(), ExecConfig)
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -6,6 +6,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from services import typed_json
 from services.containers.logs.encode import (
     Run,
     encode_run,
@@ -29,7 +30,7 @@ class JsonLines:
 
     def __init__(self, attributes: dict[str, str] | None = None) -> None:
         self._attributes = msgspec.json.encode(attributes, order="sorted") if attributes else b""
-        self._decoder = msgspec.json.Decoder(Entry)
+        self._decoder = typed_json.decoder(Entry)
 
     def encode(
         self, stream: Stream, data: bytes, *, time_ns: int, last: bool, room_bytes: int | None

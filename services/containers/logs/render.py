@@ -8,6 +8,7 @@ from urllib.parse import quote_plus
 
 import msgspec
 
+from services import typed_json
 from services.containers.logs.encode import rfc3339_nano
 from services.containers.logs.query import LogQuery
 from services.containers.stdio.streams import Stream, frame_header
@@ -32,7 +33,7 @@ class JsonScanner:
         self._query = query
         self._limit = line_limit_bytes
         self._numbers = {stream.label: stream for stream in query.streams}
-        self._decoder = msgspec.json.Decoder(Entry)
+        self._decoder = typed_json.decoder(Entry)
         self._rest = b""  # the beginning of a line whose end is not read yet
         self._is_overlong = False  # `rest` was thrown away, and so is what follows up to a newline
         self._skip = 0

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from services import typed_json
 from services.containers.config import EndpointSettings
 from services.containers.model import Place
 from services.containers.networking.settings import place_of, settings_of
@@ -37,7 +38,7 @@ def recorded_endpoints(
 ) -> tuple[dict[str, EndpointSettings], dict[str, Place]]:
     """Settings and places by network, as a launch wrote them; none if it did not."""
     found = [
-        msgspec.json.decode(text, type=_Recorded)
+        typed_json.decode(text, _Recorded)
         for label, text in sorted(labels.items())
         if label.startswith(PREFIX)
     ]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from services import typed_json
 from services.containers.spec.seccomp_default import ARCHITECTURES, DEFAULT_RULES, EPERM
 from services.containers.spec.seccomp_rules import Argument, Rule, oci_syscalls
 from services.containers.spec.values import Json
@@ -163,7 +164,7 @@ def custom_profile(text: str, *, capabilities: Collection[str], facts: HostFacts
 def parse_profile(text: str) -> _Profile:
     """Decode and check a profile. Raises InvalidParameter with the reason."""
     try:
-        profile = msgspec.json.decode(text, type=_Profile)
+        profile = typed_json.decode(text, _Profile)
     except msgspec.DecodeError as error:
         raise InvalidParameter(f"Decoding seccomp profile failed: {error}") from error
     if profile.architectures and profile.arch_map:
