@@ -60,8 +60,8 @@ class ScriptedManagers:
 
     def __init__(self) -> None:
         self.is_cut = "MANAGERS_CUT" in os.environ
-        # Managers give no id twice, and a node knows those of its last life.
-        self._life = "-again" if self.is_cut else ""
+        # Managers give no id twice, and a node knows those of its earlier lives.
+        self._life = f"-{os.getpid()}" if self.is_cut else ""
         self.sessions = 0
         self.told = Assignments(is_complete=True)
         self.reports: dict[str, TaskStatus] = {}
