@@ -70,7 +70,8 @@ class ClusterStore(Protocol):
         """Block until there is something newer than `revision`, and tell what.
 
         `snapshot()` called before the next checkpoint is what the diff leads to. Objects that
-        changed more than once are in it once. `is_whole` when what changed is not known any more.
+        changed more than once are in it once. `is_whole` when what changed is not known any more;
+        empty when it was no object.
         """
 
     def session(

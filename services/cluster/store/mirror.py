@@ -59,7 +59,9 @@ class Mirror:
         await self._moved.park()
 
     def changed_since(self, revision: int) -> Diff | None:
-        """What is newer; None for nothing."""
+        """What is newer; None for nothing. Empty when what has changed is no object: whoever follows
+        is to know that it has seen all up to the present revision.
+        """
         if revision < self._forgotten:
             return Diff(is_whole=True)
         newest: dict[tuple[str, str], tuple[Stored, bool]] = {}
@@ -68,7 +70,7 @@ class Mirror:
                 break
             newest.setdefault((stored.kind, stored.id), (stored, is_put))
         if not newest:
-            return None
+            return Diff() if self.revision > revision else None
         found = list(newest.values())[::-1]
         return Diff(
             put=tuple(stored for stored, is_put in found if is_put),

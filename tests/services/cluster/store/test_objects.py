@@ -9,9 +9,10 @@ import pytest
 
 from services.cluster.etcd.values import Batch, Deleted, KeyValue
 from services.cluster.model.objects import Node, Secret, Service, Task
+from services.cluster.model.snapshot import Diff
 from services.cluster.model.specs import SecretSpec, ServiceSpec
 from services.cluster.model.task_spec import TaskSpec
-from services.cluster.store.codec import Codec, key_of
+from services.cluster.store.codec import Codec, key_of, manager_key_of
 from services.cluster.store.mirror import REMEMBERED_CHANGES, Mirror
 from services.errors import Unavailable
 
@@ -93,6 +94,9 @@ def test_changes_since_a_revision() -> None:
     assert later is not None
     assert later.put == ()
     assert mirror.changed_since(4) is None
+    mirror.apply(Batch(5, [KeyValue(manager_key_of("m"), b"", 5, 5, lease=1)]))
+    assert mirror.changed_since(4) == Diff()  # it is newer, and no object is
+    assert mirror.changed_since(5) is None
     behind = mirror.changed_since(0)
     assert behind is not None
     assert behind.is_whole
