@@ -59,8 +59,8 @@ class Mirror:
         await self._moved.park()
 
     def changed_since(self, revision: int) -> Diff | None:
-        """What is newer; None for nothing. Empty when what has changed is no object: whoever follows
-        is to know that it has seen all up to the present revision.
+        """What is newer; None for nothing. Empty when what has changed is no object: whoever
+        follows is to know that it has seen all up to the present revision.
         """
         if revision < self._forgotten:
             return Diff(is_whole=True)
