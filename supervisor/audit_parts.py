@@ -13,7 +13,7 @@ from services.audit.networks import FirewallCheck, LinkCheck, OverlayCheck, Port
 from services.audit.storage import ImageCheck, LeaseCheck, StoreCheck, VolumeCheck
 from services.containerd import Containerd
 from services.containers import Container
-from services.containers.link_mending import LinkMender
+from services.containers.networking.link_mending import LinkMender
 from services.images import Images
 from services.images.leases import LEASE_PREFIX
 from services.store import Store

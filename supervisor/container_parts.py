@@ -10,7 +10,6 @@ from typing import Final
 import trio
 
 from services.containers import Container
-from services.containers.connections import Connector
 from services.containers.containers import Containers
 from services.containers.create import Creator
 from services.containers.definitions import Definer
@@ -19,12 +18,13 @@ from services.containers.freeze import Freezer
 from services.containers.groups import Groups
 from services.containers.journal import Journal
 from services.containers.log_budget import LogBudget, LogPlaces
-from services.containers.oom import OomKills
+from services.containers.networking.connections import Connector
 from services.containers.prune import Pruner
-from services.containers.reconcile import Reconciler
-from services.containers.restore import Restorer
-from services.containers.run import Runs
-from services.containers.running import Running
+from services.containers.restoring.reconcile import Reconciler
+from services.containers.restoring.restore import Restorer
+from services.containers.runs.oom import OomKills
+from services.containers.runs.run import Runs
+from services.containers.runs.running import Running
 from services.containers.sizes import Sizes
 from services.containers.stats import KernelFiles, Statistics
 from services.containers.update import Updater

@@ -9,23 +9,23 @@ import trio
 
 from services.containerd import Shims
 from services.containers.added_mounts import AddedMounts
-from services.containers.burial import Burials
 from services.containers.cgroup_files import CgroupFiles
-from services.containers.holdings import Holdings
-from services.containers.hosts_file import HostsFiles
 from services.containers.joining import Joiner
 from services.containers.journal import Journal
-from services.containers.launch import TaskLauncher
-from services.containers.links import Links
 from services.containers.mount_sources import MountSources
-from services.containers.naming import Naming, ResolvConfs
-from services.containers.oom import OomKills
+from services.containers.networking.hosts_file import HostsFiles
+from services.containers.networking.links import Links
+from services.containers.networking.naming import Naming, ResolvConfs
+from services.containers.networking.resolv_conf import Wishes
 from services.containers.realtime import Realtime, RealtimeShare
-from services.containers.resolv_conf import Wishes
+from services.containers.runs.burial import Burials
+from services.containers.runs.holdings import Holdings
+from services.containers.runs.launch import TaskLauncher
+from services.containers.runs.oom import OomKills
+from services.containers.runs.shm import SharedMemory
+from services.containers.runs.task_making import TaskMaker
 from services.containers.runtimes import Runtimes
-from services.containers.shm import SharedMemory
 from services.containers.spec_source import SpecSource
-from services.containers.task_making import TaskMaker
 from services.networks import Networks
 
 from .container_sources import ContainerSources

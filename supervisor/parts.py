@@ -19,10 +19,10 @@ from services.containers.apparmor import AppArmor
 from services.containers.containers import Containers
 from services.containers.groups import Groups
 from services.containers.log_budget import LogBudget
-from services.containers.oom import OomKills
-from services.containers.reconcile import Reconciler
-from services.containers.restore import TASK_TOPICS, Restorer
-from services.containers.running import Running
+from services.containers.restoring.reconcile import Reconciler
+from services.containers.restoring.restore import TASK_TOPICS, Restorer
+from services.containers.runs.oom import OomKills
+from services.containers.runs.running import Running
 from services.events import EventBus, EventStream
 from services.images import Images
 from services.networks import Firewall, Networks, UserlandProxy

@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from services.containers import Container
-from services.containers.compare import Comparer
-from services.containers.connections import Connector
 from services.containers.freeze import Freezer
-from services.containers.freezes import Freezes
+from services.containers.health.probes import OldProbes
 from services.containers.journal import Journal
-from services.containers.probes import OldProbes
-from services.containers.reclaim import Reclaimer
-from services.containers.reconcile import Reconciler
-from services.containers.restore import Restorer
+from services.containers.networking.connections import Connector
+from services.containers.restoring.compare import Comparer
+from services.containers.restoring.freezes import Freezes
+from services.containers.restoring.reclaim import Reclaimer
+from services.containers.restoring.reconcile import Reconciler
+from services.containers.restoring.restore import Restorer
 from services.containers.update import Updater
 
 from .container_sources import ContainerSources

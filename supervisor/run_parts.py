@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import trio
 
 from services.containers import Container
-from services.containers.execs import Execs
+from services.containers.execs.execs import Execs
 from services.containers.groups import Groups
-from services.containers.health import HealthWatcher
+from services.containers.health.watching import HealthWatcher
 from services.containers.journal import Journal
-from services.containers.life import Lives
 from services.containers.remove import Remover
-from services.containers.run import Runs
-from services.containers.running import Running
+from services.containers.runs.life import Lives
+from services.containers.runs.run import Runs
+from services.containers.runs.running import Running
 from services.containers.stop import Stopper
 from services.containers.stop_order import StopOrder
 from services.containers.terminals import Terminals

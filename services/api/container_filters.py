@@ -20,7 +20,7 @@ from services.api.query import parse_integer
 from services.api.types.containers import health_status, summary_ports
 from services.containers import Container, State
 from services.containers.labels import task_id_of
-from services.containers.networking import networks_in_sight
+from services.containers.networking.settings import networks_in_sight
 from services.errors import EngineError, InvalidParameter
 from services.matching import has_labels
 

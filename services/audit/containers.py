@@ -16,7 +16,7 @@ from services.containers import Container, ContainerTable
 from services.containers.create import SNAPSHOT_OWNER_LABEL
 from services.containers.image_points import owner_of
 from services.containers.model import State
-from services.containers.task_making import OWNER_LABEL
+from services.containers.runs.task_making import OWNER_LABEL
 from services.errors import EngineError, NotFound
 
 LOOKUPS_AT_ONCE: Final = 8

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from services.containers.containers import Containers as Containers
     from services.containers.create import Created as Created
     from services.containers.definitions import CreateRequest as CreateRequest
-    from services.containers.exec import Exec as Exec
-    from services.containers.exec import ExecConfig as ExecConfig
-    from services.containers.health_rules import Health as Health
+    from services.containers.execs.exec import Exec as Exec
+    from services.containers.execs.exec import ExecConfig as ExecConfig
+    from services.containers.health.rules import Health as Health
     from services.containers.model import ContainerId as ContainerId
     from services.containers.model import ExitStatus as ExitStatus
     from services.containers.model import State as State
@@ -28,9 +28,10 @@ __getattr__ = lazily.exports(
     {
         "container": "Container ExitWaiter",
         "containers": "Attached Containers",
-        "create": "Created CreateRequest",
-        "exec": "Exec ExecConfig",
-        "health_rules": "Health",
+        "create": "Created",
+        "definitions": "CreateRequest",
+        "execs.exec": "Exec ExecConfig",
+        "health.rules": "Health",
         "model": "ContainerId ExitStatus State",
         "spec": "MountPoint",
         "table": "ContainerTable",

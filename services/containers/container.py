@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import trio
 
-from services.containers.health_rules import Health, health_check_of, unseen_health
+from services.containers.health.rules import Health, health_check_of, unseen_health
 from services.containers.model import ContainerId, Definition, ExitStatus, State, Status
 from services.errors import Conflict, DeadlineExceeded, InvalidParameter
 

@@ -18,25 +18,25 @@ from services.containers.added_mounts import AddedMounts
 from services.containers.archives import Archives, RootFilesystems
 from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
-from services.containers.connections import Connector
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, Creator
 from services.containers.definitions import CreateRequest
-from services.containers.exec import Exec, ExecConfig
-from services.containers.execs import Execs
+from services.containers.execs.exec import Exec, ExecConfig
+from services.containers.execs.execs import Execs
 from services.containers.freeze import Freezer
 from services.containers.joining import network_owner
 from services.containers.journal import Journal, container_event
-from services.containers.life import Lives
-from services.containers.links import Links, split_link_name, unlinked
 from services.containers.logs import Extent, LogReader
 from services.containers.model import State
 from services.containers.mount_sources import VolumeUse
-from services.containers.naming import Naming
+from services.containers.networking.connections import Connector
+from services.containers.networking.links import Links, split_link_name, unlinked
+from services.containers.networking.naming import Naming
 from services.containers.prune import Pruner
 from services.containers.remove import Remover
 from services.containers.rename import Renamer
-from services.containers.run import Runs
+from services.containers.runs.life import Lives
+from services.containers.runs.run import Runs
 from services.containers.sizes import Sizes
 from services.containers.start import Starter
 from services.containers.stats import Statistics

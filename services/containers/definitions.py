@@ -19,13 +19,13 @@ from services.containers.config import ContainerConfig, HostConfig, NetworkingCo
 from services.containers.image_points import with_reference
 from services.containers.joining import by_id
 from services.containers.labels import check_labels
-from services.containers.links import resolve_links
 from services.containers.log_choice import check_log
 from services.containers.logs.options import CACHE_KEYS
 from services.containers.merge import command_of, merge_image_config
 from services.containers.model import SHORT_ID, ContainerId, Definition, ImageDescriptor
-from services.containers.networking import NetworkNames, check_networking
-from services.containers.published import requested_ports
+from services.containers.networking.links import resolve_links
+from services.containers.networking.published import requested_ports
+from services.containers.networking.settings import NetworkNames, check_networking
 from services.containers.spec import (
     MountPoint,
     SpecDefaults,

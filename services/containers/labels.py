@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Final
 
 from services.containers.groups.labels import GROUP_LABELS, membership_of
-from services.containers.restart_policy import Backoff
+from services.containers.runs.restart_policy import Backoff
 from services.errors import InvalidParameter
 
 PREFIX: Final = "io.wharfinger."

@@ -14,7 +14,7 @@ from services.containers.files import remove_tree
 from services.containers.image_points import snapshot_keys
 from services.containers.journal import Journal, container_event
 from services.containers.lifecycle import LifeEvent, next_state
-from services.containers.run import Runs
+from services.containers.runs.run import Runs
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
 from services.containers.volume_points import anonymous_names

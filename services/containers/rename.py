@@ -7,7 +7,7 @@ import msgspec
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.names import checked_name
-from services.containers.naming import Naming
+from services.containers.networking.naming import Naming
 from services.containers.table import ContainerTable
 from services.errors import Conflict, InvalidParameter
 

@@ -16,11 +16,11 @@ from services.containerd import Mount
 from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.cdi import CdiDevices
 from services.containers.container import Container
-from services.containers.exec import ExecConfig
+from services.containers.execs.exec import ExecConfig
 from services.containers.files import files_in, hosts_text, write_files
 from services.containers.joining import Joined
-from services.containers.links import Linked, Links
-from services.containers.naming import ResolvConfs
+from services.containers.networking.links import Linked, Links
+from services.containers.networking.naming import ResolvConfs
 from services.containers.realtime import RealtimeShare
 from services.containers.spec import (
     MountPoint,

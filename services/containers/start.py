@@ -8,10 +8,10 @@ from typing import Final
 import trio
 
 from services.containers.container import Container
-from services.containers.life import Lives
 from services.containers.model import State
 from services.containers.remove import Remover
-from services.containers.run import Runs
+from services.containers.runs.life import Lives
+from services.containers.runs.run import Runs
 from services.errors import Conflict, EngineError, NotModified
 from services.measures import Durations
 

@@ -18,7 +18,7 @@ from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import State
-from services.containers.run import Run, Runs
+from services.containers.runs.run import Run, Runs
 from services.containers.spec import parse_signal
 from services.containers.stop_order import StopOrder
 from services.errors import (

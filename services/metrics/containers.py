@@ -16,7 +16,7 @@ import trio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from services.containers import Container
-from services.containers.health_rules import HealthStatus
+from services.containers.health.rules import HealthStatus
 from services.containers.model import SHORT_ID
 from services.containers.stats import Sample
 from services.measures.durations import OTHER

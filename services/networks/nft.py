@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import trio
 
 from services.errors import EngineError
 from services.networks import nft_process
+from services.networks.child_end import wait_ended
 from services.networks.helper_ahead import HelperAhead
 from services.networks.helper_process import started
 
@@ -20,6 +22,8 @@ START_LIMIT_S: Final = 90.0
 ANSWER_LIMIT_S: Final = 30.0
 """The first rule of each kind has the kernel load a module: seconds, on a busy machine."""
 END_LIMIT_S: Final = 2.0
+DEATH_LIMIT_S: Final = 0.5
+_CRASHES: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
 _LARGEST_ANSWER: Final = nft_process.MOST_OUTPUT_BYTES + 1
 
 
@@ -66,7 +70,7 @@ class Nft:
             raise HelperLost(
                 f"the firewall's helper has not started within {START_LIMIT_S:.0f} s"
             ) from None
-        except HelperLost as error:
+        except (HelperLost, trio.BrokenResourceError) as error:
             raise HelperLost(
                 "the firewall's helper does not start: is libnftables1 installed?"
             ) from error
@@ -83,9 +87,21 @@ class Nft:
             self._process.kill()  # it is started anew
             raise HelperLost("the firewall's helper does not answer") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise HelperLost("the firewall's helper has ended") from error
+            raise await self._lost() from error
         self._is_broken = False
         return answer
+
+    async def _lost(self) -> HelperLost:
+        """What is to be said of its end, which its socket tells of first."""
+        with trio.move_on_after(DEATH_LIMIT_S):
+            if self._process.returncode is None:
+                await wait_ended(self._process.pid)
+        if -(self._process.poll() or 0) in _CRASHES:
+            return HelperLost(
+                "libnftables has crashed: there may be a table here that another version of "
+                "nftables has written, which it cannot read"
+            )
+        return HelperLost("the firewall's helper has ended")
 
     async def _message(self) -> bytes:
         size = int.from_bytes(await self._exactly(4), "big")
@@ -98,7 +114,7 @@ class Nft:
         while len(data) < count:
             part = await self._stream.receive_some(count - len(data))
             if not part:
-                raise HelperLost("the firewall's helper has ended")
+                raise trio.BrokenResourceError("the helper has closed its end")
             data += part
         return bytes(data)
 

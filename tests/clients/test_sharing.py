@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.containers.shm import SharedMemory
+from services.containers.runs.shm import SharedMemory
 from tests.support.daemon import Daemon, wait_until
 from tests.support.fixtures import DaemonFactory
 

@@ -8,6 +8,7 @@ from chaoslib.cluster.history import ClusterHistory, Fault, Read, Write
 from chaoslib.cluster.registers import check_chain, check_reads
 from chaoslib.cluster.run import bugs_in
 from chaoslib.cluster.timing import calm_silence_s, longest_s, silences
+from chaoslib.cluster.verdict import longest_absence_s
 
 FIRST = 1
 
@@ -108,6 +109,16 @@ def test_silences_are_of_managers_that_were_not_hit() -> None:
         for one in silences(history, ["m1", "m2", "m3"], 30)
     }
     assert found == {"m2": (2.0, 2.0), "m3": (0.2, 4.8)}
+
+
+def test_an_absence_lasts_until_tcp_has_tried_again() -> None:
+    """Cuts that follow one another sooner than that are one."""
+    far = [Fault("cut link", "w", 0.0, 5.0, 6.0), Fault("cut link", "w", 11.0, 18.0, 18.0)]
+    assert longest_absence_s(far) == 14.0
+    near = [Fault("cut link", "w", 0.0, 5.0, 6.0), Fault("cut link", "w", 9.0, 14.0, 14.0)]
+    assert longest_absence_s(near) == 19.0
+    assert longest_absence_s([Fault("kill daemon", "w", 0.0, 5.0, 6.0)]) == 5.0
+    assert longest_absence_s([]) == 0.0
 
 
 def test_the_end_of_an_etcd_is_no_bug() -> None:

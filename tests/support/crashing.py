@@ -27,7 +27,7 @@ import trio
 from trio import socket as trio_socket
 
 from services.containerd import SnapshotKind
-from services.containers import resolv_conf
+from services.containers.networking import resolv_conf
 from supervisor import daemon
 from supervisor.__main__ import main
 from supervisor.otp import Supervisor

@@ -25,7 +25,7 @@ from typing import Any
 from services.containerd.connection import Connection
 from services.containerd.content_writer import ContentWriter
 from services.containerd.ingest_files import IngestFile
-from services.containers import shm
+from services.containers.runs import shm
 from services.events import EventBus
 from services.networks import netns
 from services.networks.nft import Nft

@@ -109,6 +109,7 @@ class ClusterHistory(History):
             "reads": [asdict(one) for one in self.reads],
             "faults": [asdict(one) for one in self.faults],
             "wrong": self.wrong,
+            "calm_s": self.calm_s,
             "late": self.late,
             "unrest": self.unrest,
         }

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Final
 
 from .history import Read, Write
-
-SLACK_S: Final = 0.0
 
 
 def check_chain(
@@ -49,7 +46,7 @@ def _check_order(subject: str, chain: Sequence[Write]) -> Iterator[str]:
         if before is not None and write is not None and write.seen <= before.seen:
             yield f"{subject}: version {write.seen} follows version {before.seen}"
         assert write is not None
-        if latest is not None and write.ok and write.ended_s + SLACK_S < latest.began_s:
+        if latest is not None and write.ok and write.ended_s < latest.began_s:
             yield (
                 f"{subject}: {write.value} was acknowledged at {write.ended_s:.2f} s, and stands "
                 f"behind {latest.value}, which was asked for at {latest.began_s:.2f} s"

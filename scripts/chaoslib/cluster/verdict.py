@@ -6,13 +6,13 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from lablib.engines import Engine
 
 from . import specs
-from .history import ClusterHistory, Write
+from .history import ClusterHistory, Fault, Write
 from .load import STEADY
 from .registers import check_chain, check_reads
 from .scene import ClusterScene
@@ -20,7 +20,8 @@ from .scene import ClusterScene
 SETTLE_S: Final = 120.0
 LOOK_S: Final = 1.0
 LOST_AFTER_S: Final = 15.0
-"""How long a node may be away without any of its tasks being replaced: three beats of 5 s."""
+"""How long a node may be away without any of its tasks being replaced: its last beat was up to 5 s
+before, it is missed after three of them, and its tasks are replaced 5 s later."""
 _ADDRESS: Final = re.compile(r"^Address(?: \d+)?:\s+([0-9.]+)(?:\s|$)", re.MULTILINE)
 
 
@@ -168,14 +169,7 @@ def judge_steady(scene: ClusterScene, history: ClusterHistory) -> Iterator[str]:
     """The containers of the service that nobody changed are those that were there in the beginning,
     but for those of nodes that were away for so long that they had to be replaced."""
     for engine in scene.engines:
-        away_s = max(
-            (
-                (fault.undone_s or fault.mended_s) - fault.struck_s
-                for fault in history.faults
-                if fault.host == engine.host.name
-            ),
-            default=0.0,
-        )
+        away_s = longest_absence_s([f for f in history.faults if f.host == engine.host.name])
         for container, began in scene.steady[engine.host.name].items():
             now = scene.begun_at(engine, container)
             if now != began and away_s < LOST_AFTER_S:
@@ -184,6 +178,22 @@ def judge_steady(scene: ClusterScene, history: ClusterHistory) -> Iterator[str]:
                     f"{began}, and is now {now or 'not running'}; the host was away for "
                     f"{away_s:.1f} s at most"
                 )
+
+
+def longest_absence_s(faults: Sequence[Fault]) -> float:
+    """How long a host that had these faults may not have been heard of, at most.
+
+    TCP tries a connection that was cut again after at most as long as the cut has lasted; a cut
+    that comes before that goes on with the absence.
+    """
+    longest_s, began_s, heard_s = 0.0, 0.0, -1.0
+    for fault in faults:
+        undone_s = fault.undone_s or fault.mended_s
+        if fault.struck_s > heard_s:
+            began_s = fault.struck_s
+        heard_s = undone_s + (undone_s - fault.struck_s if "cut" in fault.what else 0.0)
+        longest_s = max(longest_s, heard_s - began_s)
+    return longest_s
 
 
 def _judge_names(scene: ClusterScene) -> Iterator[str]:

@@ -20,8 +20,8 @@ from services.containers.config import (
     HostConfig,
     NetworkingConfig,
 )
-from services.containers.networking import PREDEFINED, dns_names, networks_in_sight
-from services.containers.published import shown_ports
+from services.containers.networking.published import shown_ports
+from services.containers.networking.settings import PREDEFINED, dns_names, networks_in_sight
 from services.containers.sizes import Size
 from services.containers.spec.security import parse_security_options
 from services.networks import PublishedPort

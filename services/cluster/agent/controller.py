@@ -19,15 +19,11 @@ from services.cluster.agent.files import TaskFolders, task_files
 from services.cluster.agent.holdings import Holdings, is_predefined
 from services.cluster.agent.ports import Engine, NodeNetworks
 from services.cluster.agent.pulling import Puller
-from services.cluster.agent.request import (
-    NODE_LOCAL,
-    create_request,
-    host_ports,
-)
+from services.cluster.agent.request import NODE_LOCAL, create_request, host_ports
 from services.cluster.model.objects import ContainerStatus, NodeDescription, Task
 from services.cluster.model.specs import PortConfig
 from services.containers.container import Container
-from services.containers.health_rules import HealthCheck, HealthStatus, health_check_of
+from services.containers.health.rules import HealthCheck, HealthStatus, health_check_of
 from services.containers.labels import task_id_of
 from services.containers.model import State
 from services.errors import Conflict, EngineError, NotFound, NotModified, single_error

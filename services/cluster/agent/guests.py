@@ -56,6 +56,7 @@ class GuestTasks:
         self._networks = networks
         self._session = session
         self._given: dict[str, Task] = {}  # those that containers have or may have, by id
+        self._refused: dict[str, str] = {}  # why a task's place cannot be had here, by its id
         self._arrived = trio.Event()
 
     # -- for containers ---------------------------------------------------------------------------
@@ -67,6 +68,7 @@ class GuestTasks:
 
         Raises:
             DeadlineExceeded: the managers have given none in time.
+            EngineError: this node cannot have the network.
         """
         task = self._kept(network, container_id)
         if task is None:
@@ -106,6 +108,8 @@ class GuestTasks:
         )
         task_id = await self._session().attach(wish)
         while task_id not in self._given:
+            if task_id in self._refused:
+                raise EngineError(self._refused[task_id])
             await self._arrived.wait()
         return self._given[task_id]
 
@@ -116,10 +120,15 @@ class GuestTasks:
         if not task.networks or not task.networks[0].addresses:
             raise EngineError("the task has no address")
         self._require(task)
-        await self._networks.wait_ready([task.networks[0].network_id])
-        self._given[task.id] = task
-        self._arrived.set()
-        self._arrived = trio.Event()
+        try:
+            await self._networks.wait_ready([task.networks[0].network_id])
+            self._given[task.id] = task
+        except EngineError as error:
+            self._refused[task.id] = str(error)
+            raise
+        finally:
+            self._arrived.set()
+            self._arrived = trio.Event()
 
     async def start(self, task: Task) -> None:
         """Return when the container has its place.
@@ -157,6 +166,7 @@ class GuestTasks:
     async def remove(self, task: Task) -> None:
         """Nothing is left of it but what the container has."""
         self._given.pop(task.id, None)
+        self._refused.pop(task.id, None)
         await trio.lowlevel.checkpoint()
 
     def container_status(self, task: Task) -> ContainerStatus | None:

@@ -15,7 +15,7 @@ from services.cluster.agent.holdings import Holdings
 from services.cluster.agent.ports import LocalNetworks
 from services.containers.container import Container
 from services.containers.model import State
-from services.containers.restart_policy import starts_with_daemon
+from services.containers.runs.restart_policy import starts_with_daemon
 from services.containers.table import ContainerTable
 from services.errors import EngineError, InvalidParameter, NotFound, NotModified
 

@@ -6,8 +6,9 @@ from services.containers.stdio.fifos import StdioPaths, open_readers
 from services.containers.stdio.hub import AttachedStreams
 from services.containers.stdio.keeper import Keeper
 from services.containers.stdio.lanes import Lanes
+from services.containers.stdio.means import LogBuffer
 from services.containers.stdio.spool import LogWriter
-from services.containers.stdio.stdio import LogBuffer, Stdio
+from services.containers.stdio.stdio import Stdio
 from services.containers.stdio.streams import Stream
 
 __all__ = [

@@ -5,20 +5,20 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 from loguru import logger
 
 from services.containers.stdio import fifos
-from services.containers.stdio.buffered import BufferedSpool, DropCounts
+from services.containers.stdio.buffered import BufferedSpool
 from services.containers.stdio.fifos import StdioPaths
 from services.containers.stdio.hub import AttachedStreams, Hub
 from services.containers.stdio.lanes import Lanes
+from services.containers.stdio.means import LogBuffer, PipeKeeper
 from services.containers.stdio.source import Source
 from services.containers.stdio.spool import BLOCK_BYTES, LogWriter, Spool, Taken
 from services.containers.stdio.stdin import Stdin
@@ -35,24 +35,6 @@ _PROMPT_STEPS: Final = 4
 _PROMPT_S: Final = 0.01
 _GATHER_S: Final = 0.005
 _FULL_PAUSE_S: Final = 0.5  # the process waits meanwhile, as if nobody read its output
-
-
-class PipeKeeper(Protocol):
-    """Holds read ends open, also while we are dead. Neither method blocks."""
-
-    def hold(self, name: str, fifos: Sequence[Path]) -> None:
-        """Hold these, unless they are held."""
-
-    def drop(self, name: str) -> None:
-        """Let go of them, if they are held."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogBuffer:
-    """A log in non-blocking mode: what may wait for it of each stream, and who counts the rest."""
-
-    size_bytes: int
-    counts: DropCounts
 
 
 class Stdio:

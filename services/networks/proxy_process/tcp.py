@@ -7,12 +7,9 @@ import select
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING
 
 from services.networks.proxy_process.bounds import AT_ONCE, MOST_OF_ONE
-
-if TYPE_CHECKING:
-    from services.networks.proxy_process.proxy import Proxy
+from services.networks.proxy_process.loop import Loop
 
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 6))
 _RESET = struct.pack("ii", 1, 0)  # linger: closing resets
@@ -22,33 +19,40 @@ class TcpPort:
     """A socket that listens, and where its connections lead."""
 
     def __init__(
-        self, proxy: Proxy, bound: socket.socket, owner: str, target: tuple[str, int]
+        self,
+        loop: Loop,
+        bound: socket.socket,
+        owner: str,
+        target: tuple[str, int],
+        connections: set[Connection],
     ) -> None:
-        self.proxy, self.owner, self.target = proxy, owner, target
+        """`connections` are those of all ports; they outlive the port."""
+        self.connections = connections
+        self.loop, self.owner, self.target = loop, owner, target
         self.count = 0
         self._bound = bound
         bound.setblocking(False)
-        proxy.watch(bound, select.EPOLLIN, self._accept)
+        loop.watch(bound, select.EPOLLIN, self._accept)
 
     def close(self) -> None:
         """Accept no more."""
-        self.proxy.close(self._bound)
+        self.loop.close(self._bound)
 
     def sweep(self, _: float) -> None:
         """Accept again, if it was too much before."""
-        self.proxy.watch(self._bound, select.EPOLLIN, self._accept)
+        self.loop.watch(self._bound, select.EPOLLIN, self._accept)
 
     def _accept(self, _: int) -> None:
         for _ in range(AT_ONCE):
-            if self.count >= MOST_OF_ONE or not self.proxy.take_sockets(2):
-                self.proxy.watch(self._bound, 0, self._accept)  # clients wait; see `sweep`
+            if self.count >= MOST_OF_ONE or not self.loop.take_sockets(2):
+                self.loop.watch(self._bound, 0, self._accept)  # clients wait; see `sweep`
                 return
             try:
                 client, _ = self._bound.accept()
             except OSError as error:
-                self.proxy.give_back_sockets(2)
+                self.loop.give_back_sockets(2)
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    self.proxy.watch(self._bound, 0, self._accept)
+                    self.loop.watch(self._bound, 0, self._accept)
                 return  # nobody is left, or who was there has gone
             Connection(self, client)
 
@@ -63,7 +67,7 @@ class Connection:
         self.port = port
         self.began_at = time.monotonic()
         self.is_connected = False
-        self._proxy = port.proxy
+        self._loop = port.loop
         family = socket.AF_INET6 if ":" in port.target[0] else socket.AF_INET
         backend = socket.socket(family, socket.SOCK_STREAM)
         self._client, self._backend = client, backend
@@ -76,9 +80,9 @@ class Connection:
             for option, value in _KEEPALIVE:
                 end.setsockopt(socket.IPPROTO_TCP, option, value)
         port.count += 1
-        self._proxy.connections.add(self)
+        port.connections.add(self)
         if backend.connect_ex(port.target) in (0, errno.EINPROGRESS):
-            self._proxy.watch(backend, select.EPOLLOUT, self._connected)
+            self._loop.watch(backend, select.EPOLLOUT, self._connected)
         else:
             self.abort()
 
@@ -89,19 +93,19 @@ class Connection:
         self._close()
 
     def _close(self) -> None:
-        if self in self._proxy.connections:
-            self._proxy.connections.discard(self)
+        if self in self.port.connections:
+            self.port.connections.discard(self)
             self.port.count -= 1
-            self._proxy.give_back_sockets(2)
+            self._loop.give_back_sockets(2)
             for end in (self._client, self._backend):
-                self._proxy.close(end)
+                self._loop.close(end)
 
     def _connected(self, _: int) -> None:
         if self._backend.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.abort()
             return
         self.is_connected = True
-        self._proxy.watch(self._backend, 0, self._connected)
+        self._loop.watch(self._backend, 0, self._connected)
         self._watch()
 
     def _watch(self) -> None:
@@ -113,7 +117,7 @@ class Connection:
         ):
             reads = not self._has_ended[end] and not self._held[other]
             events = (select.EPOLLIN if reads else 0) | (select.EPOLLOUT if self._held[end] else 0)
-            self._proxy.watch(end, events, call)
+            self._loop.watch(end, events, call)
 
     def _on_client(self, events: int) -> None:
         self._carry(self._client, self._backend, events)
@@ -128,10 +132,10 @@ class Connection:
                 if not self._held[end] and self._has_ended[other]:
                     end.shutdown(socket.SHUT_WR)
             if not self._has_ended[end] and not self._held[other] and events & ~select.EPOLLOUT:
-                size = end.recv_into(self._proxy.buffer)
+                size = end.recv_into(self._loop.buffer)
                 self._has_ended[end] = size == 0
                 if size:
-                    self._send(other, self._proxy.buffer[:size])
+                    self._send(other, self._loop.buffer[:size])
                 else:
                     other.shutdown(socket.SHUT_WR)
         except BlockingIOError:

@@ -6,12 +6,10 @@ import select
 import socket
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from services.networks.proxy_process.bounds import AT_ONCE, MOST_OF_ONE
-
-if TYPE_CHECKING:
-    from services.networks.proxy_process.proxy import Proxy
+from services.networks.proxy_process.loop import Loop
 
 SESSION_IDLE_S = 90.0  # dockerd's proxy has the same
 
@@ -33,22 +31,22 @@ class UdpPort:
     """A socket that clients send to, and for each of them one of ours to the container."""
 
     def __init__(
-        self, proxy: Proxy, bound: socket.socket, owner: str, target: tuple[str, int]
+        self, loop: Loop, bound: socket.socket, owner: str, target: tuple[str, int]
     ) -> None:
-        self.proxy, self.owner, self.target = proxy, owner, target
+        self.loop, self.owner, self.target = loop, owner, target
         self._bound = bound
         self._sessions: OrderedDict[tuple[Address, bytes], tuple[socket.socket, float]] = (
             OrderedDict()
         )
         bound.setblocking(False)
         bound.setsockopt(*_ASK_PACKET_INFO[bound.family], 1)
-        proxy.watch(bound, select.EPOLLIN, self._receive)
+        loop.watch(bound, select.EPOLLIN, self._receive)
 
     def close(self) -> None:
         """With all sessions."""
         while self._sessions:
             self._end_oldest()
-        self.proxy.close(self._bound)
+        self.loop.close(self._bound)
 
     def sweep(self, now: float) -> None:
         """End the sessions that nobody uses any more."""
@@ -76,11 +74,11 @@ class UdpPort:
         key = (client, local)
         found, _ = self._sessions.pop(key, (None, 0.0))
         if found is None:
-            if len(self._sessions) >= MOST_OF_ONE or not self.proxy.take_sockets(1):
+            if len(self._sessions) >= MOST_OF_ONE or not self.loop.take_sockets(1):
                 if not self._sessions:
                     return None
                 self._end_oldest()
-                if not self.proxy.take_sockets(1):
+                if not self.loop.take_sockets(1):
                     return None
             family = socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET
             try:
@@ -88,12 +86,12 @@ class UdpPort:
                 found.setblocking(False)
                 found.connect(self.target)
             except OSError:
-                self.proxy.give_back_sockets(1)
+                self.loop.give_back_sockets(1)
                 if found is not None:
                     found.close()
                 return None
             session = found
-            self.proxy.watch(found, select.EPOLLIN, lambda _: self._answer(session, client, local))
+            self.loop.watch(found, select.EPOLLIN, lambda _: self._answer(session, client, local))
         self._sessions[key] = (found, time.monotonic())
         return found
 
@@ -104,8 +102,8 @@ class UdpPort:
         ancillary = [(*_PACKET_INFO[self._bound.family], local)] if local else []
         for _ in range(AT_ONCE):
             try:
-                size = session.recv_into(self.proxy.buffer)
-                self._bound.sendmsg([self.proxy.buffer[:size]], ancillary, 0, client)
+                size = session.recv_into(self.loop.buffer)
+                self._bound.sendmsg([self.loop.buffer[:size]], ancillary, 0, client)
             except BlockingIOError:
                 return
             except OSError:  # nobody listens in there, or the client has gone
@@ -113,8 +111,8 @@ class UdpPort:
 
     def _end_oldest(self) -> None:
         _, (session, _) = self._sessions.popitem(last=False)
-        self.proxy.close(session)
-        self.proxy.give_back_sockets(1)
+        self.loop.close(session)
+        self.loop.give_back_sockets(1)
 
 
 def _local_address(family: int, ancillary: list[tuple[int, int, bytes]]) -> bytes:

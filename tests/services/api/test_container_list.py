@@ -13,7 +13,7 @@ from services.api.container_list import ContainerList
 from services.api.query import parse_query
 from services.containers import Container, ContainerTable, State
 from services.containers.config import ContainerConfig, HealthConfig, HostConfig
-from services.containers.health_rules import Health, HealthStatus
+from services.containers.health.rules import Health, HealthStatus
 from services.containers.model import Status
 from services.containers.sizes import Size
 from services.errors import InvalidParameter, NotFound

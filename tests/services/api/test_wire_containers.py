@@ -26,7 +26,7 @@ from services.containers.config import (
     Mount,
     RestartPolicy,
 )
-from services.containers.health_rules import Health, HealthStatus, ProbeResult
+from services.containers.health.rules import Health, HealthStatus, ProbeResult
 from services.containers.model import Status
 from services.containers.spec import MountPoint
 from tests.services.api.containers import (

@@ -10,7 +10,7 @@ import trio.testing
 
 from services.containers.config import HealthConfig
 from services.containers.container import RESTORATION, TURN_LIMIT_S, Container
-from services.containers.health_rules import Health, HealthStatus
+from services.containers.health.rules import Health, HealthStatus
 from services.containers.model import ExitStatus, State, Status
 from services.errors import DeadlineExceeded, InvalidParameter
 from tests.services.containers.support import container, definition, exit_of

@@ -14,7 +14,7 @@ from services.containers.labels import (
     check_labels,
     ends_unhealthy,
 )
-from services.containers.restart_policy import Backoff
+from services.containers.runs.restart_policy import Backoff
 from services.errors import InvalidParameter
 
 

@@ -15,7 +15,7 @@ import trio.lowlevel
 from services.containers import Container, ContainerTable, State
 from services.containers.journal import Journal
 from services.containers.remove import Remover
-from services.containers.run import Runs
+from services.containers.runs.run import Runs
 from services.containers.stop import Stopper
 from services.errors import EngineError, Unavailable
 from services.events import Event

@@ -14,13 +14,13 @@ from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.cdi import CdiDevices
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.container import Container
-from services.containers.exec import ExecConfig
-from services.containers.hosts_file import HostsFiles
-from services.containers.links import Links
+from services.containers.execs.exec import ExecConfig
 from services.containers.model import ContainerId, Definition, State, Status
-from services.containers.naming import ResolvConfs
+from services.containers.networking.hosts_file import HostsFiles
+from services.containers.networking.links import Links
+from services.containers.networking.naming import ResolvConfs
+from services.containers.networking.resolv_conf import Wishes
 from services.containers.realtime import RealtimeShare
-from services.containers.resolv_conf import Wishes
 from services.containers.spec import SpecDefaults, adapt_host_config
 from services.containers.spec_source import SpecSource
 from services.containers.table import ContainerTable

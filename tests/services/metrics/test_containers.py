@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from services.containers import Container
-from services.containers.health_rules import HealthStatus
+from services.containers.health.rules import HealthStatus
 from services.containers.logs import LogCounts
 from services.containers.model import State
 from services.containers.stats import (

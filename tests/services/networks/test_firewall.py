@@ -431,3 +431,18 @@ async def test_without_networks_no_table_is_meant(rules: Rules) -> None:
         assert found.what == "chain lost"
         await firewall.mend()
         assert await firewall.compare() == []
+
+
+@pytest.mark.parametrize(
+    ("end", "text"),
+    [
+        (signal.SIGSEGV, "another version of nftables has written"),
+        (signal.SIGKILL, "helper has ended"),
+    ],
+)
+async def test_how_the_helper_ended_is_told(end: signal.Signals, text: str) -> None:
+    """A crash is libnftables': not to be able to read another one's tables is the reason known."""
+    async with running_helper() as (helper, process):
+        process.send_signal(end)
+        with pytest.raises(HelperLost, match=text):
+            await helper.ask("list tables")

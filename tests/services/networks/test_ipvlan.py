@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from services.containers.config import EndpointSettings
-from services.containers.networking import endpoint_of, place_of, settings_of
+from services.containers.networking.settings import endpoint_of, place_of, settings_of
 from services.errors import EngineError, InvalidParameter, NotFound, NotSupported
 from services.networks import EndpointRequest, SubnetRequest
 from services.networks.drivers.ipvlan import why_no_ipvlan

@@ -9,7 +9,6 @@ line where they would be.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -22,9 +21,9 @@ from loguru import logger
 from services.containers.logs.counts import LogCounts
 from services.containers.logs.feed import Extent, Feed
 from services.containers.logs.remote.driver import DeliveryFailed, Driver, Session
+from services.containers.logs.remote.dropped import Dropped
 from services.containers.logs.remote.lines import Line, Mark
 from services.containers.logs.remote.outbox import Outbox
-from services.containers.stdio.streams import Stream
 from services.errors import EngineError
 
 log = logger.bind(service="logs")
@@ -66,11 +65,9 @@ class Shipper:
         self._counts = counts
         self._batch: deque[Line] = deque()  # read, and not sent
         self._under_way: deque[Line] = deque()  # sent, and not known to have arrived
-        self._note: Line | None = None  # the one of them that tells of lines that were dropped
         self._waiting_bytes = 0
         self._logged_bytes = 0  # as last announced
-        self._dropped_lines = self._dropped_bytes = 0  # not told of yet
-        self._told_lines = self._told_bytes = 0  # of these, by the note that is under way
+        self._dropped = Dropped(counts)
         self._changed = trio.Event()
         self._room = trio.lowlevel.ParkingLot()
         self._caught_up = trio.lowlevel.ParkingLot()
@@ -217,7 +214,7 @@ class Shipper:
         await self._end_session()
         self._batch.clear()
         self._under_way.clear()
-        self._note = None
+        self._dropped.note_lost()
         await self._in_thread(self._outbox.rewind)
 
     def _upto(self) -> Extent | None:
@@ -239,9 +236,7 @@ class Shipper:
             line = self._batch.popleft()
             last = line.after or last
             self._waiting_bytes -= line.size_bytes
-            self._dropped_lines += 1
-            self._dropped_bytes += line.size_bytes
-            self._counts.drop(lines=1, size_bytes=line.size_bytes)
+            self._dropped.drop(lines=1, size_bytes=line.size_bytes)
         await self._commit(last)
 
     def _has_surplus(self) -> bool:
@@ -255,8 +250,7 @@ class Shipper:
         """The log was written faster than anybody could look: its rotation took lines away."""
         lost, self._outbox.lost_files = self._outbox.lost_files, 0
         if lost:
-            self._dropped_lines += 1
-            self._counts.drop(lines=1, size_bytes=0)
+            self._dropped.drop(lines=1, size_bytes=0)
             log.warning("log files lost before they were sent", container=self._container_id,
                         files=lost)  # fmt: skip
 
@@ -288,8 +282,7 @@ class Shipper:
         lines = self._next_lines()
         for _ in lines:
             self._under_way.append(self._batch.popleft())
-        if self._note is None and (note := self._dropped_note()) is not None:
-            self._note = note
+        if (note := self._dropped.next_note()) is not None:
             lines.insert(0, note)
             self._under_way.insert(len(self._under_way) - len(lines) + 1, note)
         await self._telling(partial(session.send, lines))
@@ -306,10 +299,8 @@ class Shipper:
             nonlocal last
             for _ in range(count):
                 line = self._under_way.popleft()
-                if line is self._note:
-                    self._note = None
-                    self._dropped_lines -= self._told_lines
-                    self._dropped_bytes -= self._told_bytes
+                if self._dropped.is_note(line):
+                    self._dropped.note_arrived()
                 else:
                     self._waiting_bytes -= line.size_bytes
                     last = line.after or last
@@ -331,13 +322,6 @@ class Shipper:
                 break
             lines.append(line)
         return lines
-
-    def _dropped_note(self) -> Line | None:
-        if not self._dropped_lines:
-            return None
-        lines, size = self._told_lines, self._told_bytes = self._dropped_lines, self._dropped_bytes
-        text = f"[{lines} lines, {size} bytes of output were dropped here]"
-        return Line(Stream.STDERR, time.time_ns(), text.encode())
 
     async def _end_session(self) -> None:
         session, self._session = self._session, None

@@ -1,0 +1,1 @@
+"""Execs: further processes in running containers, from their making to their end."""

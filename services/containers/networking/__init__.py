@@ -1,0 +1,1 @@
+"""Containers in networks: their settings, connections, links, names, and files for resolvers."""

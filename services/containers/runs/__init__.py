@@ -1,0 +1,1 @@
+"""Runs of containers: launched, followed to their end, recorded, and what each holds meanwhile."""
