@@ -348,6 +348,7 @@ def test_attach_stream(client: Any) -> None:
     stream = container.attach(stream=True, stdout=True, stderr=True)
     container.start()
     assert sorted(b"".join(stream).splitlines()) == [b"one", b"two"]
+    container.wait()  # its log is whole then
     demuxed = container.attach(logs=True, demux=True)
     assert demuxed == (b"one\n", b"two\n")
 
