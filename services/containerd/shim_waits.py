@@ -13,7 +13,10 @@ Source: containerd, core/runtime/v2/shim_load.go (loadShim), api/runtime/task/v2
 from __future__ import annotations
 
 import json
+import math
+import resource
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -22,6 +25,7 @@ from ._ttrpc import bytes_field, fields, request_frame, response_payload
 from .values import TaskExit
 
 SHIM_LIMIT_S: Final = 0.5  # to take a connection; a healthy shim does so at once
+ASK_LIMIT_S: Final = 2.0  # for all of them: containerd is not started before
 ANSWER_MAX_BYTES: Final = 4096  # an exit is 50
 
 TaskKey: TypeAlias = tuple[str, str]  # namespace and container
@@ -32,7 +36,13 @@ class ShimWaits:
 
     def __init__(self, state: Path) -> None:
         self._waits: dict[TaskKey, socket.socket] = {}
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # Half of them is for the rest of the start.
+        most = math.inf if soft == resource.RLIM_INFINITY else soft // 2
+        give_up_at = time.monotonic() + ASK_LIMIT_S
         for bundle in sorted(state.glob("io.containerd.runtime.v2.task/*/*")):
+            if time.monotonic() > give_up_at or len(self._waits) >= most:
+                break
             # One that is dead or stuck is containerd's business, which buries it.
             with suppress(OSError, ValueError):
                 self._waits[bundle.parent.name, bundle.name] = _ask(bundle)

@@ -34,6 +34,7 @@ from services.errors import Forbidden, Unavailable
 GATHER_S: Final = 0.02
 GATHER_PER_SESSION_S: Final = 0.0002
 # Between two looks whether nodes are overdue.
+REACH_LIMIT_S: Final = 5.0  # following the store takes milliseconds
 LOOK_S: Final = 1.0
 WRITE_ATTEMPTS: Final = 10
 
@@ -218,9 +219,12 @@ class Dispatcher:
             self._refresh_views()
 
     async def _reach(self, revision: int) -> None:
-        """Block until sessions see what was stored up to `revision`."""
-        while self.now().snapshot.revision < revision:
-            await self._advanced.wait()
+        """Block until sessions see what was stored up to `revision`. Raises Unavailable."""
+        with trio.move_on_after(REACH_LIMIT_S):
+            while self.now().snapshot.revision < revision:
+                await self._advanced.wait()
+            return
+        raise Unavailable("this manager's dispatcher is behind its store; try again")
 
     async def _end_overdue(self) -> None:
         while True:
