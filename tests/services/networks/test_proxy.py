@@ -49,12 +49,17 @@ def no_process_stays() -> Iterator[None]:
 
 
 def proxy_pids() -> list[int]:
-    pids = {pid for file in Path("/proc/self/task").glob("*/children") for pid in _read(file)}
-    return [pid for pid in pids if b"proxy_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    """The proxies among this process's children; threads and children may end meanwhile."""
+    children = b" ".join(_read(file) for file in Path("/proc/self/task").glob("*/children"))
+    pids = {int(pid) for pid in children.split()}
+    return [pid for pid in pids if b"proxy_process" in _read(Path(f"/proc/{pid}/cmdline"))]
 
 
-def _read(file: Path) -> list[int]:
-    return [int(pid) for pid in file.read_text().split()]
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def led(bound: socket.socket, to: socket.socket, protocol: str = "tcp") -> ProxiedPort:
