@@ -101,7 +101,8 @@ class Engine:
             raise RuntimeError(
                 f"{self.host.name} ended with status {status}; its log ends:\n{self._log_end()}"
             )
-        return self.try_docker("version") is not None
+        # The client costs more than a look, on a slow machine as much as the engine's start.
+        return self.socket.exists() and self.try_docker("version") is not None
 
     def _log_end(self) -> str:
         return "\n".join(self.log.splitlines()[-_LOG_LINES:])
