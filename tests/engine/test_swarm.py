@@ -23,6 +23,7 @@ pytestmark = [
 LIMIT_S = 60.0
 RESUME_S = 3.0
 AT_ONCE_S = 1.0
+IGNORE_TERM = "trap : TERM; while :; do sleep 1; done"
 SERVE = "hostname > index.html; exec httpd -f -p 80"
 
 
@@ -114,6 +115,46 @@ def test_each_host_leads_to_every_task(lab: Lab) -> None:
         while len(seen) < 4 and time.monotonic() < deadline:
             seen |= {answer(engine)} - {""}
         assert len(seen) == 4
+
+
+def test_a_network_is_removed_under_tasks_that_end(lab: Lab) -> None:
+    """At once: no manager shows it, its name is free. The task keeps its place until it has ended;
+    who asks for the same subnet has it then, and not before."""
+    first = lab.engines[0]
+    make_network = ("network", "create", "-d", "overlay", "--subnet", "10.77.0.0/24")
+    stubborn = ("--stop-grace-period", "10m", "busybox", "sh", "-c", IGNORE_TERM)
+    service = ("service", "create", "--detach", "--no-resolve-image", "--network", "gone", "--name")
+    old = first.docker(*make_network, "gone")
+    first.docker(*service, "stays", *stubborn)
+    wait_for(lambda: bool(container_of(lab, "stays")), "it runs", LIMIT_S)
+    engine, container = container_of(lab, "stays")[0]
+    first.docker("service", "rm", "stays")
+    first.docker("network", "rm", "gone")
+    wait_for(lambda: not any(map(shows_gone, lab.engines)), "it is gone", LIMIT_S)
+    new = first.docker(*make_network, "gone")
+    assert first.docker("network", "inspect", "--format", "{{.Id}}", "gone") == new != old
+    first.docker(*service, "again", "busybox", "sleep", "3600")
+    assert "10.77.0." in engine.docker("exec", container, "ip", "addr")
+    refusal = "it overlaps with 10.77.0.0/24"
+    wait_for(lambda: any(refusal in one.log for one in lab.engines), "it waits", LIMIT_S)
+    engine.docker("kill", container)
+    wait_for(lambda: bool(container_of(lab, "again")), "the other one runs", LIMIT_S)
+    first.docker("service", "rm", "again")
+    first.docker("network", "rm", "gone")
+
+
+def container_of(lab: Lab, service: str) -> list[tuple[Engine, str]]:
+    """Where containers of a service run."""
+    label = f"label=com.docker.swarm.service.name={service}"
+    return [
+        (engine, container)
+        for engine in lab.engines
+        for container in engine.docker("ps", "-q", "--filter", label).split()
+    ]
+
+
+def shows_gone(engine: Engine) -> bool:
+    return "gone" in engine.docker("network", "ls", "--format", "{{.Name}}").split()
 
 
 def test_a_rolling_update_loses_no_request(lab: Lab) -> None:
