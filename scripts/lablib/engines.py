@@ -23,6 +23,7 @@ PATIENCE: Final = float(os.environ.get("WHARFINGER_LAB_PATIENCE", "1"))
 START_LIMIT_S: Final = 60.0 * PATIENCE
 STOP_LIMIT_S: Final = 60.0 * PATIENCE
 COMMAND_LIMIT_S: Final = 60.0 * PATIENCE
+_LOG_LINES: Final = 20
 
 
 class Engine:
@@ -59,8 +60,13 @@ class Engine:
             )
 
     def wait_answering(self) -> None:
-        """Block until its API answers. Raises TimeoutError."""
-        wait_for(lambda: self.try_docker("version") is not None, "it answers", START_LIMIT_S)
+        """Block until its API answers. Raises RuntimeError, with the end of its log."""
+        try:
+            wait_for(self._answers, "it answers", START_LIMIT_S)
+        except TimeoutError as error:
+            raise RuntimeError(
+                f"{self.host.name}: {error}; its log ends:\n{self._log_end()}"
+            ) from error
 
     def stop(self) -> None:
         """SIGTERM, and wait for its end."""
@@ -88,6 +94,18 @@ class Engine:
         """As `docker`, with `--format json`: each line of the answer."""
         text = self.docker(*arguments, "--format", "{{json .}}")
         return [json.loads(line) for line in text.splitlines()]
+
+    def _answers(self) -> bool:
+        status = self.process.poll() if self.process else None
+        if status is not None:
+            raise RuntimeError(
+                f"{self.host.name} ended with status {status}; its log ends:\n{self._log_end()}"
+            )
+        # The client costs more than a look, on a slow machine as much as the engine's start.
+        return self.socket.exists() and self.try_docker("version") is not None
+
+    def _log_end(self) -> str:
+        return "\n".join(self.log.splitlines()[-_LOG_LINES:])
 
     def _docker(self, arguments: Sequence[str], limit_s: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
