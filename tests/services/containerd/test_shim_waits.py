@@ -10,8 +10,16 @@ import trio
 
 from services.containerd._ttrpc import bytes_field, fields, request_frame, response_payload
 from services.containerd.process_config import ProcessConfig
-from services.containerd.shim_waits import ShimWaits
+from services.containerd.shim_waits import ShimWaits, TaskKey
+from services.containerd.values import TaskExit
 from tests.engine_fixtures import NAMESPACE, connected, create_busybox
+
+
+async def heard(waits: ShimWaits) -> dict[TaskKey, TaskExit]:
+    """What has ended, once "ends" has said so: a shim answers who waits, one after another."""
+    with trio.fail_after(30):
+        await trio.lowlevel.wait_readable(waits._waits[NAMESPACE, "ends"])
+    return waits.collect()
 
 
 @pytest.mark.engine
@@ -27,13 +35,12 @@ async def test_what_ends_after_it_was_asked_for_is_heard(containerd_config: Proc
         for id in pids:
             await containerd.tasks.start(id)
         exit_ = await containerd.tasks.wait("ends")
-        assert waits.collect() == {(NAMESPACE, "ends"): exit_}
+        assert await heard(waits) == {(NAMESPACE, "ends"): exit_}
         assert exit_.code == 7
         assert waits.collect() == {}
 
         waits = ShimWaits(containerd_config.state)  # it has ended already, and is not deleted
-        await trio.sleep(0.2)
-        assert waits.collect() == {(NAMESPACE, "ends"): exit_}
+        assert await heard(waits) == {(NAMESPACE, "ends"): exit_}
         os.kill(pids["stays"], 9)
 
 

@@ -33,6 +33,8 @@ from services.store import Store
 from tests.services.networks.nodes import OverlayNode, run_in
 from tests.services.networks.scene import delete_links, host_links
 
+STALE = "stale"
+
 
 class NodeScene:
     """What one engine has; it is on the machine's own network, under names of its own."""
@@ -135,6 +137,16 @@ class Wire:
             ["nft", "delete", "table", "inet", f"wf-{self.link}"], check=False, capture_output=True
         )
 
+    @staticmethod
+    async def _table_written(table: str) -> None:
+        """Until the firewall has written its table anew: without what was in it before."""
+        with trio.fail_after(60):
+            while True:
+                command = ["nft", "list", "chain", "inet", table, STALE]
+                if subprocess.run(command, check=False, capture_output=True).returncode:
+                    return
+                await trio.sleep(0.02)
+
     @asynccontextmanager
     async def running(self, *, is_ending: bool = False) -> AsyncIterator[NodeScene]:
         """The engine of this node, left as a kill leaves it, or an end if `is_ending`."""
@@ -146,8 +158,10 @@ class Wire:
                 await below.start(part.run)
             await scene.networks.load()
             await scene.sandboxes.adopt_ingress()
+            _run("nft", "add", "table", "inet", scene.firewall.table)
+            _run("nft", "add", "chain", "inet", scene.firewall.table, STALE)
             scene.sandboxes.settle()
-            await trio.sleep(0.3)  # the firewall writes its table
+            await self._table_written(scene.firewall.table)
             async with trio.open_nursery() as nursery:
                 await nursery.start(_supervised, scene.node)
                 yield scene

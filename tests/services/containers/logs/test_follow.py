@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 
 from services.containers.logs import FileLog, LogReader, Packer
 from services.containers.logs.files import HELD_BYTES
 from services.containers.stdio import Stream
 from tests.services.containers.logs.conftest import MakeLog
 from tests.services.containers.logs.lines import make_json_log, raw, read, write
+from tests.support.clocks import wait_settled
 
 
 def hidden(tmp_path: Path) -> list[str]:
@@ -114,7 +114,7 @@ async def test_removal_ends_the_stream(tmp_path: Path, make_log: MakeLog) -> Non
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follow)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await wait_settled()
             write(log, b"two\n")
             shutil.rmtree(tmp_path)
             log.close()

@@ -20,6 +20,7 @@ from services.errors import EngineError
 from services.networks.dns import Dns, NameBook, NamedEndpoint, Resolver, wire
 from services.networks.dns.serving import MOST_CONNECTIONS
 from services.networks.netns import drop_namespace, in_namespace
+from tests.support.clocks import wait_settled
 from tests.support.dns_client import Client
 from tests.support.resolver import TestResolver, absent, failed, found, running_resolver
 
@@ -74,7 +75,7 @@ async def running(dns: Dns) -> AsyncIterator[Callable[[], None]]:
         yield lambda: scopes[-1].cancel()
         for container in dns.served:
             dns.stop(container)
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_settled()
         nursery.cancel_scope.cancel()
 
 
@@ -400,12 +401,12 @@ async def test_stopped_it_lets_go_of_the_namespace(namespace: Path) -> None:
         assert sockets_in(inode)
         dns.stop(ME)
         dns.stop(ME)
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_settled()
         assert not sockets_in(inode)
         await dns.serve(ME, namespace, resolvers=())
         kill()
         dns.stop(ME)  # before anybody serves it
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_settled()
         assert not sockets_in(inode)
         assert dns.served == frozenset()
 
