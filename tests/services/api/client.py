@@ -16,7 +16,7 @@ from quart import Blueprint
 from services.api.app import build_app
 from tests.services.api.support import ENGINE, Served, serving
 
-LIMIT_S: Final = 10.0
+LIMIT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)

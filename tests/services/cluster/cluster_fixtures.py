@@ -168,7 +168,7 @@ def _free_swarm_port() -> int:
         port = free_port()
         with socket.socket() as other:
             try:
-                other.bind(("0.0.0.0", port + 5569))
+                other.bind(("127.0.0.1", port + 5569))
             except OSError:
                 continue
             return port

@@ -31,7 +31,7 @@ from services.networks.netns import drop_namespace, make_namespace
 from services.networks.nft import HelperLost
 from services.store import Store
 from tests.services.networks.nodes import OverlayNode, run_in
-from tests.services.networks.scene import delete_links, host_links
+from tests.services.networks.scene import delete_links, host_links, own_prefix
 
 STALE = "stale"
 
@@ -103,9 +103,9 @@ class Wire:
         self.folder = folder
         self.link = f"wg{token}"
         self.wire = f"ww{token}"
-        third = secrets.randbelow(250)
+        self.prefix = own_prefix()
+        third = self.prefix.partition(".")[2]  # nobody else's either
         self.here, self.there = f"10.98.{third}.1", f"10.98.{third}.2"
-        self.prefix = f"10.{128 + secrets.randbelow(60)}"
         self.other = OverlayNode("other", folder / "other", self.there)
 
     def lay(self) -> None:
