@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from services.cluster.model.objects import Cluster, NetworkKey
 from services.cluster.model.snapshot import Decision, Diff, Put, Snapshot, Transaction
-from services.networks.overlay import wants_encryption
+from services.networks.overlay.values import wants_encryption
 
 RENEW_EVERY: Final = timedelta(hours=1)
 KEPT: Final = 3

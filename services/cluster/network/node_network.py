@@ -24,16 +24,17 @@ from services.cluster.network.published import PublishedIngress, Publisher
 from services.cluster.network.state import NodeNetworkState
 from services.cluster.network.targets import is_no_container
 from services.errors import EngineError, NotFound, single_error
-from services.networks import Endpoint, Networks, Sandboxes, arrivals
-from services.networks.balancer import Balancer
-from services.networks.balancer_rules import INGRESS, SERVICES
+from services.networks import Endpoint, Networks, Sandboxes
+from services.networks.balancing import arrivals
+from services.networks.balancing.balancer import Balancer
+from services.networks.balancing.rules import INGRESS, SERVICES
 from services.networks.dns import NameBook
 from services.networks.drivers.overlay import sync_neighbours
-from services.networks.gateway import gateway_request
-from services.networks.ingress_record import INGRESS_SANDBOX
+from services.networks.firewall.network_rules import Target
 from services.networks.model import GATEWAY_BRIDGE
-from services.networks.network_rules import Target
-from services.networks.table_listing import Difference
+from services.networks.nft.table_listing import Difference
+from services.networks.sandboxes.gateway import gateway_request
+from services.networks.sandboxes.ingress_record import INGRESS_SANDBOX
 
 log = logger.bind(service="cluster")
 
