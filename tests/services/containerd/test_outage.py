@@ -40,16 +40,24 @@ class Keeper:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self.pid = 0
+        self._pid = 0
+        self._has_begun = trio.Event()
+
+    async def pid(self) -> int:
+        """That of the present containerd, once it has begun: calls may reach it before."""
+        await self._has_begun.wait()
+        return self._pid
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled."""
         while True:
             with suppress(BaseExceptionGroup, Unavailable):
                 async with trio.open_nursery() as nursery:
-                    self.pid = await nursery.start(self._process.run)
+                    self._pid = await nursery.start(self._process.run)
+                    self._has_begun.set()
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
+            self._has_begun = trio.Event()
             await trio.lowlevel.checkpoint()
 
 
@@ -112,13 +120,14 @@ async def test_everything_in_flight_ends_with_unavailable(config: ProcessConfig)
                     ready = trio.Event()
                     nursery.start_soon(start, ready)
                     await ready.wait()
-                os.kill(keeper.pid, signal.SIGSTOP)
-                await wait_stopped(keeper.pid)
+                pid = await keeper.pid()
+                os.kill(pid, signal.SIGSTOP)
+                await wait_stopped(pid)
                 stands_still.set()
                 for _ in range(50):
                     nursery.start_soon(unary)
                 await trio.testing.wait_all_tasks_blocked(0.05)
-                os.kill(keeper.pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         await containerd.connection.wait_ready()
         await containerd.version.get()
 
@@ -143,7 +152,7 @@ async def test_a_task_outlives_containerd(config: ProcessConfig) -> None:
 
                 nursery.start_soon(waiting)
                 await trio.testing.wait_all_tasks_blocked(0.05)
-                os.kill(keeper.pid, signal.SIGKILL)
+                os.kill(await keeper.pid(), signal.SIGKILL)
             info = await containerd.tasks.get("t1")  # waits at the gate for the next containerd
             assert (info.pid, info.status) == (pid, TaskStatus.RUNNING)
         exits: list[TaskExit] = []
@@ -229,13 +238,14 @@ async def test_a_stopped_containerd_costs_one_limit(
                 limit_s=0.2,
             ),
         )
-        os.kill(keeper.pid, signal.SIGSTOP)
+        pid = await keeper.pid()
+        os.kill(pid, signal.SIGSTOP)
         try:
-            await wait_stopped(keeper.pid)
+            await wait_stopped(pid)
             with pytest.raises(DeadlineExceeded, match=r"version\.version: no answer"):
                 await containerd.version.get()
         finally:
-            os.kill(keeper.pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
         await containerd.introspection.uuid()
 
     await with_keeper(config, body)
