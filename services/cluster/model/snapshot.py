@@ -14,6 +14,7 @@ from services.cluster.model.objects import (
     Cluster,
     ClusterNetwork,
     Config,
+    LeavingNetwork,
     Node,
     Secret,
     Service,
@@ -53,6 +54,10 @@ class Snapshot(Protocol):
     @property
     def networks(self) -> Mapping[str, ClusterNetwork]:
         """Every network that spans nodes."""
+
+    @property
+    def leaving_networks(self) -> Mapping[str, LeavingNetwork]:
+        """Those that were removed and are not empty yet. No list shows them."""
 
     @property
     def secrets(self) -> Mapping[str, Secret]:
