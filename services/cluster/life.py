@@ -59,12 +59,14 @@ from services.cluster.rpc.serving import Serving
 from services.cluster.store.contract import ClusterStore
 from services.cluster.store.store import EtcdStore
 from services.cluster.work import AgentContext, NodeWork
-from services.errors import EngineError, Forbidden
+from services.errors import EngineError, Forbidden, single_error
 from supervisor.otp import Backoff, ChildSpec, Intensity, Restart, Supervisor
 
 PATIENT: Final = Backoff(first_s=0.1, cap_s=5.0)
 OFTEN: Final = Intensity(max_restarts=100, window_s=60.0)
 LISTEN_BACKLOG: Final = 256
+RENEW_AGAIN_S: Final = 1.0
+RENEW_AGAIN_MAX_S: Final = 60.0
 LED_LIMIT_S: Final = 3.0  # what clients look at right after init is to be as it will stay
 
 
@@ -214,7 +216,12 @@ class ManagerLife:
             ChildSpec(id="store", start=self.store.run, backoff=PATIENT),
             ChildSpec(id="lock", start=after(lock.run), backoff=PATIENT),
             ChildSpec(id="dispatcher", start=after(self.dispatcher.run), backoff=PATIENT),
-            ChildSpec(id="port", start=after(server.run), backoff=PATIENT),
+            ChildSpec(
+                id="port",
+                start=after(partial(self._serve, server)),
+                restart=Restart.TRANSIENT,
+                backoff=PATIENT,
+            ),
             ChildSpec(id="presence", start=after(presence.run), backoff=PATIENT),
             ChildSpec(id="election", start=after(self.election.run), backoff=PATIENT),
             ChildSpec(id="facts", start=self.facts.run, backoff=PATIENT),
@@ -275,10 +282,29 @@ class ManagerLife:
 
         return start
 
+    async def _serve(self, server: SwarmServer) -> None:
+        """Until this manager was taken away: it would go on with what has been overtaken, and tell
+        another one that was taken away with it that it still is a manager."""
+        if self.member.was_removed.is_set():
+            return
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.run)
+                await self.member.was_removed.wait()
+                self._listener.shutdown(socket.SHUT_RDWR)  # who comes is to ask somebody else now
+                nursery.cancel_scope.cancel()
+
     async def _renew_once_removed(self) -> None:
-        """Who is no manager any more may have heard nothing of it before that."""
+        """Who is no manager any more may have heard nothing of it before that. Who is asked may not
+        have heard either: then it is asked again."""
         await self.member.was_removed.wait()
-        self.keeper.ask_to_renew()
+        again_s = RENEW_AGAIN_S
+        while self.keeper.credentials.identity.role == "manager":
+            changed = self.keeper.changed
+            self.keeper.ask_to_renew()
+            await changed.wait()
+            await trio.sleep(again_s)
+            again_s = min(2 * again_s, RENEW_AGAIN_MAX_S)
 
     async def _lead(self, store: ClusterStore) -> None:
         """What only the leader does, each a child."""

@@ -210,6 +210,22 @@ async def test_what_is_named_stays_or_is_not_named() -> None:
                 assert not store.snapshot().services
 
 
+async def test_a_service_can_name_more_than_etcd_takes_by_itself() -> None:
+    """The last one of many counts as the first one does."""
+    count = 300
+    async with scene() as (store, _):
+        made = [Put(secret(f"s{number}")) for number in range(count)]
+        batches = [Transaction(tuple(made[at : at + 60])) for at in range(0, count, 60)]
+        await store.commit(*batches)
+        uses = tuple(store.snapshot().secrets.values())
+        naming = Transaction((Put(service("a", "a")),), uses=uses)
+        await store.commit(Transaction((Delete(uses[-1]),)))
+        with pytest.raises(UseOfNothing):
+            await store.commit(naming)
+        await store.commit(Transaction(naming.changes, uses=uses[:-1]))
+        assert list(store.snapshot().services) == ["a"]
+
+
 async def test_a_network_that_is_leaving_cannot_be_named() -> None:
     """Of a service that begins to name it and its removal in the same instant, one is refused; the
     name is free at once, and what is kept of it comes back as it was."""
