@@ -6,8 +6,10 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import trio_asyncio
 
+from services.errors import Unavailable
 from services.grpc.link import SILENCE_LIMIT_S, TcpTarget, open_link
 
 
@@ -31,3 +33,13 @@ async def test_a_silent_peer_of_the_network_is_given_up() -> None:
                 assert limit_ms == SILENCE_LIMIT_S * 1000
             finally:
                 link.close()
+
+
+async def test_who_cannot_be_reached_is_named_with_the_reason() -> None:
+    """The system's own words for it, and nothing of a connection that was lost."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    target = TcpTarget(host="127.0.0.1", port=port, tls=None)
+    async with trio_asyncio.open_loop() as loop:
+        with pytest.raises(Unavailable, match=rf"^who at 127.0.0.1:{port} cannot be reached: Conn"):
+            await open_link(loop, target, peer="who", errors=errors)
