@@ -23,6 +23,7 @@ PATIENCE: Final = float(os.environ.get("WHARFINGER_LAB_PATIENCE", "1"))
 START_LIMIT_S: Final = 60.0 * PATIENCE
 STOP_LIMIT_S: Final = 60.0 * PATIENCE
 COMMAND_LIMIT_S: Final = 60.0 * PATIENCE
+_HOST_AND_STATUS: Final = "{{.Hostname}} {{.ManagerStatus}}"
 _LOG_LINES: Final = 20
 
 
@@ -161,6 +162,21 @@ class Lab:
         for number, engine in enumerate(others, 2):
             token = tokens["manager" if number <= managers else "worker"]
             engine.docker("swarm", "join", "--token", token, f"{first.host.address}:2377")
+
+    def wait_leader(self, limit_s: float) -> Engine:
+        """Block until a manager knows who leads; that one's engine. Raises TimeoutError."""
+        known: list[str] = []
+
+        def ask() -> bool:
+            for engine in self.engines:
+                listed = engine.try_docker("node", "ls", "--format", _HOST_AND_STATUS) or ""
+                known[:] = [line.split()[0] for line in listed.splitlines() if "Leader" in line]
+                if known:
+                    return True
+            return False
+
+        wait_for(ask, "there is a leader", limit_s)
+        return next(engine for engine in self.engines if engine.host.name == known[0])
 
     def close(self) -> None:
         """Take all of it away."""

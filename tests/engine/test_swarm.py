@@ -74,22 +74,6 @@ def label(engine: Engine) -> int:
     return int(engine.docker("service", "inspect", "web", "--format", "{{.Spec.Labels.n}}"))
 
 
-def leader(lab: Lab) -> Engine:
-    """The engine whose node leads."""
-    found: list[str] = []
-
-    def look() -> bool:
-        for engine in lab.engines:
-            listed = engine.try_docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
-            found[:] = [line.split()[0] for line in (listed or "").splitlines() if "Leader" in line]
-            if found:
-                return True
-        return False
-
-    wait_for(look, "there is a leader", LIMIT_S)
-    return next(engine for engine in lab.engines if engine.host.name == found[0])
-
-
 def wait_settled(lab: Lab) -> None:
     """Block until there is a container for each of the four tasks, and no other."""
 
@@ -191,7 +175,7 @@ def test_the_leaders_death_loses_nothing_and_holds_nobody_up_for_long(lab: Lab) 
     """Its daemon and its etcd are killed: what was acknowledged is there, the others go on, its
     containers run, and it comes back as a follower."""
     wait_settled(lab)
-    led = leader(lab)
+    led = lab.wait_leader(LIMIT_S)
     others = [engine for engine in lab.engines if engine is not led]
     before = led.docker("ps", "-q")
     began = time.monotonic()
@@ -218,7 +202,7 @@ def test_a_host_that_is_cut_off_is_replaced_and_comes_back(lab: Lab) -> None:
     """Its tasks go on meanwhile; the others take over; when it is back it lets go of what is not
     its own any more."""
     wait_settled(lab)
-    led = leader(lab)
+    led = lab.wait_leader(LIMIT_S)
     lost = next(engine for engine in lab.engines if engine is not led)
     its_own = lost.docker("ps", "-q").split()
     lost.host.cut()

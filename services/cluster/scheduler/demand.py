@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,8 +77,3 @@ def host_ports(task: Task) -> tuple[HostPort, ...]:
         for port in ports
         if port.publish_mode == "host" and port.published_port
     )
-
-
-def reserved_amounts(task: Task) -> Counter[str]:
-    """The generic resources that a task holds, by kind."""
-    return Counter(amounts(task.generic_resources))
