@@ -14,6 +14,7 @@ import trio
 import trio_asyncio
 
 from services.containerd.connection import VERSION
+from services.errors import Unavailable
 from services.grpc import link as link_module
 from services.grpc.link import SILENCE_LIMIT_S, TcpTarget, open_link
 
@@ -73,3 +74,13 @@ async def given_up() -> None:
             with trio.fail_after(60):
                 await link.lost.wait()
             nursery.cancel_scope.cancel()
+
+
+async def test_who_cannot_be_reached_is_named_with_the_reason() -> None:
+    """The system's own words for it, and nothing of a connection that was lost."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    target = TcpTarget(host="127.0.0.1", port=port, tls=None)
+    async with trio_asyncio.open_loop() as loop:
+        with pytest.raises(Unavailable, match=rf"^who at 127.0.0.1:{port} cannot be reached: Conn"):
+            await open_link(loop, target, peer="who", errors=errors)
