@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
@@ -30,6 +31,7 @@ from services.registry.registry import Registry
 from services.registry.requests import PullRequest
 
 LINES_AHEAD: Final = 64
+HELD_MAX_BYTES: Final = 1 << 20
 CONFIG_HEADER: Final = "X-Registry-Config"
 _DOCKER_HUB: Final = "https://index.docker.io/v1/"
 _PRUNE_FILTERS: Final = frozenset({"until", "unused-for", "id", "all", "type"})
@@ -134,21 +136,34 @@ class _Answer:
     ) -> None:
         self._builder, self._request = builder, request
         self._body, self._puller = body, puller
+        self._begun = trio.Event()  # there is something to tell
+        self._refusal: EngineError | None = None
+        self._held = _Held()
 
     @asynccontextmanager
     async def lines(self) -> AsyncIterator[AsyncIterable[bytes]]:
-        """Build while the block lasts; the lines end with the build."""
+        """Build while the block lasts; the lines end with the build.
+
+        Raises:
+            EngineError: it failed before there was anything to tell: an answer with a status.
+        """
         send, receive = trio.open_memory_channel[bytes](LINES_AHEAD)
         with single_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._build, send)
                 async with receive:
+                    await self._begun.wait()
+                    if self._refusal is not None:
+                        raise self._refusal
                     yield receive
                 nursery.cancel_scope.cancel()
 
     async def _build(self, send: trio.MemorySendChannel[bytes]) -> None:
         async def tell(message: Mapping[str, Any]) -> None:
-            if not self._request.is_quiet or "error" in message:
+            self._begun.set()
+            if self._request.is_quiet:
+                self._held.add(_line(message))
+            else:
                 await send.send(_line(message))
 
         async with send:
@@ -156,15 +171,51 @@ class _Answer:
                 image = await self._builder.build(self._request, self._body, self._puller, tell)
                 if self._request.is_quiet:
                     await send.send(_line({"stream": f"{image.id}\n"}))
-            except CommandFailed as error:
-                message = error_to_wire(str(error))
-                message["errorDetail"]["code"] = error.code
-                await send.send(_line(message))
             except EngineError as error:
-                await send.send(_line(error_to_wire(str(error))))
+                await self._fail(send, error)
             except Exception as error:
+                if not self._begun.is_set():
+                    raise
                 logger.bind(service="api").opt(exception=error).error("build failed")
-                await send.send(_line(error_to_wire(INTERNAL_ERROR)))
+                await self._send_failure(send, error_to_wire(INTERNAL_ERROR))
+
+    async def _fail(self, send: trio.MemorySendChannel[bytes], error: EngineError) -> None:
+        if not self._begun.is_set():
+            self._refusal = error
+            self._begun.set()
+            return
+        message = error_to_wire(str(error))
+        if isinstance(error, CommandFailed):
+            message["errorDetail"]["code"] = error.code
+        await self._send_failure(send, message)
+
+    async def _send_failure(
+        self, send: trio.MemorySendChannel[bytes], message: Mapping[str, Any]
+    ) -> None:
+        """What a quiet build has held back comes first: it tells why."""
+        for line in self._held.take():
+            await send.send(line)
+        await send.send(_line(message))
+
+
+class _Held:
+    """The newest lines of a quiet build, HELD_MAX_BYTES of them."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+
+    def add(self, line: bytes) -> None:
+        """Keep it; the oldest make room."""
+        self._lines.append(line)
+        self._bytes += len(line)
+        while self._bytes > HELD_MAX_BYTES:
+            self._bytes -= len(self._lines.popleft())
+
+    def take(self) -> list[bytes]:
+        """All of them; none is left."""
+        lines, self._lines, self._bytes = list(self._lines), deque(), 0
+        return lines
 
 
 def _line(message: Mapping[str, Any]) -> bytes:
