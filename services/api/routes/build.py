@@ -8,21 +8,18 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
 
-import msgspec
 import trio
-from loguru import logger
 from quart import Blueprint
 
 from services.api.build_query import build_request
-from services.api.errors import INTERNAL_ERROR
-from services.api.load_progress import error_to_wire
+from services.api.message_lines import Tell, error_to_wire, message_line, told_lines
 from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.instants import instant_ns
 from services.api.types.registry import line_to_wire
 from services.api.wire import encode
 from services.build import Builder, BuildPruneFilters, BuildRequest, CommandFailed, PrunedSteps
-from services.errors import EngineError, InvalidParameter, single_error
+from services.errors import EngineError, InvalidParameter
 from services.images import Platform, Reference
 from services.images.ports import Body
 from services.images.reference import DEFAULT_DOMAIN
@@ -136,87 +133,60 @@ class _Answer:
     ) -> None:
         self._builder, self._request = builder, request
         self._body, self._puller = body, puller
-        self._begun = trio.Event()  # there is something to tell
-        self._refusal: EngineError | None = None
-        self._held = _Held()
+        self._begun = trio.Event()  # there is something to tell, also if nobody wants to hear it
 
-    @asynccontextmanager
-    async def lines(self) -> AsyncIterator[AsyncIterable[bytes]]:
+    def lines(self) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
         """Build while the block lasts; the lines end with the build.
 
         Raises:
-            EngineError: it failed before there was anything to tell: an answer with a status.
+            EngineError: it failed before there was anything to tell.
         """
-        send, receive = trio.open_memory_channel[bytes](LINES_AHEAD)
-        with single_error():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._build, send)
-                async with receive:
-                    await self._begun.wait()
-                    if self._refusal is not None:
-                        raise self._refusal
-                    yield receive
-                nursery.cancel_scope.cancel()
+        return told_lines(self._build, what="build", ahead=LINES_AHEAD, begun=self._begun)
 
-    async def _build(self, send: trio.MemorySendChannel[bytes]) -> None:
-        async def tell(message: Mapping[str, Any]) -> None:
+    async def _build(self, tell: Tell) -> None:
+        is_quiet = self._request.is_quiet
+        held = _Held()
+
+        async def tell_wanted(message: Mapping[str, Any]) -> None:
             self._begun.set()
-            if self._request.is_quiet:
-                self._held.add(_line(message))
+            if is_quiet:
+                held.add(message)
             else:
-                await send.send(_line(message))
+                await tell(message)
 
-        async with send:
-            try:
-                image = await self._builder.build(self._request, self._body, self._puller, tell)
-                if self._request.is_quiet:
-                    await send.send(_line({"stream": f"{image.id}\n"}))
-            except EngineError as error:
-                await self._fail(send, error)
-            except Exception as error:
-                if not self._begun.is_set():
-                    raise
-                logger.bind(service="api").opt(exception=error).error("build failed")
-                await self._send_failure(send, error_to_wire(INTERNAL_ERROR))
-
-    async def _fail(self, send: trio.MemorySendChannel[bytes], error: EngineError) -> None:
-        if not self._begun.is_set():
-            self._refusal = error
-            self._begun.set()
-            return
-        message = error_to_wire(str(error))
-        if isinstance(error, CommandFailed):
-            message["errorDetail"]["code"] = error.code
-        await self._send_failure(send, message)
-
-    async def _send_failure(
-        self, send: trio.MemorySendChannel[bytes], message: Mapping[str, Any]
-    ) -> None:
-        """What a quiet build has held back comes first: it tells why."""
-        for line in self._held.take():
-            await send.send(line)
-        await send.send(_line(message))
+        try:
+            image = await self._builder.build(self._request, self._body, self._puller, tell_wanted)
+        except EngineError as error:
+            if not self._begun.is_set():
+                raise
+            for message in held.take():
+                await tell(message)
+            last = error_to_wire(str(error))
+            if isinstance(error, CommandFailed):
+                last["errorDetail"]["code"] = error.code
+            await tell(last)
+        else:
+            if is_quiet:
+                await tell({"stream": f"{image.id}\n"})
 
 
 class _Held:
-    """The newest lines of a quiet build, HELD_MAX_BYTES of them."""
+    """The newest messages of a quiet build, HELD_MAX_BYTES of them: if it fails they tell why."""
 
     def __init__(self) -> None:
-        self._lines: deque[bytes] = deque()
+        self._messages: deque[tuple[Mapping[str, Any], int]] = deque()  # each with its bytes
         self._bytes = 0
 
-    def add(self, line: bytes) -> None:
+    def add(self, message: Mapping[str, Any]) -> None:
         """Keep it; the oldest make room."""
-        self._lines.append(line)
-        self._bytes += len(line)
+        size = len(message_line(message))
+        self._messages.append((message, size))
+        self._bytes += size
         while self._bytes > HELD_MAX_BYTES:
-            self._bytes -= len(self._lines.popleft())
+            self._bytes -= self._messages.popleft()[1]
 
-    def take(self) -> list[bytes]:
+    def take(self) -> list[Mapping[str, Any]]:
         """All of them; none is left."""
-        lines, self._lines, self._bytes = list(self._lines), deque(), 0
-        return lines
-
-
-def _line(message: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode(message) + b"\r\n"
+        messages, self._bytes = [message for message, _ in self._messages], 0
+        self._messages.clear()
+        return messages

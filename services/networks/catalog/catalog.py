@@ -90,8 +90,8 @@ class NetworkCatalog:
             return found
         networks = self.present()
         named = [network for network in networks if network.name == ref]
-        if named:
-            return named[0]
+        if named:  # of two the older one is the cluster's, was removed, and has containers that end
+            return max(named, key=lambda network: network.created_at_ns)
         begun = [network for network in networks if ref and network.id.startswith(ref)]
         if len(begun) > 1:
             raise InvalidParameter(

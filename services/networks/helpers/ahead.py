@@ -8,56 +8,36 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
+
+from services.ahead import ProcessAhead, wait_or_kill
 
 END_LIMIT_S = 2.0
 
+Helper = tuple[socket.socket, subprocess.Popen[bytes]]
+"""Our end of its socket, and the process."""
 
-class HelperAhead:
-    """A helper that nobody speaks to yet: until `take` it is ended with the block.
 
-    None is started where it cannot be: whoever wants one finds that out again, and says so.
-    """
+class HelperAhead(ProcessAhead[Helper]):
+    """A helper that nobody speaks to yet."""
 
     def __init__(self, program: str, kind: socket.SocketKind) -> None:
+        super().__init__()
         self._program = program
         self._kind = kind
-        self._started: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
 
-    def __enter__(self) -> Self:
-        with suppress(OSError):
-            ours, theirs = socket.socketpair(socket.AF_UNIX, self._kind)
-            with theirs:
-                try:
-                    self._started = ours, spawn(self._program, theirs.fileno())
-                except OSError:
-                    ours.close()
-                    raise
-        return self
+    def _start(self) -> Helper:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, self._kind)
+        with theirs:
+            try:
+                return ours, spawn(self._program, theirs.fileno())
+            except OSError:
+                ours.close()
+                raise
 
-    def take(self) -> tuple[socket.socket, subprocess.Popen[bytes]] | None:
-        """Our end of its socket and the process, now the caller's; None the next time."""
-        started, self._started = self._started, None
-        return started
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        started = self.take()
-        if started is None:
-            return
+    def _end(self, started: Helper) -> None:
         control, process = started
         control.close()  # it ends when nobody speaks to it any more
-        try:
-            process.wait(END_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        wait_or_kill(process, END_LIMIT_S)
 
 
 def spawn(program: str, descriptor: int, *words: str) -> subprocess.Popen[bytes]:

@@ -241,10 +241,6 @@ class Batch:
         """Send nothing else anywhere."""
         self._add("take away the default route", RTM_DELROUTE, 0, _default_route(version))
 
-    def set_mtu(self, index: int, mtu: int) -> None:
-        """How large a packet may be."""
-        self._add("set the MTU", RTM_NEWLINK, 0, link_info(index=index) + number(IFLA_MTU, mtu))
-
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to send."""

@@ -8,12 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
 
 import pytest
 
-from services.errors import EngineError
-from services.networks.firewall import bridge_filter
 from services.networks.firewall.bridge_filter import require_bridge_filter
 from services.networks.firewall.network_rules import (
     FamilyRules,
@@ -237,15 +234,6 @@ def test_without_icc(lab: Lab) -> None:
     ]
     closed = [*both(lab, "a", "b", 80), *both(lab, "b", "a", 80), *both(lab, "c", "b", 80)]
     check(lab, reached, closed)
-
-
-def test_a_kernel_that_cannot_keep_them_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Is told of, instead of a network that is open."""
-    monkeypatch.setattr(bridge_filter, "_SWITCHES", tmp_path)
-    with pytest.raises(EngineError, match="br_netfilter"):
-        require_bridge_filter(ipv6=False)
 
 
 def test_an_internal_network(lab: Lab) -> None:
