@@ -24,7 +24,8 @@ def points_from_others(
     """The mounts of other containers (`--volumes-from CONTAINER[:ro|rw|z|Z]`) by destination.
 
     Raises:
-        InvalidParameter: there is no such container, or the part after the colon is no mode.
+        InvalidParameter: there is no such container, or the part after the colon is no mode. Not
+            NotFound, which clients take for a missing image and pull.
     """
     points: dict[str, MountPoint] = {}
     for text in texts:
@@ -36,7 +37,7 @@ def points_from_others(
             raise InvalidParameter(f"invalid mode: {mode}")
         try:
             other = find(ref)
-        except NotFound as error:  # as a 404 it would be the image that clients think is missing
+        except NotFound as error:
             raise InvalidParameter(str(error)) from error
         for point in other.definition.mounts:
             writable = point.rw and "ro" not in words

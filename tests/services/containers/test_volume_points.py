@@ -23,7 +23,7 @@ from services.containers.volume_points import (
     request_of,
     with_volumes,
 )
-from services.errors import InvalidParameter
+from services.errors import InvalidParameter, NotFound
 from services.volumes import Volume
 
 
@@ -78,6 +78,16 @@ def test_volumes_from_takes_mounts_and_mode() -> None:
         points_from_others(["gone"], ContainerTable().find)
     with pytest.raises(InvalidParameter, match="cannot be an empty string"):
         points_from_others([""], {"c": container}.__getitem__)
+
+
+def test_volumes_from_a_container_that_is_not_there() -> None:
+    """400 as dockerd: after a 404 the docker CLI would pull the image, and say nothing of it."""
+
+    def find(ref: str) -> Any:
+        raise NotFound(f"No such container: {ref}")
+
+    with pytest.raises(InvalidParameter, match="No such container: nope"):
+        points_from_others(["nope:ro"], find)
 
 
 def test_mounts_ask_for_volumes_with_their_options() -> None:
