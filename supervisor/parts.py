@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -36,7 +36,6 @@ from services.volumes import Volumes
 from .ahead import StartedAhead
 from .api_parts import build_api
 from .api_servers import ApiServers
-from .audit_parts import build_audit
 from .cluster_parts import ClusterSources, LazyCluster
 from .container_parts import build_containers
 from .container_sources import ContainerSources
@@ -54,6 +53,9 @@ from .reloading.steps import Changer
 from .reports import TreeReports
 from .settings import Settings
 from .sources import RouteSources
+
+if TYPE_CHECKING:
+    from services.audit import Audit
 
 BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
@@ -170,6 +172,21 @@ def build_parts(
     def route_sources() -> RouteSources:
         return sources
 
+    def audit() -> Audit:
+        from .audit_parts import build_audit
+
+        return build_audit(
+            settings,
+            engine_id=engine_id,
+            containerd=ground.containerd,
+            store=ground.store,
+            images=ground.images,
+            volumes=ground.volumes,
+            networks=net,
+            containers=ours,
+            cluster=cluster,
+        )
+
     api = build_api(
         current,
         environment=environment,
@@ -234,17 +251,7 @@ def build_parts(
         in_use=ground.users_of,
         identity=api.identity,
         reload=reloader.reload,
-        audit=build_audit(
-            settings,
-            engine_id=engine_id,
-            containerd=ground.containerd,
-            store=ground.store,
-            images=ground.images,
-            volumes=ground.volumes,
-            networks=net,
-            containers=ours,
-            cluster=cluster,
-        ),
+        audit=audit,
         firewall_warnings=lambda: net.firewall.warnings if net.firewall else (),
         reload_warnings=lambda: reloader.warnings,
         log_warnings=lambda: ours.log_budget.warnings,

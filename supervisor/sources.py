@@ -54,7 +54,7 @@ class RouteSources:
     in_use: Callable[[ImageId], Sequence[ImageUse]]
     identity: Identity
     reload: Reload
-    audit: Audit
+    audit: Callable[[], Audit]
     firewall_warnings: Callable[[], tuple[str, ...]]
     reload_warnings: Callable[[], tuple[str, ...]]
     log_warnings: Callable[[], tuple[str, ...]]

@@ -10,7 +10,6 @@ import msgspec
 from services import typed_json
 from services.errors import InvalidParameter
 
-from ._reference import familiar_name
 from .model import Event
 
 # Keys that hold prefixes of the actor's id or name. They are compared with the actor of every
@@ -99,6 +98,8 @@ class EventFilters:
         return self._has_prefix(key, event.actor_id) or self._has_prefix(key, name)
 
     def _matches_image(self, event: Event) -> bool:
+        from ._reference import familiar_name
+
         # An image's events carry its name as `name`, a container's its image as `image`.
         name = event.attributes.get("name" if event.type == "image" else "image", "")
         return (

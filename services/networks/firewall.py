@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from loguru import logger
@@ -29,7 +29,9 @@ from services.networks.nft_process import NAME
 from services.networks.nft_watch import LossWatch, open_watch
 from services.networks.ports import PublishedPort
 from services.networks.ruleset import Publication
-from services.networks.table_listing import Difference, differences, read_listing
+
+if TYPE_CHECKING:
+    from services.networks.table_listing import Difference
 
 log = logger.bind(service="firewall")
 
@@ -175,6 +177,8 @@ class Firewall:
         Raises:
             Unavailable, HelperLost: it cannot be told.
         """
+        from services.networks.table_listing import differences, read_listing
+
         if not self._is_settled:
             return []
         helper = await self._when_ready()

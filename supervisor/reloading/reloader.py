@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from loguru import logger
@@ -16,9 +16,9 @@ from supervisor.notify import Notifier
 from supervisor.otp import Outcome
 from supervisor.settings import ConfigError, Settings
 
-from .plan import Plan, make_plan
-from .steps import Changer
-from .transaction import StepFailed, take_steps
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .steps import Changer
 
 log = logger.bind(service="reload")
 
@@ -130,6 +130,8 @@ class Reloader:
         return plan
 
     async def _plan(self) -> tuple[Plan, InForce]:
+        from .plan import make_plan
+
         try:
             wanted = await trio.to_thread.run_sync(self._read)
             plan = make_plan(self._current.settings(), wanted)
@@ -139,6 +141,8 @@ class Reloader:
         return plan, new
 
     async def _change(self, new: InForce) -> None:
+        from .transaction import StepFailed, take_steps
+
         old = self._current.in_force
         try:
             await take_steps(self._changer.steps(new))
