@@ -49,13 +49,14 @@ from .observer_face import ObserverFace
 from .part_restarts import PartRestarts
 from .reload_parts import build_reloader
 from .reloading.reloader import Reloader
-from .reloading.steps import Changer
 from .reports import TreeReports
 from .settings import Settings
 from .sources import RouteSources
 
 if TYPE_CHECKING:
     from services.audit import Audit
+
+    from .reloading.steps import Changer
 
 BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
@@ -216,8 +217,11 @@ def build_parts(
     metrics = MetricsFace(lazy_metrics, settings.metrics_address)
     observer_face = ObserverFace(api.gates.app_for, settings.observer)
     restarts = PartRestarts()
-    reloader = build_reloader(
-        changer=Changer(
+
+    def make_changer() -> Changer:
+        from .reloading.steps import Changer
+
+        return Changer(
             current=current,
             listeners=api.listeners,
             api=api.servers,
@@ -227,7 +231,11 @@ def build_parts(
             restarts=restarts,
             identity=api.identity,
             sink=sink,
-        ),
+        )
+
+    reloader = build_reloader(
+        current=current,
+        make_changer=make_changer,
         facts=facts,
         engine_id=engine_id,
         bus=ground.bus,

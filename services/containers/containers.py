@@ -39,7 +39,6 @@ from services.containers.runs.run import Runs
 from services.containers.sizes import Sizes
 from services.containers.start import Starter
 from services.containers.stats import Statistics
-from services.containers.stdio import AttachedStreams
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
@@ -50,6 +49,7 @@ from services.measures import Counts, Durations
 if TYPE_CHECKING:
     from services.containers.archives import Archives, RootFilesystems
     from services.containers.commit import Committer, ImageStore
+    from services.containers.stdio import AttachedStreams
 
     class ImagesAndRoots(ImageStore, RootFilesystems, Protocol):
         """What is needed of the images service."""

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from loguru import logger
@@ -18,16 +18,18 @@ from services.networks.catalog import EventSink, NetworkCatalog, Reader, event_o
 from services.networks.cluster_networks import ClusterNetworks
 from services.networks.default_bridge import BridgeConfig, bridge_network
 from services.networks.drivers.bridge import HostSwitches
-from services.networks.filters import NetworkFilters
 from services.networks.firewall import Firewall
 from services.networks.host_side import HostSide
 from services.networks.ipam import NetworkAddresses
 from services.networks.members import Members
 from services.networks.model import Network, Stage
 from services.networks.network_links import NetworkLinks
-from services.networks.plan import NetworkRequest, plan_network
 from services.networks.pools import DEFAULT_POOLS, Pool, with_unique_local
 from services.networks.removable import check_removable
+
+if TYPE_CHECKING:
+    from services.networks.filters import NetworkFilters
+    from services.networks.plan import NetworkRequest
 
 log = logger.bind(service="networks")
 
@@ -150,6 +152,8 @@ class Networks:
             Conflict: somebody has the name.
             EngineError: the kernel refused.
         """
+        from services.networks.plan import plan_network
+
         await self.wait_ready()
         async with self._changing:
             if self._catalog.is_name_taken(request.name) and request.name not in model.PREDEFINED:

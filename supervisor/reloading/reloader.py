@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -42,7 +42,7 @@ class Reloader:
         current: Current,
         read: Callable[[], Settings],
         prepare: Callable[[Settings], InForce],
-        changer: Changer,
+        make_changer: Callable[[], Changer],
         notifier: Notifier,
         announce: Callable[[str], Awaitable[object]],
     ) -> None:
@@ -53,12 +53,16 @@ class Reloader:
         self._current = current
         self._read = read
         self._prepare = prepare
-        self._changer = changer
+        self._make_changer = make_changer
         self._notifier = notifier
         self._announce = announce
         self._send, self._requests = trio.open_memory_channel[_Request](WAITING_LIMIT)
         self._failure = ""
         self._waiting: tuple[str, ...] = ()
+
+    @cached_property
+    def _changer(self) -> Changer:
+        return self._make_changer()
 
     @property
     def warnings(self) -> tuple[str, ...]:
