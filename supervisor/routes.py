@@ -66,25 +66,6 @@ def served_blueprints(
     """The routes of all operations that the engine offers."""
     containers = sources.containers
     cluster = ClusterModules(sources.cluster)
-    system = SystemRoutes(
-        engine=lambda: engine_info(sources),
-        components=Components(
-            containerd=sources.containerd.version,
-            runc="runc",
-            init=lambda: sources.current.defaults().init_path,
-        ),
-        containers=containers,
-        images=sources.images,
-        events=sources.bus,
-        warnings=lambda: (
-            *sources.apparmor.warnings,
-            *sources.firewall_warnings(),
-            *sources.reload_warnings(),
-            *sources.log_warnings(),
-        ),
-        devices=sources.cdi.list,
-        cluster=cluster,
-    )
     registry = RegistryRoutes(sources.registry)
     layers = LayerSizes(sources.containerd.snapshots)
     images = ImageRoutes(
@@ -106,7 +87,7 @@ def served_blueprints(
     )
     exec_routes.add_fast(fast)
     return [
-        system.blueprint(),
+        _system(sources, cluster).blueprint(),
         images.blueprint(),
         registry.blueprint(),
         ImageMakingRoutes(containers, sources.images.compose, pull=registry.pull).blueprint(),
@@ -118,22 +99,48 @@ def served_blueprints(
         networks.blueprint(),
         SwarmModeRoutes(cluster).blueprint(),
         VolumeRoutes(sources.volumes).blueprint(),
-        DiskUsageRoutes(
-            images=sources.images,
-            layers=layers,
-            in_use=sources.in_use,
-            containers=containers,
-            listing=quick.listing,
-            image_names=quick.images,
-            steps=sources.images.steps.list,
-            volumes=sources.volumes,
-            volume_uses=lambda: uses_of(containers.table),
-        ).blueprint(),
+        _disk_usage(sources, layers, quick).blueprint(),
         BuildRoutes(
             sources.builder, sources.registry, partial(_prune_steps, sources, layers)
         ).blueprint(),
         absent_blueprint(),
     ]
+
+
+def _system(sources: RouteSources, cluster: ClusterModules) -> SystemRoutes:
+    return SystemRoutes(
+        engine=lambda: engine_info(sources),
+        components=Components(
+            containerd=sources.containerd.version,
+            runc="runc",
+            init=lambda: sources.current.defaults().init_path,
+        ),
+        containers=sources.containers,
+        images=sources.images,
+        events=sources.bus,
+        warnings=lambda: (
+            *sources.apparmor.warnings,
+            *sources.firewall_warnings(),
+            *sources.reload_warnings(),
+            *sources.log_warnings(),
+        ),
+        devices=sources.cdi.list,
+        cluster=cluster,
+    )
+
+
+def _disk_usage(sources: RouteSources, layers: LayerSizes, quick: QuickRoutes) -> DiskUsageRoutes:
+    return DiskUsageRoutes(
+        images=sources.images,
+        layers=layers,
+        in_use=sources.in_use,
+        containers=sources.containers,
+        listing=quick.listing,
+        image_names=quick.images,
+        steps=sources.images.steps.list,
+        volumes=sources.volumes,
+        volume_uses=lambda: uses_of(sources.containers.table),
+    )
 
 
 def own_blueprints(sources: RouteSources) -> list[Blueprint]:

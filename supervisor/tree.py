@@ -26,7 +26,7 @@ from functools import partial
 
 import trio
 
-from services.networks.firewall import Firewall
+from services.networks.firewall.firewall import Firewall
 
 from .api_servers import OFTEN, ApiServers
 from .otp import (

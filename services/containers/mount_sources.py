@@ -22,7 +22,8 @@ from services.containers.volume_points import volume_names
 from services.errors import EngineError
 from services.events import Event
 from services.system.bind_mounts import bind, unbind
-from services.system.roots import mount_root, open_in_root
+from services.system.in_root import open_in_root
+from services.system.roots import mount_root
 
 
 class VolumeUse(Protocol):

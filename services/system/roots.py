@@ -3,7 +3,6 @@
 To be opened the layers are mounted detached (fsopen, fsmount): the mount has no place in any
 directory and goes with its file descriptor, so that a kill at any moment leaves nothing behind.
 Where the kernel cannot do this, a thread gets a mount namespace of its own, which goes with it.
-Paths are resolved by the kernel inside the root: links cannot lead out of it.
 """
 
 from __future__ import annotations
@@ -25,13 +24,12 @@ from services.errors import EngineError
 
 # The same numbers on every architecture but alpha and mips.
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_OPENAT2, _MOUNT_SETATTR = 437, 442
+_MOUNT_SETATTR: Final = 442
 _AT_FDCWD, _EMPTY_PATH, _CLONE_TREE, _FROM_DESCRIPTOR = -100, 0x1000, 1, 4
 _CLOEXEC: Final = 1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 _READ_ONLY: Final = 0x1
 _READ_ONLY_INERT: Final = 0x1 | 0x2 | 0x4 | 0x8  # MOUNT_ATTR_RDONLY, NOSUID, NODEV, NOEXEC
-_NO_MAGICLINKS, _IN_ROOT = 0x02, 0x10
 _CLONE_NEWNS: Final = 0x00020000
 _MS_INERT: Final = 0x1 | 0x2 | 0x4 | 0x8
 _MS_PRIVATE_ALL: Final = 0x4000 | 0x40000  # MS_REC, MS_PRIVATE
@@ -77,22 +75,6 @@ def opened_root(mounts: Sequence[RootMount]) -> Iterator[int]:
         yield root
     finally:
         os.close(root)
-
-
-def open_in_root(root: int, path: str, flags: int = os.O_PATH) -> int:
-    """Open `path` below `root`: the kernel takes every link, absolute ones too, as inside it.
-
-    Raises:
-        OSError: the kernel's.
-    """
-    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, _IN_ROOT | _NO_MAGICLINKS)
-    return _syscall(
-        _OPENAT2,
-        ctypes.c_int(root),
-        ctypes.c_char_p(os.fsencode(path)),
-        ctypes.c_char_p(how),
-        ctypes.c_size_t(len(how)),
-    )
 
 
 def _layers(mounts: Sequence[RootMount]) -> _Layers:

@@ -20,7 +20,8 @@ from typing import Final
 import trio
 
 from services.errors import EngineError, InvalidParameter
-from services.system.roots import RootMount, open_in_root, opened_root
+from services.system.in_root import open_in_root
+from services.system.roots import RootMount, opened_root
 
 from . import copy_tree
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, wait_until
 
 NONE: Final = ("--network", "none")
 """Where the network does not matter: a start without one is quicker."""
@@ -15,6 +15,14 @@ def start(daemon: Daemon, *options: str, name: str = "box", command: tuple[str, 
     words = command or ("sleep", "1000")
     options = _networked(options)
     return daemon.docker("run", "-d", "--name", name, *options, "busybox", *words).text
+
+
+def start_trapping(daemon: Daemon, traps: str, *options: str, name: str = "box") -> str:
+    """A detached container whose shell has set `traps` already and waits; its id."""
+    script = f"{traps}; echo up; while :; do sleep 0.05; done"
+    started = start(daemon, *options, name=name, command=("sh", "-c", script))
+    wait_until(lambda: "up" in daemon.docker("logs", name).text, f"the traps of {name} are set")
+    return started
 
 
 def create(daemon: Daemon, *options: str, name: str = "box", command: tuple[str, ...] = ()) -> str:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.clients.cli import create, refusal, start, state
+from tests.clients.cli import create, refusal, start, start_trapping, state
 from tests.support.daemon import Daemon, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
 def test_it_asks_first(daemon: Daemon) -> None:
     """SIGTERM reaches a handler; the exit code is the handler's."""
-    start(daemon, command=("sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done"))
+    start_trapping(daemon, "trap 'exit 9' TERM")
     assert daemon.docker("stop", "box").text == "box"
     assert (state(daemon, "ExitCode"), state(daemon, "Status")) == ("9", "exited")
 
@@ -22,15 +22,12 @@ def test_it_asks_first(daemon: Daemon) -> None:
 def test_it_insists(daemon: Daemon) -> None:
     """One that does not listen is killed when --timeout is over; the container has one of its own
     and a signal of its own."""
-    start(daemon, command=("sh", "-c", "trap '' TERM; sleep 1000"))
+    start_trapping(daemon, "trap '' TERM")
     daemon.docker("stop", "--timeout", "1", "box")
     assert state(daemon, "ExitCode") == "137"
     assert daemon.docker("stop", "box").text == "box"  # already so
-    script = "trap 'exit 7' USR2; while :; do sleep 0.05; done"
-    start(
-        daemon, "--stop-timeout", "30", "--stop-signal", "USR2", name="own",
-        command=("sh", "-c", script),
-    )  # fmt: skip
+    own = ("--stop-timeout", "30", "--stop-signal", "USR2")
+    start_trapping(daemon, "trap 'exit 7' USR2", *own, name="own")
     daemon.docker("stop", "own")
     assert state(daemon, "ExitCode", "own") == "7"
 
@@ -54,8 +51,7 @@ def test_refusals(daemon: Daemon) -> None:
 
 def test_it_goes_on_when_its_client_leaves(daemon: Daemon) -> None:
     """Ctrl-C in `docker stop` ends the waiting; the container is stopped all the same."""
-    start(daemon, command=("sh", "-c", "trap '' TERM; touch /up; sleep 1000"))
-    wait_until(lambda: daemon.docker("exec", "box", "ls", "/up", code=None).code == 0, "it is up")
+    start_trapping(daemon, "trap '' TERM")
     with daemon.docker_process("stop", "-t", "1", "box") as process:
         time.sleep(0.3)  # the request has left; nothing tells when
         process.kill()

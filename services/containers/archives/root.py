@@ -2,25 +2,19 @@
 
 A link to `/etc` means the tree's own `/etc`, `..` ends at the tree's root, and links that the
 kernel makes up (/proc/PID/root) are not followed at all. All calls block: for worker threads.
-
-Source: openat2(2), RESOLVE_IN_ROOT.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-_OPENAT2: Final = 437  # on every architecture but alpha
-_NO_MAGICLINKS, _IN_ROOT = 0x02, 0x10
-_AGAIN: Final = 100  # a rename somewhere makes the kernel give up on `..`; it is asked again
+from services.system.in_root import open_in_root
 
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 PLACE: Final = os.O_PATH | os.O_CLOEXEC
@@ -47,8 +41,7 @@ class Root:
         """
         if not follow:
             flags |= os.O_NOFOLLOW
-        how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, _IN_ROOT | _NO_MAGICLINKS)
-        found = _openat2(self.fd, _relative(path), how)
+        found = open_in_root(self.fd, path.lstrip("/") or ".", flags)
         if self.alien_devices and os.fstat(found).st_dev in self.alien_devices:
             os.close(found)
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -89,30 +82,3 @@ def is_directory(descriptor: int) -> bool:
 def reopen(descriptor: int, flags: int) -> int:
     """The file of an O_PATH descriptor, opened for use. For files that are known to be plain."""
     return os.open(f"/proc/self/fd/{descriptor}", flags | os.O_CLOEXEC)
-
-
-def _relative(path: str) -> bytes:
-    if "\0" in path:
-        raise OSError(errno.EINVAL, "a name holds a zero byte")
-    return os.fsencode(path.lstrip("/")) or b"."
-
-
-def _openat2(directory: int, path: bytes, how: bytes) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    for _ in range(_AGAIN):
-        result = int(
-            libc.syscall(
-                ctypes.c_long(_OPENAT2),
-                ctypes.c_int(directory),
-                ctypes.c_char_p(path),
-                ctypes.c_char_p(how),
-                ctypes.c_size_t(len(how)),
-            )
-        )
-        if result >= 0:
-            return result
-        if ctypes.get_errno() != errno.EAGAIN:
-            break
-    number = ctypes.get_errno()
-    raise OSError(number, os.strerror(number), os.fsdecode(path))

@@ -10,7 +10,8 @@ from typing import Final
 
 from services.containers.spec.users import AccountFiles
 from services.errors import EngineError
-from services.system.roots import RootMount, open_in_root, opened_root
+from services.system.in_root import open_in_root
+from services.system.roots import RootMount, opened_root
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 

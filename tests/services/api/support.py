@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +12,10 @@ from pathlib import Path
 import trio
 from quart import Blueprint
 
-from services.api.app import build_app
+from services.api.app import build_routes
 from services.api.asgi import ASGIApp, Message, Receive, Scope, Send
+from services.api.fast import FastRoutes
+from services.api.front import Front
 from services.api.identity import AppConfig, Identity
 from services.api.server import ApiServer, ServerConfig
 
@@ -160,6 +162,11 @@ async def running(
         await nursery.start(run)
         yield stop, ended
         nursery.cancel_scope.cancel()
+
+
+def build_app(blueprints: Iterable[Blueprint], *, identity: Identity) -> ASGIApp:
+    """The whole app for an `ApiServer`: `/_ping`, and the blueprints' routes."""
+    return Front(build_routes(blueprints, identity=identity), FastRoutes(identity))
 
 
 def routes(*views: tuple[str, str, Callable[..., Awaitable[object]]]) -> ASGIApp:

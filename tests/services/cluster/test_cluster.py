@@ -117,6 +117,35 @@ async def test_one_manager_goes_on_alone_when_the_others_are_lost() -> None:
         assert roles[id] == "manager"
 
 
+async def test_managers_that_went_on_without_the_new_cluster_give_way_to_it() -> None:
+    """Two of three manage the old cluster while the one that began it anew is away. When it is back
+    they hear that they are no managers any more, and do not tell each other that they still are."""
+    async with nodes(3) as (first, second, third), trio.open_nursery() as nursery:
+        await first.init()
+        await second.join(first, "manager")
+        await third.join(first, "manager")
+        await until_voters(first, 3)
+        for node in (second, third):
+            node.scope.cancel()
+            await node.ended.wait()
+        id = await first.init(force_new_cluster=True)
+        first.scope.cancel()
+        await first.ended.wait()
+        for node in (second, third):
+            await node.restart(nursery)
+        await until(lambda: second.cluster.role_word == third.cluster.role_word == "active/manager")
+        await until_voters(second, 3)
+        await touch(second)
+        await first.restart(nursery)
+        await until(lambda: first.cluster.role_word == "active/manager")
+        await until(lambda: second.cluster.role_word == third.cluster.role_word == "active/worker")
+        await until(lambda: set(node_states(first).values()) == {NodeState.READY})
+        managers = [n.id for n in first.life.store.snapshot().nodes.values() if n.manager]
+        assert managers == [id]
+        await touch(first)
+        nursery.cancel_scope.cancel()
+
+
 async def test_who_leaves_has_nothing_left() -> None:
     """A manager needs force. Nothing is on disk, and another swarm can be begun."""
     async with nodes(1) as (node,):

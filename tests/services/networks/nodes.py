@@ -13,12 +13,17 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from services.networks.attach import Attachment, attach_all
 from services.networks.drivers.overlay import make_overlay, sync_neighbours, unmake_overlay
 from services.networks.endpoints import Endpoint, Gateways, mac_of
+from services.networks.kernel.netns import drop_namespace, in_namespace, make_namespace
 from services.networks.model import Network, Subnet, Underlay
-from services.networks.netns import drop_namespace, in_namespace, make_namespace
-from services.networks.overlay import Neighbour, encrypted_port, overlay_mtu, wants_encryption
+from services.networks.overlay.values import (
+    Neighbour,
+    encrypted_port,
+    overlay_mtu,
+    wants_encryption,
+)
+from services.networks.sandboxes.attach import Attachment, attach_all
 
 PORT = 4789
 

@@ -32,8 +32,8 @@ from services.networks import (
     Sandboxes,
 )
 from services.networks.drivers.bridge import HostSwitches
+from services.networks.kernel.netns import drop_namespace, enter_namespace
 from services.networks.model import Network
-from services.networks.netns import drop_namespace, enter_namespace
 from services.store import Store
 
 

@@ -27,8 +27,8 @@ from services.networks import (
     Sandboxes,
 )
 from services.networks.dns import NameBook
-from services.networks.netns import drop_namespace, make_namespace
-from services.networks.nft import HelperLost
+from services.networks.kernel.netns import drop_namespace, make_namespace
+from services.networks.nft.helper import HelperLost
 from services.store import Store
 from tests.services.networks.nodes import OverlayNode, run_in
 from tests.services.networks.scene import delete_links, host_links

@@ -23,14 +23,14 @@ from services.cluster.network.state import NodeNetworkState
 from services.errors import EngineError
 from services.networks.dns import NamedEndpoint
 from services.networks.endpoints import mac_of
-from services.networks.ingress_record import INGRESS_SANDBOX
+from services.networks.kernel.netns import drop_namespace, enter_namespace, in_namespace
 from services.networks.model import GATEWAY_BRIDGE
-from services.networks.netns import drop_namespace, enter_namespace, in_namespace
-from services.networks.overlay import Neighbour
+from services.networks.overlay.values import Neighbour
+from services.networks.sandboxes.ingress_record import INGRESS_SANDBOX
 from tests.services.cluster.network.scene import NodeScene, Wire
 from tests.services.cluster.network.views import backend, cluster_network, peer, service, view
+from tests.services.networks.balancing.test_balancer import Answering, asked
 from tests.services.networks.nodes import run_in
-from tests.services.networks.test_balancer import Answering, asked
 from tests.support.ports import free_port
 
 pytestmark = [

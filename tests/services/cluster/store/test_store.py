@@ -16,9 +16,17 @@ import trio
 from services.cluster.ca.sealing import ObjectSealer, Sealer, new_data_key
 from services.cluster.etcd.client import EtcdClient
 from services.cluster.etcd.errors import NoQuorum
-from services.cluster.model.objects import Node, Secret, Service, Session, Stored
+from services.cluster.model.objects import (
+    ClusterNetwork,
+    LeavingNetwork,
+    Node,
+    Secret,
+    Service,
+    Session,
+    Stored,
+)
 from services.cluster.model.snapshot import Delete, Put, Transaction
-from services.cluster.model.specs import NodeSpec, SecretSpec, ServiceSpec
+from services.cluster.model.specs import NetworkSpec, NodeSpec, SecretSpec, ServiceSpec
 from services.cluster.store import EtcdStore, FencedStore, LeadershipLost, NameTaken, OutOfSequence
 from services.cluster.store.codec import key_of
 from services.cluster.store.contract import UseOfNothing
@@ -56,6 +64,10 @@ def service(id: str, name: str, *, version: int = 0) -> Service:
 def secret(id: str) -> Secret:
     spec = SecretSpec(name=id, data="aHVudGVyMg==")
     return Secret(id=id, created_at=NOW, updated_at=NOW, spec=spec)
+
+
+def network(id: str, name: str) -> ClusterNetwork:
+    return ClusterNetwork(id=id, created_at=NOW, updated_at=NOW, spec=NetworkSpec(name=name))
 
 
 async def rename(store: EtcdStore, name: str) -> None:
@@ -196,6 +208,48 @@ async def test_what_is_named_stays_or_is_not_named() -> None:
                 with pytest.raises(UseOfNothing):
                     await store.commit(naming)
                 assert not store.snapshot().services
+
+
+async def test_a_service_can_name_more_than_etcd_takes_by_itself() -> None:
+    """The last one of many counts as the first one does."""
+    count = 300
+    async with scene() as (store, _):
+        made = [Put(secret(f"s{number}")) for number in range(count)]
+        batches = [Transaction(tuple(made[at : at + 60])) for at in range(0, count, 60)]
+        await store.commit(*batches)
+        uses = tuple(store.snapshot().secrets.values())
+        naming = Transaction((Put(service("a", "a")),), uses=uses)
+        await store.commit(Transaction((Delete(uses[-1]),)))
+        with pytest.raises(UseOfNothing):
+            await store.commit(naming)
+        await store.commit(Transaction(naming.changes, uses=uses[:-1]))
+        assert list(store.snapshot().services) == ["a"]
+
+
+async def test_a_network_that_is_leaving_cannot_be_named() -> None:
+    """Of a service that begins to name it and its removal in the same instant, one is refused; the
+    name is free at once, and what is kept of it comes back as it was."""
+    async with scene() as (store, _):
+        await store.commit(Transaction((Put(network("n", "front")),)))
+        for names_first in (True, False):
+            seen = store.snapshot()
+            present = seen.networks["n"]
+            leaving = LeavingNetwork(id="n", created_at=NOW, updated_at=NOW, network=present)
+            naming = Transaction((Put(service("a", "a")),), uses=(present,))
+            removal = Transaction((Delete(present), Put(leaving)), decided_at=seen.revision)
+            if names_first:
+                await store.commit(naming)
+                with pytest.raises(OutOfSequence):
+                    await store.commit(removal)
+                assert not store.snapshot().leaving_networks
+                await store.commit(Transaction((Delete(store.snapshot().services["a"]),)))
+            else:
+                await store.commit(removal)
+                with pytest.raises(UseOfNothing):
+                    await store.commit(naming)
+                assert not store.snapshot().services
+                assert store.snapshot().leaving_networks["n"].network == present
+                await store.commit(Transaction((Put(network("m", "front")),)))
 
 
 async def test_a_write_that_nobody_answered_is_told_from_another_one() -> None:

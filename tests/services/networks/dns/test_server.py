@@ -19,7 +19,7 @@ from dnslib import EDNS0, QTYPE, RCODE, DNSRecord, EDNSOption
 from services.errors import EngineError
 from services.networks.dns import Dns, NameBook, NamedEndpoint, Resolver, wire
 from services.networks.dns.serving import MOST_CONNECTIONS
-from services.networks.netns import drop_namespace, in_namespace
+from services.networks.kernel.netns import drop_namespace, in_namespace
 from tests.support.dns_client import Client
 from tests.support.resolver import TestResolver, absent, failed, found, running_resolver
 
