@@ -7,7 +7,6 @@ that is never asked for it is smaller by it.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Final
 
 MODULES: Final = (
@@ -21,4 +20,4 @@ MODULES: Final = (
 def load() -> None:
     """Import it. Blocks for some milliseconds."""
     for name in MODULES:
-        import_module(name)
+        __import__(name)  # see `lazily`
