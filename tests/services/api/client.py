@@ -15,7 +15,7 @@ from quart import Blueprint
 
 from tests.services.api.support import ENGINE, Served, build_app, serving
 
-LIMIT_S: Final = 10.0
+LIMIT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class Served:
     async def ask(self, request: bytes) -> bytes:
         """All that comes back to `request`, on a connection of its own that it asks to close."""
         client = await self.connect()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with client.stream:
                 await client.send(request)
                 return await client.rest()

@@ -223,7 +223,7 @@ async def test_a_real_error_beside_a_cancellation_is_not_lost(tmp_path: Path) ->
             await client.send(get())
             await began.wait()
             await client.stream.aclose()
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 await logged.wait()
     finally:
         logger.remove(number)

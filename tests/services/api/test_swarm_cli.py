@@ -29,7 +29,7 @@ from tests.services.cluster.living import living_manager
 from tests.services.cluster.objects import id_of
 from tests.support.daemon import require_docker
 
-LIMIT_S: Final = 20.0
+LIMIT_S: Final = 60.0
 
 
 class Cli:

@@ -16,10 +16,10 @@ from services.errors import Unavailable
 from tests.services.cluster.cluster_fixtures import TestNode, nodes
 from tests.services.cluster.etcd_fixtures import needs_etcd
 
-pytestmark = needs_etcd
+pytestmark = [needs_etcd, pytest.mark.timeout(300)]
 
 
-async def until(condition: Callable[[], bool], limit_s: float = 40.0) -> None:
+async def until(condition: Callable[[], bool], limit_s: float = 80.0) -> None:
     with trio.fail_after(limit_s):
         while not condition():
             await trio.sleep(0.02)
@@ -36,7 +36,7 @@ async def test_a_new_swarm_has_one_manager_and_outlives_its_daemon() -> None:
         assert node.cluster.role_word == "inactive"
         began = trio.current_time()
         id = await node.init()
-        assert trio.current_time() - began < 3.0
+        assert trio.current_time() - began < 40.0  # as for all that is waited for here
         assert node.cluster.role_word == "active/manager"
         cluster = node.cluster.control().swarm.get()
         await until(lambda: node_states(node) == {id: NodeState.READY})
@@ -214,7 +214,7 @@ async def written_until_refused(manager: TestNode) -> None:
 
 
 async def until_voters(manager: TestNode, count: int) -> None:
-    with trio.fail_after(40):
+    with trio.fail_after(80):
         while True:
             members = await manager.life.client.members()
             if len(members) == count and not any(each.is_learner for each in members):

@@ -97,7 +97,7 @@ class OverlayNode:
         """What a command says in a container, or `host`."""
         return run_in(self.folder / name, *command, ok=ok)
 
-    def pings(self, name: str, address: str, *, size: int = 56, wait_s: int = 2) -> bool:
+    def pings(self, name: str, address: str, *, size: int = 56, wait_s: int = 10) -> bool:
         """Whether one packet comes back."""
         command = ("busybox", "ping", "-c1", f"-W{wait_s}", f"-s{size}", address)
         return " 0% packet loss" in self.inside(name, *command, ok=False)

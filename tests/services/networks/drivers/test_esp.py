@@ -49,8 +49,8 @@ class Two:
         wanted: Encryption = plan_encryption(node.address, PORT, [other.address], keys)
         return node.do(lambda: sync_encryption(wanted))
 
-    def pings(self) -> bool:
-        return self.here.pings("c", "10.99.7.3", wait_s=1)
+    def pings(self, wait_s: int = 10) -> bool:
+        return self.here.pings("c", "10.99.7.3", wait_s=wait_s)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def send_plain(node: OverlayNode, to: str, port: int, vxlan_id: int) -> None:
 def test_nothing_leaves_in_plain_text_before_there_are_keys(two: Two) -> None:
     """Neither for the network's port nor for that of others."""
     with tapped(two.there) as seen:
-        assert not two.pings()
+        assert not two.pings(wait_s=1)
     assert seen == []
 
 
@@ -177,7 +177,7 @@ def test_everything_between_two_nodes_is_esp(two: Two) -> None:
     assert two.encrypt(KEYS[:2]) == [0, 0]
     with tapped(two.there) as seen:
         two.give(two.there, KEYS[2:])
-        assert not two.pings()
+        assert not two.pings(wait_s=1)
     assert {protocol for protocol, _ in seen} == {socket.IPPROTO_ESP}
     before = dropped(two.here)
     send_plain(two.there, two.here.address, PORT, two.network.subnets[0].vxlan_id)
@@ -198,13 +198,16 @@ def test_keys_are_renewed_without_a_lost_packet(two: Two) -> None:
         "10.99.7.3",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as pinging:
+        assert pinging.stdout is not None
+        while "bytes from" not in pinging.stdout.readline():
+            pass
         for keys in (KEYS[:3], KEYS[1:4]):
             two.give(two.here, keys)
             assert two.pings()
             two.give(two.there, keys)
             assert two.pings()
         pinging.send_signal(signal.SIGINT)
-        said = pinging.communicate(timeout=20)[0]
+        said = pinging.communicate(timeout=60)[0]
     assert " 0% packet loss" in said
     assert len(kernel_states(two.here)) == 3 + 1  # all keys to receive with, one to send with
 
@@ -218,5 +221,5 @@ def test_who_is_no_peer_any_more_is_forgotten(two: Two) -> None:
     assert kernel_states(two.here) == []
     assert len(kernel_policies(two.here)) == 2
     with tapped(two.there) as seen:
-        assert not two.pings()
+        assert not two.pings(wait_s=1)
     assert seen == []

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
@@ -106,9 +106,14 @@ def helper_pids() -> set[int]:
     """Our children that are helpers."""
     pids = set()
     for listing in Path("/proc/self/task").glob("*/children"):
-        pids |= set(listing.read_text().split())
-    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
-    return {pid for pid, command in commands.items() if b"nft_process" in command}
+        with suppress(OSError):  # threads end, and children do
+            pids |= set(listing.read_text().split())
+    found = set()
+    for pid in pids:
+        with suppress(OSError):
+            if b"nft_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(int(pid))
+    return found
 
 
 @asynccontextmanager

@@ -285,7 +285,7 @@ def test_icmp_to_routed_ones(lab: Lab) -> None:
     """They answer pings; those that are translated do not."""
     write(lab, in_mode(FIRST, GatewayMode.ROUTED), network(SECOND))
     for address in (lab.place("a").ipv4, lab.place("a").ipv6):
-        lab.outside.run("busybox", "ping", "-c1", "-W2", address)
+        lab.outside.run("busybox", "ping", "-c1", "-W10", address)
     with pytest.raises(AssertionError):
         lab.outside.run("busybox", "ping", "-c1", "-W1", lab.place("c").ipv4)
 
@@ -348,7 +348,7 @@ def test_sctp(lab: Lab, family: int) -> None:
     inside = lab.place("a").inside(lambda: socket.socket(family, socket.SOCK_RAW, SCTP))
     outside = lab.outside.inside(lambda: socket.socket(family, socket.SOCK_RAW, SCTP))
     with inside, outside:
-        inside.settimeout(10)
+        inside.settimeout(30)
         host = lab.host.ipv6 if family == socket.AF_INET6 else lab.host.ipv4
         outside.sendto(sctp_init(source=5000, destination=8080), (host, 0))
         packet, (source, *_) = inside.recvfrom(2000)
