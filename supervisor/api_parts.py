@@ -117,6 +117,9 @@ def _prepare_routes(sources: RouteSources, fast: FastRoutes) -> Callable[[], ASG
 
 def _build_routes(sources: RouteSources, fast: FastRoutes, quick: QuickRoutes) -> ASGIApp:
     # Imported when the servers already accept: quart takes a fifth of a second.
+    from . import first_uses
     from .routes import build_routes_app
 
-    return build_routes_app(sources, fast, quick)
+    app = build_routes_app(sources, fast, quick)
+    first_uses.load()
+    return app

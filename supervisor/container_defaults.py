@@ -8,7 +8,6 @@ from typing import Literal
 
 from services.containers.config import Ulimit
 from services.containers.spec import SpecDefaults
-from services.containers.spec.seccomp import parse_profile
 from services.system import HostFacts
 from services.system.elf import needs_interpreter
 
@@ -25,6 +24,8 @@ def spec_defaults(settings: Settings, facts: HostFacts) -> SpecDefaults:
     wanted = settings.containers
     profile = wanted.seccomp_profile
     if profile not in ("builtin", "unconfined"):
+        from services.containers.spec.seccomp import parse_profile
+
         profile = Path(profile).read_text()
         parse_profile(profile)
     names = {"runc", "io.containerd.runc.v2", *(runtime.name for runtime in wanted.runtimes)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -29,7 +29,6 @@ from services.system import HostFacts
 from .ahead import StartedAhead
 from .api_parts import build_api
 from .api_servers import ApiServers
-from .audit_parts import build_audit
 from .cluster_parts import ClusterSources, LazyCluster
 from .container_parts import build_containers
 from .ground_parts import GroundParts, build_ground
@@ -42,10 +41,14 @@ from .observer_face import ObserverFace
 from .part_restarts import PartRestarts
 from .reload_parts import build_reloader
 from .reloading.reloader import Reloader
-from .reloading.steps import Changer
 from .reports import TreeReports
 from .settings import Settings
 from .sources import RouteSources
+
+if TYPE_CHECKING:
+    from services.audit import Audit
+
+    from .reloading.steps import Changer
 
 BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
@@ -122,6 +125,21 @@ def build_parts(
     def route_sources() -> RouteSources:
         return sources
 
+    def audit() -> Audit:
+        from .audit_parts import build_audit
+
+        return build_audit(
+            settings,
+            engine_id=engine_id,
+            containerd=ground.containerd,
+            store=ground.store,
+            images=ground.images,
+            volumes=ground.volumes,
+            networks=net,
+            containers=ours,
+            cluster=cluster,
+        )
+
     api = build_api(
         current,
         environment=environment,
@@ -144,8 +162,11 @@ def build_parts(
     metrics = MetricsFace(lazy_metrics, settings.metrics_address)
     observer_face = ObserverFace(api.gates.app_for, settings.observer)
     restarts = PartRestarts()
-    reloader = build_reloader(
-        changer=Changer(
+
+    def make_changer() -> Changer:
+        from .reloading.steps import Changer
+
+        return Changer(
             current=current,
             listeners=api.listeners,
             api=api.servers,
@@ -155,7 +176,11 @@ def build_parts(
             restarts=restarts,
             identity=api.identity,
             sink=sink,
-        ),
+        )
+
+    reloader = build_reloader(
+        current=current,
+        make_changer=make_changer,
         facts=facts,
         engine_id=engine_id,
         bus=ground.bus,
@@ -168,17 +193,7 @@ def build_parts(
         builder=builder,
         identity=api.identity,
         reload=reloader.reload,
-        audit=build_audit(
-            settings,
-            engine_id=engine_id,
-            containerd=ground.containerd,
-            store=ground.store,
-            images=ground.images,
-            volumes=ground.volumes,
-            networks=net,
-            containers=ours,
-            cluster=cluster,
-        ),
+        audit=audit,
         firewall_warnings=lambda: net.firewall.warnings if net.firewall else (),
         reload_warnings=lambda: reloader.warnings,
         log_warnings=lambda: ours.log_budget.warnings,

@@ -7,20 +7,24 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from services.events import Event, EventBus
 from services.system import HostFacts
 
-from .in_force import prepare
+from .in_force import Current, prepare
 from .notify import Notifier
 from .reloading.reloader import Reloader
-from .reloading.steps import Changer
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .reloading.steps import Changer
 
 
 def build_reloader(
     *,
-    changer: Changer,
+    current: Current,
+    make_changer: Callable[[], Changer],
     facts: HostFacts,
     engine_id: str,
     bus: EventBus,
@@ -28,7 +32,6 @@ def build_reloader(
     read: Callable[[], Settings],
 ) -> Reloader:
     """Make it. `read` blocks: flags and file, merged and checked."""
-    current = changer.current
 
     async def announce(error: str) -> None:
         await bus.commit(reload_event(current.settings(), engine_id=engine_id, error=error))
@@ -37,7 +40,7 @@ def build_reloader(
         current=current,
         read=read,
         prepare=partial(prepare, facts=facts),
-        changer=changer,
+        make_changer=make_changer,
         notifier=notifier,
         announce=announce,
     )

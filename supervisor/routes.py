@@ -150,7 +150,7 @@ def own_blueprints(sources: RouteSources) -> list[Blueprint]:
     """The routes of the engine's own API, beside Docker's."""
     return [
         ReloadRoutes(sources.reload).blueprint(),
-        AuditRoutes(sources.audit.run).blueprint(),
+        AuditRoutes(sources.audit().run).blueprint(),
         ObserverRoutes(
             sources.observer, sources.containers, metrics=sources.metrics, page=Page()
         ).blueprint(),

@@ -29,7 +29,7 @@ class RouteSources:
     builder: Builder
     identity: Identity
     reload: Reload
-    audit: Audit
+    audit: Callable[[], Audit]
     firewall_warnings: Callable[[], tuple[str, ...]]
     reload_warnings: Callable[[], tuple[str, ...]]
     log_warnings: Callable[[], tuple[str, ...]]

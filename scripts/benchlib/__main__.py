@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import start_profile
 from .bench import FULL, QUICK, Scale, running_bench
 from .engines import REPOSITORY, EngineFailed, otp_figures
 from .history import courses, slower
@@ -40,6 +41,9 @@ def main(argv: Sequence[str]) -> int:
     scale = QUICK if options.quick else FULL
     if options.runs:
         scale = replace(scale, rounds=options.runs, heavy_rounds=options.runs)
+    if options.profile_start:
+        print(start_profile.table(start_profile.profile_start(scale)))
+        return 0
     results, skipped = _measure(lines, scale) if lines else ([], {})
     otp = otp_figures(is_quick=options.quick) if OTP in wanted else None
     found = document(results, otp=otp, skipped=skipped, is_quick=options.quick)
@@ -103,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=[*LINES, OTP],
         metavar="NAME",
         help="this line only (may be repeated; in the order given)",
+    )
+    parser.add_argument(
+        "--profile-start",
+        action="store_true",
+        help="instead of all lines: where the processor time of a start goes",
     )
     parser.add_argument("--runs", type=int, metavar="N", help="rounds of every line")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the JSON goes")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from .http import Connection, HttpError, is_answering
@@ -43,13 +44,14 @@ class Program:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Start it. Nothing is waited for."""
+    def start(self, variables: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Start it, with these variables besides its own. Nothing is waited for."""
+        environment = os.environ if self._environment is None else self._environment
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=REPOSITORY,
-                env=self._environment,
+                env={**environment, **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -203,17 +205,26 @@ class Engine:
         """The daemon's pid: `unshare` has become it."""
         return self._program.pid
 
-    def start_timed(self) -> float:
-        """Start the daemon; the seconds until it answers a ping."""
+    def start_timed(self, variables: Mapping[str, str] = MappingProxyType({})) -> float:
+        """Start the daemon, as `Program.start` does; the seconds until it answers a ping."""
         self.socket.unlink(missing_ok=True)
         began = time.perf_counter()
-        self._program.start()
+        self._program.start(variables)
         while not is_answering(self.socket):
             self._program.check_alive()
             if time.perf_counter() - began > START_LIMIT_S:
                 raise EngineFailed(f"{self.name} does not answer")
             time.sleep(0.002)
         return time.perf_counter() - began
+
+    def processor_s(self) -> float:
+        """The processor time that the daemon has used, of all its threads that are still there."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+    def log_text(self) -> str:
+        """All that its processes have written."""
+        return (self.folder / "log").read_text(errors="replace")
 
     def stop(self) -> None:
         """End the daemon and its containers."""

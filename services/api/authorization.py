@@ -10,20 +10,20 @@ Source: moby, pkg/authorization (middleware, what of a request is shown); tried 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
 import msgspec
 
 from services.api.asgi import ASGIApp, Receive, Scope, Send
-from services.api.held_body import TooLarge, content_type, hold_body, replayed
 from services.api.identity import Identity
-from services.api.judged_answer import JudgedAnswer
 from services.api.peer import peer_of
-from services.api.refusal import Header, only_refused, refuse
 from services.api.version import split_version
 from services.errors import EngineError, Forbidden
 from services.plugins import AuthRequest
+
+if TYPE_CHECKING:
+    from services.api.refusal import Header
 
 BODY_LIMIT_BYTES: Final = 1 << 20
 """What of a body plugins are shown. Source: dockerd's maxBodySize."""
@@ -67,6 +67,11 @@ class AuthorizationGate:
     async def _judged(
         self, names: tuple[str, ...], scope: Scope, receive: Receive, send: Send
     ) -> None:
+        # Imported with the first request that a plugin judges.
+        from services.api.held_body import replayed
+        from services.api.judged_answer import JudgedAnswer
+        from services.api.refusal import only_refused, refuse
+
         try:
             body = await _shown_body(scope, receive)
             request = _request(scope, body or b"")
@@ -102,6 +107,8 @@ async def _shown_body(scope: Scope, receive: Receive) -> bytes | None:
 
     A handler takes JSON from a body that calls itself so, and from no other (`wire.read_json`).
     """
+    from services.api.held_body import TooLarge, content_type, hold_body
+
     if content_type(scope) != _JSON or _is_login(scope):
         return None
     try:

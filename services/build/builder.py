@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from services.dockerfile import read_lines
 from services.errors import EngineError, InvalidParameter
-from services.images import Image, Platform
 from services.images.platform import host_platform
-from services.images.ports import Body
 from services.measures import Counts, Durations
 
-from .context import BuildContexts
-from .output import Tell
-from .plan import make_plan
-from .ports import Containers, ImageStore, Puller
-from .request import BuildRequest
-from .under_way import Build
-from .workbench import ANNOTATION
+if TYPE_CHECKING:
+    from services.images import Image, Platform
+    from services.images.ports import Body
+
+    from .context import BuildContexts
+    from .output import Tell
+    from .ports import Containers, ImageStore, Puller
+    from .request import BuildRequest
+    from .under_way import Build
+
+ANNOTATION: Final = "io.wharfinger.build"
+"""Marks the containers that a build works in: those of builds that were killed go by it."""
 
 MAX_BUILDS: Final = 4
 """A build past this many waits for its turn; each has containers and threads at work."""
@@ -71,6 +73,12 @@ class Builder:
             return await self._build(request, body, puller, tell)
 
     async def _build(self, request: BuildRequest, body: Body, puller: Puller, tell: Tell) -> Image:
+        # Imported with the first build, because a start needs none of it.
+        from services.dockerfile import read_lines
+
+        from .plan import make_plan
+        from .under_way import Build
+
         contexts = self._contexts
         context_of = contexts.fetch(request.remote) if request.remote else contexts.receive(body)
         async with self._slots, context_of as context:

@@ -14,19 +14,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
 from services.containers.archives.root import PLACE, Root
-from services.containers.archives.unpack import Rules, unpack
 from services.errors import InvalidParameter, single_error
-from services.images.compression import ExpansionLimits, PlainStream
-from services.images.download import download, download_url
-from services.images.inbox import open_inbox, take_body
-from services.images.ports import Body
 
-from .remote import check_out, parse_git
+if TYPE_CHECKING:
+    from services.images.ports import Body
 
 T = TypeVar("T")
 
@@ -35,7 +31,7 @@ MAX_DOCKERFILE_BYTES: Final = 16 << 20
 _DRAIN_BYTES: Final = 1 << 20
 MAX_REMOTE_BYTES: Final = 1 << 36
 _TAR_MAGIC: Final = slice(257, 262)
-_LIMITS: Final = ExpansionLimits(total_bytes=1 << 38)
+_MAX_CONTEXT_BYTES: Final = 1 << 38
 
 
 class BuildContext:
@@ -148,6 +144,10 @@ class BuildContexts:
             InvalidParameter: no URL, or what is there is no context.
             EngineError: it cannot be had.
         """
+        from services.images.download import download_url
+
+        from .remote import check_out, parse_git
+
         async with self._made() as directory:
             git = parse_git(remote)
             if git is not None:
@@ -176,6 +176,8 @@ class BuildContexts:
             context.root.close()
 
     async def _extract(self, directory: Path, body: Body) -> None:
+        from services.images.inbox import open_inbox, take_body
+
         send, inbox = open_inbox()
         with single_error():
             async with trio.open_nursery() as nursery:
@@ -183,6 +185,8 @@ class BuildContexts:
                 await self._run(partial(_extract, directory, inbox.read))
 
     async def _download(self, directory: Path, url: str) -> None:
+        from services.images.download import download
+
         file = await self._run(partial(AsideFile, directory / "files" / "remote"))
         try:
             async with download(url) as body:
@@ -199,7 +203,10 @@ class BuildContexts:
 
 
 def _extract(directory: Path, read: Callable[[int], bytes]) -> None:
-    plain = PlainStream(read, _LIMITS)
+    from services.containers.archives.unpack import Rules, unpack
+    from services.images.compression import ExpansionLimits, PlainStream
+
+    plain = PlainStream(read, ExpansionLimits(total_bytes=_MAX_CONTEXT_BYTES))
     with Root(fd=os.open(directory / "context", PLACE | os.O_DIRECTORY)) as root:
         # Root's, as under dockerd: the client's users mean nothing here.
         unpack(root, "/", plain.read, Rules(owner=(0, 0)))
@@ -220,6 +227,8 @@ def _take_remote(directory: Path, file: Path) -> None:
 
 def has_tar(read: Callable[[int], bytes]) -> bool:
     """Whether a stream, plain or compressed, begins as a tar does."""
+    from services.images.compression import ExpansionLimits, PlainStream
+
     try:
         plain = PlainStream(read, ExpansionLimits())
         head = b""

@@ -24,11 +24,11 @@ from services.images import Image, RunConfig
 from services.images.layers import LayerSource, compressed
 from services.images.oci import INDEX_TYPES
 
+from .builder import ANNOTATION
 from .errors import CommandFailed
 from .output import Decoder, StageOutput
 from .ports import Containers
 
-ANNOTATION: Final = "io.wharfinger.build"
 REMOVAL_LIMIT_S: Final = 60.0
 NO_NETWORK: Final = HostConfig(network_mode="none", log_config=LogConfig(type="none"))
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from services.containerd import Containerd
 from services.containers.added_mounts import AddedMounts
-from services.containers.archives import Archives, RootFilesystems
-from services.containers.commit import Committer, ImageStore
 from services.containers.config import HostConfig
 from services.containers.container import Container, ExitWaiter
 from services.containers.create import Created, Creator
@@ -40,7 +39,6 @@ from services.containers.runs.run import Runs
 from services.containers.sizes import Sizes
 from services.containers.start import Starter
 from services.containers.stats import Statistics
-from services.containers.stdio import AttachedStreams
 from services.containers.stop import Stopper
 from services.containers.table import ContainerTable
 from services.containers.terminals import Terminals
@@ -48,9 +46,13 @@ from services.containers.update import Updater
 from services.errors import Conflict, NotModified
 from services.measures import Counts, Durations
 
+if TYPE_CHECKING:
+    from services.containers.archives import Archives, RootFilesystems
+    from services.containers.commit import Committer, ImageStore
+    from services.containers.stdio import AttachedStreams
 
-class ImagesAndRoots(ImageStore, RootFilesystems, Protocol):
-    """What is needed of the images service."""
+    class ImagesAndRoots(ImageStore, RootFilesystems, Protocol):
+        """What is needed of the images service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +115,28 @@ class Containers:
         self.pruner = pruner
         self._updater = updater
         self._freezer = freezer
-        self.archives = Archives(images, volumes, self.tell, actions=self.actions)
-        self.committer = Committer(
+        self._images, self._volumes = images, volumes
+
+    # What nothing at a start asks for is made, and its modules imported, with the first use.
+
+    @cached_property
+    def archives(self) -> Archives:
+        """Their files, copied in and out."""
+        from services.containers.archives import Archives
+
+        return Archives(self._images, self._volumes, self.tell, actions=self.actions)
+
+    @cached_property
+    def committer(self) -> Committer:
+        """Makes images of them."""
+        from services.containers.commit import Committer
+
+        return Committer(
             archives=self.archives,
-            images=images,
-            journal=journal,
-            hold=freezer.hold,
-            let_go=freezer.let_go,
+            images=self._images,
+            journal=self._journal,
+            hold=self._freezer.hold,
+            let_go=self._freezer.let_go,
             actions=self.actions,
         )
 

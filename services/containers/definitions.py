@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 import trio
 
+from services.containers import spec
 from services.containers.config import ContainerConfig, HostConfig, NetworkingConfig
 from services.containers.image_points import with_reference
 from services.containers.joining import by_id
@@ -26,15 +27,7 @@ from services.containers.model import SHORT_ID, ContainerId, Definition, ImageDe
 from services.containers.networking.links import resolve_links
 from services.containers.networking.published import requested_ports
 from services.containers.networking.settings import NetworkNames, check_networking
-from services.containers.spec import (
-    MountPoint,
-    SpecDefaults,
-    adapt_host_config,
-    check_bind_sources,
-    parse_mounts,
-    validate,
-)
-from services.containers.spec.mounts import clean_path
+from services.containers.spec import MountPoint, SpecDefaults
 from services.containers.table import ContainerTable
 from services.containers.volume_points import all_points, points_from_others
 from services.errors import InvalidParameter
@@ -104,11 +97,11 @@ class Definer:
         config = merge_image_config(request.config, image.config.config)
         check_labels(config.labels)
         host = by_id(request.host_config, self._table)
-        host = adapt_host_config(host, self._facts, defaults)
+        host = spec.adapt_host_config(host, self._facts, defaults)
         mode = host.network_mode
         mode = self._networks.default_mode if mode in ("", "default") else mode
         host = msgspec.structs.replace(host, network_mode=mode)
-        host, warnings = validate(config, host, self._facts, defaults)
+        host, warnings = spec.validate(config, host, self._facts, defaults)
         requested_ports(host, config.exposed_ports or {})  # what cannot be is said now
         # Elsewhere links are a network's own affair.
         links = resolve_links(host, self._table) if mode == "bridge" else []
@@ -121,7 +114,7 @@ class Definer:
         mounts = self._mounts(config, host, defaults)
         if not request.read_only_below:
             mounts = [_read_only_alone(mount) for mount in mounts]
-        await trio.to_thread.run_sync(partial(check_bind_sources, mounts), limiter=self._disk)
+        await trio.to_thread.run_sync(partial(spec.check_bind_sources, mounts), limiter=self._disk)
         definition = Definition(
             id=container_id,
             name="",
@@ -171,11 +164,11 @@ class Definer:
     ) -> list[MountPoint]:
         tmpfs = () if host.tmpfs is msgspec.UNSET else host.tmpfs or ()
         mounts = all_points(
-            parse_mounts(host, data_root=defaults.data_root),
+            spec.parse_mounts(host, data_root=defaults.data_root),
             points_from_others(host.volumes_from or (), self._table.find),
             config,
             volume_driver=host.volume_driver,
-            tmpfs={clean_path(path) for path in tmpfs},
+            tmpfs={spec.clean_path(path) for path in tmpfs},
         )
         return [with_reference(mount) if mount.type == "image" else mount for mount in mounts]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from services.containers.logs import (
     LogInfo,
@@ -14,9 +14,11 @@ from services.containers.logs import (
 )
 from services.containers.logs.encode import rfc3339_nano
 from services.containers.logs.options import JSON_FILE, LOCAL, NONE
-from services.containers.logs.remote.driver import Driver
 from services.containers.logs.remote.options import REMOTE_DRIVERS, make_driver
 from services.containers.model import Definition
+
+if TYPE_CHECKING:
+    from services.containers.logs.remote.driver import Driver
 
 DAEMON_NAME: Final = "docker"
 """What tags know the engine by, as under dockerd."""

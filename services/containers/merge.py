@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from services.containers import spec
 from services.containers.config import ContainerConfig, HealthConfig
-from services.containers.spec import normalized_working_dir
 from services.images import RunConfig
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ def merge_image_config(config: ContainerConfig, image: RunConfig | None) -> Cont
     config = msgspec.structs.replace(
         config,
         volumes=config.volumes or None,
-        working_dir=normalized_working_dir(config.working_dir),
+        working_dir=spec.normalized_working_dir(config.working_dir),
     )
     if image is None:
         return _without_reset(config)
@@ -29,7 +29,7 @@ def merge_image_config(config: ContainerConfig, image: RunConfig | None) -> Cont
         "user": config.user or image.user or "",
         "env": _merged_env(image.env, config.env),
         "labels": {**(image.labels or {}), **config.labels},
-        "working_dir": normalized_working_dir(config.working_dir or image.working_dir or ""),
+        "working_dir": spec.normalized_working_dir(config.working_dir or image.working_dir or ""),
         **_merged_command(config, image),
     }
     if image.exposed_ports:

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from services.containerd import Mount
+from services.containers import spec
 from services.containers.apparmor import DEFAULT_PROFILE
 from services.containers.cdi import CdiDevices
 from services.containers.container import Container
@@ -28,15 +29,6 @@ from services.containers.spec import (
     NetworkFiles,
     SpecDefaults,
     SpecInputs,
-    build_exec_process,
-    build_spec,
-    check_propagation,
-    make_bind_sources,
-    parent_cgroup,
-    read_account_files,
-    read_account_files_in,
-    read_host_devices,
-    resolve_user,
 )
 from services.containers.spec.values import Json
 from services.errors import EngineError, InvalidParameter
@@ -123,10 +115,10 @@ class SpecSource:
     def _build(self, container: Container, rootfs: Sequence[Mount], around: Surroundings) -> bytes:
         definition = container.definition
         config, host = definition.config, definition.host_config
-        accounts = read_account_files(rootfs)
-        user = resolve_user(config.user, accounts, host.group_add or ())
-        make_bind_sources(around.mounts)
-        check_propagation(around.mounts)
+        accounts = spec.read_account_files(rootfs)
+        user = spec.resolve_user(config.user, accounts, host.group_add or ())
+        spec.make_bind_sources(around.mounts)
+        spec.check_propagation(around.mounts)
         inputs = SpecInputs(
             container_id=container.id,
             args=(definition.path, *definition.args),
@@ -139,26 +131,26 @@ class SpecSource:
             namespaces=_namespaces(around.sandbox, around.joined),
             shm_path=around.joined.shm_path,
             link_env=around.linked.env,
-            devices=read_host_devices(host),
+            devices=spec.read_host_devices(host),
             defaults=self._defaults(),
         )
-        self._realtime.grant(parent_cgroup(inputs))
-        spec = build_spec(inputs)
-        self._cdi.inject(spec, host.device_requests or ())
-        self._confine(spec["process"])
-        return msgspec.json.encode(spec)
+        self._realtime.grant(spec.parent_cgroup(inputs))
+        whole = spec.build_spec(inputs)
+        self._cdi.inject(whole, host.device_requests or ())
+        self._confine(whole["process"])
+        return msgspec.json.encode(whole)
 
     def _build_exec(
         self, container: Container, config: ExecConfig, link_env: Sequence[str]
     ) -> bytes:
         definition = container.definition
-        accounts = read_account_files_in(Path(f"/proc/{container.status.pid}/root"))
-        user = resolve_user(
+        accounts = spec.read_account_files_in(Path(f"/proc/{container.status.pid}/root"))
+        user = spec.resolve_user(
             config.user or definition.config.user,
             accounts,
             definition.host_config.group_add or (),
         )
-        process = build_exec_process(
+        process = spec.build_exec_process(
             args=config.cmd or [],
             config=definition.config,
             host_config=definition.host_config,

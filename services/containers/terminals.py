@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 import trio
 
 from services.containerd import Containerd
+from services.containers import stdio
 from services.containers.container import Container
 from services.containers.files import container_directory, files_in, remove_tree
 from services.containers.log_choice import log_info, log_path, remote_driver
@@ -29,11 +31,13 @@ from services.containers.logs import (
     refuse_reading,
 )
 from services.containers.logs.options import JSON_FILE, NONE
-from services.containers.logs.remote.log import RemoteLog
 from services.containers.logs.remote.options import REMOTE_DRIVERS, is_cached, waiting_bytes
 from services.containers.logs.remote.shipping import Shipping
-from services.containers.stdio import Keeper, Lanes, LogBuffer, Stdio
+from services.containers.stdio import Keeper, Lanes
 from supervisor.otp import stop_request
+
+if TYPE_CHECKING:
+    from services.containers.logs.remote.log import RemoteLog
 
 
 class Terminals:
@@ -51,7 +55,7 @@ class Terminals:
         self._containerd = containerd
         self._data_root = data_root
         self.directory = exec_root / "io"
-        self._streams: dict[str, Stdio] = {}
+        self._streams: dict[str, stdio.Stdio] = {}
         self._logs: dict[str, FileLog] = {}
         self.log_counts = LogCounts()
         self._counts: dict[str, LogCounts] = {}  # by container
@@ -61,7 +65,7 @@ class Terminals:
         self._lanes = Lanes()
         self._reader_threads = trio.CapacityLimiter(2)
 
-    def streams(self, container: Container) -> Stdio:
+    def streams(self, container: Container) -> stdio.Stdio:
         """The streams of the present run, or of the next one."""
         found = self._streams.get(container.id)
         if found is None:
@@ -75,7 +79,7 @@ class Terminals:
             NotSupported: its log driver cannot be read.
         """
         log = self.log(container)
-        if log is None or (isinstance(log, RemoteLog) and not _is_readable(container)):
+        if log is None or (_is_remote(log) and not _is_readable(container)):
             raise refuse_reading()
         return LogReader(
             files=log.files, feed=log.feed, format=log.format, threads=self._reader_threads
@@ -105,7 +109,7 @@ class Terminals:
         """
         if container.definition.log_driver in REMOTE_DRIVERS:
             log = self.log(container)
-            assert isinstance(log, RemoteLog)
+            assert _is_remote(log)
             log.shipper.settle()
             self.shipping.add(log)
 
@@ -124,12 +128,12 @@ class Terminals:
             "LogPath": str(self.log_path(container)) if is_public else "",
         }
 
-    def retire_streams(self, container: Container, streams: Stdio) -> None:
+    def retire_streams(self, container: Container, streams: stdio.Stdio) -> None:
         """The run of `streams` is over; who attaches from now on attaches to the next one."""
         if self._streams.get(container.id) is streams:
             del self._streams[container.id]
 
-    async def drop_streams(self, container: Container, streams: Stdio) -> None:
+    async def drop_streams(self, container: Container, streams: stdio.Stdio) -> None:
         """The run of `streams` did not come about: who is attached to it gets the end."""
         self.retire_streams(container, streams)
         await streams.close()
@@ -137,7 +141,7 @@ class Terminals:
     async def say_farewell(self, container: Container) -> None:
         """The container's files are about to go: its log's server gets a moment for the rest."""
         log = self._logs.get(container.id)
-        if isinstance(log, RemoteLog):
+        if _is_remote(log):
             await self.shipping.let_go(log)
 
     async def forget(self, container: Container) -> None:
@@ -173,6 +177,8 @@ class Terminals:
                 counts=self.counts_of(container),
                 packing=self.packer.add,
             )
+        from services.containers.logs.remote.log import RemoteLog
+
         buffer = buffer_bytes(config)
         return RemoteLog(
             path,
@@ -185,18 +191,18 @@ class Terminals:
             packing=self.packer.add,
         )
 
-    def _new_streams(self, container: Container) -> Stdio:
+    def _new_streams(self, container: Container) -> stdio.Stdio:
         config = container.definition.config
         log = self.log(container)
         if log is not None:
             log.format = self._format(container)  # its name may be another than in the last run
-        if isinstance(log, RemoteLog):
+        if _is_remote(log):
             self.shipping.add(log)
 
         async def close_stdin() -> None:
             await self._containerd.tasks.close_io(container.id)
 
-        return Stdio(
+        return stdio.Stdio(
             directory=self.directory / container.id,
             tty=config.tty,
             stdin=config.open_stdin,
@@ -206,17 +212,25 @@ class Terminals:
             lanes=self._lanes,
             keeper=self.keeper,
             # A log that is sent elsewhere has its own way of not waiting: only sending is slow.
-            buffer=None if isinstance(log, RemoteLog) else self._buffer(container),
-            wait_room=log.shipper.wait_room if isinstance(log, RemoteLog) else None,
+            buffer=None if _is_remote(log) else self._buffer(container),
+            wait_room=log.shipper.wait_room if _is_remote(log) else None,
         )
 
-    def _buffer(self, container: Container) -> LogBuffer | None:
+    def _buffer(self, container: Container) -> stdio.LogBuffer | None:
         size = buffer_bytes(container.definition.log_options)
         return (
-            LogBuffer(size_bytes=size, counts=self.counts_of(container))
+            stdio.LogBuffer(size_bytes=size, counts=self.counts_of(container))
             if size is not None
             else None
         )
+
+
+def _is_remote(log: FileLog | None) -> TypeGuard[RemoteLog]:
+    if log is None or type(log) is FileLog:  # what sends logs is imported where it is wanted
+        return False
+    from services.containers.logs.remote.log import RemoteLog
+
+    return isinstance(log, RemoteLog)
 
 
 def _is_readable(container: Container) -> bool:

@@ -19,18 +19,12 @@ import msgspec
 import trio
 from loguru import logger
 
+from services.containers import spec
 from services.containers.config import HostConfig
 from services.containers.container import Container
 from services.containers.device_limits import DEVICE_LIMITS
 from services.containers.journal import container_event
 from services.containers.model import Definition, State
-from services.containers.spec import (
-    check_resources,
-    check_restart_policy,
-    container_resources,
-    kernel_cpu_shares,
-    read_block_numbers,
-)
 from services.errors import Conflict, DeadlineExceeded, EngineError, NotFound, Unavailable
 from services.events import Event
 from services.system import HostFacts
@@ -96,8 +90,8 @@ class Updater:
             Conflict: this one cannot, for what it has already, or it is being removed.
             EngineError: the kernel refused; nothing was changed.
         """
-        check_restart_policy(wanted.restart_policy)
-        wanted, warnings = check_resources(wanted, self.facts, update=True)
+        spec.check_restart_policy(wanted.restart_policy)
+        wanted, warnings = spec.check_resources(wanted, self.facts, update=True)
         async with container.turn("its update"):
             if container.state in (State.REMOVING, State.DEAD):
                 raise _refused(container, 'container is marked for removal and cannot be "update"')
@@ -106,9 +100,9 @@ class Updater:
             host = merged(container.definition.host_config, wanted)
             if has_limits(wanted):
                 # Together they must be possible too, or the container could not start any more.
-                check_resources(host, self.facts)
+                spec.check_resources(host, self.facts)
             if has_device_limits(wanted):  # a device that is missing is found before any change
-                await trio.to_thread.run_sync(read_block_numbers, wanted)
+                await trio.to_thread.run_sync(spec.read_block_numbers, wanted)
             # Once the kernel knows, the record must follow: whoever asked for it may have left.
             with trio.CancelScope(shield=True):
                 if has_limits(wanted) and container.state.has_task:
@@ -174,7 +168,7 @@ class Updater:
 
     async def _tell_kernel(self, container: Container, host: HostConfig) -> None:
         """All limits and not only the new ones: the runtime forgets those that it is not told."""
-        resources = container_resources(msgspec.structs.replace(host, **_NO_DEVICES))
+        resources = spec.container_resources(msgspec.structs.replace(host, **_NO_DEVICES))
         try:
             await self.tasks.update(container.id, msgspec.json.encode(resources))
             if has_device_limits(host) or has_device_limits(container.definition.host_config):
@@ -200,7 +194,7 @@ def merged(present: HostConfig, wanted: HostConfig) -> HostConfig:
     """`present` with what `wanted` sets."""
     changes = _changes(wanted)
     if "cpu_shares" in changes:
-        changes["cpu_shares"] = kernel_cpu_shares(wanted.cpu_shares)
+        changes["cpu_shares"] = spec.kernel_cpu_shares(wanted.cpu_shares)
     if "pids_limit" in changes:
         changes["pids_limit"] = max(wanted.pids_limit or 0, 0)  # 0 is none
     if wanted.restart_policy.name:

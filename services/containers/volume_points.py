@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from services.containers import spec
 from services.containers.config import ContainerConfig, Mount
 from services.containers.container import Container
 from services.containers.model import Definition
-from services.containers.spec import MountPoint, is_valid_mode
-from services.containers.spec.mounts import clean_path
+from services.containers.spec import MountPoint
 from services.errors import InvalidParameter, NotFound
 from services.volumes import LOCAL_DRIVER, Volume, VolumeRequest
 
@@ -33,7 +33,7 @@ def points_from_others(
         if not ref:
             raise InvalidParameter(f"volumes-from specification cannot be an empty string: {text}")
         words = mode.split(",") if mode else []
-        if not is_valid_mode(mode) or "nocopy" in words:
+        if not spec.is_valid_mode(mode) or "nocopy" in words:
             raise InvalidParameter(f"invalid mode: {mode}")
         try:
             other = find(ref)
@@ -56,7 +56,7 @@ def all_points(
     """
     points = {**inherited, **{point.destination: _with_mode(point) for point in own}}
     for path in config.volumes or ():
-        destination = clean_path(path)
+        destination = spec.clean_path(path)
         if destination not in points and destination not in tmpfs:
             points[destination] = MountPoint(
                 type="volume", destination=destination, driver=volume_driver, copy_data=True

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from ._reference import familiar_name
 from .model import Event
 
 # Keys that hold prefixes of the actor's id or name. They are compared with the actor of every
@@ -71,6 +70,8 @@ class EventFilters:
         return self._has_prefix(key, event.actor_id) or self._has_prefix(key, name)
 
     def _matches_image(self, event: Event) -> bool:
+        from ._reference import familiar_name
+
         # An image's events carry its name as `name`, a container's its image as `image`.
         name = event.attributes.get("name" if event.type == "image" else "image", "")
         return (

@@ -13,12 +13,13 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import IO, Final, Protocol, cast
 
 import zstandard
 
 from services.errors import InvalidParameter
+
+from .expansion import ExpansionLimits as ExpansionLimits
 
 MAGIC_BYTES: Final = 6
 _PIECE_BYTES: Final = 1 << 18
@@ -42,24 +43,6 @@ _MAGIC: Final = (
     (b"BZh", Compression.BZIP2),
     (b"\xfd7zXZ\x00", Compression.XZ),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpansionLimits:
-    """How much may come out of a compressed stream.
-
-    A stream may give `free_bytes` whatever it is, past that at most `ratio` times what went in, and
-    never more than `total_bytes`. Layers of zeros compress a thousandfold and are honest; what
-    takes a disk away is both large and dense.
-    """
-
-    free_bytes: int = 4 << 30
-    ratio: int = 200
-    total_bytes: int = 1 << 40
-
-    def allow(self, given_bytes: int, taken_bytes: int) -> bool:
-        """Whether so much may come out of so much, by now."""
-        return given_bytes <= min(self.total_bytes, max(self.free_bytes, self.ratio * taken_bytes))
 
 
 class Readable(Protocol):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import trio
 from loguru import logger
@@ -17,27 +18,31 @@ from services.containerd.values import Mount
 from services.errors import EngineError, NotFound
 from services.measures import Durations
 
-from .attestations import Attestation, read_attestations
 from .catalog import Catalog, Match, find, no_such_platform
 from .changes import NameChanges
-from .compose import Composer, Recipe
 from .filters import ImageFilters, select
 from .index import ImageIndex
 from .leases import WorkingLeases
-from .load import Loader, LoadSink
-from .model import Deleted, Image, ImageId, ImageUse, Untagged
+from .model import ImageId
 from .oci import OciDescriptor
 from .origins import repositories_of
 from .platform import Platform, host_platform
-from .ports import Body, ContainerdClient, EventSink, ImageUsers
-from .prune import PrunedImages, PruneFilters
-from .reference import Reference
-from .remover import ImageRemover
 from .rootfs import RootFilesystems
-from .save import Saver, choose
-from .steps import BuildSteps
 from .survey import Surveyor
-from .unpack import Unpacker, UnpackSteps
+from .unpack import Unpacker
+
+if TYPE_CHECKING:
+    from .attestations import Attestation
+    from .compose import Composer, Recipe
+    from .load import Loader, LoadSink
+    from .model import Deleted, Image, ImageUse, Untagged
+    from .ports import Body, ContainerdClient, EventSink, ImageUsers
+    from .prune import PrunedImages, PruneFilters
+    from .reference import Reference
+    from .remover import ImageRemover
+    from .save import Saver
+    from .steps import BuildSteps
+    from .unpack import UnpackSteps
 
 TIDY_EVERY_S: Final = 30.0
 MAX_LOADS: Final = 4  # a load past this many waits; each holds a thread and a few MiB
@@ -68,43 +73,78 @@ class Images:
     ) -> None:
         self.actions: Final = Durations()  # of what succeeded, by dockerd's word for it
         self._containerd = containerd
+        self._events, self._in_use = events, in_use
         self._host = host = host or host_platform()
         self._surveyor = surveyor = Surveyor(containerd.content)
         self._leases = WorkingLeases(containerd)
         self._unpacker = Unpacker(containerd, snapshotter=snapshotter)
         self._index = index = ImageIndex(containerd=containerd, surveyor=surveyor, host=host)
-        self._loader = Loader(
-            containerd=containerd,
-            surveyor=surveyor,
-            unpacker=self._unpacker,
-            leases=self._leases,
-            host=host,
-            limiter=trio.CapacityLimiter(MAX_LOADS),
-        )
-        self._composer = Composer(
-            containerd=containerd,
-            unpacker=self._unpacker,
-            leases=self._leases,
-            limiter=trio.CapacityLimiter(MAX_LOADS),
-        )
-        self._saver = Saver(
-            containerd=containerd, surveyor=surveyor, leases=self._leases, host=host
-        )
         self._changes = NameChanges(containerd.images, index=index, events=events)
-        self._remover = ImageRemover(
-            containerd=containerd,
-            surveyor=surveyor,
-            index=index,
-            changes=self._changes,
-            leases=self._leases,
-            events=events,
-            in_use=in_use,
-        )
         self._roots = RootFilesystems(
             containerd.snapshots, unpacker=self._unpacker, leases=self._leases
         )
-        self.steps: Final = BuildSteps(
-            containerd.images, composer=self._composer, index=index, changes=self._changes
+
+    # What nothing at a start asks for is made, and its modules imported, with the first use.
+
+    @cached_property
+    def _loader(self) -> Loader:
+        from .load import Loader
+
+        return Loader(
+            containerd=self._containerd,
+            surveyor=self._surveyor,
+            unpacker=self._unpacker,
+            leases=self._leases,
+            host=self._host,
+            limiter=trio.CapacityLimiter(MAX_LOADS),
+        )
+
+    @cached_property
+    def _composer(self) -> Composer:
+        from .compose import Composer
+
+        return Composer(
+            containerd=self._containerd,
+            unpacker=self._unpacker,
+            leases=self._leases,
+            limiter=trio.CapacityLimiter(MAX_LOADS),
+        )
+
+    @cached_property
+    def _saver(self) -> Saver:
+        from .save import Saver
+
+        return Saver(
+            containerd=self._containerd,
+            surveyor=self._surveyor,
+            leases=self._leases,
+            host=self._host,
+        )
+
+    @cached_property
+    def _remover(self) -> ImageRemover:
+        from .remover import ImageRemover
+
+        return ImageRemover(
+            containerd=self._containerd,
+            surveyor=self._surveyor,
+            index=self._index,
+            changes=self._changes,
+            leases=self._leases,
+            events=self._events,
+            in_use=self._in_use,
+        )
+
+    @cached_property
+    def steps(self) -> BuildSteps:
+        """The steps of builds that are kept."""
+        from .steps import BuildSteps
+
+        return BuildSteps(
+            self._containerd.images,
+            composer=self._composer,
+            index=self._index,
+            changes=self._changes,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -168,6 +208,8 @@ class Images:
         Raises:
             NotFound: one matches nothing, or has no such platform.
         """
+        from .save import choose
+
         try:
             chosen = choose(await self._index.current(), names)
         except NotFound:
@@ -305,6 +347,8 @@ class Images:
         with_statements: bool = False,
     ) -> Sequence[Attestation]:
         """As `read_attestations`, of what `ref` means; without a platform, this machine's."""
+        from .attestations import read_attestations
+
         return await read_attestations(
             await self.resolve(ref),
             platform or self._host,

@@ -25,7 +25,7 @@ from services.containerd.values import Descriptor, LeaseResource, Mount
 from services.errors import EngineError, InvalidParameter, NotFound
 
 from ._groups import single_error
-from .compression import ExpansionLimits
+from .expansion import ExpansionLimits
 from .model import chain_ids
 from .oci import OciDescriptor
 from .ports import ContainerdClient

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from loguru import logger
@@ -22,7 +22,6 @@ from services.networks.catalog.catalog import (
     network_event,
 )
 from services.networks.catalog.cluster_networks import ClusterNetworks
-from services.networks.catalog.filters import NetworkFilters
 from services.networks.catalog.host_side import HostSide
 from services.networks.catalog.members import Members
 from services.networks.catalog.network_links import NetworkLinks
@@ -33,7 +32,10 @@ from services.networks.ipam.addresses import NetworkAddresses
 from services.networks.ipam.pools import DEFAULT_POOLS, Pool, with_unique_local
 from services.networks.model import Network, Stage
 from services.networks.planning.default_bridge import BridgeConfig, bridge_network
-from services.networks.planning.plan import NetworkRequest, plan_network
+
+if TYPE_CHECKING:
+    from services.networks.catalog.filters import NetworkFilters
+    from services.networks.planning.plan import NetworkRequest
 
 log = logger.bind(service="networks")
 
@@ -156,6 +158,8 @@ class Networks:
             Conflict: somebody has the name.
             EngineError: the kernel refused.
         """
+        from services.networks.planning.plan import plan_network
+
         await self.wait_ready()
         async with self._changing:
             if self._catalog.is_name_taken(request.name) and request.name not in model.PREDEFINED:

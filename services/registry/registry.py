@@ -13,24 +13,25 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from services.images.platform import Platform, host_platform
-from services.images.reference import Reference
 
-from .credentials import Credentials
 from .jobs import Job, Jobs
 from .leases import LEASE_PREFIX
 from .ports import ContainerdClient, ImageStore
-from .requests import (
-    Distribution,
-    Login,
-    PullRequest,
-    PushRequest,
-    SearchRequest,
-    SearchResult,
-)
-from .settings import RegistrySettings
 
 if TYPE_CHECKING:
+    from services.images.reference import Reference
+
+    from .credentials import Credentials
     from .engine import RegistryEngine
+    from .requests import (
+        Distribution,
+        Login,
+        PullRequest,
+        PushRequest,
+        SearchRequest,
+        SearchResult,
+    )
+    from .settings import RegistrySettings
 
 
 class Registry:

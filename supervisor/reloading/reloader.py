@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final
 
 import trio
 from loguru import logger
@@ -16,9 +16,9 @@ from supervisor.notify import Notifier
 from supervisor.otp import Outcome
 from supervisor.settings import ConfigError, Settings
 
-from .plan import Plan, make_plan
-from .steps import Changer
-from .transaction import StepFailed, take_steps
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .steps import Changer
 
 log = logger.bind(service="reload")
 
@@ -42,7 +42,7 @@ class Reloader:
         current: Current,
         read: Callable[[], Settings],
         prepare: Callable[[Settings], InForce],
-        changer: Changer,
+        make_changer: Callable[[], Changer],
         notifier: Notifier,
         announce: Callable[[str], Awaitable[object]],
     ) -> None:
@@ -53,12 +53,16 @@ class Reloader:
         self._current = current
         self._read = read
         self._prepare = prepare
-        self._changer = changer
+        self._make_changer = make_changer
         self._notifier = notifier
         self._announce = announce
         self._send, self._requests = trio.open_memory_channel[_Request](WAITING_LIMIT)
         self._failure = ""
         self._waiting: tuple[str, ...] = ()
+
+    @cached_property
+    def _changer(self) -> Changer:
+        return self._make_changer()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -130,6 +134,8 @@ class Reloader:
         return plan
 
     async def _plan(self) -> tuple[Plan, InForce]:
+        from .plan import make_plan
+
         try:
             wanted = await trio.to_thread.run_sync(self._read)
             plan = make_plan(self._current.settings(), wanted)
@@ -139,6 +145,8 @@ class Reloader:
         return plan, new
 
     async def _change(self, new: InForce) -> None:
+        from .transaction import StepFailed, take_steps
+
         old = self._current.in_force
         try:
             await take_steps(self._changer.steps(new))

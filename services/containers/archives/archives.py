@@ -22,11 +22,10 @@ from typing import Final, Protocol, TypeVar
 import trio
 
 from services.containerd import Mount
+from services.containers import spec
 from services.containers.container import Container
 from services.containers.model import State
 from services.containers.mount_sources import VolumeUse
-from services.containers.spec import resolve_user
-from services.containers.spec.account_files import read_account_files_in
 from services.containers.volume_points import volume_names
 from services.errors import (
     Conflict,
@@ -325,8 +324,8 @@ def _is_in(path: str, directory: str) -> bool:
 def _rules(root: Root, container: Container, wanted: CopyIn) -> Rules:
     owner = None
     if wanted.as_user and (name := container.definition.config.user):
-        accounts = read_account_files_in(Path(f"/proc/self/fd/{root.fd}"))
-        user = resolve_user(name, accounts)
+        accounts = spec.read_account_files_in(Path(f"/proc/self/fd/{root.fd}"))
+        user = spec.resolve_user(name, accounts)
         owner = (user.uid, user.gid)
     return Rules(keeps_directories=wanted.keeps_directories, owner=owner)
 

@@ -9,19 +9,20 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from services import typed_json
-from services.containers.cdi.checks import check_spec
-from services.containers.cdi.edits import Json, apply_edits
 from services.containers.cdi.gpus import gpu_names
 from services.containers.cdi.names import CdiError
 from services.containers.cdi.requests import DRIVER, no_driver
-from services.containers.cdi.schema import Device, Spec, joined
 from services.containers.config import DeviceRequest
 from services.errors import EngineError
+
+if TYPE_CHECKING:
+    from services.containers.cdi.edits import Json
+    from services.containers.cdi.schema import Device, Spec
 
 MAX_FILE_BYTES: Final = 16 << 20
 MAX_FILES: Final = 1024
@@ -151,6 +152,9 @@ class CdiDevices:
 
 
 def _inject(spec: Json, names: Sequence[str], known: Mapping[str, _Known]) -> None:
+    from services.containers.cdi.edits import apply_edits
+    from services.containers.cdi.schema import joined
+
     missing = [name for name in names if name not in known]
     if missing:
         raise CdiError(f"unresolvable CDI devices {', '.join(missing)}")
@@ -185,6 +189,9 @@ def _add(scan: _Scan, spec: Spec, path: str, priority: int) -> None:
 
 
 def _read_spec(path: str) -> Spec:
+    from services.containers.cdi.checks import check_spec
+    from services.containers.cdi.schema import Spec
+
     with open(path, "rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
 import trio
 
 from services.containers.config import Wire
 from services.containers.container import Container
-from services.containers.stdio import Stdio
+
+if TYPE_CHECKING:
+    from services.containers.stdio import Stdio
 
 
 class ExecConfig(Wire, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ import trio
 from loguru import logger
 
 from services.containerd import Containerd, TaskInfo, TaskStatus
+from services.containers import stdio
 from services.containers.container import Container
 from services.containers.execs.exec import Exec, ExecConfig
 from services.containers.execs.life import ExecLife, ProcessSpecs, exec_event
@@ -26,7 +27,6 @@ from services.containers.journal import Journal
 from services.containers.model import State
 from services.containers.runs.run import Run, Runs
 from services.containers.runs.start_errors import exit_code_of_failed_exec, text_of_failed_start
-from services.containers.stdio import Stdio
 from services.errors import (
     Conflict,
     DeadlineExceeded,
@@ -214,7 +214,7 @@ class Execs:
         async def close_stdin() -> None:
             await self._containerd.tasks.close_io(container.id, exec_id)
 
-        stdio = Stdio(
+        streams = stdio.Stdio(
             directory=self._directory / name_of(container.id, exec_id),
             tty=config.tty,
             stdin=config.attach_stdin,
@@ -222,7 +222,7 @@ class Execs:
             log=None,
             on_stdin_closed=close_stdin,
         )
-        return Exec(container, config, stdio, exec_id=exec_id)
+        return Exec(container, config, streams, exec_id=exec_id)
 
 
 def _check_running(container: Container) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 from loguru import logger
@@ -37,10 +37,12 @@ from services.containers.labels import ends_unhealthy
 from services.containers.model import State
 from services.containers.runs.restart_policy import wants_restart
 from services.containers.runs.run import Watch
-from services.containers.stdio import AttachedStreams
 from services.errors import EngineError, InvalidParameter, NotFound, single_error
 from services.events import Event
 from services.measures import Counts
+
+if TYPE_CHECKING:
+    from services.containers.stdio import AttachedStreams
 
 log = logger.bind(service="containers")
 

@@ -12,13 +12,12 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from fractions import Fraction
 from typing import Final
 
 from services.containers.logs.usage import LogUsage
 
-AHEAD: Final = Fraction(3, 4)  # of the budget
-_LARGE: Final = Fraction(1, 8)  # of the budget
+AHEAD: Final = 0.75  # of the budget
+_LARGE: Final = 0.125  # of the budget
 
 
 class Do(Enum):

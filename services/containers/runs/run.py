@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from services.containers.container import Container
-from services.containers.stdio import Stdio
 from services.errors import Conflict, Unavailable
 from supervisor.otp import (
     INFINITY,
@@ -37,6 +36,9 @@ from supervisor.otp import (
     SupervisorError,
     TooManyRestarts,
 )
+
+if TYPE_CHECKING:
+    from services.containers.stdio import Stdio
 
 # A full disk fails a part again and again; it must not bring down what is above.
 STEADY: Final = Backoff(first_s=0.05, cap_s=5.0)

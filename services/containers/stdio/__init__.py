@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from services.containers.stdio.fifos import StdioPaths, open_readers
-from services.containers.stdio.hub import AttachedStreams
-from services.containers.stdio.keeper import Keeper
-from services.containers.stdio.lanes import Lanes
-from services.containers.stdio.means import LogBuffer
-from services.containers.stdio.spool import LogWriter
-from services.containers.stdio.stdio import Stdio
-from services.containers.stdio.streams import Stream
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AttachedStreams",
-    "Keeper",
-    "Lanes",
-    "LogBuffer",
-    "LogWriter",
-    "Stdio",
-    "StdioPaths",
-    "Stream",
-    "open_readers",
-]
+from services import lazily
+
+if TYPE_CHECKING:
+    from .fifos import StdioPaths as StdioPaths
+    from .fifos import open_readers as open_readers
+    from .hub import AttachedStreams as AttachedStreams
+    from .keeper import Keeper as Keeper
+    from .lanes import Lanes as Lanes
+    from .means import LogBuffer as LogBuffer
+    from .spool import LogWriter as LogWriter
+    from .stdio import Stdio as Stdio
+    from .streams import Stream as Stream
+
+__getattr__ = lazily.exports(
+    __name__,
+    {
+        "fifos": "StdioPaths open_readers",
+        "hub": "AttachedStreams",
+        "keeper": "Keeper",
+        "lanes": "Lanes",
+        "means": "LogBuffer",
+        "spool": "LogWriter",
+        "stdio": "Stdio",
+        "streams": "Stream",
+    },
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 from loguru import logger
@@ -23,7 +23,9 @@ from services.networks.model import Network
 from services.networks.overlay.values import DRIVER as OVERLAY
 from services.networks.planning import ipvlan_options
 from services.networks.planning.parents import DUMMY_PREFIXES
-from services.networks.planning.plan import NetworkRequest, Surroundings
+
+if TYPE_CHECKING:
+    from services.networks.planning.plan import NetworkRequest, Surroundings
 
 _T = TypeVar("_T")
 
@@ -95,6 +97,8 @@ class HostSide:
         default_options: Mapping[str, Mapping[str, str]],
     ) -> Surroundings:
         """What the plan of a new network has to go by, with what the host has of it now."""
+
+        from services.networks.planning.plan import Surroundings
 
         def look() -> Surroundings:
             why_not = ""

@@ -20,7 +20,6 @@ from loguru import logger
 from services.errors import EngineError
 from services.networks.dns.cache import Cache
 from services.networks.dns.names import Address, NameBook
-from services.networks.dns.serving import Client, Serving
 from services.networks.dns.sockets import Listening, listen_in, open_socket, socket_in
 from services.networks.dns.upstream import Resolver, Scope, Upstream
 
@@ -140,6 +139,8 @@ class Dns:
         host.nursery.start_soon(self._serve, served, served.scope, host)
 
     async def _serve(self, served: _Served, scope: trio.CancelScope, host: Scope) -> None:
+        from services.networks.dns.serving import Client, Serving
+
         client = Client(
             container_id=served.container_id,
             view=_View(self.names, served.container_id),

@@ -18,7 +18,6 @@ from ipaddress import IPv4Interface, ip_address
 from pathlib import Path
 
 from services.errors import EngineError
-from services.networks.drivers.esp import drop_guard, have_guard
 from services.networks.endpoints import mac_bytes
 from services.networks.kernel.netns import (
     drop_namespace,
@@ -56,6 +55,9 @@ def make_overlay(network: Network, directory: Path) -> None:
     if underlay is None:
         raise EngineError(f"network {network.name} is not known to lead to other nodes")
     if wants_encryption(network.options):
+        # Imported with the first network that is encrypted: cryptography takes a while.
+        from services.networks.drivers.esp import have_guard
+
         have_guard(underlay.port)  # before there is anything that could send
     path = namespace_of_network(directory, network.id)
     with _entered_or_made(path) as inside:
@@ -95,6 +97,8 @@ def _unmake(directory: Path, network_id: str) -> None:
             batch.send(inside)
     drop_namespace(path)
     if ports:
+        from services.networks.drivers.esp import drop_guard
+
         drop_guard(ports - _ports_in_use(directory))
 
 

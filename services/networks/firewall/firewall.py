@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from loguru import logger
@@ -27,9 +27,11 @@ from services.networks.helpers.ahead import HelperAhead
 from services.networks.helpers.child_end import wait_ended
 from services.networks.nft.helper import START_LIMIT_S, HelperLost, Nft, running_helper
 from services.networks.nft.nft_process import NAME
-from services.networks.nft.table_listing import Difference, differences, read_listing
 from services.networks.nft.watch import LossWatch, open_watch
 from services.networks.ports import PublishedPort
+
+if TYPE_CHECKING:
+    from services.networks.nft.table_listing import Difference
 
 log = logger.bind(service="firewall")
 
@@ -175,6 +177,8 @@ class Firewall:
         Raises:
             Unavailable, HelperLost: it cannot be told.
         """
+        from services.networks.nft.table_listing import differences, read_listing
+
         if not self._is_settled:
             return []
         helper = await self._when_ready()

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from services.networks import model
 from services.networks.endpoints import Endpoint
 from services.networks.model import GATEWAY_BRIDGE, Network
 from services.networks.overlay.values import DRIVER
-from services.networks.planning.plan import NetworkRequest
+
+if TYPE_CHECKING:
+    from services.networks.planning.plan import NetworkRequest
 
 
 class WayOut(enum.Enum):
@@ -29,6 +32,8 @@ class WayOut(enum.Enum):
 
 def gateway_request(link: str = GATEWAY_BRIDGE) -> NetworkRequest:
     """The network, on a bridge of this name."""
+    from services.networks.planning.plan import NetworkRequest
+
     return NetworkRequest(
         name=GATEWAY_BRIDGE,
         options={

@@ -16,7 +16,6 @@ import zstandard
 from services.build import context
 from services.build.context import BuildContexts
 from services.errors import InvalidParameter
-from services.images.compression import ExpansionLimits
 from tests.services.images.archives import body_of, tar_of
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -55,7 +54,7 @@ async def test_one_that_is_cut_off(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "zstd"])
 async def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """It is stopped at the bound, and nothing is left of it."""
-    monkeypatch.setattr(context, "_LIMITS", ExpansionLimits(free_bytes=100_000, ratio=10))
+    monkeypatch.setattr(context, "_MAX_CONTEXT_BYTES", 100_000)
     data = COMPRESSORS[kind](tar_of({"Dockerfile": bytes(3_000_000)}))
     with pytest.raises(InvalidParameter, match="expands to more"):
         async with contexts(tmp_path).receive(body_of(data)):

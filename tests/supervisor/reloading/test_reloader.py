@@ -51,7 +51,7 @@ class World:
             current=self.current,
             read=self._read,
             prepare=lambda settings: InForce(settings=settings, defaults=SpecDefaults(), tls=None),
-            changer=cast(Any, self),
+            make_changer=lambda: cast(Any, self),
             notifier=cast(Any, self.notifier),
             announce=self._announce,
         )

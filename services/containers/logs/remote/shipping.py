@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from services.containers.logs.remote.log import RemoteLog
+if TYPE_CHECKING:
+    from services.containers.logs.remote.log import RemoteLog
+
 
 DRAIN_S: Final = 3.0
 """At the engine's end: for what the containers said last. What is left is sent by the next one."""
