@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-ANSWER_LIMIT_S: Final = 5.0
+ANSWER_LIMIT_S: Final = 20.0
 SILENCE_S: Final = 0.4
 """How long a packet that is dropped is waited for; there is no wire that could be slow."""
 
