@@ -9,15 +9,15 @@ from pathlib import Path
 from socket import SOCK_STREAM
 from typing import Final
 
-import services.networks
+import services.networks.nft
 from services.containerd.ahead import Ahead
-from services.networks.helper_ahead import HelperAhead
+from services.networks.helpers.ahead import HelperAhead
 
 from .own_containerd import containerd_config
 from .settings import Settings
 
 # Its file alone: what it imports is for its own process.
-_NFT: Final = str(Path(services.networks.__file__).with_name("nft_process.py"))
+_NFT: Final = str(Path(services.networks.nft.__file__).with_name("nft_process.py"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

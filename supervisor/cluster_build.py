@@ -44,14 +44,14 @@ log = logger.bind(service="cluster")
 
 def build_cluster(sources: ClusterSources, on_networking: Callable[[NodeNetwork], None]) -> Cluster:
     """Make it; starts nothing. `on_networking` is told of the node's networking, of each life's."""
-    settings = sources.current.settings()
+    settings = sources.ground.current.settings()
     files = LocalFiles(settings.data_root / "swarm")
     disk = Disk(files)
     config = LifeConfig(
         files=files,
         run_folder=settings.exec_root / "swarm",
         work=EngineWork(sources, files, on_networking),
-        events=sources.bus,
+        events=sources.ground.bus,
         on_removed=lambda: cluster.was_removed(),  # noqa: PLW0108 - it is made below
     )
     cluster = Cluster(config, disk, make_control=partial(_control, sources))
@@ -62,8 +62,8 @@ def _control(sources: ClusterSources, life: ManagerLife) -> Control:
     return Control(
         Parts(
             store=life.store,
-            images=RegistryDigests(sources.registry),
-            local_networks=_LocalNetworks(sources.networks),
+            images=RegistryDigests(sources.ground.registry),
+            local_networks=_LocalNetworks(sources.ground.net.networks),
             leadership=life.store,
             logs=ClusterLogs(life.dispatcher, life.keeper, life.store.snapshot),
         )
@@ -112,14 +112,14 @@ class EngineWork:
             source=context.source,
             engine=sources.containers,
             added_mounts=sources.containers.added_mounts,
-            images=sources.images,
-            registries=sources.registry,
+            images=sources.ground.images,
+            registries=sources.ground.registry,
             networks=face,
-            local_networks=sources.networks,
-            places=sources.sandboxes,
+            local_networks=sources.ground.net.networks,
+            places=sources.ground.net.sandboxes,
             describe=self._describe,
             directory=self._files.agent,
-            exec_root=sources.current.settings().exec_root / "swarm",
+            exec_root=sources.ground.current.settings().exec_root / "swarm",
             listeners=(*context.listeners, face.learn),
             on_removed=context.on_removed,
         )
@@ -141,7 +141,7 @@ class EngineWork:
                 await self._sources.containers.remove(container, force=True, volumes=True)
             except NotFound:
                 continue
-        await drop_files(self._sources.current.settings().exec_root / "swarm")
+        await drop_files(self._sources.ground.current.settings().exec_root / "swarm")
         await self._clear_networks()
 
     async def _clear_networks(self) -> None:
@@ -158,12 +158,12 @@ class EngineWork:
 
     def _node_network(self) -> NodeNetwork:
         sources = self._sources
-        settings = sources.current.settings()
+        settings = sources.ground.current.settings()
         return NodeNetwork(
-            networks=sources.networks,
-            sandboxes=sources.sandboxes,
-            publisher=sources.publishing,
-            names=sources.names,
+            networks=sources.ground.net.networks,
+            sandboxes=sources.ground.net.sandboxes,
+            publisher=sources.ground.net.publishing,
+            names=sources.ground.names,
             overlays=settings.exec_root / "overlays",
             record=ingress_record(settings.exec_root),
             gateway_link=_gateway_link(settings.network.bridge),
@@ -171,9 +171,9 @@ class EngineWork:
         )
 
     def _describe(self) -> NodeDescription:
-        settings = self._sources.current.settings()
+        settings = self._sources.ground.current.settings()
         return describe_node(
-            self._sources.facts,
+            self._sources.ground.facts,
             engine_version=VERSION,
             labels=settings.labels,
             log_drivers=LOG_DRIVERS,

@@ -15,14 +15,8 @@ from msgspec.structs import replace
 
 from services.api.cluster_face import OutsideSwarm
 from services.containers.containers import Containers
-from services.events import EventBus
-from services.images import Images
-from services.networks import Networks, Publishing, Sandboxes
-from services.networks.dns import NameBook
-from services.registry import Registry
-from services.system import HostFacts
 
-from .in_force import Current
+from .ground_parts import GroundParts
 
 if TYPE_CHECKING:
     from services.audit.networks import ClusterNetworking
@@ -38,19 +32,11 @@ if TYPE_CHECKING:
 class ClusterSources:
     """The parts of the engine that a cluster's node is made from.
 
-    `is_ending`: whether the daemon as a whole is asked to end, and containers with it.
+    `ends_containers`: whether the daemon as a whole is asked to end, and containers with it.
     """
 
-    current: Current
-    facts: HostFacts
+    ground: GroundParts
     containers: Containers
-    images: Images
-    registry: Registry
-    networks: Networks
-    sandboxes: Sandboxes
-    publishing: Publishing
-    names: NameBook
-    bus: EventBus
     ends_containers: Callable[[], bool]
 
 
@@ -59,7 +45,7 @@ class LazyCluster:
 
     def __init__(self, sources: ClusterSources) -> None:
         self._sources = sources
-        self._folder = sources.current.settings().data_root / "swarm"
+        self._folder = sources.ground.current.settings().data_root / "swarm"
         self._outside = OutsideSwarm()
         self._cluster: Cluster | None = None
         self._is_wanted = trio.Event()
@@ -113,7 +99,7 @@ class LazyCluster:
 
     def _announced(self, request: RequestT) -> RequestT:
         """With the address that the daemon is to announce, if the client does not say."""
-        default = self._sources.current.settings().cluster.advertise_addr
+        default = self._sources.ground.current.settings().cluster.advertise_addr
         return replace(request, advertise_addr=request.advertise_addr or default)
 
     def _know_networking(self, networking: ClusterNetworking) -> None:

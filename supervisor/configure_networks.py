@@ -12,55 +12,25 @@ from typing import cast
 from services.networks.ports import ANY_ADDRESS
 
 from .merged import Merged
-from .settings import (
-    NetworkDefaults,
-)
+from .settings import NetworkDefaults
 from .values import AddressPool
 
 
 def network_defaults(values: Merged) -> NetworkDefaults:
     """The section. Raises ValueError for what is not allowed, or contradicts another."""
-    bridge, bip = values.text("bridge"), values.text("bip")
-    if bridge and bip:
-        raise ValueError(
-            "You specified -b & --bip, mutually exclusive options. Please specify only one"
-        )
-    if values.number("mtu") < 0:
-        raise ValueError(f"invalid default MTU: {values.number('mtu')}")
-    if values.text("firewall-backend") not in ("", "iptables", "nftables"):
-        raise ValueError('invalid firewall-backend: allowed values are "iptables" and "nftables"')
-    if values.text("firewall-backend") == "iptables":
-        raise ValueError("--firewall-backend=iptables: the only firewall supported is nftables")
-    gateway = values.raw("default-gateway")
-    if gateway is not None and not isinstance(gateway, ipaddress.IPv4Address):
-        raise ValueError(f"--default-gateway: {gateway} is not an IPv4 address")
-    gateway6 = values.raw("default-gateway-v6")
-    if gateway6 is not None and not isinstance(gateway6, ipaddress.IPv6Address):
-        raise ValueError(f"--default-gateway-v6: {gateway6} is not an IPv6 address")
-    if bridge and values.text("bip6"):
-        raise ValueError(
-            "You specified -b & --bip6, mutually exclusive options. Please specify only one"
-        )
-    icc, iptables = values.switch("icc"), values.switch("iptables")
-    if not icc and not iptables:
-        raise ValueError(
-            "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
-            "Please set --icc or --iptables to true"
-        )
+    _check(values)
+    fixed = _cidr("fixed-cidr", values.text("fixed-cidr"))
+    fixed6 = _cidr6("fixed-cidr-v6", values.text("fixed-cidr-v6"))
     return NetworkDefaults(
-        bridge=bridge,
-        bridge_address=_cidr("bip", bip),
-        fixed_cidr=fixed.network
-        if (fixed := _cidr("fixed-cidr", values.text("fixed-cidr")))
-        else None,
-        gateway=gateway,
+        bridge=values.text("bridge"),
+        bridge_address=_cidr("bip", values.text("bip")),
+        fixed_cidr=fixed.network if fixed else None,
+        gateway=_gateway(values),
         ipv6=values.switch("ipv6"),
         bridge_address6=_cidr6("bip6", values.text("bip6")),
-        fixed_cidr6=fixed6.network
-        if (fixed6 := _cidr6("fixed-cidr-v6", values.text("fixed-cidr-v6")))
-        else None,
-        gateway6=gateway6,
-        icc=icc,
+        fixed_cidr6=fixed6.network if fixed6 else None,
+        gateway6=_gateway6(values),
+        icc=values.switch("icc"),
         pools=cast("tuple[AddressPool, ...]", values.raw("default-address-pool")),
         default_options=_driver_options(values),
         mtu=values.number("mtu") or 1500,
@@ -74,6 +44,40 @@ def network_defaults(values: Merged) -> NetworkDefaults:
         accept_mark=_firewall_mark(values.text("bridge-accept-fwmark")),
         host_gateways=_host_gateways(values.texts("host-gateway-ip")),
     )
+
+
+def _check(values: Merged) -> None:
+    """Raise ValueError for what contradicts another."""
+    if values.number("mtu") < 0:
+        raise ValueError(f"invalid default MTU: {values.number('mtu')}")
+    if values.text("firewall-backend") not in ("", "iptables", "nftables"):
+        raise ValueError('invalid firewall-backend: allowed values are "iptables" and "nftables"')
+    if values.text("firewall-backend") == "iptables":
+        raise ValueError("--firewall-backend=iptables: the only firewall supported is nftables")
+    for flag in ("bip", "bip6"):
+        if values.text("bridge") and values.text(flag):
+            raise ValueError(
+                f"You specified -b & --{flag}, mutually exclusive options. Please specify only one"
+            )
+    if not values.switch("icc") and not values.switch("iptables"):
+        raise ValueError(
+            "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
+            "Please set --icc or --iptables to true"
+        )
+
+
+def _gateway(values: Merged) -> ipaddress.IPv4Address | None:
+    gateway = values.raw("default-gateway")
+    if gateway is None or isinstance(gateway, ipaddress.IPv4Address):
+        return gateway
+    raise ValueError(f"--default-gateway: {gateway} is not an IPv4 address")
+
+
+def _gateway6(values: Merged) -> ipaddress.IPv6Address | None:
+    gateway = values.raw("default-gateway-v6")
+    if gateway is None or isinstance(gateway, ipaddress.IPv6Address):
+        return gateway
+    raise ValueError(f"--default-gateway-v6: {gateway} is not an IPv6 address")
 
 
 def _driver_options(values: Merged) -> Mapping[str, Mapping[str, str]]:

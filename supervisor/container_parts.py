@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -30,11 +30,11 @@ from services.containers.stats import KernelFiles, Statistics
 from services.containers.update import Updater
 
 from .container_sources import ContainerSources
+from .ground_parts import SNAPSHOTTER, GroundParts
 from .in_force import Current
 from .launch_parts import build_launch
 from .restore_parts import build_restorer
 from .run_parts import build_runs
-from .sources import SNAPSHOTTER
 
 DISK_THREADS: Final = 8
 
@@ -53,50 +53,54 @@ class ContainerParts:
     log_budget: LogBudget
 
 
-def build_containers(sources: ContainerSources) -> ContainerParts:
-    """The operations on containers, their supervisor, and what brings them back at the start."""
+def build_containers(ground: GroundParts, *, is_ending: Callable[[], bool]) -> ContainerParts:
+    """The operations on containers, their supervisor, and what brings them back at the start.
+
+    `is_ending`: whether the daemon as a whole is asked to end, and not a part to restart.
+    """
     disk = trio.CapacityLimiter(DISK_THREADS)
-    journal = Journal(store=sources.store, events=sources.bus)
+    journal = Journal(store=ground.store, events=ground.bus)
+    sources = ContainerSources(ground=ground, journal=journal, disk=disk, is_ending=is_ending)
 
     async def start(container: Container) -> None:
         await containers.start(container)
 
-    launch = build_launch(sources, journal=journal, disk=disk)
-    runs = build_runs(sources, launch=launch, journal=journal, disk=disk, start=start)
+    launch = build_launch(sources)
+    runs = build_runs(sources, launch=launch, start=start)
     creator = Creator(
-        table=sources.table,
+        table=ground.table,
         journal=journal,
-        images=sources.images,
+        images=ground.images,
         definer=Definer(
-            table=sources.table,
-            networks=sources.networks,
-            facts=sources.facts,
-            defaults=sources.current.defaults,
-            log_defaults=partial(_log_defaults, sources.current),
+            table=ground.table,
+            networks=ground.net.networks,
+            facts=ground.facts,
+            defaults=ground.current.defaults,
+            log_defaults=partial(_log_defaults, ground.current),
             snapshotter=SNAPSHOTTER,
             disk=disk,
         ),
-        volumes=sources.volumes,
+        volumes=ground.volumes,
         directory=sources.directory,
         disk=disk,
     )
-    sizes = Sizes(sources.containerd.snapshots)
+    sizes = Sizes(ground.containerd.snapshots)
     updater = Updater(
-        tasks=sources.containerd.tasks,
+        tasks=ground.containerd.tasks,
         devices=DeviceLimits(launch.cgroups),
         journal=journal,
-        facts=sources.facts,
+        facts=ground.facts,
     )
     connections = Connector(
         journal=journal,
-        networks=sources.networks,
-        sandboxes=sources.sandboxes,
+        networks=ground.net.networks,
+        sandboxes=ground.net.sandboxes,
         naming=launch.naming,
     )
-    freezer = Freezer(tasks=sources.containerd.tasks, journal=journal)
+    freezer = Freezer(tasks=ground.containerd.tasks, journal=journal)
     containers = Containers(
-        containerd=sources.containerd,
-        table=sources.table,
+        containerd=ground.containerd,
+        table=ground.table,
         journal=journal,
         runs=runs.runs,
         lives=runs.lives,
@@ -109,26 +113,24 @@ def build_containers(sources: ContainerSources) -> ContainerParts:
         connections=connections,
         naming=launch.naming,
         statistics=Statistics(
-            KernelFiles(launch.cgroups, host_memory_bytes=sources.facts.memory_total_bytes)
+            KernelFiles(launch.cgroups, host_memory_bytes=ground.facts.memory_total_bytes)
         ),
         updater=updater,
         freezer=freezer,
         sizes=sizes,
         pruner=Pruner(
-            table=sources.table,
+            table=ground.table,
             journal=journal,
             written_bytes=sizes.written_bytes,
             remove=runs.remover.remove,
         ),
-        images=sources.images,
-        volumes=sources.volumes,
+        images=ground.images,
+        volumes=ground.volumes,
         probes=runs.health.probes,
         added_mounts=launch.added_mounts,
     )
     restorer, reconciler = build_restorer(
         sources,
-        journal=journal,
-        disk=disk,
         launch=launch,
         runs=runs,
         start=start,
@@ -145,13 +147,13 @@ def build_containers(sources: ContainerSources) -> ContainerParts:
         runs=runs.runs,
         groups=runs.groups,
         log_budget=LogBudget(
-            sources.table,
+            ground.table,
             LogPlaces(
                 log_of=runs.terminals.log,
                 path_of=runs.terminals.log_path,
                 spool_of=lambda container: runs.terminals.directory / container.id,
             ),
-            budget_bytes=lambda: sources.current.settings().containers.log_budget_bytes,
+            budget_bytes=lambda: ground.current.settings().containers.log_budget_bytes,
             counts=runs.terminals.log_counts,
         ),
     )

@@ -1,4 +1,4 @@
-"""What the containers' parts are made from."""
+"""What the containers' parts share."""
 
 from __future__ import annotations
 
@@ -6,48 +6,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.containerd import Containerd
-from services.containers import ContainerTable
-from services.containers.apparmor import AppArmor
-from services.containers.cdi import CdiDevices
-from services.events import EventBus
-from services.images import Images
-from services.networks import Networks, Sandboxes
-from services.networks.dns import Dns
-from services.store import Store
-from services.system import HostFacts
-from services.volumes import Volumes
+import trio
 
-from .in_force import Current
-from .settings import Settings
+from services.containers.journal import Journal
+
+from .ground_parts import GroundParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSources:
-    """What the containers' parts are made from.
+    """What the containers' parts share.
 
-    `current` is asked each time: a reload changes it. `is_ending`: whether the daemon as a whole is
+    `disk` bounds the threads that touch their files. `is_ending`: whether the daemon as a whole is
     asked to end, and not a part to restart.
     """
 
-    settings: Settings
-    facts: HostFacts
-    engine_id: str
-    current: Current
-    containerd: Containerd
-    store: Store
-    bus: EventBus
-    table: ContainerTable
-    images: Images
-    networks: Networks
-    sandboxes: Sandboxes
-    dns: Dns
-    volumes: Volumes
-    apparmor: AppArmor
-    cdi: CdiDevices
+    ground: GroundParts
+    journal: Journal
+    disk: trio.CapacityLimiter
     is_ending: Callable[[], bool]
 
     @property
     def directory(self) -> Path:
         """Where containers' files lie."""
-        return self.settings.data_root / "containers"
+        return self.ground.current.settings().data_root / "containers"

@@ -122,7 +122,7 @@ class Daemon:
 
     def _leave(self, root: Supervisor, parts: Parts) -> None:
         """As with live-restore, whatever the settings say: the next engine takes over at once."""
-        parts.current.leave_containers()
+        parts.ground.current.leave_containers()
         self._drain(root, parts)
 
     def _drain(self, root: Supervisor, parts: Parts) -> None:

@@ -32,16 +32,20 @@ from .in_force import Current
 from .network_parts import NetworkParts, build_networks
 from .own_containerd import containerd_config
 from .settings import Settings
-from .sources import SNAPSHOTTER
 from .version import VERSION
 
+SNAPSHOTTER: Final = "overlayfs"
 VOLUME_THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroundParts:
-    """What of it is somebody's child, or spoken to by others."""
+    """What of it is somebody's child, or spoken to by others. `current` is asked each time: a
+    reload changes it."""
 
+    facts: HostFacts
+    engine_id: str
+    current: Current
     containerd_process: Process | None
     containerd: Containerd
     store: Store
@@ -116,6 +120,9 @@ def build_ground(
     apparmor = AppArmor(is_enabled=facts.apparmor)
     cdi = CdiDevices(lambda: current.settings().containers.cdi_directories)
     return GroundParts(
+        facts=facts,
+        engine_id=engine_id,
+        current=current,
         containerd_process=process,
         containerd=containerd,
         store=store,

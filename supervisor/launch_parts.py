@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-import trio
-
 from services.containerd import Shims
 from services.containers.added_mounts import AddedMounts
 from services.containers.cgroup_files import CgroupFiles
 from services.containers.joining import Joiner
-from services.containers.journal import Journal
 from services.containers.mount_sources import MountSources
 from services.containers.networking.hosts_file import HostsFiles
 from services.containers.networking.links import Links
@@ -48,89 +45,89 @@ class LaunchParts:
     launcher: TaskLauncher
 
 
-def build_launch(
-    sources: ContainerSources, *, journal: Journal, disk: trio.CapacityLimiter
-) -> LaunchParts:
+def build_launch(sources: ContainerSources) -> LaunchParts:
     """Make them."""
+    ground, disk = sources.ground, sources.disk
+    settings = ground.current.settings()
     # What it looks at, no reload changes: it is where running containers' cgroups lie.
-    defaults = sources.current.defaults()
-    cgroups = CgroupFiles(facts=sources.facts, defaults=defaults)
+    defaults = ground.current.defaults()
+    cgroups = CgroupFiles(facts=ground.facts, defaults=defaults)
     oom_kills = OomKills(cgroups, disk=disk)
     hosts = HostsFiles(directory=sources.directory, disk=disk)
-    links = Links(sources.table, hosts=hosts)
-    resolv_confs = ResolvConfs(partial(_dns, sources.current))
+    links = Links(ground.table, hosts=hosts)
+    resolv_confs = ResolvConfs(partial(_dns, ground.current))
     naming = Naming(
-        dns=sources.dns,
+        dns=ground.dns,
         hosts=hosts,
         resolv_confs=resolv_confs,
         directory=sources.directory,
         disk=disk,
     )
-    shm = SharedMemory(sources.settings.exec_root / "shm")
+    shm = SharedMemory(settings.exec_root / "shm")
 
     def own_shm(container_id: str) -> str:
         return str(shm.path(container_id)) if shm.is_held(container_id) else ""
 
     specs = SpecSource(
-        facts=sources.facts,
-        defaults=sources.current.defaults,
+        facts=ground.facts,
+        defaults=ground.current.defaults,
         directory=sources.directory,
         resolv_confs=resolv_confs,
-        host_gateways=partial(_host_gateways, sources.current, sources.networks),
+        host_gateways=partial(_host_gateways, ground.current, ground.net.networks),
         links=links,
-        apparmor=sources.apparmor,
-        cdi=sources.cdi,
+        apparmor=ground.apparmor,
+        cdi=ground.cdi,
         realtime=RealtimeShare(
-            cgroup=sources.facts.cgroup, wanted=partial(_realtime, sources.current)
+            cgroup=ground.facts.cgroup, wanted=partial(_realtime, ground.current)
         ),
         disk=disk,
     )
     added_mounts = AddedMounts()
     mounts = MountSources(
-        volumes=sources.volumes,
-        images=sources.images,
+        volumes=ground.volumes,
+        images=ground.images,
         added=added_mounts,
-        directory=sources.settings.exec_root / "mounts",
+        directory=settings.exec_root / "mounts",
         disk=disk,
     )
-    burials = Burials(Shims(sources.containerd.address, sources.containerd.namespace), disk=disk)
+    burials = Burials(Shims(ground.containerd.address, ground.containerd.namespace), disk=disk)
     holdings = Holdings(
-        containerd=sources.containerd,
-        sandboxes=sources.sandboxes,
+        containerd=ground.containerd,
+        sandboxes=ground.net.sandboxes,
         naming=naming,
         sources=mounts,
         shm=shm,
-        table=sources.table,
+        table=ground.table,
         oom_kills=oom_kills,
         burials=burials,
         disk=disk,
     )
     launcher = TaskLauncher(
-        containerd=sources.containerd,
-        journal=journal,
-        networks=sources.networks,
-        sandboxes=sources.sandboxes,
+        containerd=ground.containerd,
+        journal=sources.journal,
+        networks=ground.net.networks,
+        sandboxes=ground.net.sandboxes,
         naming=naming,
-        joiner=Joiner(sources.table, own_shm),
+        joiner=Joiner(ground.table, own_shm),
         links=links,
         shm=shm,
         maker=TaskMaker(
-            containerd=sources.containerd,
-            root_filesystems=sources.images,
+            containerd=ground.containerd,
+            root_filesystems=ground.images,
             specs=specs,
             sources=mounts,
             runtimes=Runtimes(
-                lambda: sources.current.settings().containers.runtimes,
-                state_directory=sources.settings.exec_root / "runc",
-                scripts=sources.settings.exec_root / "runtimes",
+                lambda: ground.current.settings().containers.runtimes,
+                state_directory=settings.exec_root / "runc",
+                scripts=settings.exec_root / "runtimes",
                 systemd_cgroup=defaults.cgroup_driver == "systemd",
             ),
             burials=burials,
             holdings=holdings,
-            engine_id=sources.engine_id,
+            engine_id=ground.engine_id,
         ),
         holdings=holdings,
-        boot_id=sources.facts.boot_id,
+        boot_id=ground.facts.boot_id,
         oom_kills=oom_kills,
         burials=burials,
         disk=disk,

@@ -11,21 +11,14 @@ import trio
 
 from services.api.measures import ApiMeasures
 from services.build import Builder
-from services.containerd import Containerd
 from services.containers import Container
 from services.containers.containers import Containers
 from services.containers.log_budget import LogBudget
 from services.containers.logs import LogCounts
 from services.containers.stats import Sample
-from services.events import EventBus
-from services.images import Images
-from services.networks import Sandboxes
 from services.observer import ObservedTree, Observer
-from services.registry import Registry
-from services.store import Store
-from services.system import HostFacts
 
-from .sources import SNAPSHOTTER
+from .ground_parts import SNAPSHOTTER, GroundParts
 from .version import VERSION, build_id
 
 if TYPE_CHECKING:
@@ -36,16 +29,9 @@ if TYPE_CHECKING:
 class MetricsSources:
     """The parts whose counters are shown."""
 
-    facts: HostFacts
-    engine_id: str
+    ground: GroundParts
     containers: Containers
     log_budget: LogBudget
-    containerd: Containerd
-    store: Store
-    bus: EventBus
-    images: Images
-    sandboxes: Sandboxes
-    registry: Registry
     builder: Builder
     observer: Observer
     tree: ObservedTree
@@ -103,16 +89,16 @@ def _build_exposition(sources: MetricsSources) -> Exposition:
             EngineMetrics(
                 _facts(sources),
                 containers=containers,
-                events=sources.bus,
+                events=sources.ground.bus,
                 logs=containers.terminals.log_counts,
                 log_budget=sources.log_budget,
                 builds=sources.builder,
             ),
             ActionMetrics(
                 ActionSources(
-                    images=sources.images.actions,
-                    jobs=sources.registry.jobs.durations,
-                    networks=sources.sandboxes.actions,
+                    images=sources.ground.images.actions,
+                    jobs=sources.ground.registry.jobs.durations,
+                    networks=sources.ground.net.sandboxes.actions,
                     answers=sources.api.durations,
                     logs=containers.terminals.log_counts,
                 )
@@ -121,9 +107,9 @@ def _build_exposition(sources: MetricsSources) -> Exposition:
             RuntimeMetrics(
                 RuntimeSources(
                     lag=observer.lag,
-                    containerd=sources.containerd.connection,
+                    containerd=sources.ground.containerd.connection,
                     api=sources.api,
-                    registry=sources.registry.jobs,
+                    registry=sources.ground.registry.jobs,
                     queues=_queues(sources),
                 )
             ),
@@ -136,7 +122,7 @@ def _build_exposition(sources: MetricsSources) -> Exposition:
 def _facts(sources: MetricsSources) -> EngineFacts:
     from services.metrics import EngineFacts
 
-    facts = sources.facts
+    facts = sources.ground.facts
     return EngineFacts(
         version=VERSION,
         commit=build_id(),
@@ -146,7 +132,7 @@ def _facts(sources: MetricsSources) -> EngineFacts:
         os=facts.operating_system,
         os_type="linux",
         os_version=facts.os_version,
-        daemon_id=sources.engine_id,
+        daemon_id=sources.ground.engine_id,
         cpus=facts.ncpu,
         memory_bytes=facts.memory_total_bytes,
     )
@@ -155,8 +141,8 @@ def _facts(sources: MetricsSources) -> EngineFacts:
 def _queues(sources: MetricsSources) -> Mapping[str, Callable[[], int]]:
     """How much waits, by queue."""
     return {
-        "store_writes": lambda: sources.store.waiting_writes,
-        "events_to_store": lambda: sources.bus.waiting,
+        "store_writes": lambda: sources.ground.store.waiting_writes,
+        "events_to_store": lambda: sources.ground.bus.waiting,
     }
 
 

@@ -22,7 +22,7 @@ from services.networks import (
     UserlandProxy,
     listens_on_ipv6,
 )
-from services.networks.helper_ahead import HelperAhead
+from services.networks.helpers.ahead import HelperAhead
 from services.store import Store
 
 from .in_force import Current

@@ -14,8 +14,7 @@ import trio
 from services.api.front import DeferredApp
 from services.api.listeners import Listeners
 from services.build import BuildContexts, Builder
-from services.containerd import Containerd, EventEnvelope, Process
-from services.containers.apparmor import AppArmor
+from services.containerd import EventEnvelope
 from services.containers.containers import Containers
 from services.containers.groups import Groups
 from services.containers.log_budget import LogBudget
@@ -23,15 +22,9 @@ from services.containers.restoring.reconcile import Reconciler
 from services.containers.restoring.restore import TASK_TOPICS, Restorer
 from services.containers.runs.oom import OomKills
 from services.containers.runs.running import Running
-from services.events import EventBus, EventStream
-from services.images import Images
-from services.networks import Firewall, Networks, UserlandProxy
-from services.networks.dns import Dns
+from services.events import EventStream
 from services.observer import Observer, build_observer
-from services.registry import Registry
-from services.store import Store
 from services.system import HostFacts
-from services.volumes import Volumes
 
 from .ahead import StartedAhead
 from .api_parts import build_api
@@ -39,8 +32,7 @@ from .api_servers import ApiServers
 from .audit_parts import build_audit
 from .cluster_parts import ClusterSources, LazyCluster
 from .container_parts import build_containers
-from .container_sources import ContainerSources
-from .ground_parts import build_ground
+from .ground_parts import GroundParts, build_ground
 from .in_force import Current
 from .logs import LogSink
 from .metrics_face import MetricsFace
@@ -62,23 +54,10 @@ BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another'
 class Parts:
     """Every part that is somebody's child, or that a face of the engine speaks to."""
 
-    engine_id: str
-    current: Current
+    ground: GroundParts
     listeners: Listeners
-    containerd_process: Process | None
-    containerd: Containerd
-    store: Store
-    bus: EventBus
     event_stream: EventStream[EventEnvelope]
-    images: Images
-    firewall: Firewall | None
-    proxy: UserlandProxy | None
-    networks: Networks
-    dns: Dns
-    registry: Registry
     builder: Builder
-    volumes: Volumes
-    apparmor: AppArmor
     running: Running
     restorer: Restorer
     reconciler: Reconciler
@@ -123,39 +102,12 @@ def build_parts(
         current, facts=facts, engine_id=engine_id, ahead=ahead, is_ending=is_ending
     )
     net = ground.net
-    ours = build_containers(
-        ContainerSources(
-            settings=settings,
-            facts=facts,
-            engine_id=engine_id,
-            current=current,
-            containerd=ground.containerd,
-            store=ground.store,
-            bus=ground.bus,
-            table=ground.table,
-            images=ground.images,
-            networks=net.networks,
-            sandboxes=net.sandboxes,
-            dns=ground.dns,
-            volumes=ground.volumes,
-            apparmor=ground.apparmor,
-            cdi=ground.cdi,
-            is_ending=is_ending,
-        )
-    )
+    ours = build_containers(ground, is_ending=is_ending)
     containers, restorer = ours.containers, ours.restorer
     cluster = LazyCluster(
         ClusterSources(
-            current=current,
-            facts=facts,
+            ground=ground,
             containers=containers,
-            images=ground.images,
-            registry=ground.registry,
-            networks=net.networks,
-            sandboxes=net.sandboxes,
-            publishing=net.publishing,
-            names=ground.names,
-            bus=ground.bus,
             ends_containers=lambda: is_ending() and not current.settings().live_restore,
         )
     )
@@ -180,16 +132,9 @@ def build_parts(
     observer = build_observer(reports, ground.table)
     lazy_metrics = LazyMetrics(
         MetricsSources(
-            facts=facts,
-            engine_id=engine_id,
+            ground=ground,
             containers=containers,
             log_budget=ours.log_budget,
-            containerd=ground.containerd,
-            store=ground.store,
-            bus=ground.bus,
-            images=ground.images,
-            sandboxes=net.sandboxes,
-            registry=ground.registry,
             builder=builder,
             observer=observer,
             tree=reports,
@@ -218,20 +163,9 @@ def build_parts(
         read=read_settings,
     )
     sources = RouteSources(
-        current=current,
-        facts=facts,
-        engine_id=engine_id,
-        containerd=ground.containerd,
-        bus=ground.bus,
-        images=ground.images,
+        ground=ground,
         containers=containers,
-        networks=net.networks,
-        registry=ground.registry,
         builder=builder,
-        volumes=ground.volumes,
-        apparmor=ground.apparmor,
-        cdi=ground.cdi,
-        in_use=ground.users_of,
         identity=api.identity,
         reload=reloader.reload,
         audit=build_audit(
@@ -253,13 +187,8 @@ def build_parts(
         cluster=cluster,
     )
     return Parts(
-        engine_id=engine_id,
-        current=current,
+        ground=ground,
         listeners=api.listeners,
-        containerd_process=ground.containerd_process,
-        containerd=ground.containerd,
-        store=ground.store,
-        bus=ground.bus,
         event_stream=EventStream(
             ground.containerd.events,
             ground.containerd.connection,
@@ -267,15 +196,7 @@ def build_parts(
             namespace=settings.containerd.namespace,
             topics=TASK_TOPICS,
         ),
-        images=ground.images,
-        firewall=net.firewall,
-        proxy=net.proxy,
-        networks=net.networks,
-        dns=ground.dns,
-        registry=ground.registry,
         builder=builder,
-        volumes=ground.volumes,
-        apparmor=ground.apparmor,
         running=ours.running,
         restorer=restorer,
         reconciler=ours.reconciler,

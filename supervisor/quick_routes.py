@@ -23,14 +23,14 @@ class QuickRoutes:
 
 def build_quick_routes(sources: RouteSources, fast: FastRoutes) -> QuickRoutes:
     """Make them and enter them into the table."""
-    connection = sources.containerd.connection
+    connection = sources.ground.containerd.connection
     listing = ContainerList(sources.containers.table)
-    images = ContainerImages(sources.images, can_ask=lambda: connection.is_ready)
+    images = ContainerImages(sources.ground.images, can_ask=lambda: connection.is_ready)
     containers = QuickContainers(
         sources.containers,
         listing=listing,
         images=images,
-        has_apparmor=sources.facts.apparmor,
+        has_apparmor=sources.ground.facts.apparmor,
     )
     containers.add_to(fast)
     return QuickRoutes(containers=containers, listing=listing, images=images)

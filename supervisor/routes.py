@@ -40,8 +40,9 @@ from services.observer.page import Page
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
 
+from .ground_parts import SNAPSHOTTER
 from .quick_routes import QuickRoutes
-from .sources import SNAPSHOTTER, RouteSources
+from .sources import RouteSources
 from .version import VERSION, build_id
 
 
@@ -64,52 +65,33 @@ def served_blueprints(
     sources: RouteSources, fast: FastRoutes, quick: QuickRoutes
 ) -> list[Blueprint]:
     """The routes of all operations that the engine offers."""
-    containers = sources.containers
+    ground, containers = sources.ground, sources.containers
     cluster = ClusterModules(sources.cluster)
-    system = SystemRoutes(
-        engine=lambda: engine_info(sources),
-        components=Components(
-            containerd=sources.containerd.version,
-            runc="runc",
-            init=lambda: sources.current.defaults().init_path,
-        ),
-        containers=containers,
-        images=sources.images,
-        events=sources.bus,
-        warnings=lambda: (
-            *sources.apparmor.warnings,
-            *sources.firewall_warnings(),
-            *sources.reload_warnings(),
-            *sources.log_warnings(),
-        ),
-        devices=sources.cdi.list,
-        cluster=cluster,
-    )
-    registry = RegistryRoutes(sources.registry)
-    layers = LayerSizes(sources.containerd.snapshots)
+    registry = RegistryRoutes(ground.registry)
+    layers = LayerSizes(ground.containerd.snapshots)
     images = ImageRoutes(
-        sources.images,
+        ground.images,
         snapshots=layers,
-        in_use=sources.in_use,
+        in_use=ground.users_of,
         snapshotter=SNAPSHOTTER,
-        drop_leftovers=sources.registry.drop_leftovers,
+        drop_leftovers=ground.registry.drop_leftovers,
     )
-    networks = NetworkRoutes(sources.networks, containers, cluster)
+    networks = NetworkRoutes(ground.net.networks, containers, cluster)
     exec_routes = ExecRoutes(containers)
     container_routes = ContainerRoutes(
         containers,
         quick=quick.containers,
         listing=quick.listing,
         images=quick.images,
-        facts=sources.facts,
-        default_network=sources.networks.default_mode,
+        facts=ground.facts,
+        default_network=ground.net.networks.default_mode,
     )
     exec_routes.add_fast(fast)
     return [
-        system.blueprint(),
+        _system(sources, cluster).blueprint(),
         images.blueprint(),
         registry.blueprint(),
-        ImageMakingRoutes(containers, sources.images.compose, pull=registry.pull).blueprint(),
+        ImageMakingRoutes(containers, ground.images.compose, pull=registry.pull).blueprint(),
         container_routes.blueprint(),
         ContainerStreamRoutes(containers).blueprint(),
         ContainerStatsRoutes(containers).blueprint(),
@@ -117,23 +99,51 @@ def served_blueprints(
         exec_routes.blueprint(),
         networks.blueprint(),
         SwarmModeRoutes(cluster).blueprint(),
-        VolumeRoutes(sources.volumes).blueprint(),
-        DiskUsageRoutes(
-            images=sources.images,
-            layers=layers,
-            in_use=sources.in_use,
-            containers=containers,
-            listing=quick.listing,
-            image_names=quick.images,
-            steps=sources.images.steps.list,
-            volumes=sources.volumes,
-            volume_uses=lambda: uses_of(containers.table),
-        ).blueprint(),
+        VolumeRoutes(ground.volumes).blueprint(),
+        _disk_usage(sources, layers, quick).blueprint(),
         BuildRoutes(
-            sources.builder, sources.registry, partial(_prune_steps, sources, layers)
+            sources.builder, ground.registry, partial(_prune_steps, sources, layers)
         ).blueprint(),
         absent_blueprint(),
     ]
+
+
+def _system(sources: RouteSources, cluster: ClusterModules) -> SystemRoutes:
+    ground = sources.ground
+    return SystemRoutes(
+        engine=lambda: engine_info(sources),
+        components=Components(
+            containerd=ground.containerd.version,
+            runc="runc",
+            init=lambda: ground.current.defaults().init_path,
+        ),
+        containers=sources.containers,
+        images=ground.images,
+        events=ground.bus,
+        warnings=lambda: (
+            *ground.apparmor.warnings,
+            *sources.firewall_warnings(),
+            *sources.reload_warnings(),
+            *sources.log_warnings(),
+        ),
+        devices=ground.cdi.list,
+        cluster=cluster,
+    )
+
+
+def _disk_usage(sources: RouteSources, layers: LayerSizes, quick: QuickRoutes) -> DiskUsageRoutes:
+    ground = sources.ground
+    return DiskUsageRoutes(
+        images=ground.images,
+        layers=layers,
+        in_use=ground.users_of,
+        containers=sources.containers,
+        listing=quick.listing,
+        image_names=quick.images,
+        steps=ground.images.steps.list,
+        volumes=ground.volumes,
+        volume_uses=lambda: uses_of(sources.containers.table),
+    )
 
 
 def own_blueprints(sources: RouteSources) -> list[Blueprint]:
@@ -153,11 +163,11 @@ async def _prune_steps(
     """Delete steps of builds; what they take is what images take less without them."""
 
     async def all_bytes() -> int:
-        images = await sources.images.everything()
+        images = await sources.ground.images.everything()
         return (await measure_images(images, [False] * len(images), layers)).total_bytes
 
     return await prune_steps(
-        sources.images.steps,
+        sources.ground.images.steps,
         filters,
         in_use=lambda: {
             *(c.definition.image_id for c in sources.containers.table),
@@ -177,15 +187,16 @@ def _registries(settings: RegistrySettings) -> KnownRegistries:
 
 def engine_info(sources: RouteSources) -> EngineInfo:
     """What the engine says about itself now."""
-    settings, defaults = sources.current.settings(), sources.current.defaults()
+    ground = sources.ground
+    settings, defaults = ground.current.settings(), ground.current.defaults()
     runtimes = {"runc": "runc", "io.containerd.runc.v2": ""}
     runtimes |= {runtime.name: runtime.path for runtime in settings.containers.runtimes}
     tls = settings.api.tls
     return EngineInfo(
-        engine_id=sources.engine_id,
+        engine_id=ground.engine_id,
         version=VERSION,
         commit=build_id(),
-        host=sources.facts,
+        host=ground.facts,
         data_root=str(settings.data_root),
         language=f"Python {platform.python_version()}",
         debug=settings.log.debug,
@@ -201,9 +212,9 @@ def engine_info(sources: RouteSources) -> EngineInfo:
         no_new_privileges=defaults.no_new_privileges,
         seccomp_profile=settings.containers.seccomp_profile,
         generic_resources=settings.cluster.generic_resources,
-        cdi_directories=sources.cdi.directories,
-        containerd_address=str(sources.containerd.address),
-        containerd_namespace=sources.containerd.namespace,
+        cdi_directories=ground.cdi.directories,
+        containerd_address=str(ground.containerd.address),
+        containerd_namespace=ground.containerd.namespace,
         registries=_registries(settings.registry),
         http_proxy=masked(settings.registry.proxies.http_proxy),
         https_proxy=masked(settings.registry.proxies.https_proxy),

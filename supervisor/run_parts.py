@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import trio
-
 from services.containers import Container
 from services.containers.execs.execs import Execs
 from services.containers.groups import Groups
 from services.containers.health.watching import HealthWatcher
-from services.containers.journal import Journal
 from services.containers.remove import Remover
 from services.containers.runs.life import Lives
 from services.containers.runs.run import Runs
@@ -44,43 +41,43 @@ def build_runs(
     sources: ContainerSources,
     *,
     launch: LaunchParts,
-    journal: Journal,
-    disk: trio.CapacityLimiter,
     start: Callable[[Container], Awaitable[None]],
 ) -> RunParts:
     """Make them. `start` starts a container again that a failure in its group has stopped."""
+    ground, journal = sources.ground, sources.journal
+    settings = ground.current.settings()
     # Ends of containers are no failures; only a supervisor that keeps failing counts here.
     supervisor = DynamicSupervisor(
         name="running", intensity=Intensity(max_restarts=100, window_s=10)
     )
     runs = Runs(start_child=supervisor.start_child)
     terminals = Terminals(
-        containerd=sources.containerd,
-        data_root=sources.settings.data_root,
-        exec_root=sources.settings.exec_root,
+        containerd=ground.containerd,
+        data_root=settings.data_root,
+        exec_root=settings.exec_root,
     )
-    order = StopOrder(sources.table)
+    order = StopOrder(ground.table)
 
     def outlives() -> bool:
-        return sources.current.settings().live_restore or not sources.is_ending()
+        return ground.current.settings().live_restore or not sources.is_ending()
 
     stopper = Stopper(
-        containerd=sources.containerd,
+        containerd=ground.containerd,
         journal=journal,
         runs=runs,
         order=order,
-        default_grace_s=lambda: sources.current.settings().containers.stop_timeout_s,
+        default_grace_s=lambda: ground.current.settings().containers.stop_timeout_s,
     )
     running = Running(
         supervisor=supervisor,
-        table=sources.table,
+        table=ground.table,
         stopper=stopper,
         order=order,
         outlives=outlives,
-        shutdown_timeout_s=lambda: sources.current.settings().shutdown_timeout_s,
+        shutdown_timeout_s=lambda: ground.current.settings().shutdown_timeout_s,
     )
     execs = Execs(
-        containerd=sources.containerd,
+        containerd=ground.containerd,
         journal=journal,
         runs=runs,
         specs=launch.specs,
@@ -93,25 +90,25 @@ def build_runs(
         await terminals.forget(container)
 
     remover = Remover(
-        table=sources.table,
+        table=ground.table,
         journal=journal,
         runs=runs,
         stopper=stopper,
-        root_filesystems=sources.images,
-        volumes=sources.volumes,
+        root_filesystems=ground.images,
+        volumes=ground.volumes,
         say_farewell=terminals.say_farewell,
         forget=forget,
         directory=sources.directory,
-        disk=disk,
+        disk=sources.disk,
     )
     health = HealthWatcher(
-        containerd=sources.containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
+        containerd=ground.containerd, journal=journal, execs=execs, end=stopper.end_unhealthy
     )
 
-    groups = Groups(sources.table, journal=journal, stop=stopper.stop_for_group, start=start)
+    groups = Groups(ground.table, journal=journal, stop=stopper.stop_for_group, start=start)
     lives = Lives(
         groups=groups,
-        containerd=sources.containerd,
+        containerd=ground.containerd,
         journal=journal,
         launcher=launch.launcher,
         holdings=launch.holdings,

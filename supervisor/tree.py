@@ -26,7 +26,7 @@ from functools import partial
 
 import trio
 
-from services.networks.firewall import Firewall
+from services.networks.firewall.firewall import Firewall
 
 from .api_servers import OFTEN, ApiServers
 from .otp import (
@@ -85,11 +85,14 @@ def _reports_tree(parts: Parts, reports: TreeReports) -> Supervisor:
 
 
 def _containerd_tree(parts: Parts) -> Supervisor:
-    children = [ChildSpec(id="connection", start=parts.containerd.connection.run)]
-    if parts.containerd_process is not None:
+    children = [ChildSpec(id="connection", start=parts.ground.containerd.connection.run)]
+    if parts.ground.containerd_process is not None:
         # Our own end must not be the end of its shims, so it gets its time.
         process = ChildSpec(
-            id="process", start=parts.containerd_process.run, shutdown_s=25.0, backoff=PATIENT
+            id="process",
+            start=parts.ground.containerd_process.run,
+            shutdown_s=25.0,
+            backoff=PATIENT,
         )
         children.insert(0, process)
     return Supervisor(children, name="containerd", intensity=OFTEN)
@@ -98,7 +101,7 @@ def _containerd_tree(parts: Parts) -> Supervisor:
 def _store_tree(parts: Parts) -> Supervisor:
     """Those who stand on it wait at its gate while it is opened again."""
     return Supervisor(
-        [ChildSpec(id="database", start=parts.store.run, shutdown_s=15.0, backoff=PATIENT)],
+        [ChildSpec(id="database", start=parts.ground.store.run, shutdown_s=15.0, backoff=PATIENT)],
         name="store",
         intensity=OFTEN,
     )
@@ -107,7 +110,7 @@ def _store_tree(parts: Parts) -> Supervisor:
 def _events_tree(parts: Parts) -> Supervisor:
     return Supervisor(
         [
-            ChildSpec(id="bus", start=parts.bus.run),
+            ChildSpec(id="bus", start=parts.ground.bus.run),
             ChildSpec(id="stream", start=parts.event_stream.run, backoff=PATIENT),
         ],
         name="events",
@@ -131,18 +134,18 @@ def _engine_tree(parts: Parts) -> Supervisor:
         strategy=Strategy.REST_FOR_ONE,
         intensity=OFTEN,
     )
-    firewall, proxy = parts.firewall, parts.proxy
+    firewall, proxy = parts.ground.net.firewall, parts.ground.net.proxy
     return Supervisor(
         [
-            ChildSpec(id="images", start=parts.images.run, backoff=PATIENT),
-            ChildSpec(id="registry", start=parts.registry.run, type=ChildType.SUPERVISOR),
-            ChildSpec(id="volumes", start=parts.volumes.run, backoff=PATIENT),
+            ChildSpec(id="images", start=parts.ground.images.run, backoff=PATIENT),
+            ChildSpec(id="registry", start=parts.ground.registry.run, type=ChildType.SUPERVISOR),
+            ChildSpec(id="volumes", start=parts.ground.volumes.run, backoff=PATIENT),
             *([_supervisor(firewall_tree(firewall))] if firewall else []),
             *([ChildSpec(id="proxy", start=proxy.run, backoff=PATIENT)] if proxy else []),
-            ChildSpec(id="networks", start=parts.networks.run, backoff=PATIENT),
-            ChildSpec(id="dns", start=parts.dns.run, backoff=PATIENT),
+            ChildSpec(id="networks", start=parts.ground.net.networks.run, backoff=PATIENT),
+            ChildSpec(id="dns", start=parts.ground.dns.run, backoff=PATIENT),
             # Before containers are started again; it ends when the profile is loaded.
-            ChildSpec(id="apparmor", start=parts.apparmor.run, restart=Restart.TRANSIENT),
+            ChildSpec(id="apparmor", start=parts.ground.apparmor.run, restart=Restart.TRANSIENT),
             ChildSpec(id="keeper", start=parts.containers.terminals.keeper.run, backoff=PATIENT),
             ChildSpec(id="packer", start=parts.containers.terminals.packer.run, backoff=PATIENT),
             ChildSpec(id="shipping", start=parts.containers.terminals.shipping.run),

@@ -14,6 +14,8 @@ import trio
 import trio.testing
 from hypothesis import HealthCheck, settings
 
+from tests.support.clocks import jumping_clock
+
 pytest_plugins = ["tests.support.fixtures"]
 
 USUAL_LIMIT_S: Final = 240.0  # as in pyproject.toml
@@ -58,8 +60,8 @@ def mock_clock() -> trio.testing.MockClock:
 
 @pytest.fixture
 def autojump_clock() -> trio.testing.MockClock:
-    """A clock that jumps to the next deadline once every task waits."""
-    return trio.testing.MockClock(autojump_threshold=0)
+    """A clock that jumps to the next deadline once every task waits, and for no thread."""
+    return jumping_clock()
 
 
 @pytest.hookimpl(tryfirst=True)

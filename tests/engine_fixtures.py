@@ -104,7 +104,7 @@ def busybox_spec(id: str, args: Sequence[str]) -> bytes:
             "hostname": id,
             "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
             "linux": {
-                "cgroupsPath": f"/wharfinger-test-{id}",
+                "cgroupsPath": f"/wharfinger-test-{os.getpid()}-{id}",
                 "namespaces": [
                     {"type": name} for name in ("pid", "ipc", "uts", "mount", "network")
                 ],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,34 +11,19 @@ from typing import Final
 
 from .history import History, Operation
 from .scene import Scene
+from .seeded import SeededClient
 
 DOUBT_LIMIT_S: Final = 60.0
 BUILD: Final = b"FROM busybox\nRUN echo %d > /made && sleep 0.2\nRUN cat /made\n"
 COUNTER: Final = "i=0; while :; do echo $i; i=$((i+1)); usleep 20000; done"
 
 
-class Client:
-    """One client. `number` makes its names and its chances its own."""
+class Client(SeededClient):
+    """One client with the docker CLI."""
 
     def __init__(self, scene: Scene, history: History, seed: int, number: int) -> None:
+        super().__init__(history.complain, seed, number)
         self._scene, self._history = scene, history
-        self._chance = random.Random(f"{seed}/{number}")
-        self._number, self._made = number, 0
-        self.ended = threading.Event()
-
-    def run(self, life: Callable[[Client], None]) -> None:
-        """Live again and again until `ended`. An error of ours is recorded as something wrong."""
-        while not self.ended.is_set():
-            try:
-                life(self)
-            except Exception as error:  # a thread's end would be silent
-                self._history.complain(f"client {self._number}: {error!r}")
-                time.sleep(1)
-
-    def new_name(self, what: str) -> str:
-        """A name that nobody had before."""
-        self._made += 1
-        return f"{what}-{self._number}-{self._made}"
 
     def docker(self, what: str, subject: str, *arguments: str, stdin: bytes = b"") -> Operation:
         """A call; it counts as not answered when the engine could not be reached or was cut off."""

@@ -12,6 +12,7 @@ from services.cluster.model.objects import (
     Cluster,
     ClusterNetwork,
     Config,
+    LeavingNetwork,
     Node,
     Secret,
     Service,
@@ -66,6 +67,10 @@ class MemoryStore:
     @property
     def networks(self) -> Mapping[str, ClusterNetwork]:
         return self._objects["network"]
+
+    @property
+    def leaving_networks(self) -> Mapping[str, LeavingNetwork]:
+        return self._objects["leaving-network"]
 
     @property
     def secrets(self) -> Mapping[str, Secret]:

@@ -23,6 +23,8 @@ PATIENCE: Final = float(os.environ.get("WHARFINGER_LAB_PATIENCE", "1"))
 START_LIMIT_S: Final = 60.0 * PATIENCE
 STOP_LIMIT_S: Final = 60.0 * PATIENCE
 COMMAND_LIMIT_S: Final = 60.0 * PATIENCE
+_HOST_AND_STATUS: Final = "{{.Hostname}} {{.ManagerStatus}}"
+_LOG_LINES: Final = 20
 
 
 class Engine:
@@ -59,8 +61,13 @@ class Engine:
             )
 
     def wait_answering(self) -> None:
-        """Block until its API answers. Raises TimeoutError."""
-        wait_for(lambda: self.try_docker("version") is not None, "it answers", START_LIMIT_S)
+        """Block until its API answers. Raises RuntimeError, with the end of its log."""
+        try:
+            wait_for(self._answers, "it answers", START_LIMIT_S)
+        except TimeoutError as error:
+            raise RuntimeError(
+                f"{self.host.name}: {error}; its log ends:\n{self._log_end()}"
+            ) from error
 
     def stop(self) -> None:
         """SIGTERM, and wait for its end."""
@@ -88,6 +95,18 @@ class Engine:
         """As `docker`, with `--format json`: each line of the answer."""
         text = self.docker(*arguments, "--format", "{{json .}}")
         return [json.loads(line) for line in text.splitlines()]
+
+    def _answers(self) -> bool:
+        status = self.process.poll() if self.process else None
+        if status is not None:
+            raise RuntimeError(
+                f"{self.host.name} ended with status {status}; its log ends:\n{self._log_end()}"
+            )
+        # The client costs more than a look, on a slow machine as much as the engine's start.
+        return self.socket.exists() and self.try_docker("version") is not None
+
+    def _log_end(self) -> str:
+        return "\n".join(self.log.splitlines()[-_LOG_LINES:])
 
     def _docker(self, arguments: Sequence[str], limit_s: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -143,6 +162,21 @@ class Lab:
         for number, engine in enumerate(others, 2):
             token = tokens["manager" if number <= managers else "worker"]
             engine.docker("swarm", "join", "--token", token, f"{first.host.address}:2377")
+
+    def wait_leader(self, limit_s: float) -> Engine:
+        """Block until a manager knows who leads; that one's engine. Raises TimeoutError."""
+        known: list[str] = []
+
+        def ask() -> bool:
+            for engine in self.engines:
+                listed = engine.try_docker("node", "ls", "--format", _HOST_AND_STATUS) or ""
+                known[:] = [line.split()[0] for line in listed.splitlines() if "Leader" in line]
+                if known:
+                    return True
+            return False
+
+        wait_for(ask, "there is a leader", limit_s)
+        return next(engine for engine in self.engines if engine.host.name == known[0])
 
     def close(self) -> None:
         """Take all of it away."""

@@ -21,8 +21,6 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from services.api.asgi import ASGIApp, ConnectionExtension, Receive, Send
 from services.api.errors import answer_for, error_body
-from services.api.fast import FastRoutes
-from services.api.front import Front
 from services.api.identity import Identity
 from services.api.measures import ANSWERED_KEY, UNKNOWN, operation_of
 from services.api.request import EngineRequest, RequestBody
@@ -219,10 +217,3 @@ def build_routes(blueprints: Iterable[Blueprint], *, identity: Identity) -> ASGI
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     return cast(ASGIApp, app)  # the same calls, spelled by hypercorn as typed dicts
-
-
-def build_app(
-    blueprints: Iterable[Blueprint], *, identity: Identity, fast: FastRoutes | None = None
-) -> ASGIApp:
-    """The whole app for an `ApiServer`: `/_ping`, the fast routes, the blueprints' routes."""
-    return Front(build_routes(blueprints, identity=identity), fast or FastRoutes(identity))

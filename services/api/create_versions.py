@@ -36,24 +36,15 @@ from services.api.create_network_versions import (
     no_interface_sysctls,
     one_network,
 )
-from services.api.version import ApiVersion
+from services.api.version import ApiVersion, VersionRow
 from services.containers.config import HealthConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One change of the API; in force from `since` to the version before `below`."""
+class Row(VersionRow):
+    """`change` makes of the request what the present version would say."""
 
-    what: str
     change: Callable[[Draft], Draft]
-    since: ApiVersion | None = None
-    below: ApiVersion | None = None
-
-    def is_for(self, version: ApiVersion) -> bool:
-        """Whether a client of this version is concerned."""
-        return (self.since is None or version >= self.since) and (
-            self.below is None or version < self.below
-        )
 
 
 def adapted(draft: Draft, version: ApiVersion) -> Draft:

@@ -181,19 +181,28 @@ def _apply_headers(head: RequestHead) -> None:
             if value.lower() != b"100-continue":
                 raise ProtocolError(417, "Expectation Failed")
             head.expects_continue = head.version == "1.1"
-    if hosts > 1:
-        raise bad_request()
-    if not hosts and head.version == "1.1":
-        raise bad_request("missing required Host header")
+    _check_hosts(head, hosts)
     if lengths > 1 or (lengths and codings):
         raise bad_request()
     if codings:
         _apply_coding(head, codings)
     if options:
-        # "close" wins over "keep-alive", in either version.
-        head.keep_alive = b"close" not in options and (head.keep_alive or b"keep-alive" in options)
-        if b"upgrade" in options:
-            head.upgrade = upgrade
+        _apply_options(head, options, upgrade)
+
+
+def _check_hosts(head: RequestHead, hosts: int) -> None:
+    if hosts > 1:
+        raise bad_request()
+    if not hosts and head.version == "1.1":
+        raise bad_request("missing required Host header")
+
+
+def _apply_options(head: RequestHead, options: list[bytes], upgrade: bytes | None) -> None:
+    """What Connection says."""
+    # "close" wins over "keep-alive", in either version.
+    head.keep_alive = b"close" not in options and (head.keep_alive or b"keep-alive" in options)
+    if b"upgrade" in options:
+        head.upgrade = upgrade
 
 
 def _content_length(value: bytes) -> int:

@@ -9,22 +9,18 @@ from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import msgspec
-import trio
-
-from services.api.load_progress import error_to_wire
+from services.api.message_lines import Tell, message_line, told_lines
 from services.api.query import Query
 from services.api.request import EngineRequest
 from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.platforms import parse_import_platform
-from services.errors import EngineError, InvalidParameter, single_error
+from services.errors import InvalidParameter
 from services.images import Reference, parse_reference
 from services.images.download import Download, download, download_url
 from services.images.imports import Compose, ImportRequest, import_image
 from services.images.ports import Body
 
 UPLOAD: Final = "-"
-_LINES_AHEAD: Final = 16
 _REPORT_EVERY_BYTES: Final = 1 << 19
 
 
@@ -71,7 +67,7 @@ async def _uploaded(
     image_id = await import_image(wanted, body, compose)
 
     async def lines() -> AsyncIterator[bytes]:
-        yield _line({"status": image_id})
+        yield message_line({"status": image_id})
 
     yield lines()
 
@@ -81,30 +77,21 @@ async def _downloaded(
     wanted: ImportRequest, url: str, compose: Compose
 ) -> AsyncIterator[AsyncIterable[bytes]]:
     """The server answers before the head leaves; who leaves before the end has imported nothing."""
-    send, receive = trio.open_memory_channel[bytes](_LINES_AHEAD)
-    with single_error():
-        async with download(url) as body, trio.open_nursery() as nursery:
 
-            async def work() -> None:
-                async with send:
-                    try:
-                        await send.send(_line({"status": f"Downloading from {url}"}))
-                        image_id = await import_image(wanted, _Told(body, send), compose)
-                        await send.send(_line({"status": image_id}))
-                    except EngineError as error:
-                        await send.send(_line(error_to_wire(str(error))))
+    async def work(tell: Tell) -> None:
+        await tell({"status": f"Downloading from {url}"})
+        image_id = await import_image(wanted, _Told(body, tell), compose)
+        await tell({"status": image_id})
 
-            nursery.start_soon(work)
-            async with receive:
-                yield receive
-            nursery.cancel_scope.cancel()
+    async with download(url) as body, told_lines(work, what="import") as lines:
+        yield lines
 
 
 class _Told:
     """A download whose progress goes to the client."""
 
-    def __init__(self, body: Download, send: trio.MemorySendChannel[bytes]) -> None:
-        self._body, self._send = body, send
+    def __init__(self, body: Download, tell: Tell) -> None:
+        self._body, self._tell = body, tell
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         done = told = 0
@@ -112,14 +99,10 @@ class _Told:
             done += len(piece)
             if done - told >= _REPORT_EVERY_BYTES or done == self._body.total_bytes:
                 told = done
-                await self._send.send(_line(_progress(done, self._body.total_bytes)))
+                await self._tell(_progress(done, self._body.total_bytes))
             yield piece
 
 
 def _progress(done: int, total: int) -> dict[str, Any]:
     detail = {"current": done} | ({"total": total} if total else {})
     return {"status": "Importing", "progressDetail": detail}
-
-
-def _line(message: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(message) + b"\r\n"

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import msgspec
-
-from services.api.load_progress import error_to_wire
+from services.api.message_lines import error_to_wire, message_line
 from services.api.ports import Transfer
 from services.api.types.registry import line_to_wire
 
@@ -33,10 +31,6 @@ class TransferAnswer:
 
 async def _encoded(transfer: Transfer) -> AsyncIterator[bytes]:
     async for lines in transfer.board.watch():
-        yield b"".join(_line(line_to_wire(line)) for line in lines)
+        yield b"".join(message_line(line_to_wire(line)) for line in lines)
     if transfer.error is not None:
-        yield _line(error_to_wire(str(transfer.error)))
-
-
-def _line(message: dict[str, object]) -> bytes:
-    return msgspec.json.encode(message) + b"\r\n"
+        yield message_line(error_to_wire(str(transfer.error)))

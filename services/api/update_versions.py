@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from services.api.version import ApiVersion
+from services.api.version import ApiVersion, VersionRow
 from services.containers.config import HostConfig
 
 BLKIO_DEVICES: Final = (
@@ -22,19 +22,10 @@ BLKIO_DEVICES: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateRow:
-    """In force from `since` (if any) to the version before `below`."""
+class UpdateRow(VersionRow):
+    """`change` makes of the request what the present version would say."""
 
-    what: str
     change: Callable[[HostConfig], HostConfig]
-    since: ApiVersion | None = None
-    below: ApiVersion | None = None
-
-    def is_for(self, version: ApiVersion) -> bool:
-        """Whether a client of this version is concerned."""
-        return (self.since is None or version >= self.since) and (
-            self.below is None or version < self.below
-        )
 
 
 def adapted_update(wanted: HostConfig, version: ApiVersion) -> HostConfig:

@@ -6,6 +6,7 @@ Source: Engine API, "Versioning"; texts as dockerd's version middleware has them
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from services.errors import InvalidParameter
@@ -21,6 +22,21 @@ class ApiVersion(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRow:
+    """One change of the API; in force from `since` (if any) to the version before `below`."""
+
+    what: str
+    since: ApiVersion | None = None
+    below: ApiVersion | None = None
+
+    def is_for(self, version: ApiVersion) -> bool:
+        """Whether a client of this version is concerned."""
+        return (self.since is None or version >= self.since) and (
+            self.below is None or version < self.below
+        )
 
 
 MINIMUM: Final = ApiVersion(1, 24)

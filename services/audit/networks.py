@@ -8,10 +8,10 @@ from typing import Protocol
 import trio
 
 from services.audit.findings import Finding
-from services.networks.container_links import BridgedLink
 from services.networks.endpoints import HOST_LINK_PREFIX
-from services.networks.host_links import bridge_ports
-from services.networks.table_listing import Difference
+from services.networks.kernel.host_links import bridge_ports
+from services.networks.nft.table_listing import Difference
+from services.networks.sandboxes.container_links import BridgedLink
 
 
 class LinkCheck:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -108,6 +108,3 @@ class Puller(Protocol):
         self, reference: Reference, platform: Platform | None
     ) -> AbstractAsyncContextManager[Told]:
         """The messages of a pull, which has succeeded when they end. Raises EngineError."""
-
-
-PullerOf = Callable[[Mapping[str, str]], Puller]

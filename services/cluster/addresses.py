@@ -21,6 +21,18 @@ from services.errors import EngineError, InvalidParameter
 PEER_PORT_OFFSET: Final = 7946 - 2377
 
 
+_LISTEN: Final = (
+    "listen address must be an IP address or network interface (with optional port number)"
+)
+_ADVERTISE: Final = (
+    "advertise address must be a non-zero IP address or network interface (with optional port "
+    "number)"
+)
+_DATA_PATH: Final = (
+    "data path address must be a non-zero IP address or network interface (without a port number)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class InterfaceAddress:
     """One of the host's addresses, bare, and what it is on."""
@@ -81,23 +93,29 @@ def decide(
         EngineError: which address to advertise cannot be told.
     """
     listen_host, listen_port = split_host(listen, 2377)
-    listen_host = _resolved(listen_host or "0.0.0.0", present)  # noqa: S104
+    listen_host = _resolved(listen_host or "0.0.0.0", present, _LISTEN)  # noqa: S104
     if advertise:
         host, port = split_host(advertise, listen_port)
-        host = _resolved(host, present)
+        host = _resolved_not_zero(host, present, _ADVERTISE)
     else:
         host, port = _guessed(listen_host, present, towards), listen_port
-    if ipaddress.ip_address(host).is_unspecified:
-        raise InvalidParameter("advertise address must be a non-zero IP address")
     return Addresses(
         listen=joined(listen_host, listen_port),
         advertise=joined(host, port),
-        data_path=_resolved(data_path, present) if data_path else host,
+        data_path=_resolved_not_zero(data_path, present, _DATA_PATH) if data_path else host,
     )
 
 
-def _resolved(host: str, present: Sequence[InterfaceAddress]) -> str:
-    """A bare address, of an interface's name too."""
+def _resolved_not_zero(host: str, present: Sequence[InterfaceAddress], refusal: str) -> str:
+    """As `_resolved`, but not every address at once."""
+    found = _resolved(host, present, refusal)
+    if ipaddress.ip_address(found).is_unspecified:
+        raise InvalidParameter(refusal)
+    return found
+
+
+def _resolved(host: str, present: Sequence[InterfaceAddress], refusal: str) -> str:
+    """A bare address, of an interface's name too. Raises InvalidParameter with `refusal`."""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
@@ -105,11 +123,7 @@ def _resolved(host: str, present: Sequence[InterfaceAddress]) -> str:
     found = [each.address for each in present if each.interface == host]
     of_four = [address for address in found if ":" not in address]
     if not found:
-        raise InvalidParameter(
-            f"must specify a listening address because the address to advertise is not recognized "
-            f"as a system address, and a system's IP address to use could not be uniquely "
-            f'identified: interface "{host}" not found'
-        )
+        raise InvalidParameter(refusal)
     if len(of_four) > 1:
         raise InvalidParameter(
             f"interface {host} has more than one IPv4 address ({of_four[0]} and {of_four[1]})"
@@ -118,7 +132,10 @@ def _resolved(host: str, present: Sequence[InterfaceAddress]) -> str:
 
 
 def _guessed(listen_host: str, present: Sequence[InterfaceAddress], towards: str) -> str:
-    """The address that was listened on, the one that leads to a remote, or the only one."""
+    """The address that was listened on, the one that leads to a remote, or the only one.
+
+    The docker CLI goes on from these refusals: " - specify one with --advertise-addr".
+    """
     if not ipaddress.ip_address(listen_host).is_unspecified:
         return listen_host
     if towards:
@@ -127,10 +144,7 @@ def _guessed(listen_host: str, present: Sequence[InterfaceAddress], towards: str
     of_four = [each for each in candidates if ":" not in each.address]
     candidates = of_four or candidates
     if not candidates:
-        raise EngineError(
-            "could not choose an IP address to advertise since this system has no usable address "
-            "- specify one with --advertise-addr"
-        )
+        raise EngineError("could not find the system's IP address")
     first, *others = candidates
     if not others:
         return first.address
@@ -138,13 +152,12 @@ def _guessed(listen_host: str, present: Sequence[InterfaceAddress], towards: str
     if first.interface == other.interface:
         raise EngineError(
             f"could not choose an IP address to advertise since this system has multiple addresses "
-            f"on interface {first.interface} ({first.address} and {other.address}) "
-            "- specify one with --advertise-addr"
+            f"on interface {first.interface} ({first.address} and {other.address})"
         )
     raise EngineError(
         f"could not choose an IP address to advertise since this system has multiple addresses on "
         f"different interfaces ({first.address} on {first.interface} and {other.address} on "
-        f"{other.interface}) - specify one with --advertise-addr"
+        f"{other.interface})"
     )
 
 

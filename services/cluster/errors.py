@@ -27,9 +27,6 @@ LOCKED: Final = (
     "Swarm is encrypted and needs to be unlocked before it can be used. Please use "
     '"docker swarm unlock" to unlock it.'
 )
-CERTIFICATES_EXPIRED: Final = (
-    "Swarm certificates have expired. To replace them, leave the swarm and join again."
-)
 JOIN_TIMEOUT: Final = (
     "Timeout was reached before node joined. The attempt to join the swarm will continue in the "
     'background. Use the "docker info" command to see the current swarm status of your node.'
@@ -38,7 +35,6 @@ LEAVE_LOCKED: Final = (
     "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message."
 )
 NOT_LOCKED: Final = "swarm is not locked"
-INVALID_UNLOCK_KEY: Final = "swarm could not be unlocked: invalid key provided"
 
 
 class NotManager(Unavailable):

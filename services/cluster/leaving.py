@@ -21,7 +21,6 @@ _RESTORE: Final = (
     "The only way to restore a swarm that has lost consensus is to reinitialize it with "
     "`--force-new-cluster`. Use `--force` to suppress this message."
 )
-_MAY_LOSE: Final = "Doing so may lose the consensus of your cluster. "
 
 
 def refusal_to_leave(snapshot: Snapshot, node_id: str) -> str:
@@ -36,4 +35,4 @@ def refusal_to_leave(snapshot: Snapshot, node_id: str) -> str:
             f"{_WARNING}Removing this node leaves {staying} managers out of {len(managers)}. "
             f"Without a Raft quorum your swarm will be inaccessible. {_RESTORE}"
         )
-    return _WARNING + _MAY_LOSE + _RESTORE
+    return _WARNING + _RESTORE

@@ -22,7 +22,7 @@ A life ends when the node leaves or changes its role; the next one has parts of 
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,18 +59,14 @@ from services.cluster.rpc.serving import Serving
 from services.cluster.store.contract import ClusterStore
 from services.cluster.store.store import EtcdStore
 from services.cluster.work import AgentContext, NodeWork
-from services.errors import EngineError, Forbidden
-from supervisor.otp import (
-    Backoff,
-    ChildSpec,
-    Intensity,
-    Restart,
-    Supervisor,
-)
+from services.errors import EngineError, Forbidden, single_error
+from supervisor.otp import Backoff, ChildSpec, Intensity, Restart, Supervisor
 
 PATIENT: Final = Backoff(first_s=0.1, cap_s=5.0)
 OFTEN: Final = Intensity(max_restarts=100, window_s=60.0)
 LISTEN_BACKLOG: Final = 256
+RENEW_AGAIN_S: Final = 1.0
+RENEW_AGAIN_MAX_S: Final = 60.0
 LED_LIMIT_S: Final = 3.0  # what clients look at right after init is to be as it will stay
 
 
@@ -197,16 +193,22 @@ class ManagerLife:
             state=state, files=config.files, keeper=self.keeper, remotes=self.remotes
         )
         self._listener = _listening(state.listen_addr)
+        self._children = [*self._keeping(config), *self._working(config)]
+
+    def _keeping(self, config: LifeConfig) -> list[ChildSpec]:
+        """What keeps the cluster."""
         serving = Serving(
             store=self.store,
             admission=self.admission,
             dispatcher=self.dispatcher,
-            members=Members(self.client, self.store, data_key),
+            members=Members(self.client, self.store, self.data_key),
         )
         server = SwarmServer(self._listener, self.keeper, serving.handlers())
-        lock = Lock(self, DataKeyFile(config.files.folder), data_key)
+        lock = Lock(self, DataKeyFile(config.files.folder), self.data_key)
+        presence = Presence(self.state.node_id, self.client)
+        events = ClusterEvents(self.store, config.events)
         after = self._after_store
-        self._children = [
+        return [
             ChildSpec(id="certificates", start=self.keeper.run, backoff=PATIENT),
             ChildSpec(id="removal", start=self._renew_once_removed, restart=Restart.TRANSIENT),
             ChildSpec(id="etcd", start=self.member.run, backoff=PATIENT, shutdown_s=15.0),
@@ -214,33 +216,33 @@ class ManagerLife:
             ChildSpec(id="store", start=self.store.run, backoff=PATIENT),
             ChildSpec(id="lock", start=after(lock.run), backoff=PATIENT),
             ChildSpec(id="dispatcher", start=after(self.dispatcher.run), backoff=PATIENT),
-            ChildSpec(id="port", start=after(server.run), backoff=PATIENT),
             ChildSpec(
-                id="presence",
-                start=after(Presence(state.node_id, self.client).run),
+                id="port",
+                start=after(partial(self._serve, server)),
+                restart=Restart.TRANSIENT,
                 backoff=PATIENT,
             ),
+            ChildSpec(id="presence", start=after(presence.run), backoff=PATIENT),
             ChildSpec(id="election", start=after(self.election.run), backoff=PATIENT),
             ChildSpec(id="facts", start=self.facts.run, backoff=PATIENT),
-            ChildSpec(
-                id="events",
-                start=after(ClusterEvents(self.store, config.events).run),
-                backoff=PATIENT,
-            ),
-            *config.work.children(
-                AgentContext(
-                    state=state,
-                    source=LocalSource(
-                        self.dispatcher,
-                        self.keeper,
-                        addr=_own_addresses(state)[0],
-                        data_path_addr=state.data_path_addr,
-                    ),
-                    listeners=(self.facts.take,),
-                    on_removed=config.on_removed,
-                )
-            ),
+            ChildSpec(id="events", start=after(events.run), backoff=PATIENT),
         ]
+
+    def _working(self, config: LifeConfig) -> Sequence[ChildSpec]:
+        """What a manager does as every node does."""
+        source = LocalSource(
+            self.dispatcher,
+            self.keeper,
+            addr=_own_addresses(self.state)[0],
+            data_path_addr=self.state.data_path_addr,
+        )
+        context = AgentContext(
+            state=self.state,
+            source=source,
+            listeners=(self.facts.take,),
+            on_removed=config.on_removed,
+        )
+        return config.work.children(context)
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Live until cancelled."""
@@ -280,10 +282,29 @@ class ManagerLife:
 
         return start
 
+    async def _serve(self, server: SwarmServer) -> None:
+        """Until this manager was taken away: it would go on with what has been overtaken, and tell
+        another one that was taken away with it that it still is a manager."""
+        if self.member.was_removed.is_set():
+            return
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.run)
+                await self.member.was_removed.wait()
+                self._listener.shutdown(socket.SHUT_RDWR)  # who comes is to ask somebody else now
+                nursery.cancel_scope.cancel()
+
     async def _renew_once_removed(self) -> None:
-        """Who is no manager any more may have heard nothing of it before that."""
+        """Who is no manager any more may have heard nothing of it before that. Who is asked may not
+        have heard either: then it is asked again."""
         await self.member.was_removed.wait()
-        self.keeper.ask_to_renew()
+        again_s = RENEW_AGAIN_S
+        while self.keeper.credentials.identity.role == "manager":
+            changed = self.keeper.changed
+            self.keeper.ask_to_renew()
+            await changed.wait()
+            await trio.sleep(again_s)
+            again_s = min(2 * again_s, RENEW_AGAIN_MAX_S)
 
     async def _lead(self, store: ClusterStore) -> None:
         """What only the leader does, each a child."""

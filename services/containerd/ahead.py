@@ -7,10 +7,8 @@ trio, and nothing of gRPC.
 from __future__ import annotations
 
 import os
-import subprocess
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
+
+from services.ahead import ProcessAhead, wait_or_kill
 
 from ._found import find_pid
 from ._spawn import Started, make_folders, spawn
@@ -19,47 +17,23 @@ from .process_config import ProcessConfig
 STOP_S = 10.0
 
 
-class Ahead:
-    """A containerd that nobody watches yet: until `take` it is ended with the block.
-
-    None is started when one is alive already, or when it cannot be started: whoever watches finds
-    that out again, and says so.
-    """
+class Ahead(ProcessAhead[Started]):
+    """A containerd that nobody watches yet. None is started when one is alive already."""
 
     def __init__(self, config: ProcessConfig) -> None:
+        super().__init__()
         self._config = config
-        self._started: Started | None = None
 
-    def __enter__(self) -> Self:
-        with suppress(OSError):
-            make_folders(self._config)
-            found = find_pid(self._config)
-            if found is None:
-                self._started = spawn(self._config)
-            else:
-                os.close(found[1])
-        return self
+    def _start(self) -> Started | None:
+        make_folders(self._config)
+        found = find_pid(self._config)
+        if found is None:
+            return spawn(self._config)
+        os.close(found[1])
+        return None
 
-    def take(self) -> Started | None:
-        """What was started, now the caller's; None the next time."""
-        started, self._started = self._started, None
-        return started
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        started = self.take()
-        if started is None:
-            return
-        process = started.process
+    def _end(self, started: Started) -> None:
         started.waits.close()
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        started.process.terminate()
+        wait_or_kill(started.process, STOP_S)
         self._config.pid_file.unlink(missing_ok=True)

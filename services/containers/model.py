@@ -147,7 +147,6 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     networks: dict[str, EndpointSettings] = {}  # what was asked, by network name
     log_driver: str = "json-file"
     log_options: dict[str, str] = {}
-    healthcheck_disabled: bool = False
     links: list[Link] = []
 
 

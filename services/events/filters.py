@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-import msgspec
-
-from services import typed_json
-from services.errors import InvalidParameter
-
 from ._reference import familiar_name
 from .model import Event
 
@@ -29,9 +24,6 @@ _ACTOR_KEYS: Final = (
 # Actions that go on after a colon; wanting one of these makes all `event` values prefixes.
 _OPEN_ENDED: Final = frozenset({"health_status", "exec_create", "exec_start"})
 
-_SETS: Final = typed_json.decoder(dict[str, dict[str, bool] | None] | None)
-_LISTS: Final = typed_json.decoder(dict[str, list[str] | None] | None)
-
 
 class EventFilters:
     """A conjunction over keys, of a disjunction over each key's values (`label`: all of them).
@@ -43,29 +35,9 @@ class EventFilters:
 
     __slots__ = ("_fields",)
 
-    def __init__(self, fields: Mapping[str, Iterable[str] | Mapping[str, bool]]) -> None:
-        self._fields: dict[str, dict[str, bool]] = {
-            key: dict(values) if isinstance(values, Mapping) else dict.fromkeys(values, True)
-            for key, values in fields.items()
-            if values
-        }
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> EventFilters:
-        """The `filters` parameter of a request: {"key": {"value": true}} or {"key": ["value"]}.
-
-        Raises:
-            InvalidParameter: it is neither.
-        """
-        if not text:
-            return cls({})
-        for decoder in (_SETS, _LISTS):
-            try:
-                fields = decoder.decode(text) or {}
-            except msgspec.MsgspecError:
-                continue
-            return cls({key: values or {} for key, values in fields.items()})
-        raise InvalidParameter("invalid filter")
+    def __init__(self, fields: Mapping[str, Iterable[str]]) -> None:
+        wanted = {key: tuple(values) for key, values in fields.items()}
+        self._fields = {key: values for key, values in wanted.items() if values}
 
     def __bool__(self) -> bool:
         return bool(self._fields)
@@ -83,11 +55,11 @@ class EventFilters:
 
     def _has(self, key: str, value: str) -> bool:
         values = self._fields.get(key)
-        return not values or values.get(value, False)
+        return not values or value in values
 
     def _has_prefix(self, key: str, value: str) -> bool:
         values = self._fields.get(key)
-        return not values or value.startswith(tuple(values))
+        return not values or value.startswith(values)
 
     def _matches_action(self, action: str) -> bool:
         if _OPEN_ENDED.isdisjoint(self._fields.get("event", ())):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterable
@@ -19,6 +20,8 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 from h2.config import H2Configuration
+
+from services.errors import Unavailable
 
 from .errors import Errors
 from .joined import JoinedTransport
@@ -194,8 +197,19 @@ async def open_link(
         return connected
 
     with errors(f"{peer} at {target}"):
-        link: Link = await loop.run_aio_coroutine(connect())
+        try:
+            link: Link = await loop.run_aio_coroutine(connect())
+        except OSError as error:
+            why = _reason(error)
+            raise Unavailable(f"{peer} at {target} cannot be reached: {why}") from error
     return link
+
+
+def _reason(error: OSError) -> str:
+    """Without asyncio's words for it. TLS's refusals have numbers of their own."""
+    if error.errno is None or isinstance(error, ssl.SSLError):
+        return str(error)
+    return os.strerror(error.errno)
 
 
 def _channel(target: Target, config: Configuration) -> _Channel:

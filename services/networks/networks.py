@@ -14,20 +14,26 @@ from loguru import logger
 
 from services.errors import Conflict, EngineError, Unavailable
 from services.networks import model
-from services.networks.catalog import EventSink, NetworkCatalog, Reader, event_of, network_event
-from services.networks.cluster_networks import ClusterNetworks
-from services.networks.default_bridge import BridgeConfig, bridge_network
+from services.networks.catalog.catalog import (
+    EventSink,
+    NetworkCatalog,
+    Reader,
+    event_of,
+    network_event,
+)
+from services.networks.catalog.cluster_networks import ClusterNetworks
+from services.networks.catalog.filters import NetworkFilters
+from services.networks.catalog.host_side import HostSide
+from services.networks.catalog.members import Members
+from services.networks.catalog.network_links import NetworkLinks
+from services.networks.catalog.removable import check_removable
 from services.networks.drivers.bridge import HostSwitches
-from services.networks.filters import NetworkFilters
-from services.networks.firewall import Firewall
-from services.networks.host_side import HostSide
-from services.networks.ipam import NetworkAddresses
-from services.networks.members import Members
+from services.networks.firewall.firewall import Firewall
+from services.networks.ipam.addresses import NetworkAddresses
+from services.networks.ipam.pools import DEFAULT_POOLS, Pool, with_unique_local
 from services.networks.model import Network, Stage
-from services.networks.network_links import NetworkLinks
-from services.networks.plan import NetworkRequest, plan_network
-from services.networks.pools import DEFAULT_POOLS, Pool, with_unique_local
-from services.networks.removable import check_removable
+from services.networks.planning.default_bridge import BridgeConfig, bridge_network
+from services.networks.planning.plan import NetworkRequest, plan_network
 
 log = logger.bind(service="networks")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from supervisor.otp._roster import Roster as Roster
 from supervisor.otp.channel import Latch as Latch
 from supervisor.otp.channel import Outcome as Outcome
-from supervisor.otp.child import State as State
-from supervisor.otp.child import path_of_task as path_of_task
+from supervisor.otp.current import path_of_task as path_of_task
+from supervisor.otp.current import stop_request as stop_request
 from supervisor.otp.dynamic import DynamicSupervisor as DynamicSupervisor
 from supervisor.otp.errors import AlreadyPresent as AlreadyPresent
 from supervisor.otp.errors import AlreadyStarted as AlreadyStarted
@@ -28,6 +28,8 @@ from supervisor.otp.errors import WouldDeadlock as WouldDeadlock
 from supervisor.otp.info import ChildCounts as ChildCounts
 from supervisor.otp.info import ChildInfo as ChildInfo
 from supervisor.otp.intensity import Intensity as Intensity
+from supervisor.otp.node import Node as Node
+from supervisor.otp.node import SupervisorFacts as SupervisorFacts
 from supervisor.otp.report import Report as Report
 from supervisor.otp.report import ReportKind as ReportKind
 from supervisor.otp.report import Subscription as Subscription
@@ -41,8 +43,6 @@ from supervisor.otp.spec import Probe as Probe
 from supervisor.otp.spec import Restart as Restart
 from supervisor.otp.spec import Strategy as Strategy
 from supervisor.otp.spec import check_childspecs as check_childspecs
+from supervisor.otp.state import State as State
 from supervisor.otp.stop import StopRequest as StopRequest
-from supervisor.otp.stop import stop_request as stop_request
 from supervisor.otp.supervisor import Supervisor as Supervisor
-from supervisor.otp.tree import Node as Node
-from supervisor.otp.tree import SupervisorFacts as SupervisorFacts

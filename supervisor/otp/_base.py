@@ -9,14 +9,15 @@ import trio
 
 from supervisor.otp._roster import Roster
 from supervisor.otp._start import run_start
-from supervisor.otp.child import NEVER, Child, State, current_child
+from supervisor.otp.child import NEVER, Child
+from supervisor.otp.current import current_child, stop_request
 from supervisor.otp.errors import BadSpec, NotRunning, Restarting
 from supervisor.otp.exits import classify, is_fatal
 from supervisor.otp.intensity import Intensity
 from supervisor.otp.overdue import Overdue
 from supervisor.otp.report import ReportKind
 from supervisor.otp.spec import Restart
-from supervisor.otp.stop import stop_request
+from supervisor.otp.state import State
 
 
 class SupervisorBase(Roster):
@@ -209,7 +210,7 @@ class SupervisorBase(Roster):
             scope.deadline = trio.current_time() + limit_s
             self._watch(child, scope.deadline)
 
-    def _on_ready(self, child: Child, value: object) -> None:
+    def on_ready(self, child: Child, value: object) -> None:
         """The child has called started(); too late if it is being stopped or its limit is over."""
         scope = child.scope
         if child.state is not State.STARTING or scope is None:

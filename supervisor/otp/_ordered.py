@@ -10,12 +10,13 @@ from typing import Final
 import trio
 
 from supervisor.otp._base import SupervisorBase
-from supervisor.otp.child import NEVER, Child, Exit, State
+from supervisor.otp.child import NEVER, Child, Exit
 from supervisor.otp.errors import Shutdown, StartFailed, TooManyRestarts
 from supervisor.otp.exits import is_shutdown
 from supervisor.otp.intensity import Intensity
 from supervisor.otp.report import ReportKind
 from supervisor.otp.spec import AutoShutdown, ChildSpec, Restart, Strategy, check_childspecs
+from supervisor.otp.state import State
 from supervisor.otp.strategy import ExitKind, is_restarted, is_shutdown_due, restarted_with
 
 

@@ -8,13 +8,15 @@ from typing import Final
 
 import trio
 
-from supervisor.otp.child import Child, State
+from supervisor.otp.child import Child
 from supervisor.otp.errors import NotFound
 from supervisor.otp.info import ChildCounts, ChildInfo, count, info
 from supervisor.otp.intensity import Intensity, RestartLog
+from supervisor.otp.node import Node, SupervisorFacts
 from supervisor.otp.report import BACKLOG, Report, ReportKind, Reports, Subscription, now_ns
 from supervisor.otp.spec import ChildSpec, ChildType, Strategy
-from supervisor.otp.tree import Node, SupervisorFacts, supervisor_node
+from supervisor.otp.state import State
+from supervisor.otp.tree import supervisor_node
 
 
 class Roster(ABC):
@@ -86,7 +88,7 @@ class Roster(ABC):
         for child in self._children.values():
             if child.path == path:
                 return self, child.id
-            if child.nested is not None and path.startswith(f"{child.path}/"):
+            if isinstance(child.nested, Roster) and path.startswith(f"{child.path}/"):
                 return child.nested.locate(path)
         raise NotFound(self.path, path, "does not exist")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import trio
 
-from supervisor.otp.child import Child, Ready, State
+from supervisor.otp.child import Child, Ready
 from supervisor.otp.errors import Unhealthy
 from supervisor.otp.spec import Probe
+from supervisor.otp.state import State
 
 
 async def run_start(child: Child) -> None:

@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
-import enum
 import math
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final, Protocol
 
 import trio
 
-from supervisor.otp.report import now_ns
+from supervisor.otp.channel import Outcome
+from supervisor.otp.node import Node
+from supervisor.otp.report import Reports, now_ns
+from supervisor.otp.spec import ChildSpec
+from supervisor.otp.state import State
+from supervisor.otp.stop import StopRequest
 from supervisor.otp.strategy import ExitKind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from supervisor.otp._base import SupervisorBase
-    from supervisor.otp.channel import Outcome
-    from supervisor.otp.spec import ChildSpec
-    from supervisor.otp.stop import StopRequest
-
 
 NEVER: Final = math.inf
 
 
-class State(enum.Enum):
-    """Where a child stands."""
+class Owner(Protocol):
+    """What a child needs of the supervisor that owns it."""
 
-    STARTING = "starting"  # its task runs, it is not ready
-    RUNNING = "running"
-    STOPPING = "stopping"  # asked to end, its task still runs
-    RESTARTING = "restarting"  # ended or failed to start; waits for the next attempt
-    STOPPED = "stopped"  # no task; only the spec is kept
+    @property
+    def path(self) -> str:
+        """Where it stands in the tree."""
+        ...
+
+    @property
+    def parent(self) -> Child | None:
+        """The child that it runs as; None for a root."""
+        ...
+
+    @property
+    def reports(self) -> Reports:
+        """Where it reports."""
+        ...
+
+    def on_ready(self, child: Child, value: object) -> None:
+        """The child has called started() with `value`."""
+        ...
+
+    def end_unhealthy(self, child: Child, verdict: Exception) -> None:
+        """End the child as if it had crashed with `verdict`."""
+        ...
+
+
+class Nested(Protocol):
+    """What is asked, by way of a child, of the supervisor that runs as it."""
+
+    def tree(self, depth: int | None = None) -> Node:
+        """It and all below it, to `depth`."""
+        ...
 
 
 class Exit:
@@ -73,7 +93,7 @@ class Child:
         "waiter",
     )
 
-    def __init__(self, spec: ChildSpec, owner: SupervisorBase) -> None:
+    def __init__(self, spec: ChildSpec, owner: Owner) -> None:
         self.spec: Final = spec
         self.owner: Final = owner
         self._state = State.STOPPED
@@ -89,7 +109,7 @@ class Child:
         self.waiter: trio.lowlevel.Task | None = None  # who waits in start_child (dynamic)
         self.ended: trio.Event | None = None  # for those who wait in terminate_child (dynamic)
         self.renewed: Outcome[None] | None = None  # for who waits in renew_child (dynamic)
-        self.nested: SupervisorBase | None = None  # the supervisor that runs as this child
+        self.nested: Nested | None = None  # the supervisor that runs as this child
         self.restarts = 0
         self.failures = 0  # ends in a row, for the back-off
         self.crashes = 0  # ends that were crashes, also of restarts that failed
@@ -196,17 +216,7 @@ class Ready:
             raise RuntimeError("called 'started' twice on the same task status")
         self._child = None
         if child.scope is self._scope:
-            child.owner._on_ready(child, value)
-
-
-current_child: Final[ContextVar[Child | None]] = ContextVar("current_child", default=None)
-"""The child that the running task is part of."""
-
-
-def path_of_task(task: trio.lowlevel.Task) -> str | None:
-    """Where the child that a task is part of stands in its tree; None: it is part of none."""
-    child = task.context.get(current_child)
-    return None if child is None else child.path
+            child.owner.on_ready(child, value)
 
 
 def _frames(task: trio.lowlevel.Task) -> Iterator[str]:

@@ -9,7 +9,7 @@ import trio
 
 from supervisor.otp._base import SupervisorBase
 from supervisor.otp.channel import Outcome
-from supervisor.otp.child import Child, Exit, State
+from supervisor.otp.child import Child, Exit
 from supervisor.otp.errors import (
     AlreadyStarted,
     BadSpec,
@@ -20,10 +20,11 @@ from supervisor.otp.errors import (
 )
 from supervisor.otp.exits import is_shutdown
 from supervisor.otp.intensity import Intensity
+from supervisor.otp.node import Node
 from supervisor.otp.report import ReportKind
 from supervisor.otp.spec import ChildSpec, Restart
+from supervisor.otp.state import State
 from supervisor.otp.strategy import ExitKind, is_restarted
-from supervisor.otp.tree import Node
 
 
 class _Renewal(Exception):

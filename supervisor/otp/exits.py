@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import trio
 
-from supervisor.otp.child import Child, Exit, State
+from supervisor.otp.child import Child, Exit
 from supervisor.otp.errors import Shutdown, StartTimeout, StopTimeout, StrayCancelled
+from supervisor.otp.state import State
 from supervisor.otp.strategy import ExitKind
 
 

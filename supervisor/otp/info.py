@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from supervisor.otp.child import Child, State
+from supervisor.otp.child import Child
 from supervisor.otp.spec import ChildType
+from supervisor.otp.state import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

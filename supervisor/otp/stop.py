@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import trio
 
-from supervisor.otp.child import State, current_child
-
 
 class StopRequest:
     """Set when the child that asked for it is to stop; `shutdown_s` later it is cancelled."""
@@ -43,19 +41,3 @@ class StopRequest:
             self._event.set()
         for listener in self._listeners:
             listener()
-
-
-def stop_request() -> StopRequest:
-    """The stop request of the child that the calling task is part of; the same one on every call.
-
-    From this call on the child drains by itself, like a process that traps exits: asked to stop, it
-    is not cancelled at once but finds the request set, and is cancelled `shutdown_s` later. Outside
-    of any supervisor the request is one that nobody ever sets, so the same code runs bare.
-    """
-    child = current_child.get()
-    if child is None or child.task is None:
-        return StopRequest()
-    if child.stop is None:
-        child.stop = StopRequest()
-        child.stop._is_set = child.state is State.STOPPING
-    return child.stop

@@ -9,7 +9,8 @@ import outcome
 
 from supervisor.otp._calls import Call
 from supervisor.otp._ordered import OrderedSupervisor
-from supervisor.otp.child import Child, State, current_child
+from supervisor.otp.child import Child
+from supervisor.otp.current import current_child
 from supervisor.otp.errors import (
     AlreadyPresent,
     AlreadyStarted,
@@ -19,10 +20,11 @@ from supervisor.otp.errors import (
     StartFailed,
     WouldDeadlock,
 )
+from supervisor.otp.node import Node
 from supervisor.otp.report import ReportKind
 from supervisor.otp.spec import ChildSpec, check_childspecs
+from supervisor.otp.state import State
 from supervisor.otp.strategy import ExitKind
-from supervisor.otp.tree import Node
 
 
 class Supervisor(OrderedSupervisor):

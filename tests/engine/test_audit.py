@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from services.networks.nft import running_helper
+from services.networks.nft.helper import running_helper
 from tests.support.daemon import Daemon, wait_until
 
 pytestmark = [pytest.mark.engine]

@@ -104,22 +104,6 @@ def in_each(engine: Engine) -> str:
     return engine.docker("ps", "-q", "-f", "name=shop_each")
 
 
-def leader(lab: Lab) -> Engine:
-    """The engine whose node leads."""
-    found: list[str] = []
-
-    def look() -> bool:
-        for engine in lab.engines[:MANAGERS]:
-            listed = engine.try_docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
-            found[:] = [line.split()[0] for line in (listed or "").splitlines() if "Leader" in line]
-            if found:
-                return True
-        return False
-
-    wait_for(look, "there is a leader", LIMIT_S)
-    return next(engine for engine in lab.engines if engine.host.name == found[0])
-
-
 def update_state(engine: Engine) -> str:
     status = "{{with .UpdateStatus}}{{.State}}{{end}}"
     return engine.docker("service", "inspect", WEB, "--format", status)
@@ -203,7 +187,7 @@ def test_a_worker_that_is_cut_off_is_replaced_and_comes_back(lab: Lab) -> None:
     is back no name is wrong anywhere, and no address: services' own, and published ports."""
     scale(lab.engines[0], 3)
     wait_settled(lab, 3)
-    led = leader(lab)
+    led = lab.wait_leader(LIMIT_S)
     lost = next(e for e in lab.engines[MANAGERS:] if e.docker("ps", "-q", "-f", f"name={WEB}"))
     its_own = set(lost.docker("ps", "-q").split())
     watch = Watch({engine.host.address: watcher(engine) for engine in lab.engines}, PORT)

@@ -24,6 +24,7 @@ pytestmark = [
 LIMIT_S = 120.0
 RESUME_S = 3.0
 AT_ONCE_S = 4.0  # no waiting for a quorum
+IGNORE_TERM = "trap : TERM; while :; do sleep 1; done"
 SERVE = "hostname > index.html; exec httpd -f -p 80"
 
 
@@ -107,22 +108,6 @@ def label(engine: Engine) -> int:
     return int(engine.docker("service", "inspect", "web", "--format", "{{.Spec.Labels.n}}"))
 
 
-def leader(lab: Lab) -> Engine:
-    """The engine whose node leads."""
-    found: list[str] = []
-
-    def look() -> bool:
-        for engine in lab.engines:
-            listed = engine.try_docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
-            found[:] = [line.split()[0] for line in (listed or "").splitlines() if "Leader" in line]
-            if found:
-                return True
-        return False
-
-    wait_for(look, "there is a leader", LIMIT_S)
-    return next(engine for engine in lab.engines if engine.host.name == found[0])
-
-
 def wait_settled(lab: Lab) -> None:
     """Block until there is a container for each of four tasks, and no other."""
     scale = ("service", "scale", "--detach", "web=4")
@@ -168,6 +153,46 @@ def test_each_host_leads_to_every_task(lab: Lab) -> None:
         assert len(seen) == 4
 
 
+def test_a_network_is_removed_under_tasks_that_end(lab: Lab) -> None:
+    """At once: no manager shows it, its name is free. The task keeps its place until it has ended;
+    who asks for the same subnet has it then, and not before."""
+    first = lab.engines[0]
+    make_network = ("network", "create", "-d", "overlay", "--subnet", "10.77.0.0/24")
+    stubborn = ("--stop-grace-period", "10m", "busybox", "sh", "-c", IGNORE_TERM)
+    service = ("service", "create", "--detach", "--no-resolve-image", "--network", "gone", "--name")
+    old = first.docker(*make_network, "gone")
+    first.docker(*service, "stays", *stubborn)
+    wait_for(lambda: bool(container_of(lab, "stays")), "it runs", LIMIT_S)
+    engine, container = container_of(lab, "stays")[0]
+    first.docker("service", "rm", "stays")
+    first.docker("network", "rm", "gone")
+    wait_for(lambda: not any(map(shows_gone, lab.engines)), "it is gone", LIMIT_S)
+    new = first.docker(*make_network, "gone")
+    assert first.docker("network", "inspect", "--format", "{{.Id}}", "gone") == new != old
+    first.docker(*service, "again", "busybox", "sleep", "3600")
+    assert "10.77.0." in engine.docker("exec", container, "ip", "addr")
+    refusal = "it overlaps with 10.77.0.0/24"
+    wait_for(lambda: any(refusal in one.log for one in lab.engines), "it waits", LIMIT_S)
+    engine.docker("kill", container)
+    wait_for(lambda: bool(container_of(lab, "again")), "the other one runs", LIMIT_S)
+    first.docker("service", "rm", "again")
+    first.docker("network", "rm", "gone")
+
+
+def container_of(lab: Lab, service: str) -> list[tuple[Engine, str]]:
+    """Where containers of a service run."""
+    label = f"label=com.docker.swarm.service.name={service}"
+    return [
+        (engine, container)
+        for engine in lab.engines
+        for container in engine.docker("ps", "-q", "--filter", label).split()
+    ]
+
+
+def shows_gone(engine: Engine) -> bool:
+    return "gone" in engine.docker("network", "ls", "--format", "{{.Name}}").split()
+
+
 def test_a_rolling_update_loses_no_request(lab: Lab) -> None:
     """New tasks are started first, and none is taken away while connections are led to it."""
     first = lab.engines[0]
@@ -186,7 +211,7 @@ def test_the_leaders_death_loses_nothing_and_holds_nobody_up_for_long(lab: Lab) 
     """Its daemon and its etcd are killed: what was acknowledged is there, the others go on, its
     containers run, and it comes back as a follower."""
     wait_settled(lab)
-    led = leader(lab)
+    led = lab.wait_leader(LIMIT_S)
     others = [engine for engine in lab.engines if engine is not led]
     before = led.docker("ps", "-q")
     began = time.monotonic()
@@ -214,7 +239,7 @@ def test_a_host_that_is_cut_off_is_replaced_and_comes_back(lab: Lab) -> None:
     """Its tasks go on meanwhile; the others take over; when it is back it lets go of what is not
     its own any more."""
     wait_settled(lab)
-    led = leader(lab)
+    led = lab.wait_leader(LIMIT_S)
     lost = next(engine for engine in lab.engines if engine is not led)
     its_own = lost.docker("ps", "-q").split()
     lost.host.cut()

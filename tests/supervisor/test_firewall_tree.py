@@ -11,11 +11,11 @@ from ipaddress import IPv4Network
 import pytest
 import trio
 
-from services.networks.firewall import Firewall
-from services.networks.network_rules import FamilyRules, NetworkRules
+from services.networks.firewall.firewall import Firewall
+from services.networks.firewall.network_rules import FamilyRules, NetworkRules
 from supervisor.otp import ChildSpec, ChildType, Supervisor
 from supervisor.tree import firewall_tree
-from tests.services.networks.test_firewall import helper_pids
+from tests.services.networks.firewall.test_firewall import helper_pids
 
 pytestmark = pytest.mark.engine
 

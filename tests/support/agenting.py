@@ -195,17 +195,17 @@ class AgentDoor(Door):
     async def _start_agent(self) -> None:
         assert self.root is not None
         assert self.parts is not None
-        parts, settings = self.parts, self.parts.current.settings()
+        parts, settings = self.parts, self.parts.ground.current.settings()
         networking = _networking(parts)
         await self.root.start_child(ChildSpec(id="networking", start=networking.run))
         self._built = build_agent(
             source=self._managers,
             engine=parts.containers,
-            images=parts.images,
-            registries=parts.registry,
+            images=parts.ground.images,
+            registries=parts.ground.registry,
             added_mounts=parts.containers.added_mounts,
             networks=NodeNetworks(networking, node_id=NODE_ID, data_path_addr="127.0.0.1"),
-            local_networks=parts.networks,
+            local_networks=parts.ground.net.networks,
             places=parts.restorer._sandboxes,
             describe=_describe,
             directory=settings.data_root / "agent",
@@ -251,12 +251,12 @@ class AgentDoor(Door):
 
 
 def _networking(parts: Parts) -> NodeNetwork:
-    settings, sandboxes = parts.current.settings(), parts.restorer._sandboxes
+    settings, sandboxes = parts.ground.current.settings(), parts.restorer._sandboxes
     return NodeNetwork(
-        networks=parts.networks,
+        networks=parts.ground.net.networks,
         sandboxes=sandboxes,
         publisher=sandboxes._ports._publishing,
-        names=parts.dns.names,
+        names=parts.ground.dns.names,
         overlays=settings.exec_root / "overlays",
         record=settings.exec_root / "ingress.json",
         gateway_link=f"wg{settings.network.bridge[-6:]}",

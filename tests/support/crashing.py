@@ -98,7 +98,7 @@ class Door:
 
 
 async def _census(parts: Parts) -> dict[str, Any]:
-    containerd, networks = parts.containerd, parts.networks
+    containerd, networks = parts.ground.containerd, parts.ground.net.networks
     listed = await containerd.snapshots.list()
     active = [s for s in listed if s.kind in (SnapshotKind.ACTIVE, SnapshotKind.VIEW)]
     return {

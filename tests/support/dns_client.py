@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 from dnslib import DNSRecord
 
-from services.networks.netns import in_namespace
+from services.networks.kernel.netns import in_namespace
 
 LIMIT_S = 40.0
 

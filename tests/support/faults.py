@@ -27,9 +27,9 @@ from services.containerd.content_writer import ContentWriter
 from services.containerd.ingest_files import IngestFile
 from services.containers.runs import shm
 from services.events import EventBus
-from services.networks import netns
-from services.networks.nft import Nft
-from services.networks.rtnetlink import Batch
+from services.networks.kernel import netns
+from services.networks.kernel.rtnetlink import Batch
+from services.networks.nft.helper import Nft
 from services.registry.session import Session
 
 READING = ("Get", "List", "ListStream", "Stat", "Mounts", "Version", "Info", "Read", "Usage",

@@ -15,6 +15,7 @@ from services.cluster.model.objects import (
     Cluster,
     ClusterNetwork,
     Config,
+    LeavingNetwork,
     Node,
     Secret,
     Service,
@@ -61,6 +62,10 @@ class MemorySnapshot:
     @property
     def networks(self) -> Mapping[str, ClusterNetwork]:
         return self._of(ClusterNetwork)
+
+    @property
+    def leaving_networks(self) -> Mapping[str, LeavingNetwork]:
+        return self._of(LeavingNetwork)
 
     @property
     def secrets(self) -> Mapping[str, Secret]:

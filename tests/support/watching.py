@@ -13,7 +13,7 @@ from typing import Final
 
 from dnslib import DNSRecord
 
-from services.networks.netns import in_namespace
+from services.networks.kernel.netns import in_namespace
 from tests.support.steady import requested
 
 EVERY_S: Final = 0.3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +11,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from lablib.engines import Engine
+
+from chaoslib.seeded import SeededClient
 
 from . import specs
 from .history import ClusterHistory, Read, Write
@@ -34,34 +35,17 @@ def probe_of(engine: Engine) -> str:
     return f"probe-{engine.host.name}"
 
 
-class Client:
-    """One client. `number` makes its names and its chances its own, and which manager it likes."""
+class Client(SeededClient):
+    """One client with the API. `number` also says which manager it likes."""
+
+    # The first that fits counts. A write that was cut off is recorded.
+    EXPECTED = MappingProxyType({NotThere: 0.1, OSError: 0.05, http.client.HTTPException: 0.05})
 
     def __init__(
         self, scene: ClusterScene, history: ClusterHistory, seed: int, number: int
     ) -> None:
+        super().__init__(history.complain, seed, number)
         self._scene, self._history = scene, history
-        self._chance = random.Random(f"{seed}/{number}")
-        self._number, self._made = number, 0
-        self.ended = threading.Event()
-
-    def run(self, life: Callable[[Client], None]) -> None:
-        """Live again and again until `ended`. An error of ours is recorded as something wrong."""
-        while not self.ended.is_set():
-            try:
-                life(self)
-            except NotThere:
-                time.sleep(0.1)
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.05)  # recorded with its write; a read is worth nothing
-            except Exception as error:  # a thread's end would be silent
-                self._history.complain(f"client {self._number}: {error!r}")
-                time.sleep(1)
-
-    def new_name(self, what: str) -> str:
-        """A name that nobody had before."""
-        self._made += 1
-        return f"{what}-{self._number}-{self._made}"
 
     def manager(self) -> Engine:
         """Mostly the one that it likes."""

@@ -7,21 +7,17 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
 
-import msgspec
-import trio
-from loguru import logger
 from quart import Blueprint
 
 from services.api.build_query import build_request
-from services.api.errors import INTERNAL_ERROR
-from services.api.load_progress import error_to_wire
+from services.api.message_lines import Tell, error_to_wire, told_lines
 from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.instants import instant_ns
 from services.api.types.registry import line_to_wire
 from services.api.wire import encode
 from services.build import Builder, BuildPruneFilters, BuildRequest, CommandFailed, PrunedSteps
-from services.errors import EngineError, InvalidParameter, single_error
+from services.errors import InvalidParameter
 from services.images import Platform, Reference
 from services.images.ports import Body
 from services.images.reference import DEFAULT_DOMAIN
@@ -135,37 +131,23 @@ class _Answer:
         self._builder, self._request = builder, request
         self._body, self._puller = body, puller
 
-    @asynccontextmanager
-    async def lines(self) -> AsyncIterator[AsyncIterable[bytes]]:
+    def lines(self) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
         """Build while the block lasts; the lines end with the build."""
-        send, receive = trio.open_memory_channel[bytes](LINES_AHEAD)
-        with single_error():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._build, send)
-                async with receive:
-                    yield receive
-                nursery.cancel_scope.cancel()
+        return told_lines(self._build, what="build", ahead=LINES_AHEAD)
 
-    async def _build(self, send: trio.MemorySendChannel[bytes]) -> None:
-        async def tell(message: Mapping[str, Any]) -> None:
-            if not self._request.is_quiet or "error" in message:
-                await send.send(_line(message))
+    async def _build(self, tell: Tell) -> None:
+        is_quiet = self._request.is_quiet
 
-        async with send:
-            try:
-                image = await self._builder.build(self._request, self._body, self._puller, tell)
-                if self._request.is_quiet:
-                    await send.send(_line({"stream": f"{image.id}\n"}))
-            except CommandFailed as error:
-                message = error_to_wire(str(error))
-                message["errorDetail"]["code"] = error.code
-                await send.send(_line(message))
-            except EngineError as error:
-                await send.send(_line(error_to_wire(str(error))))
-            except Exception as error:
-                logger.bind(service="api").opt(exception=error).error("build failed")
-                await send.send(_line(error_to_wire(INTERNAL_ERROR)))
+        async def tell_wanted(message: Mapping[str, Any]) -> None:
+            if not is_quiet or "error" in message:
+                await tell(message)
 
-
-def _line(message: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode(message) + b"\r\n"
+        try:
+            image = await self._builder.build(self._request, self._body, self._puller, tell_wanted)
+        except CommandFailed as error:
+            message = error_to_wire(str(error))
+            message["errorDetail"]["code"] = error.code
+            await tell(message)
+        else:
+            if is_quiet:
+                await tell({"stream": f"{image.id}\n"})

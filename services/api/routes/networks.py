@@ -103,7 +103,7 @@ class NetworkRoutes:
         wire = [
             self._with_members(network) if with_members else network_to_wire(network)
             for network in networks
-            if network.id not in shared
+            if swarm is None or not network.is_of_cluster  # else all that are to be seen are shared
         ]
         return EngineResponse(encode([*shared.values(), *wire]))
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.api.version import ApiVersion
+from services.api.version import ApiVersion, VersionRow
 from services.containers import Container
 from services.containers.config import EndpointSettings
 from services.containers.model import SHORT_ID
@@ -23,19 +23,10 @@ _PREDEFINED: Final = ("bridge", "host", "none", "default")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerRow:
-    """A change to the newest answer, for versions from `since` (if any) to before `below`."""
+class AnswerRow(VersionRow):
+    """A change to the newest answer."""
 
-    what: str
     change: Callable[[Json, Container], None]
-    since: ApiVersion | None = None
-    below: ApiVersion | None = None
-
-    def is_for(self, version: ApiVersion) -> bool:
-        """Whether a client of this version gets the change."""
-        return (self.since is None or version >= self.since) and (
-            self.below is None or version < self.below
-        )
 
 
 def adapt_answer(

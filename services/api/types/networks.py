@@ -15,7 +15,7 @@ from services.api.types.times import NEVER, rfc3339_nano
 from services.containers import Container
 from services.containers.config import EndpointSettings, Wire
 from services.networks import Network, NetworkRequest, SubnetRequest
-from services.networks.ipam import NetworkAddresses
+from services.networks.ipam.addresses import NetworkAddresses
 from services.networks.model import Subnet
 
 MOST = 2**64 - 1

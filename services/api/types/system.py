@@ -18,7 +18,6 @@ ATTACK_SURFACE: Final = (
     "documentation for more information: https://docs.docker.com/go/attack-surface/"
 )
 
-RUNTIME_STATUS_SINCE: Final = ApiVersion(1, 44)
 CONTAINERD_SINCE: Final = ApiVersion(1, 46)
 NONDISTRIBUTABLE_BELOW: Final = ApiVersion(1, 47)
 FIREWALL_SINCE: Final = ApiVersion(1, 49)

@@ -19,7 +19,7 @@ from services.cluster.model.task_spec import (
 from services.errors import InvalidParameter
 from services.system import HostFacts
 
-LOCAL_NETWORKS: Final = ("bridge", "host", "macvlan", "none")
+LOCAL_NETWORKS: Final = ("bridge", "host", "ipvlan", "macvlan", "null")
 
 
 def describe_node(

@@ -26,7 +26,7 @@ from services.containers.container import Container
 from services.containers.model import State
 from services.containers.table import ContainerTable
 from services.errors import DeadlineExceeded, EngineError, NotFound
-from services.networks.attaching import Given
+from services.networks.sandboxes.attaching import Given
 
 log = logger.bind(service="cluster")
 

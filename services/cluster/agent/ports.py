@@ -16,7 +16,7 @@ from services.containers.table import ContainerTable
 from services.errors import EngineError
 from services.images import Image
 from services.networks import Network
-from services.networks.attaching import Attacher
+from services.networks.sandboxes.attaching import Attacher
 from services.registry import PullRequest
 from services.registry.progress import Line
 

@@ -97,15 +97,7 @@ class AddressBook:
 
     def take(self) -> list[str] | None:
         """One address of each IP version that the network has; None when one has none left."""
-        taken: list[tuple[Range, int]] = []
-        for version in sorted({one.network.version for one in self._ranges}):
-            found = self._take_version(version)
-            if found is None:
-                for used, address in taken:
-                    used.release(address)
-                return None
-            taken.append(found)
-        return [used.spell(address) for used, address in taken]
+        return self.take_asked(())
 
     def take_asked(self, addresses: Sequence[str]) -> list[str] | None:
         """These bare addresses, and one of each other version; None unless all can be had."""

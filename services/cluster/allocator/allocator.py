@@ -18,7 +18,14 @@ from services.cluster.allocator.endpoints import (
 )
 from services.cluster.allocator.ports import PortBook
 from services.cluster.model.batches import batches
-from services.cluster.model.objects import ClusterNetwork, Node, Service, Stored, Task
+from services.cluster.model.objects import (
+    ClusterNetwork,
+    LeavingNetwork,
+    Node,
+    Service,
+    Stored,
+    Task,
+)
 from services.cluster.model.snapshot import Change, Decision, Diff, Put, Snapshot
 from services.cluster.model.task_state import TaskState
 
@@ -109,6 +116,8 @@ class Allocator:
                     self._note_service_gone(id)
             elif kind is ClusterNetwork:
                 self._note_network(snapshot, id)
+            elif kind is LeavingNetwork:
+                self._note_left()
             elif kind is Node:
                 self._note_node(snapshot, id)
 
@@ -162,6 +171,9 @@ class Allocator:
             self._networks.pop(network_id, None)
             self._refused.pop(network_id, None)
             self._said.pop(network_id, None)
+        self._note_left()
+
+    def _note_left(self) -> None:
         self._has_news = True
         self._tried_at = None  # whoever waits for a network has waited long enough
 
@@ -215,7 +227,9 @@ class Allocator:
     ) -> ClusterNetwork:
         if network.subnets:
             return network
-        others = [one for one in (*snapshot.networks.values(), *given) if one.id != network.id]
+        leaving = (one.network for one in snapshot.leaving_networks.values())
+        present = (*snapshot.networks.values(), *leaving, *given)
+        others = [one for one in present if one.id != network.id]
         try:
             allocated = subnets.allocate(network, snapshot.cluster, others)
         except subnets.CannotAllocate as refusal:

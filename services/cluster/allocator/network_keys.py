@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from services.cluster.model.objects import Cluster, NetworkKey
 from services.cluster.model.snapshot import Decision, Diff, Put, Snapshot, Transaction
-from services.networks.overlay import wants_encryption
+from services.networks.overlay.values import wants_encryption
 
 RENEW_EVERY: Final = timedelta(hours=1)
 KEPT: Final = 3
@@ -39,7 +39,9 @@ class NetworkKeys:
     def decide(self, snapshot: Snapshot, diff: Diff, now: datetime) -> Decision:  # noqa: ARG002 - a rule's shape
         """The keys that there are to be now."""
         cluster = snapshot.cluster
-        if not any(wants_encryption(one.spec.options) for one in snapshot.networks.values()):
+        leaving = (one.network for one in snapshot.leaving_networks.values())
+        networks = (*snapshot.networks.values(), *leaving)
+        if not any(wants_encryption(one.spec.options) for one in networks):
             return _put(cluster, [], now) if cluster.network_keys else Decision()
         keys = cluster.network_keys
         if not keys:

@@ -5,21 +5,19 @@ Source: swarmkit, manager/controlapi/network.go; moby, daemon/server/router/netw
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-import trio
-
-from services.cluster.control.changes import after_catching_up, change_any_version, commit
+from services.cluster.control.changes import change_any_version, commit
 from services.cluster.control.find import find
 from services.cluster.control.names import check_service_name
 from services.cluster.control.node_local import LABEL, as_spanning, is_node_local
 from services.cluster.control.ports import ControlStore
 from services.cluster.control.refusals import denied, exists, invalid, precondition
 from services.cluster.control.service_specs import networks_of
-from services.cluster.model.objects import ClusterNetwork, NodeState, Service, Task
+from services.cluster.model.networks_of_tasks import holds_network
+from services.cluster.model.objects import ClusterNetwork, LeavingNetwork, Service, Task
 from services.cluster.model.snapshot import Change, Delete, Put, Snapshot
 from services.cluster.model.specs import IpamRange, NetworkSpec
 from services.cluster.model.task_state import TaskState
@@ -27,7 +25,6 @@ from services.cluster.model.wire import new_id, utc_now
 from services.cluster.store.contract import NameTaken
 from services.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
 
-LEAVE_S: Final = 30.0
 PREDEFINED: Final = ("bridge", "host", "none")
 INTERNAL_LABELS: Final = ("com.docker.swarm.internal", LABEL)
 
@@ -89,9 +86,8 @@ class ClusterNetworks:
         return network
 
     async def remove(self, ref: str) -> None:
-        """Have it no more, once the tasks that are on their way out have left it: 30 s at most.
-
-        Nodes would have it under running containers otherwise, and another network its subnet.
+        """Have it no more. Tasks that are to end may be in it: nodes have it until they have ended,
+        and its subnets and VXLAN ids are nobody's until then.
 
         Raises:
             NotFound: there is none.
@@ -99,36 +95,23 @@ class ClusterNetworks:
             Forbidden: it is not for users to remove.
         """
 
-        with trio.move_on_after(LEAVE_S):
-            found = await after_catching_up(self._store, partial(self.get, ref))
-            await self._wait_left(found.id)
-        await self._remove(ref)
-
-    async def _remove(self, ref: str) -> None:
         def decide(snapshot: Snapshot) -> Sequence[Change]:
             network = self.get(ref)
             check_removal(network, snapshot)
-            return (Delete(network),)
+            if not any(holds_network(task, network.id) for task in snapshot.tasks.values()):
+                return (Delete(network),)
+            now = utc_now()
+            leaving = LeavingNetwork(id=network.id, created_at=now, updated_at=now, network=network)
+            return Delete(network), Put(leaving)
 
         await change_any_version(self._store, decide)
 
-    async def _wait_left(self, network_id: str) -> None:
-        """Block until no task that is to end is in it, on a node that is heard of."""
-        while True:
-            snapshot = self._store.snapshot()
-            if not any(is_leaving(task, snapshot) for task in tasks_in(network_id, snapshot)):
-                return
-            await self._store.changed_since(snapshot.revision)
-
     async def prune(self, chosen: Sequence[ClusterNetwork]) -> Sequence[str]:
-        """Remove those of `chosen` that nobody uses; their names. Nobody is waited for."""
+        """Remove those of `chosen` that nobody uses; their names."""
         names = []
         for network in chosen:
-            snapshot = self._store.snapshot()
-            if any(is_leaving(task, snapshot) for task in tasks_in(network.id, snapshot)):
-                continue
             try:
-                await self._remove(network.id)
+                await self.remove(network.id)
             except (InvalidParameter, NotFound):
                 continue  # in use, which is what a prune leaves, or gone meanwhile
             names.append(network.name)
@@ -159,27 +142,15 @@ def check_removal(network: ClusterNetwork, snapshot: Snapshot) -> None:
     for service in snapshot.services.values():
         if any(one.target == network.id for one in networks_of(service.spec)):
             raise precondition(f"network {network.id} is in use by service {service.id}")
-    for task in tasks_in(network.id, snapshot):
-        if task.desired_state <= TaskState.COMPLETE and not task.status.state.is_ended:
+    for task in snapshot.tasks.values():
+        if holds_network(task, network.id) and not _is_to_end(task, snapshot):
             raise precondition(f"network {network.id} is in use by task {task.id}")
 
 
-def tasks_in(network_id: str, snapshot: Snapshot) -> Iterator[Task]:
-    """Those that have a place in a network, ended ones too."""
-    return (
-        task
-        for task in snapshot.tasks.values()
-        if any(one.network_id == network_id for one in task.networks)
-    )
-
-
-def is_leaving(task: Task, snapshot: Snapshot) -> bool:
-    """Whether a task is to end and has not, while its node could still say that it has."""
+def _is_to_end(task: Task, snapshot: Snapshot) -> bool:
+    """Also of a service that is gone, though nobody has told the task yet."""
     has_service = not task.service_id or task.service_id in snapshot.services
-    is_to_end = not has_service or task.desired_state > TaskState.COMPLETE
-    node = snapshot.nodes.get(task.node_id)
-    is_heard_of = node is not None and node.status.state is not NodeState.DOWN
-    return is_to_end and is_heard_of and not task.status.state.is_ended
+    return not has_service or task.desired_state > TaskState.COMPLETE
 
 
 def needs_ingress(service: Service) -> bool:

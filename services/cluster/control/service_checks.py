@@ -8,25 +8,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from services.cluster.agent.expansion import expand_spec
 from services.cluster.control.names import check_service_name
 from services.cluster.control.refusals import invalid
+from services.cluster.model.objects import NodeDescription, Task
 from services.cluster.model.specs import EndpointSpec, ServiceMode, ServiceSpec, UpdateConfig
 from services.cluster.model.task_spec import (
     ConfigReference,
     ContainerSpec,
+    Platform,
     Resources,
     SecretReference,
     TaskRestartPolicy,
     TaskSpec,
 )
+from services.cluster.model.wire import utc_now
 from services.cluster.scheduler.constraints import parse
-from services.containers.config import HealthConfig
+from services.containers.config import HealthConfig, Mount
 from services.errors import InvalidParameter, NotSupported
 from services.images.reference import parse_reference
 
 NANO_CPUS_MIN: Final = 1_000_000
 MEMORY_MIN_BYTES: Final = 4 * 1024 * 1024
 HEALTH_SPAN_MIN_NS: Final = 1_000_000
+MOUNT_TYPES: Final = ("", "bind", "volume", "tmpfs", "npipe", "cluster", "image")
+PROPAGATIONS: Final = ("", "private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
 def check_service(spec: ServiceSpec) -> None:
@@ -59,6 +65,8 @@ def _check_words(spec: ServiceSpec) -> None:
         raise InvalidParameter("unsupported runtime")
     if task.container_spec is None:
         raise InvalidParameter("mismatched Runtime and *Spec fields")
+    for mount in task.container_spec.mounts:
+        _check_mount_words(mount)
     for config in (spec.update_config, spec.rollback_config):
         _check_update_words(config)
     policy = task.restart_policy or TaskRestartPolicy()
@@ -72,6 +80,14 @@ def _check_words(spec: ServiceSpec) -> None:
             raise InvalidParameter(f'invalid protocol value: "{port.protocol}"')
         if port.publish_mode not in ("", "ingress", "host"):
             raise InvalidParameter(f'invalid publish mode: "{port.publish_mode}"')
+
+
+def _check_mount_words(mount: Mount) -> None:
+    if mount.type not in MOUNT_TYPES:
+        raise InvalidParameter(f'invalid MountType: "{mount.type}"')
+    propagation = mount.bind_options.propagation if mount.bind_options else ""
+    if propagation not in PROPAGATIONS:
+        raise InvalidParameter(f'invalid MountPropagation: "{propagation}"')
 
 
 def _check_update_words(config: UpdateConfig | None) -> None:
@@ -96,7 +112,7 @@ def _check_task(task: TaskSpec) -> None:
     assert container is not None  # `_check_words` has refused it otherwise
     _check_references("secret", [(_named(one), one) for one in container.secrets])
     _check_references("config", [(_named(one), one) for one in container.configs])
-    _check_container(container)
+    _check_container(_expanded(task))
 
 
 def _check_resources(resources: Resources | None) -> None:
@@ -153,6 +169,28 @@ def _check_references(
                 f"'{target}'"
             )
         targets[target] = name
+
+
+def _expanded(task: TaskSpec) -> ContainerSpec:
+    """What some task's container would be. Raises InvalidParameter for templates that are none."""
+    now = utc_now()
+    some = Task(
+        id="taskid",
+        created_at=now,
+        updated_at=now,
+        service_id="serviceid",
+        service_name="servicename",
+        slot=1,
+        node_id="nodeid",
+        spec=task,
+    )
+    node = NodeDescription(
+        hostname="nodeHostname", platform=Platform(os="os", architecture="architecture")
+    )
+    try:
+        return expand_spec(some, node)
+    except InvalidParameter as error:
+        raise invalid(str(error)) from error
 
 
 def _check_container(container: ContainerSpec) -> None:

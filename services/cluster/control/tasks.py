@@ -12,6 +12,7 @@ from services.cluster.control.filters import Filters, begins, check_known, has_l
 from services.cluster.control.find import find
 from services.cluster.control.nodes import find_node
 from services.cluster.control.ports import ControlStore
+from services.cluster.model.networks_of_tasks import network_of
 from services.cluster.model.objects import ClusterNetwork, Task
 from services.cluster.model.snapshot import Snapshot
 from services.cluster.model.task_state import BY_WORD, TaskState
@@ -80,7 +81,7 @@ class Tasks:
 
 def seen_task(task: Task, snapshot: Snapshot) -> SeenTask:
     """A task with what else is to be told of it."""
-    networks = (snapshot.networks.get(one.network_id) for one in task.networks)
+    networks = (network_of(one.network_id, snapshot) for one in task.networks)
     return SeenTask(task=task, networks=tuple(one for one in networks if one is not None))
 
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.cluster.dispatcher.values import Backend, NetworkPeer, NetworkView, ServiceView
+from services.cluster.model.networks_of_tasks import network_of
 from services.cluster.model.objects import (
     ClusterNetwork,
+    LeavingNetwork,
     Node,
     NodeState,
     Service,
@@ -109,7 +111,7 @@ class NetworkIndex:
         made = self._made.get(network_id)
         if made is not None:
             return made.view
-        network = self._snapshot.networks.get(network_id)
+        network = network_of(network_id, self._snapshot)
         if network is None:
             return None
         self._stale.discard(network_id)
@@ -135,7 +137,7 @@ class NetworkIndex:
         return min(times, default=math.inf)
 
     def _refresh(self, network_id: str, before: NetworkView, now: float) -> bool:
-        network = self._snapshot.networks.get(network_id)
+        network = network_of(network_id, self._snapshot)
         if network is None:
             del self._made[network_id]
             return True
@@ -172,6 +174,8 @@ class NetworkIndex:
                 self._mark((stored.id,))
                 if stored.spec.ingress:
                     self._ingress = stored.id
+            case LeavingNetwork():
+                self._mark((stored.id,))
             case Node():
                 # Which of its networks show a node's address or state is cheap to ask and rare.
                 tasks = self._snapshot.tasks_of_node(stored.id)
@@ -194,8 +198,10 @@ class NetworkIndex:
                 self._mark((stored.id,))
                 if self._ingress == stored.id:
                     self._ingress = None
+            case LeavingNetwork():
+                self._mark((stored.id,))
             case Node():
-                self._mark(tuple(self._snapshot.networks))
+                self._mark((*self._snapshot.networks, *self._snapshot.leaving_networks))
             case _:
                 pass
 

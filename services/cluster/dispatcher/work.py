@@ -11,7 +11,7 @@ from services.cluster.dispatcher.values import Assignments, NetworkView
 from services.cluster.model.objects import Config, NetworkKey, Secret, Task
 from services.cluster.model.snapshot import Snapshot
 from services.cluster.model.task_state import TaskState
-from services.networks.overlay import wants_encryption
+from services.networks.overlay.values import wants_encryption
 
 T = TypeVar("T")
 

@@ -19,6 +19,9 @@ HISTORY_REVISIONS: Final = 50_000
 MANAGER_HOSTNAME: Final = "swarm-manager"
 """A name in each manager's certificate: who has no such certificate is no peer."""
 
+MAX_TXN_OPS: Final = 2_500
+"""Conditions or writes of a transaction, each; etcd's own bound is 128."""
+
 SOCKET_NAME: Final = "etcd.sock:0"
 """etcd takes what stands where a URL has host and port, and that needs a port."""
 
@@ -78,6 +81,7 @@ def command_line(config: MemberConfig) -> list[str]:
         "election-timeout": str(ELECTION_MS),
         "heartbeat-interval": str(HEARTBEAT_MS),
         "snapshot-count": "10000",
+        "max-txn-ops": str(MAX_TXN_OPS),
         "auto-compaction-mode": "revision",
         "auto-compaction-retention": str(HISTORY_REVISIONS),
         "log-level": "warn",

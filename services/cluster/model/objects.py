@@ -258,6 +258,18 @@ class ClusterNetwork(Stored, frozen=True, kw_only=True, omit_defaults=True):
         return self.spec.name
 
 
+class LeavingNetwork(Stored, frozen=True, kw_only=True, omit_defaults=True):
+    """A network that was removed, and that containers which are to end are still in. Its id is the
+    network's.
+
+    For users it is gone, and its name is free. Nodes have it until the last of these containers has
+    ended, and nobody else gets its subnets and VXLAN ids before.
+    """
+
+    kind: ClassVar[str] = "leaving-network"
+    network: ClusterNetwork
+
+
 class Secret(Stored, frozen=True, kw_only=True, omit_defaults=True):
     """A secret; the data in its spec is sealed in the store when managers lock themselves."""
 
@@ -332,5 +344,5 @@ class Cluster(Stored, frozen=True, kw_only=True, omit_defaults=True):
 
 
 KINDS: tuple[type[Stored], ...] = (
-    Cluster, Node, Session, Service, Task, ClusterNetwork, Secret, Config,
+    Cluster, Node, Session, Service, Task, ClusterNetwork, LeavingNetwork, Secret, Config,
 )  # fmt: skip

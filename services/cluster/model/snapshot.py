@@ -14,6 +14,7 @@ from services.cluster.model.objects import (
     Cluster,
     ClusterNetwork,
     Config,
+    LeavingNetwork,
     Node,
     Secret,
     Service,
@@ -55,6 +56,10 @@ class Snapshot(Protocol):
         """Every network that spans nodes."""
 
     @property
+    def leaving_networks(self) -> Mapping[str, LeavingNetwork]:
+        """Those that were removed and are not empty yet. No list shows them."""
+
+    @property
     def secrets(self) -> Mapping[str, Secret]:
         """Every secret."""
 
@@ -88,11 +93,11 @@ Change = Put | Delete
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Changes that are made together or not at all; 60 at most (etcd takes 128 operations).
+    """Changes that are made together or not at all; 60 at most, so that none takes long.
 
     Attributes:
         uses: what the changes begin to name. It must be there still, at whatever version, and who
-            takes it away at the same time is refused. 60 at most.
+            takes it away at the same time is refused. 1,000 at most.
         decided_at: the revision of the snapshot that a deletion was decided by: who has begun to
             name the object after that keeps it. 0: nobody may be asked.
     """

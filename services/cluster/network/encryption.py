@@ -12,8 +12,8 @@ from loguru import logger
 from services.cluster.network.plan import NodePlan
 from services.errors import EngineError
 from services.networks.drivers.esp import clear_encryption, sync_encryption, why_no_esp
-from services.networks.encryption import Encryption, NodeKey, plan_encryption
-from services.networks.overlay import encrypted_port
+from services.networks.overlay.encryption import Encryption, NodeKey, plan_encryption
+from services.networks.overlay.values import encrypted_port
 
 log = logger.bind(service="cluster")
 

@@ -21,10 +21,10 @@ from services.networks import (
     PublishedPort,
     Sandboxes,
 )
-from services.networks.ingress_record import INGRESS_SANDBOX, IngressRecord, write_ingress
+from services.networks.kernel.netns import enter_namespace, write_sysctls
+from services.networks.kernel.rtnetlink import link_index
 from services.networks.model import Network
-from services.networks.netns import enter_namespace, write_sysctls
-from services.networks.rtnetlink import link_index
+from services.networks.sandboxes.ingress_record import INGRESS_SANDBOX, IngressRecord, write_ingress
 
 log = logger.bind(service="cluster")
 

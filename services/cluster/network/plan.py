@@ -13,7 +13,7 @@ from services.cluster.network.state import NodeNetworkState, neighbours, own_add
 from services.cluster.network.targets import IngressPort, names, port_targets, service_targets
 from services.networks.dns import NamedEndpoint
 from services.networks.model import Network, Subnet, Underlay
-from services.networks.overlay import (
+from services.networks.overlay.values import (
     DRIVER,
     SWARM_SCOPE,
     Neighbour,

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from services.cluster.network.targets import IngressPort
 from services.errors import EngineError
 from services.networks import PortRequest, PublishedPort
-from services.networks.network_rules import PortTargets, Target
+from services.networks.firewall.network_rules import PortTargets, Target
 
 OWNER: Final = "ingress/"
 """What owners' names begin with; protocol and number follow."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from services.cluster.dispatcher.values import NetworkView, ServiceView
 from services.cluster.model.objects import NetworkKey
 from services.networks.endpoints import mac_of_address
-from services.networks.overlay import Neighbour
+from services.networks.overlay.values import Neighbour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

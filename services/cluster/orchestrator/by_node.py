@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from services.cluster.model.objects import Node, Service
 from services.cluster.model.snapshot import Put
 from services.cluster.model.task_state import TaskState
@@ -67,8 +65,3 @@ def _asked(table: SlotTable, node_id: str, desired: TaskState, look: Look) -> li
         for task in table.slots.get(node_id, ())
         if task.desired_state < desired and (desired is TaskState.REMOVE or is_wanted(task))
     ]
-
-
-def nodes_of(look: Look) -> Iterable[str]:
-    """The slots that a global service may have."""
-    return look.snapshot.nodes.keys()

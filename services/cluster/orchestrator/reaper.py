@@ -1,8 +1,8 @@
-"""The rule that takes tasks away that nobody needs any more.
+"""The rule that takes tasks away that nobody needs any more, and then what only they were in.
 
 Ended tasks are history: of each slot some are kept for people to look at. What was asked to go is
 taken away once it has ended. What ran on a node that is gone for good has ended, as far as anybody
-can ever say.
+can ever say. A network that was removed goes with the last task that was in it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,18 @@ from typing import Final
 from msgspec.structs import replace
 
 from services.cluster.model.batches import batches
-from services.cluster.model.objects import Cluster, Node, NodeState, Service, Task
+from services.cluster.model.objects import (
+    Cluster,
+    LeavingNetwork,
+    Node,
+    NodeState,
+    Service,
+    Task,
+)
 from services.cluster.model.snapshot import Change, Decision, Delete, Diff, Put, Snapshot
 from services.cluster.model.task_state import TaskState
 from services.cluster.orchestrator.grades import UNDER_WAY
+from services.cluster.orchestrator.leaving_networks import LeavingNetworks
 from services.cluster.orchestrator.slots import SlotKey, slot_key
 from services.cluster.orchestrator.tasks import is_with_agent
 
@@ -31,7 +39,7 @@ MAX_CHANGES: Final = 250
 
 
 class Reaper:
-    """Deletes tasks, and declares those of lost nodes ORPHANED."""
+    """Deletes tasks and networks, and declares the tasks of lost nodes ORPHANED."""
 
     def __init__(self) -> None:
         self._slots: dict[tuple[str, SlotKey], set[str]] = {}
@@ -40,6 +48,7 @@ class Reaper:
         self._single: set[str] = set()  # tasks to look at by themselves
         self._down: dict[str, datetime] = {}  # nodes, and when their tasks are given up
         self._gone: set[str] = set()  # nodes whose tasks are given up now
+        self._leaving = LeavingNetworks()
 
     def decide(self, snapshot: Snapshot, diff: Diff, now: datetime) -> Decision:
         """What goes now."""
@@ -66,6 +75,7 @@ class Reaper:
             changes.extend(Delete(task) for task in past)
             if not past:
                 self._open.discard(slot)
+        changes.extend(Delete(network) for network in self._leaving.empty(snapshot))
         return Decision(
             transactions=batches((change,) for change in changes),
             again_in_s=0.0 if changes else self._next_in_s(now),
@@ -78,6 +88,7 @@ class Reaper:
         self._single.clear()
         self._open.clear()
         self._gone = set()
+        self._leaving.begin_anew(snapshot)
         for node in snapshot.nodes.values():
             self._note_node(node.id, node)
         for task in snapshot.tasks.values():
@@ -86,7 +97,11 @@ class Reaper:
     def _take_in(self, snapshot: Snapshot, diff: Diff) -> None:
         for stored in diff.put:
             if isinstance(stored, Task):
-                self._note_task(snapshot.tasks.get(stored.id, stored), snapshot)
+                task = snapshot.tasks.get(stored.id, stored)
+                self._note_task(task, snapshot)
+                self._leaving.note_task(task)
+            elif isinstance(stored, LeavingNetwork):
+                self._leaving.note(stored, snapshot)
             elif isinstance(stored, Node):
                 self._note_node(stored.id, snapshot.nodes.get(stored.id))
             elif isinstance(stored, Cluster):
@@ -101,6 +116,9 @@ class Reaper:
         for stored in diff.deleted:
             if isinstance(stored, Task):
                 self._forget(stored.id)
+                self._leaving.forget_task(stored)
+            elif isinstance(stored, LeavingNetwork):
+                self._leaving.forget(stored.id)
             elif isinstance(stored, Node):
                 self._note_node(stored.id, snapshot.nodes.get(stored.id))
 

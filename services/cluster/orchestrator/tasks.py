@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
 from typing import Final
@@ -14,7 +13,6 @@ from services.cluster.model.task_spec import Placement, TaskSpec
 from services.cluster.model.task_state import TaskState
 from services.cluster.scheduler import constraints
 
-NewId = Callable[[], str]
 _NOWHERE: Final = Placement()
 
 

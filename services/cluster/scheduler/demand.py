@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.cluster.model.objects import Task
-from services.cluster.model.task_spec import Platform, Resources
+from services.cluster.model.task_spec import Platform, Resources, TaskSpec
 from services.cluster.scheduler.generic import amounts
 
 GroupKey = tuple[str, int]  # a service and the version of its spec
@@ -18,7 +17,10 @@ _NOTHING = Resources()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """`generic`: how many of each kind. `preferences` are the labels to spread over, in order."""
+    """`generic`: how many of each kind. `preferences` are the labels to spread over, in order.
+
+    `log_driver` is "" for what every node has.
+    """
 
     group: GroupKey
     nano_cpus: int
@@ -30,6 +32,7 @@ class Demand:
     max_replicas: int  # on a node; 0 is unlimited
     host_ports: tuple[HostPort, ...]
     volume_drivers: tuple[str, ...]
+    log_driver: str
 
     @property
     def asks_resources(self) -> bool:
@@ -57,7 +60,13 @@ def demand_of(task: Task) -> Demand:
         max_replicas=placement.max_replicas if placement else 0,
         host_ports=host_ports(task),
         volume_drivers=tuple(sorted(drivers - {"", "local"})),
+        log_driver=_log_driver(spec),
     )
+
+
+def _log_driver(spec: TaskSpec) -> str:
+    name = spec.log_driver.name if spec.log_driver else ""
+    return "" if name == "none" else name
 
 
 def host_ports(task: Task) -> tuple[HostPort, ...]:
@@ -68,8 +77,3 @@ def host_ports(task: Task) -> tuple[HostPort, ...]:
         for port in ports
         if port.publish_mode == "host" and port.published_port
     )
-
-
-def reserved_amounts(task: Task) -> Counter[str]:
-    """The generic resources that a task holds, by kind."""
-    return Counter(amounts(task.generic_resources))

@@ -57,10 +57,14 @@ def _has_resources(demand: Demand, load: NodeLoad) -> bool:
 
 
 def _has_plugins(demand: Demand, load: NodeLoad) -> bool:
-    if not demand.volume_drivers:
+    if not demand.volume_drivers and not demand.log_driver:
         return True
     plugins = load.node.description.engine.plugins
-    return all((_BUILT_IN, name) in plugins for name in demand.volume_drivers)
+    if not all((_BUILT_IN, name) in plugins for name in demand.volume_drivers):
+        return False
+    # A node that names no log driver at all has not told: it is tried. Source: swarmkit, filter.go.
+    logs = {name for kind, name in plugins if kind == "Log"}
+    return not demand.log_driver or not logs or demand.log_driver in logs
 
 
 def _meets_constraints(demand: Demand, load: NodeLoad) -> bool:

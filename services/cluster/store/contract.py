@@ -9,8 +9,8 @@ from services.cluster.model.objects import Session, StoredT
 from services.cluster.model.snapshot import Diff, Snapshot, Transaction
 from services.errors import Conflict
 
-MAX_USES: Final = 60
-"""What a transaction can be told that it uses."""
+MAX_USES: Final = 1_000
+"""What a transaction can be told that it uses: each is a condition and a write of etcd's."""
 
 
 class OutOfSequence(Conflict):

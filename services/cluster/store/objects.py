@@ -10,6 +10,7 @@ from services.cluster.model.objects import (
     Cluster,
     ClusterNetwork,
     Config,
+    LeavingNetwork,
     Node,
     Secret,
     Service,
@@ -100,6 +101,7 @@ class StoredSnapshot:
     services: Mapping[str, Service]
     tasks: Mapping[str, Task]
     networks: Mapping[str, ClusterNetwork]
+    leaving_networks: Mapping[str, LeavingNetwork]
     secrets: Mapping[str, Secret]
     configs: Mapping[str, Config]
     by_service: Mapping[str, Mapping[str, Task]]
@@ -166,6 +168,7 @@ class Objects:
             services=shared[Service.kind],
             tasks=shared[Task.kind],
             networks=shared[ClusterNetwork.kind],
+            leaving_networks=shared[LeavingNetwork.kind],
             secrets=shared[Secret.kind],
             configs=shared[Config.kind],
             by_service=self._by_service.share(),

@@ -24,7 +24,7 @@ from services.errors import Conflict
 from .codec import LEADER_KEY, NAMED, Codec, key_of, name_key_of, name_of_key, use_key_of
 from .contract import MAX_USES, LeadershipLost, NameTaken, OutOfSequence, UseOfNothing
 
-MAX_CHANGES: Final = 60  # etcd takes 128 operations; a name is another one
+MAX_CHANGES: Final = 60  # more would keep others waiting for long
 
 USED: Final[tuple[type[Stored], ...]] = (Secret, Config, ClusterNetwork)
 """The kinds that others name, and that are taken away only when nobody does."""

@@ -23,8 +23,8 @@ from services.containers.networking.settings import check_endpoint, endpoint_req
 from services.containers.spec.modes import shared_container
 from services.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
 from services.networks import EndpointRequest, Network, Sandboxes
-from services.networks.gateway import WayOut
 from services.networks.model import GATEWAY_BRIDGE
+from services.networks.sandboxes.gateway import WayOut
 
 log = logger.bind(service="containers")
 

@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from typing import Final
 
-from services.networks.rtnetlink import attribute
+from services.networks.kernel.netfilter import open_netfilter
+from services.networks.kernel.rtnetlink import attribute
 
 SERVER: Final = IPv4Address("127.0.0.11")
 """Where containers ask, as dockerd has it."""
 
 TABLE: Final = b"wharfinger-dns"
 
-_NETLINK_NETFILTER: Final = 12
 _NLMSG_ERROR: Final = 2
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NFTABLES: Final = 10
@@ -59,10 +59,7 @@ def redirect(udp_port: int, tcp_port: int) -> None:
         (_NEW_RULE, _CREATE | _APPEND, _rule(socket.IPPROTO_UDP, udp_port)),
         (_NEW_RULE, _CREATE | _APPEND, _rule(socket.IPPROTO_TCP, tcp_port)),
     ]
-    with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
-    ) as netlink:
-        netlink.bind((0, 0))
+    with open_netfilter() as netlink:
         netlink.settimeout(_ANSWER_LIMIT_S)
         netlink.send(_batch(requests))
         _await_answers(netlink, len(requests))

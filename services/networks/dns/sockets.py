@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from services.networks.dns.redirect import SERVER, redirect
-from services.networks.netns import in_namespace
+from services.networks.kernel.netns import in_namespace
 
 _BACKLOG: Final = 16
 _RECEIVE_BYTES: Final = 1 << 20

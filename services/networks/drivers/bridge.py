@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from services.errors import Forbidden
-from services.networks.bridge_options import BridgeOptions, parse_bridge_options
-from services.networks.host_links import address_of, addresses6_of, is_bridge, link_names
+from services.networks.kernel.host_links import address_of, addresses6_of, is_bridge, link_names
+from services.networks.kernel.rtnetlink import HAS_IPV6, Batch, NetlinkError, open_netlink
 from services.networks.model import Network
-from services.networks.rtnetlink import HAS_IPV6, Batch, NetlinkError, open_netlink
+from services.networks.planning.bridge_options import BridgeOptions, parse_bridge_options
 
 LINK_LOCAL: Final = IPv6Interface("fe80::1/64")
 """What a bridge with IPv6 has besides, as dockerd's have it."""

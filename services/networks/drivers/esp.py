@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from services.networks.encryption import Encryption, NodeKey, association
-from services.networks.netns import in_scratch_namespace
-from services.networks.xfrm_messages import (
+from services.networks.kernel.netns import in_scratch_namespace
+from services.networks.overlay.encryption import Encryption, NodeKey, association
+from services.networks.overlay.xfrm_messages import (
     Direction,
     Policy,
     State,

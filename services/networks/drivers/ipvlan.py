@@ -8,8 +8,8 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from services.networks.netns import here, in_scratch_namespace
-from services.networks.rtnetlink import Batch, open_netlink
+from services.networks.kernel.netns import here, in_scratch_namespace
+from services.networks.kernel.rtnetlink import Batch, open_netlink
 
 _MAC: Final = b"\x02\x42\x0a\x00\x00\x01"
 

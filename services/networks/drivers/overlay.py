@@ -20,15 +20,16 @@ from pathlib import Path
 from services.errors import EngineError
 from services.networks.drivers.esp import drop_guard, have_guard
 from services.networks.endpoints import mac_bytes
-from services.networks.model import Network, Subnet, Underlay
-from services.networks.netns import (
+from services.networks.kernel.netns import (
     drop_namespace,
     enter_namespace,
     held_namespaces,
     make_namespace,
     namespace_of,
 )
-from services.networks.overlay import (
+from services.networks.kernel.rtnetlink import NetlinkError, open_netlink
+from services.networks.model import Network, Subnet, Underlay
+from services.networks.overlay.values import (
     Neighbour,
     bridge_name,
     carried_subnets,
@@ -37,8 +38,7 @@ from services.networks.overlay import (
     vxlan_name,
     wants_encryption,
 )
-from services.networks.rtnetlink import NetlinkError, open_netlink
-from services.networks.vxlan_messages import Link, VxlanBatch, forwarding, links, neighbours
+from services.networks.overlay.vxlan_messages import Link, VxlanBatch, forwarding, links, neighbours
 
 LOOPBACK = 1
 

@@ -11,11 +11,11 @@ import socket
 from typing import Final
 
 from services.errors import EngineError
-from services.networks.host_links import link_names
+from services.networks.kernel.host_links import link_names
+from services.networks.kernel.netns import here
+from services.networks.kernel.rtnetlink import Batch, NetlinkError, open_netlink
 from services.networks.model import Network
-from services.networks.netns import here
-from services.networks.parents import has_own_parent, vlan_of
-from services.networks.rtnetlink import Batch, NetlinkError, open_netlink
+from services.networks.planning.parents import has_own_parent, vlan_of
 
 OTHER_END: Final = "dx-"
 

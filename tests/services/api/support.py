@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +12,10 @@ from pathlib import Path
 import trio
 from quart import Blueprint
 
-from services.api.app import build_app
+from services.api.app import build_routes
 from services.api.asgi import ASGIApp, Message, Receive, Scope, Send
+from services.api.fast import FastRoutes
+from services.api.front import Front
 from services.api.identity import AppConfig, Identity
 from services.api.server import ApiServer, ServerConfig
 
@@ -79,7 +81,7 @@ class Served:
     async def ask(self, request: bytes) -> bytes:
         """All that comes back to `request`, on a connection of its own that it asks to close."""
         client = await self.connect()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with client.stream:
                 await client.send(request)
                 return await client.rest()
@@ -160,6 +162,11 @@ async def running(
         await nursery.start(run)
         yield stop, ended
         nursery.cancel_scope.cancel()
+
+
+def build_app(blueprints: Iterable[Blueprint], *, identity: Identity) -> ASGIApp:
+    """The whole app for an `ApiServer`: `/_ping`, and the blueprints' routes."""
+    return Front(build_routes(blueprints, identity=identity), FastRoutes(identity))
 
 
 def routes(*views: tuple[str, str, Callable[..., Awaitable[object]]]) -> ASGIApp:

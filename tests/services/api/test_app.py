@@ -12,7 +12,7 @@ import trio
 from loguru import logger
 
 from services import errors
-from services.api.app import build_app, build_routes
+from services.api.app import build_routes
 from services.api.asgi import ASGIApp, Scope
 from services.api.errors import status_of
 from services.api.fast import FastRoutes
@@ -21,7 +21,7 @@ from services.api.identity import AppConfig, Identity
 from services.api.request import current_request
 from services.api.version import ApiVersion, negotiate, split_version
 from services.api.wire import read_json
-from tests.services.api.support import ENGINE, get, routes, serving
+from tests.services.api.support import ENGINE, build_app, get, routes, serving
 
 IDENTITY = (
     b"Api-Version: 1.56\r\n",
@@ -223,7 +223,7 @@ async def test_a_real_error_beside_a_cancellation_is_not_lost(tmp_path: Path) ->
             await client.send(get())
             await began.wait()
             await client.stream.aclose()
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 await logged.wait()
     finally:
         logger.remove(number)

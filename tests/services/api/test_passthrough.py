@@ -12,10 +12,9 @@ import wsproto
 import wsproto.events
 from quart import Blueprint, websocket
 
-from services.api.app import build_app
 from services.api.asgi import ASGIApp
 from services.api.responses import HijackResponse
-from tests.services.api.support import ENGINE, TcpListener, get, running, serving
+from tests.services.api.support import ENGINE, TcpListener, build_app, get, running, serving
 from tests.services.api.test_hijack import echo
 from tests.services.api.test_tls import certificates, client_side, server_side
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SERVER = """
 import sys, trio
 from pathlib import Path
@@ -35,6 +37,7 @@ trio.run(main)
 GIGABYTE = 1024 * 1024 * 1024
 
 
+@pytest.mark.timeout(600)
 def test_a_gigabyte_goes_through_in_constant_memory(tmp_path: Path) -> None:
     """1 GB with a length and 1 GB in chunks, to a slow consumer: the process stays small."""
     command = [sys.executable, "-c", SERVER, str(tmp_path)]

@@ -16,7 +16,7 @@ from services.audit.networks import LinkCheck
 from services.audit.storage import LeaseCheck, StoreCheck, VolumeCheck
 from services.containers import Container, ContainerTable
 from services.containers.model import State
-from services.networks.container_links import BridgedLink
+from services.networks.sandboxes.container_links import BridgedLink
 from tests.services.containers.support import container
 
 T = TypeVar("T")

@@ -24,6 +24,7 @@ from services.cluster.work import AgentContext
 from services.errors import EngineError
 from services.events.model import Event
 from supervisor.otp import ChildSpec
+from tests.support.ports import free_port
 
 
 class IdleWork:
@@ -143,7 +144,7 @@ class TestNode:
 
 
 @asynccontextmanager
-async def nodes(count: int, limit_s: float = 100.0) -> AsyncIterator[list[TestNode]]:
+async def nodes(count: int, limit_s: float = 280.0) -> AsyncIterator[list[TestNode]]:
     """Nodes that run and are in no cluster yet. All must be over within `limit_s`."""
     folder = Path(tempfile.mkdtemp(prefix="wf", dir="/tmp"))
     port = _free_swarm_port()
@@ -164,11 +165,8 @@ async def nodes(count: int, limit_s: float = 100.0) -> AsyncIterator[list[TestNo
 def _free_swarm_port() -> int:
     """One whose etcd port is free as well."""
     while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            if port + 5569 > 65535:
-                continue
+        port = free_port()
+        with socket.socket() as other:
             try:
                 other.bind(("127.0.0.1", port + 5569))
             except OSError:

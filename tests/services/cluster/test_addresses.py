@@ -65,11 +65,13 @@ def test_the_only_address_is_advertised() -> None:
 
 
 def test_of_several_addresses_none_is_guessed() -> None:
-    """In dockerd's words, which say what to do."""
-    with pytest.raises(EngineError, match=r"0\.1 on eth0 and 10\.0\.1\.1 on eth1.*advertise"):
+    """In dockerd's words, which the CLI knows, and goes on to say what to do."""
+    with pytest.raises(EngineError, match=r"0\.1 on eth0 and 10\.0\.1\.1 on eth1\)$"):
         decided(ETH0, ETH1)
     with pytest.raises(EngineError, match="multiple addresses on interface eth0"):
         decided(ETH0, InterfaceAddress("eth0", "10.0.0.2"))
+    with pytest.raises(EngineError, match="could not find the system's IP address"):
+        decided(LOOPBACK, DOCKER0)
 
 
 def test_the_way_to_a_manager_says_which() -> None:
@@ -81,14 +83,18 @@ def test_interfaces_stand_for_their_address() -> None:
     """In every place; one that is not there is refused."""
     found = decided(ETH0, ETH1, ETH0_6, advertise="eth1:99", data_path="eth0", listen="eth0:2400")
     assert found == Addresses(listen="10.0.0.1:2400", advertise="10.0.1.1:99", data_path="10.0.0.1")
-    with pytest.raises(InvalidParameter, match="eth7"):
-        decided(ETH0, advertise="eth7")
+    for place in ("advertise", "data_path", "listen"):
+        what = place.replace("_", " ")
+        with pytest.raises(InvalidParameter, match=f"^{what} address must be a.* network interf"):
+            decided(ETH0, **{place: "eth7"})
 
 
 def test_nobody_is_reached_at_no_address() -> None:
     """0.0.0.0 is to listen on, not to be found at."""
     with pytest.raises(InvalidParameter, match="non-zero"):
         decided(ETH0, advertise="0.0.0.0")
+    with pytest.raises(InvalidParameter, match="non-zero"):
+        decided(ETH0, data_path="0.0.0.0")
 
 
 def test_etcd_is_found_beside_the_swarm_port() -> None:

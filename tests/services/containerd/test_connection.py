@@ -48,7 +48,7 @@ async def test_a_call_waits_at_the_gate_for_a_bounded_time(
 async def test_run_starts_without_containerd(address: Path) -> None:
     """Nobody at the address: run has started, is not ready, and goes on trying."""
     connection = Connection(address, "moby")
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(connection.run)
             assert not connection.is_ready
@@ -77,7 +77,7 @@ async def test_a_peer_that_speaks_nonsense_does_not_end_run(address: Path, nonse
         if seen == 3:
             enough.set()
 
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         sock = trio.socket.socket(trio.socket.AF_UNIX)
         await sock.bind(str(address))
         sock.listen()

@@ -111,7 +111,7 @@ async def test_containerd_outlives_us_and_is_adopted(config: ProcessConfig) -> N
     assert await probe(config.address)
     async with running(config) as adopted:
         assert adopted == pid
-    for _ in range(100):  # its parent is init now, which reaps it in its own time
+    for _ in range(1000):  # its parent is init now, which reaps it in its own time
         if not is_alive(pid):
             break
         await trio.sleep(0.05)
@@ -166,7 +166,7 @@ async def test_stale_files_are_in_nobodys_way(config: ProcessConfig) -> None:
 
 async def test_a_containerd_that_ends_at_once_is_reported(config: ProcessConfig) -> None:
     """A binary that fails, and one that is not there: Unavailable, soon, with the reason."""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         with pytest.raises(Unavailable, match="ended before it answered: exit status 1"):
             await Process(replace(config, binary="false")).run()
         with pytest.raises(Unavailable, match=r"cannot be started: .*no-such-containerd"):
@@ -181,7 +181,7 @@ async def test_a_containerd_that_does_not_answer_is_ended(config: ProcessConfig)
     began = time.monotonic()
     with pytest.raises(Unavailable, match=r"did not answer in 0\.3 s"):
         await Process(replace(config, binary=str(silent), start_limit_s=0.3)).run()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert not config.pid_file.exists()
 
 

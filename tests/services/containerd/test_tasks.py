@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from services.containerd.events import (
     EventEnvelope,
@@ -77,6 +78,8 @@ async def test_a_task_writes_exits_and_is_deleted(
         exit_ = await containerd.tasks.wait(id)
         assert exit_.code == 7
         assert exit_.exited_at_ns > 1_600_000_000_000_000_000
+        with trio.fail_after(30):  # the shim copies it, and tells the exit meanwhile
+            await trio.lowlevel.wait_readable(reader)
         assert os.read(reader, 100) == b"hi\n"
         assert (await containerd.tasks.get(id)).status is TaskStatus.STOPPED
         assert await containerd.tasks.wait(id) == exit_

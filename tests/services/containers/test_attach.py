@@ -23,6 +23,7 @@ class Session:
         self.client, self.peer = trio.testing.memory_stream_pair()
         self.multiplexed = multiplexed
         self.stdin = stdin
+        self.attached = trio.Event()
         self.ended = trio.Event()
         self.end: AttachEnd | None = None
 
@@ -30,6 +31,7 @@ class Session:
         async with stdio.attach(  # type: ignore[attr-defined]
             stdout=True, stderr=True, stdin=self.stdin, after_log=replay is not None
         ) as streams:
+            self.attached.set()
             self.end = await serve_attach(
                 streams,
                 self.peer,
@@ -201,7 +203,7 @@ async def test_log_then_live_without_gap_or_double(tmp_path: Path) -> None:
                     await session.serve(stdio, replay)
 
             nursery.start_soon(serve)
-            await trio.testing.wait_all_tasks_blocked(0.05)
+            await session.attached.wait()
             await shim.write(Stream.STDOUT, b" three\n")
         got = frames(await session.output())
     assert got == [(1, b"one\n"), (1, b"two"), (1, b" three\n")]

@@ -83,7 +83,7 @@ def containerd_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     with (base / "log").open("wb") as log:
         process = subprocess.Popen(["containerd", "--config", str(config)], stderr=log, stdout=log)
     try:
-        give_up_at = time.monotonic() + 20
+        give_up_at = time.monotonic() + 90
         while not address.exists():
             assert process.poll() is None, (base / "log").read_text()
             assert time.monotonic() < give_up_at
@@ -91,7 +91,7 @@ def containerd_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
         yield address
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(90)
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +115,7 @@ async def open_engine(address: Path, *, run: bool = True) -> AsyncIterator[Engin
         if run:
             await nursery.start(images.run)
         yield engine
-        with trio.fail_after(30):
+        with trio.fail_after(90):
             await _empty(containerd)
         nursery.cancel_scope.cancel()
 

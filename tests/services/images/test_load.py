@@ -40,7 +40,7 @@ async def load(engine: Engine, archive: bytes) -> list[str]:
         if isinstance(progress, Loaded):
             lines.append(progress.text)
 
-    with trio.fail_after(60):
+    with trio.fail_after(100):
         await engine.images.load(body_of(archive), report)
     return lines
 
@@ -410,7 +410,7 @@ async def test_kill_9_in_the_middle_of_a_load(
             killed = await nursery.start(
                 partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
             )
-            with trio.fail_after(30):
+            with trio.fail_after(90):
                 assert (await killed.stdout.receive_some()).startswith(b"half")
                 # Some of it has come as far as containerd.
                 while (await engine.leftovers())["ingests"] == before["ingests"]:

@@ -181,10 +181,10 @@ async def test_all_are_read() -> None:
 
 async def test_a_read_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that hang are done without: the rest is there, and the scrape ends."""
-    monkeypatch.setattr(metrics, "READ_LIMIT_S", 0.1)
+    monkeypatch.setattr(metrics, "READ_LIMIT_S", 1.0)
     source = SlowFiles(40, slow=32)
     try:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             rows = await ContainerReader(source).read()
         assert sum(row.sample is not None for row in rows) == 31
         assert all(row.sample is None for row in rows[32:])

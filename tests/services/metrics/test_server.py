@@ -12,6 +12,7 @@ import trio
 from services.metrics import MetricsServer
 from supervisor.otp import ChildSpec, Supervisor
 from tests.services.metrics.support import Fakes, Labels, parse
+from tests.support.ports import free_port
 
 
 @asynccontextmanager
@@ -30,7 +31,7 @@ async def served() -> AsyncIterator[tuple[httpx.AsyncClient, Fakes]]:
     async with running_root() as root, trio.open_nursery() as nursery:
         fakes = Fakes(root)
         url = await nursery.start(MetricsServer("127.0.0.1:0", fakes.exposition).run)
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
             yield client, fakes
         nursery.cancel_scope.cancel()
 
@@ -163,14 +164,11 @@ async def test_address_in_use_is_a_start_error() -> None:
 async def test_serves_again_after_a_restart() -> None:
     """`run` may be called again on the same address as soon as it ended."""
     async with running_root() as root:
-        exposition = Fakes(root).exposition
-        async with trio.open_nursery() as nursery:
-            url = await nursery.start(MetricsServer("127.0.0.1:0", exposition).run)
-            nursery.cancel_scope.cancel()
-        server = MetricsServer(str(url).removeprefix("http://"), exposition)
-        for _ in range(2):
+        address = f"127.0.0.1:{free_port()}"
+        url, server = f"http://{address}", MetricsServer(address, Fakes(root).exposition)
+        for _ in range(3):
             async with trio.open_nursery() as nursery:
                 assert await nursery.start(server.run) == url
-                async with httpx.AsyncClient(trust_env=False) as client:
+                async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
                     assert (await client.get(f"{url}/metrics")).status_code == 200
                 nursery.cancel_scope.cancel()

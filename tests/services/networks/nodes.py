@@ -13,12 +13,17 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from services.networks.attach import Attachment, attach_all
 from services.networks.drivers.overlay import make_overlay, sync_neighbours, unmake_overlay
 from services.networks.endpoints import Endpoint, Gateways, mac_of
+from services.networks.kernel.netns import drop_namespace, in_namespace, make_namespace
 from services.networks.model import Network, Subnet, Underlay
-from services.networks.netns import drop_namespace, in_namespace, make_namespace
-from services.networks.overlay import Neighbour, encrypted_port, overlay_mtu, wants_encryption
+from services.networks.overlay.values import (
+    Neighbour,
+    encrypted_port,
+    overlay_mtu,
+    wants_encryption,
+)
+from services.networks.sandboxes.attach import Attachment, attach_all
 
 PORT = 4789
 
@@ -92,7 +97,7 @@ class OverlayNode:
         """What a command says in a container, or `host`."""
         return run_in(self.folder / name, *command, ok=ok)
 
-    def pings(self, name: str, address: str, *, size: int = 56, wait_s: int = 2) -> bool:
+    def pings(self, name: str, address: str, *, size: int = 56, wait_s: int = 10) -> bool:
         """Whether one packet comes back."""
         command = ("busybox", "ping", "-c1", f"-W{wait_s}", f"-s{size}", address)
         return " 0% packet loss" in self.inside(name, *command, ok=False)

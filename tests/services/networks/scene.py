@@ -32,8 +32,8 @@ from services.networks import (
     Sandboxes,
 )
 from services.networks.drivers.bridge import HostSwitches
+from services.networks.kernel.netns import drop_namespace, enter_namespace
 from services.networks.model import Network
-from services.networks.netns import drop_namespace, enter_namespace
 from services.store import Store
 
 
@@ -112,7 +112,7 @@ class Scene:
     async def told(self) -> list[tuple[str, str]]:
         """All events so far: action and name."""
         async with self.bus.subscribe(since_ns=0, until_ns=2**62) as channel:
-            with trio.move_on_after(0.2):
+            with trio.move_on_after(30):
                 return [
                     (item.action, item.attributes.get("name", ""))
                     for item in [await channel.receive() for _ in range(self.bus.tail)]

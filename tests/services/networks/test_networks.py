@@ -20,7 +20,7 @@ from services.errors import (
     Unavailable,
 )
 from services.networks import BridgeConfig, NetworkFilters, SubnetRequest, model
-from services.networks.host_links import address_of, addresses6_of, is_bridge, link_mtu
+from services.networks.kernel.host_links import address_of, addresses6_of, is_bridge, link_mtu
 from services.networks.model import Stage
 from tests.services.networks.scene import (
     Scene,

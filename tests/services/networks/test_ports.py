@@ -94,10 +94,10 @@ def test_bindings_that_cannot_be(binding: tuple[str, str], error: type[Exception
         port_requests({"80-81/tcp": [("", "80")]})
 
 
-@given(st.tuples(PORTS, PORTS).map(sorted).filter(lambda ends: ends[1] - ends[0] < 200))
-def test_each_port_of_a_range(ends: list[int]) -> None:
+@given(PORTS, st.integers(0, 199))
+def test_each_port_of_a_range(first: int, further: int) -> None:
     """In order, both ends with it."""
-    first, last = ends
+    last = min(first + further, 65535)
     expected = [f"{number}/udp" for number in range(first, last + 1)]
     assert ports_of_range(f"{first}-{last}/udp") == expected
 

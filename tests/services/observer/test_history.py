@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from services.errors import InvalidParameter
 from services.observer.history import Missed, ReportHistory, SeenReport, one_line, traceback_text
 from services.observer.report_stream import parse_id, report_events
 from supervisor.otp import ReportKind
 from tests.services.observer.support import ID, Boom, SmallTree
+from tests.support.clocks import wait_settled
 
 
 @asynccontextmanager
@@ -24,21 +25,15 @@ async def observed(kept: int = 100) -> AsyncIterator[tuple[SmallTree, ReportHist
     async with trio.open_nursery() as nursery:
         await nursery.start(history.run)
         async with tree.run():
-            await settle()
+            await wait_settled()
             yield tree, history
         nursery.cancel_scope.cancel()
-
-
-async def settle() -> None:
-    """Until the history, whose tracebacks are made in a thread, has nothing left to do."""
-    for _ in range(5):
-        await wait_all_tasks_blocked(0.01)
 
 
 async def crash(tree: SmallTree, child: str, times: int = 1) -> None:
     for _ in range(times):
         tree.crash(child)
-        await settle()
+        await wait_settled()  # a traceback is made in a thread
 
 
 async def test_a_crash_is_kept_as_text() -> None:

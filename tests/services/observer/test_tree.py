@@ -52,7 +52,8 @@ async def test_instants_are_of_the_wall_clock() -> None:
         await wait_all_tasks_blocked()
         part = parts(pictures.whole())["root/engine/images"]
         after = time.time_ns()
-    assert before - 10**6 < part.since_ns < after + 10**6
+    between_looks_ns = 10 * 10**9  # at two clocks; a busy machine takes its time
+    assert before - between_looks_ns < part.since_ns < after + between_looks_ns
     assert part.last_crash is not None
     assert before < part.last_crash.at_ns < after
     assert (part.crashes, part.restarts, part.state) == (1, 1, "running")

@@ -25,7 +25,7 @@ from tests.services.images.conftest import containerd_address as containerd_addr
 from tests.support.broken_http import FaultProxy, fault_proxy
 from tests.support.registry import DOCKER_LAYER, TestRegistry, running_registry
 
-LIMIT_S = 60.0
+LIMIT_S = 110.0
 LAYER_BYTES = 3 << 20  # large enough to be cut in the middle, and to come as a file
 
 
@@ -123,7 +123,7 @@ def shown(line: Line) -> str:
 
 @asynccontextmanager
 async def open_scene(address: Path, **settings: Any) -> AsyncIterator[Scene]:
-    """A scene on an empty containerd; every test has a minute."""
+    """A scene on an empty containerd; every test has its time."""
     with trio.fail_after(LIMIT_S):
         async with open_engine(address) as engine, trio.open_nursery() as nursery:
             scene: Scene

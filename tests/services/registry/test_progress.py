@@ -50,7 +50,7 @@ async def test_every_watcher_sees_the_end(autojump_clock: trio.testing.MockClock
 async def test_the_first_word_is_waited_for() -> None:
     """Something said, or the end without a word."""
     board = Board()
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(board.wait_first)
             await trio.testing.wait_all_tasks_blocked()

@@ -236,7 +236,7 @@ async def test_the_daemons_end_leaves_what_came(
 ) -> None:
     """A daemon that is asked to end keeps the parts for the next; or for a prune to take away."""
     (digest,) = put_plain(open_registry, "ending", 10)
-    faulty.judge = lambda seen, _before: Fault(pause_s=0.05) if seen.is_layer else None
+    faulty.judge = lambda seen, _before: Fault(pause_s=0.2) if seen.is_layer else None
     name = f"{faulty.host}/ending:1"
     async with open_scene(containerd_address) as scene:
         for _ in range(2):
@@ -265,7 +265,7 @@ async def test_a_prune_takes_away_what_was_left(
 ) -> None:
     """What a daemon's end has left to be resumed goes when it is told to."""
     put_plain(open_registry, "pruned", 11)
-    faulty.judge = lambda seen, _before: Fault(pause_s=0.05) if seen.is_layer else None
+    faulty.judge = lambda seen, _before: Fault(pause_s=0.2) if seen.is_layer else None
     async with open_scene(containerd_address) as scene:
         scene.is_ending = True
         async with scene.pulling(f"{faulty.host}/pruned:1") as job:

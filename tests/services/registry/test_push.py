@@ -231,6 +231,9 @@ async def test_a_push_ends_with_its_client(
     """Who leaves has pushed nothing."""
     async with pulled(containerd_address, open_registry, "leaves", 50) as scene:
         copy = f"{faulty.host}/leaves/copy:1"
+        faulty.judge = lambda seen, _before: (
+            Fault(hold=True) if seen.method in ("HEAD", "POST") else None
+        )
         await rename(scene, f"{open_registry.host}/leaves:1", copy)
         async with scene.registry.push(PushRequest(reference=parse_reference(copy))) as job:
             while not any(seen.method in ("HEAD", "POST") for seen in faulty.seen):

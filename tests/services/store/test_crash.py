@@ -112,7 +112,7 @@ def test_full_file_system_is_told_and_survived(tmp_path: Path) -> None:
         [sys.executable, "-c", FULL_DISK, str(path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
     assert done.returncode == 0, done.stderr

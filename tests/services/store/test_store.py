@@ -347,6 +347,6 @@ async def test_busy_loop_does_not_starve_the_writer(store: Store) -> None:
                 await trio.lowlevel.checkpoint()
 
         nursery.start_soon(spin)
-        for n in range(1000):
+        for n in range(300):
             await store.write(partial(insert, n))
         nursery.cancel_scope.cancel()

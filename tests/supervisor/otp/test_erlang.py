@@ -139,7 +139,7 @@ def play_on_erlang(scenarios: list[Scenario], directory: Path) -> list[str]:
     file = directory / "scenarios.term"
     file.write_text("\n".join(as_term(scenario) for scenario in scenarios) + "\n")
     done = subprocess.run(
-        ["escript", str(SCRIPT), str(file)], capture_output=True, text=True, timeout=60, check=True
+        ["escript", str(SCRIPT), str(file)], capture_output=True, text=True, timeout=110, check=True
     )
     return [tidy(line) for line in done.stdout.splitlines()]
 

@@ -17,8 +17,8 @@ from services.containers import Container
 from services.containers.config import EndpointSettings
 from services.errors import Forbidden, NotFound
 from services.networks import Network, NetworkFilters, NetworkRequest
-from services.networks.ipam import NetworkAddresses
-from services.networks.ipam_request import SubnetRequest
+from services.networks.ipam.addresses import NetworkAddresses
+from services.networks.ipam.request import SubnetRequest
 from services.networks.model import Subnet
 from tests.services.api.client import Api, api_of
 from tests.services.api.containers import container, container_id, exited, running

@@ -19,7 +19,7 @@ from services.cluster.model.task_state import TaskState
 from services.networks.model import GATEWAY_BRIDGE
 from tests.support.crashable import CrashableDaemon, _running
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @dataclass(slots=True)
@@ -66,6 +66,13 @@ class AgentDaemon(CrashableDaemon):
         wait_until(is_there, f"{task_id} to be {state.wire}")
         assert found[-1].state is state, found[-1]
         return found[-1]
+
+    def wait_up(self, *names: str) -> None:
+        """Wait until containers have said `up`. One that is told to end before its init has made
+        ready for that is killed in the end.
+        """
+        for name in names:
+            wait_until(lambda name=name: "up" in self.docker_out("logs", name), f"{name} to be up")  # type: ignore[misc]
 
     def inspect(self, name: str) -> dict[str, Any]:
         """A container, as `docker inspect` shows it."""

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.engine
 
 
 def sleeper(task_id: str) -> Task:
-    return task(task_id=task_id, container={"args": ["sleep", "1000"], "init": True})
+    args = ["sh", "-c", "echo up; exec sleep 1000"]
+    return task(task_id=task_id, container={"args": args, "init": True})
 
 
 def come_back(daemon: AgentDaemon, *flags: str) -> None:
@@ -80,6 +81,7 @@ def test_kill_9_while_tasks_begin_and_a_stop() -> None:
         daemon.assign(*tasks, networks=(network,))
         guest = ("--name", "guest", "--network", "back", "--restart", "always")
         daemon.docker("run", "-d", "--init", *guest, "busybox", "sleep", "1000")
+        daemon.wait_up(*(one.name for one in tasks))
         daemon.stop()
         come_back(daemon)
         # What is started with the engine, and needs the cluster, is started with the cluster.

@@ -47,7 +47,8 @@ def daemon(shared: AgentDaemon) -> Iterator[AgentDaemon]:
 
 
 def sleeper(task_id: str, **changes: Any) -> Task:
-    container = {"args": ["sleep", "1000"], "init": True, **changes.pop("container", {})}
+    args = ["sh", "-c", "echo up; exec sleep 1000"]
+    container = {"args": args, "init": True, **changes.pop("container", {})}
     return task(task_id=task_id, container=container, **changes)
 
 
@@ -74,6 +75,7 @@ def test_a_task_from_assignment_to_removal(daemon: AgentDaemon) -> None:
         shown["State"]["Pid"],
     )
     assert shown["Config"]["Labels"]["com.docker.swarm.task.id"] == "a1"
+    daemon.wait_up("web.1.a1")
     daemon.assign(asked(one, TaskState.SHUTDOWN))
     ended = daemon.wait_state("a1", TaskState.SHUTDOWN)
     assert ended.container is not None
@@ -218,10 +220,17 @@ def test_what_bears_a_tasks_labels_is_not_the_task(daemon: AgentDaemon) -> None:
 
 def test_health_decides_when_it_runs(daemon: AgentDaemon) -> None:
     """STARTING until the first good probe; one that stays bad fails the task."""
-    check = {"interval": 200_000_000, "retries": 2, "timeout": 2_000_000_000}
+    check = {"interval": 200_000_000, "retries": 2, "timeout": 30_000_000_000}
+    fails = "until test -e /tmp/up; do sleep 0.1; done; false"  # once its end is an orderly one
     waits = HealthConfig(test=["CMD-SHELL", "test -e /tmp/ok"], retries=1000, interval=200_000_000)
     good = sleeper("h1", container={"health_check": waits})
-    bad = sleeper("h2", container={"health_check": HealthConfig(test=["CMD", "false"], **check)})
+    bad = sleeper(
+        "h2",
+        container={
+            "args": ["sh", "-c", "touch /tmp/up; exec sleep 1000"],
+            "health_check": HealthConfig(test=["CMD-SHELL", fails], **check),
+        },
+    )
     daemon.assign(good, bad)
     failed = daemon.wait_state("h2", TaskState.FAILED)
     assert failed.err == "task: non-zero exit (143): dockerexec: unhealthy container"
@@ -319,6 +328,8 @@ def test_tasks_in_a_network_of_the_cluster(daemon: AgentDaemon) -> None:
     daemon.wait_state("n2", TaskState.RUNNING)
     shown = daemon.inspect("web.1.n1")["NetworkSettings"]["Networks"]
     assert {name: one["IPAddress"] for name, one in shown.items()} == {"back": f"{prefix}.5"}
+    serves = f"until wget -qO /dev/null http://{prefix}.5/; do sleep 0.1; done"
+    daemon.docker("exec", "client.1.n2", "sh", "-c", serves)
     for name in ("web", "web.1.n1", "tasks.web"):
         answer = daemon.docker_out("exec", "client.1.n2", "wget", "-qO-", f"http://{name}/")
         assert answer == "hello\n"
@@ -342,9 +353,10 @@ def test_a_container_by_hand_in_a_network_of_the_cluster(daemon: AgentDaemon) ->
     assert daemon.ask(do="wishes")[1]["addresses"] == [f"10.99.{third}.50"]
     daemon.docker("rm", "-f", "guest")
     daemon.wait_state("guest2", TaskState.COMPLETE)
-    crash = ("sh", "-c", "sleep 0.5; exit 1")
+    crash = ("sh", "-c", "until test -e /tmp/go; do sleep 0.1; done; exit 1")
     daemon.docker(*run, "--name", "again", "--restart", "on-failure:1", "busybox", *crash)
     daemon.wait_state("guest3", TaskState.RUNNING)
+    daemon.docker("exec", "again", "touch", "/tmp/go")
     daemon.wait_state("guest3", TaskState.COMPLETE)  # when it is not to come back
     assert daemon.inspect("again")["RestartCount"] == 1
     assert len(daemon.ask(do="wishes")) == 3

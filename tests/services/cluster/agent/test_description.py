@@ -31,8 +31,9 @@ def test_a_node() -> None:
         ("Log", "local"),
         ("Network", "bridge"),
         ("Network", "host"),
+        ("Network", "ipvlan"),
         ("Network", "macvlan"),
-        ("Network", "none"),
+        ("Network", "null"),
         ("Network", "overlay"),
         ("Volume", "local"),
     ]

@@ -10,7 +10,15 @@ from clusterlib.build import scaled, service, template, updated
 from clusterlib.world import World
 from msgspec.structs import replace
 
-from services.cluster.model.objects import ClusterNetwork, Service, Task
+from services.cluster.model.objects import (
+    ClusterNetwork,
+    LeavingNetwork,
+    NetworkAttachment,
+    Service,
+    Task,
+    TaskStatus,
+)
+from services.cluster.model.snapshot import Delete, Put, Transaction
 from services.cluster.model.specs import EndpointSpec, IpamRange, NetworkSpec, PortConfig
 from services.cluster.model.task_spec import (
     NetworkAttachmentConfig,
@@ -77,6 +85,38 @@ def test_networks_get_the_pools_subnets_in_order() -> None:
     world.run(1)
     assert world.store.networks["c"].subnets[0].subnet == "10.0.1.0/24"
     assert world.store.networks["c"].subnets[0].vxlan_id == 4097
+
+
+def test_what_nodes_may_still_have_is_given_to_nobody() -> None:
+    """A network that is leaving keeps its subnet and id; who asks for just these waits."""
+    world = small_world("a")
+    add_network(world, "b", ipam=[IpamRange(subnet="10.1.0.0/24")])
+    world.run(1)
+    network = world.store.networks["b"]
+    left = LeavingNetwork(id="b", created_at=world.now, updated_at=world.now, network=network)
+    inside = [NetworkAttachment(network_id="b")]
+    of_it = Task(
+        id="t", created_at=world.now, updated_at=world.now, networks=inside, node_id="node1",
+        status=TaskStatus(state=TaskState.RUNNING), desired_state=TaskState.REMOVE,
+        service_id="gone",
+    )  # fmt: skip
+    world.agents.cut_off.add("node1")
+    world.store.put(of_it)
+    world.store.commit(Transaction((Delete(network), Put(left))))
+    add_network(world, "again", ipam=[IpamRange(subnet="10.1.0.0/24")])
+    add_network(world, "c")
+    world.run(5)
+    assert world.store.networks["again"].subnets == []
+    assert world.store.networks["c"].subnets[0].vxlan_id not in (4096, 4097)
+    world.elect()  # whoever leads next knows as much
+    world.run(5)
+    assert world.store.leaving_networks
+    assert world.store.networks["again"].subnets == []
+    ended = replace(world.store.tasks["t"], status=TaskStatus(state=TaskState.SHUTDOWN))
+    world.store.put(ended)
+    world.run(5)
+    assert not world.store.leaving_networks
+    assert [one.subnet for one in world.store.networks["again"].subnets] == ["10.1.0.0/24"]
 
 
 def test_pools_and_sizes_of_the_cluster() -> None:

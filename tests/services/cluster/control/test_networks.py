@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-import trio
-from msgspec.structs import replace
 
 from services.cluster.control.networks import ClusterNetworks
-from services.cluster.model.objects import NetworkAttachment, NodeState, TaskStatus
+from services.cluster.control.tasks import Tasks
+from services.cluster.model.objects import NetworkAttachment
 from services.cluster.model.specs import EndpointSpec, IpamRange, NetworkSpec, PortConfig
 from services.cluster.model.task_spec import NetworkAttachmentConfig, TaskSpec
 from services.cluster.model.task_state import TaskState
@@ -97,28 +96,28 @@ async def test_what_is_in_use_stays() -> None:
     assert networks.users(networks.get("front")) == [networks._store.snapshot().services[web.id]]
 
 
-async def test_tasks_that_are_leaving_are_waited_for(autojump_clock: object) -> None:
-    """Those of a service that is gone, on nodes that are heard of."""
+async def test_a_network_goes_at_once_though_tasks_are_leaving() -> None:
+    """Its name is free and no list has it, while nodes have it still, also those that are away."""
     web = service("web")
     place = [NetworkAttachment(network_id=id_of("front"))]
-    leaving = task("t1", web, networks=place)
-    lost = replace(leaving, id=id_of("t2"), node_id=id_of("n2"), desired_state=TaskState.REMOVE)
-    store = store_of(network("front"), node("n1"), node("n2", state=NodeState.DOWN), leaving, lost)
+    leaving = task("t1", web, networks=place)  # nobody has told it yet that its service is gone
+    store = store_of(network("front"), node("n1"), leaving)
     networks = ClusterNetworks(store)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(networks.remove, "front")
-        await trio.sleep(5)
-        assert await networks.prune(networks.list()) == []
-        assert store.snapshot().networks
-        store.put(replace(leaving, status=TaskStatus(state=TaskState.SHUTDOWN)))
-    assert not store.snapshot().networks
+    await networks.remove("front")
+    assert networks.list() == []
+    assert list(store.snapshot().leaving_networks) == [id_of("front")]
+    (seen,) = Tasks(store).list({})
+    assert [one.name for one in seen.networks] == ["front"]
+    again = await networks.create(NetworkSpec(name="front"))
+    assert networks.get("front").id == again.id != id_of("front")
 
 
-async def test_tasks_are_not_waited_for_for_ever(autojump_clock: object) -> None:
-    """One that nobody has told to end yet is in the way."""
+async def test_a_network_of_nobody_leaves_nothing_behind() -> None:
+    """Tasks that have ended do not count, nor do those that were given up."""
+    web = service("web")
     place = [NetworkAttachment(network_id=id_of("front"))]
-    store = store_of(network("front"), node("n1"), task("t1", service("web"), networks=place))
-    started = trio.current_time()
-    with pytest.raises(InvalidParameter, match="is in use by task t1"):
-        await ClusterNetworks(store).remove("front")
-    assert trio.current_time() - started == pytest.approx(30)
+    ended = task("t1", web, TaskState.ORPHANED, networks=place)
+    store = store_of(network("front"), ended)
+    await ClusterNetworks(store).remove("front")
+    assert not store.snapshot().networks
+    assert not store.snapshot().leaving_networks

@@ -27,7 +27,7 @@ from services.cluster.model.task_spec import (
     TaskRestartPolicy,
     TaskSpec,
 )
-from services.containers.config import HealthConfig, Mount
+from services.containers.config import BindOptions, HealthConfig, Mount
 from services.errors import InvalidParameter, NotSupported
 from tests.services.cluster.objects import container_spec, service_spec
 
@@ -58,6 +58,23 @@ JOB = ServiceMode(replicated_job=ReplicatedJob(max_concurrent=1, total_completio
 TWICE = Mount(type="volume", source="v", target="/a")
 
 REFUSED = [
+    (
+        contained(hostname="{{.Foo}}"),
+        'executing "expansion" at <.Foo>: can\'t evaluate field Foo in type template.Context',
+    ),
+    (
+        contained(env=["A={{.Node"]),
+        "expanding env A failed: template: expansion:1: unclosed action",
+    ),
+    (
+        contained(mounts=[Mount(target="/{{.Node.ID}}"), Mount(target="/nodeid")]),
+        "ContainerSpec: duplicate mount point: /nodeid",
+    ),
+    (contained(mounts=[Mount(type="foo", target="/a")]), 'invalid MountType: "foo"'),
+    (
+        contained(mounts=[Mount(type="bind", bind_options=BindOptions(propagation="up"))]),
+        'invalid MountPropagation: "up"',
+    ),
     (service_spec(""), "meta: name must be provided"),
     (service_spec("a b"), "name must be valid as a DNS name component"),
     (service_spec("a" * 64), "name must be 63 characters or fewer"),

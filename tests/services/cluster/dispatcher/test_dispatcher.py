@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from services.cluster.ca.issuing import issuer_id
-from services.cluster.dispatcher.dispatcher import Dispatcher
+from services.cluster.dispatcher.dispatcher import REACH_LIMIT_S, Dispatcher
 from services.cluster.dispatcher.local import READY_LIMIT_S, LocalSource
 from services.cluster.dispatcher.sessions import Peer
 from services.cluster.dispatcher.source import Session
@@ -32,9 +32,10 @@ from services.cluster.model.objects import (
     ManagerMember,
     NetworkKey,
     NodeDescription,
+    Stored,
     TaskStatus,
 )
-from services.cluster.model.snapshot import Delete, Transaction
+from services.cluster.model.snapshot import Delete, Diff, Transaction
 from services.cluster.model.task_state import TaskState
 from services.errors import Forbidden, NotFound, Unavailable
 from tests.support.cluster_objects import (
@@ -464,3 +465,35 @@ async def test_a_managers_own_agent_waits_for_a_dispatcher_that_is_about_to_run(
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert began_at == [runs_at]
+
+
+class MutedStore(MemoryStore):
+    """It tells of no change until it is let."""
+
+    def __init__(self, objects: Iterable[Stored]) -> None:
+        super().__init__(objects)
+        self.tells = trio.Event()
+
+    async def changed_since(self, revision: int) -> Diff:
+        """As the store."""
+        while True:
+            diff = await super().changed_since(revision)
+            if self.tells.is_set():
+                return diff
+            await self.tells.wait()
+
+
+async def test_a_dispatcher_that_does_not_follow_is_not_waited_for_without_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The node is told to try again (503), and has its session once the dispatcher follows."""
+    store = MutedStore([a_cluster(), a_node("n1")])
+    async with running(store) as dispatcher:
+        began = trio.current_time()
+        with pytest.raises(Unavailable, match="behind its store"):
+            async with source(dispatcher).session(NodeDescription(hostname="one")):
+                pytest.fail("what the session begins with is not seen")
+        assert trio.current_time() - began == REACH_LIMIT_S
+        store.tells.set()
+        async with source(dispatcher).session(NodeDescription(hostname="one")) as own:
+            await work(own)

@@ -8,7 +8,7 @@ import msgspec
 
 from services.cluster.dispatcher.network_index import NetworkIndex
 from services.cluster.dispatcher.values import NetworkView
-from services.cluster.model.objects import NodeState, Stored
+from services.cluster.model.objects import ClusterNetwork, LeavingNetwork, NodeState, Stored
 from services.cluster.model.task_state import TaskState
 from tests.support.cluster_objects import a_cluster, a_network, a_node, a_service, a_task
 from tests.support.memory_store import MemoryStore
@@ -54,6 +54,13 @@ def test_a_view_has_all_addresses_and_connections_go_to_what_runs() -> None:
     assert [backend.name for backend in service.backends] == ["name-of-web.1.t1"]
 
 
+def leaving(network: ClusterNetwork) -> LeavingNetwork:
+    """It was removed under tasks that are to end: nodes have it as it was."""
+    return LeavingNetwork(
+        id=network.id, created_at=network.created_at, updated_at=network.updated_at, network=network
+    )
+
+
 async def test_an_index_that_followed_sees_what_a_fresh_one_sees() -> None:
     """After each of a series of changes; and it says which networks those were in."""
     store = MemoryStore(world())
@@ -71,7 +78,8 @@ async def test_an_index_that_followed_sees_what_a_fresh_one_sees() -> None:
         ([], [a_task("t3")], {"other"}),
         ([], [a_service("web")], {"other"}),
         ([], [a_node("n1")], {"net"}),
-        ([], [other], {"other"}),
+        ([leaving(other)], [other], {"other"}),
+        ([], [leaving(other)], {"other"}),
     ]  # fmt: skip
     for put, deleted, networks in changes:
         before = store.snapshot().revision

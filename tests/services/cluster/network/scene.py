@@ -27,11 +27,13 @@ from services.networks import (
     Sandboxes,
 )
 from services.networks.dns import NameBook
-from services.networks.netns import drop_namespace, make_namespace
-from services.networks.nft import HelperLost
+from services.networks.kernel.netns import drop_namespace, make_namespace
+from services.networks.nft.helper import HelperLost
 from services.store import Store
 from tests.services.networks.nodes import OverlayNode, run_in
-from tests.services.networks.scene import delete_links, host_links
+from tests.services.networks.scene import delete_links, host_links, own_prefix
+
+STALE = "stale"
 
 
 class NodeScene:
@@ -101,9 +103,9 @@ class Wire:
         self.folder = folder
         self.link = f"wg{token}"
         self.wire = f"ww{token}"
-        third = secrets.randbelow(250)
+        self.prefix = own_prefix()
+        third = self.prefix.partition(".")[2]  # nobody else's either
         self.here, self.there = f"10.98.{third}.1", f"10.98.{third}.2"
-        self.prefix = f"10.{128 + secrets.randbelow(60)}"
         self.other = OverlayNode("other", folder / "other", self.there)
 
     def lay(self) -> None:
@@ -135,6 +137,16 @@ class Wire:
             ["nft", "delete", "table", "inet", f"wf-{self.link}"], check=False, capture_output=True
         )
 
+    @staticmethod
+    async def _table_written(table: str) -> None:
+        """Until the firewall has written its table anew: without what was in it before."""
+        with trio.fail_after(60):
+            while True:
+                command = ["nft", "list", "chain", "inet", table, STALE]
+                if subprocess.run(command, check=False, capture_output=True).returncode:
+                    return
+                await trio.sleep(0.02)
+
     @asynccontextmanager
     async def running(self, *, is_ending: bool = False) -> AsyncIterator[NodeScene]:
         """The engine of this node, left as a kill leaves it, or an end if `is_ending`."""
@@ -146,8 +158,10 @@ class Wire:
                 await below.start(part.run)
             await scene.networks.load()
             await scene.sandboxes.adopt_ingress()
+            _run("nft", "add", "table", "inet", scene.firewall.table)
+            _run("nft", "add", "chain", "inet", scene.firewall.table, STALE)
             scene.sandboxes.settle()
-            await trio.sleep(0.3)  # the firewall writes its table
+            await self._table_written(scene.firewall.table)
             async with trio.open_nursery() as nursery:
                 await nursery.start(_supervised, scene.node)
                 yield scene

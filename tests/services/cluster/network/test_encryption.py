@@ -15,7 +15,7 @@ from services.cluster.network.encryption import LOOK_AGAIN_S, NodeEncryption
 from services.cluster.network.plan import NodePlan, plan_node
 from services.cluster.network.state import NodeNetworkState
 from services.errors import EngineError
-from services.networks.encryption import Encryption
+from services.networks.overlay.encryption import Encryption
 from tests.services.cluster.network.views import BEGAN_AT, cluster_network, peer, view
 
 SECRET = view(

@@ -13,7 +13,7 @@ from services.cluster.network.plan import plan_node
 from services.cluster.network.state import NodeNetworkState, neighbours
 from services.cluster.network.targets import IngressPort, names, port_targets, service_targets
 from services.networks.dns import NameBook, NamedEndpoint
-from services.networks.overlay import Neighbour
+from services.networks.overlay.values import Neighbour
 from tests.services.cluster.network.views import (
     backend,
     cluster_network,

@@ -56,13 +56,13 @@ def test_who_comes_is_refused_when_only_nodes_are_there() -> None:
 
 def connected(manager: Manager) -> socket.socket:
     host, _, port = manager.address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=30)
 
 
 async def is_closed(connection: socket.socket) -> bool:
     """Wait until the other end has closed."""
     connection.setblocking(False)
-    with trio.move_on_after(10):
+    with trio.move_on_after(60):
         await trio.lowlevel.wait_readable(connection)
         try:
             return connection.recv(1) == b""
@@ -97,7 +97,7 @@ async def test_who_does_not_speak_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TLS must be there in time."""
-    monkeypatch.setattr("services.cluster.rpc.server.HANDSHAKE_LIMIT_S", 0.3)
+    monkeypatch.setattr("services.cluster.rpc.server.HANDSHAKE_LIMIT_S", 2.0)
     door = Door()
     async with a_manager(MemoryStore([a_cluster()]), tmp_path, door=door) as manager:
         with connected(manager) as stranger:
@@ -110,7 +110,7 @@ async def test_who_shows_no_certificate_is_closed_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With TLS, too: a join takes no longer."""
-    monkeypatch.setattr("services.cluster.rpc.server.STRANGER_LIMIT_S", 0.3)
+    monkeypatch.setattr("services.cluster.rpc.server.STRANGER_LIMIT_S", 3.0)
     door = Door()
     async with a_manager(MemoryStore([a_cluster()]), tmp_path, door=door) as manager:
         host, _, port = manager.address.rpartition(":")
@@ -118,7 +118,7 @@ async def test_who_shows_no_certificate_is_closed_in_the_end(
             host, int(port), ssl_context=unchecked_context()
         )
         await stream.do_handshake()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while True:
                 try:
                     if not await stream.receive_some():

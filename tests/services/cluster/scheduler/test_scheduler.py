@@ -17,6 +17,7 @@ from services.cluster.model.specs import EndpointSpec, NodeSpec, PortConfig
 from services.cluster.model.task_spec import (
     DiscreteGenericResource,
     GenericResource,
+    LogDriver,
     NamedGenericResource,
     Placement,
     PlacementPreference,
@@ -276,6 +277,23 @@ def test_platforms_are_known_by_each_of_their_names() -> None:
     world.run(10)
     assert per_node(world) == {"node2": 2}
     assert errors(world, "w") == {"no suitable node (unsupported platform on 2 nodes)"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "nodes"),
+    [("gelf", {"node1", "node3"}), ("none", {"node1", "node2", "node3"}), ("absent", {"node3"})],
+)
+def test_a_node_has_the_log_driver_or_has_named_none(driver: str, nodes: set[str]) -> None:
+    """The third node has not told what it has."""
+    world = World()
+    world.add_nodes(3)
+    for id, names in (("node1", ("gelf", "local")), ("node2", ("local",))):
+        engine = EngineDescription(plugins=[("Log", name) for name in names])
+        describe(world, id, replace(world.store.nodes[id].description, engine=engine))
+    spec = replace(template(), log_driver=LogDriver(name=driver))
+    world.store.put(service(replicas=6, spec=spec))
+    world.run(10)
+    assert set(per_node(world)) == nodes
 
 
 def test_each_node_is_counted_for_the_first_thing_that_keeps_it() -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 
 from services.containers.logs import FileLog, LogReader, Packer
 from services.containers.logs.files import HELD_BYTES
 from services.containers.stdio import Stream
 from tests.services.containers.logs.conftest import MakeLog
 from tests.services.containers.logs.lines import make_json_log, raw, read, write
+from tests.support.clocks import wait_settled
 
 
 def hidden(tmp_path: Path) -> list[str]:
@@ -40,7 +40,7 @@ async def test_a_slow_follower_misses_no_rotation(
             write(log, b"".join(lines[first : first + 100]))
             log.announce()
         assert hidden(tmp_path)
-        with trio.fail_after(30):
+        with trio.fail_after(100):
             while not got.endswith(lines[-1]):
                 got += await anext(blocks)
     assert got == b"first\n" + b"".join(lines)
@@ -94,7 +94,7 @@ async def test_follow_until_a_time_ends_then(tmp_path: Path, make_log: MakeLog) 
     log.open(None)
     write(log, b"one\n")
     log.announce()
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         assert await read(log, raw(follow=True, until_ns=time.time_ns() + 10**8)) == b"one\n"
         assert await read(log, raw(follow=True, until_ns=time.time_ns())) == b"one\n"
     log.close()
@@ -111,10 +111,10 @@ async def test_removal_ends_the_stream(tmp_path: Path, make_log: MakeLog) -> Non
     async def follow() -> None:
         got.append(await read(log, raw(follow=True)))
 
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follow)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await wait_settled()
             write(log, b"two\n")
             shutil.rmtree(tmp_path)
             log.close()
@@ -210,7 +210,7 @@ async def test_the_packer_works_aside_and_takes_turns(tmp_path: Path) -> None:
         for log in logs:
             for _ in range(2):  # the first may rotate; what it rotated is due with the next
                 await trio.to_thread.run_sync(log.write, Stream.STDOUT, b"more\n")
-        with trio.fail_after(30):
+        with trio.fail_after(100):
             while any(list(log.files.path.parent.glob("c-json.log.*[0-9]")) for log in logs):
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()

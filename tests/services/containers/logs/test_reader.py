@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 
 from services.containers.logs import LogQuery
 from services.containers.logs.tail import _STEP_BYTES
@@ -15,6 +14,7 @@ from services.containers.stdio import Stream
 from services.containers.stdio.streams import frame_header
 from tests.services.containers.logs.conftest import MakeLog
 from tests.services.containers.logs.lines import make_json_log, raw, read, write
+from tests.support.clocks import wait_settled
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -65,7 +65,7 @@ async def test_tail_reads_only_the_end(tmp_path: Path) -> None:
     log.open(None)
     write(log, b"a\nb\n")
     log.close()
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         assert await read(log, raw(tail=2)) == b"a\nb\n"
 
 
@@ -150,7 +150,7 @@ async def test_follower_sees_each_line_once_while_the_log_rotates(
             position = min(len(lines), position + count)
             if chance.random() < 0.2:
                 nursery.start_soon(follow, position)
-                await trio.testing.wait_all_tasks_blocked(0.005)
+                await wait_settled()  # it has begun to read
         log.announce(ended=True)
         log.close()
     assert len(results) > 5
@@ -170,7 +170,7 @@ async def test_follower_of_a_silent_run_waits(tmp_path: Path, make_log: MakeLog)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await wait_settled()
         assert got == []
         write(log, b"last\n")
         log.close()

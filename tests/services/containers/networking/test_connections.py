@@ -15,8 +15,8 @@ from services.containers.networking.connections import Connector
 from services.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from services.events import Event
 from services.networks import Endpoint, EndpointRequest, Network, PortRequest, PublishedPort
-from services.networks.gateway import WayOut
 from services.networks.model import Subnet
+from services.networks.sandboxes.gateway import WayOut
 from tests.services.api.containers import container, exited, running
 
 FRONT = Network(id="f" * 64, name="front", driver="bridge", subnets=[Subnet(subnet="10.1.0.0/24")])

@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("runc") is None, reason="needs runc"),
     pytest.mark.skipif(not Path("/bin/busybox").exists(), reason="needs busybox-static"),
 ]
-_LIMIT_S = 30
+_LIMIT_S = 90
 _PARENT = f"/wharfinger-spec-test-{os.getpid()}"
 Run = Callable[..., str]
 

@@ -73,7 +73,11 @@ def read_now(fifo: Path) -> bytes:
 def held(tmp_path: Path, fifo: Path) -> bool:
     """Does a keeper have the pipe open?"""
     for pid in keepers(tmp_path):
-        for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links = list(Path(f"/proc/{pid}/fd").iterdir())
+        except OSError:  # it has just ended
+            continue
+        for link in links:
             try:
                 if os.readlink(link) == str(fifo):
                     return True

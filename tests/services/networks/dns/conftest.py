@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.networks.netns import drop_namespace, make_namespace
+from services.networks.kernel.netns import drop_namespace, make_namespace
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import gzip
 import json
+import os
 import re
 import socket
 import ssl
@@ -128,6 +129,7 @@ class StreamServer:
         self.got = Received()
         self._path, self._tls, self._answer = path, tls, answer
         self._listener: socket.socket | None = None
+        self._place: socket.socket | None = None  # keeps the port while nobody listens there
         self._open: set[socket.socket] = set()
         self.port = 0
         self.reads = threading.Event()
@@ -140,12 +142,14 @@ class StreamServer:
             self._listener = socket.socket(socket.AF_UNIX)
             self._listener.bind(str(self._path))
         else:
-            self._listener = socket.socket()
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self._place is None:
+                self._place = _reusing_socket()
+                self._place.bind(("127.0.0.1", 0))
+                self.port = self._place.getsockname()[1]
+            self._listener = _reusing_socket()
             # What one that does not read takes all the same.
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
             self._listener.bind(("127.0.0.1", self.port))
-            self.port = self._listener.getsockname()[1]
         self._listener.listen()
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
@@ -160,6 +164,13 @@ class StreamServer:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
+
+    def close(self) -> None:
+        """Go away for good."""
+        self.reads.set()
+        self.stop()
+        if self._place is not None:
+            self._place.close()
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
@@ -186,6 +197,13 @@ class StreamServer:
                         connection.sendall(reply)
 
 
+def _reusing_socket() -> socket.socket:
+    """One of several with the same port, of which one at most may listen."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return made
+
+
 @contextmanager
 def stream_server(**options: Any) -> Iterator[StreamServer]:
     """A server that listens, until the end of the block."""
@@ -194,8 +212,12 @@ def stream_server(**options: Any) -> Iterator[StreamServer]:
     try:
         yield server
     finally:
-        server.reads.set()
-        server.stop()
+        server.close()
+
+
+# As root beyond the machine's bound: what does not go into the buffer is lost, and this process
+# may send all of it before the thread that receives has a turn.
+_SO_RCVBUF: Final = 33 if os.geteuid() == 0 else socket.SO_RCVBUF
 
 
 class PacketServer:
@@ -207,7 +229,7 @@ class PacketServer:
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         if path is None:
             self._socket.bind(("127.0.0.1", 0))
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUF, 4 * 1024 * 1024)
             self.port = self._socket.getsockname()[1]
         else:
             self._socket.bind(str(path))

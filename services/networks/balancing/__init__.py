@@ -1,0 +1,1 @@
+"""Services' connections, shared out among their tasks where they begin."""

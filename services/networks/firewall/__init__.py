@@ -1,0 +1,1 @@
+"""The one nftables table that is ours, and what other tools have beside it."""

@@ -1,0 +1,1 @@
+"""Processes of ours beside the engine: how they are started, spoken to, and seen to end."""

@@ -1,0 +1,1 @@
+"""Addresses: the pools of subnets, what a client asks of a network, which ones are free."""

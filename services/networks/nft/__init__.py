@@ -1,0 +1,1 @@
+"""nftables: scripts run in a helper process, changes by others seen, listings compared."""

@@ -1,0 +1,1 @@
+"""Containers in networks: their namespaces, links, addresses, and ports."""
