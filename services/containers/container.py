@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import msgspec
@@ -67,8 +67,11 @@ class Container:
         self._turn_for = ""
         self._turn_since = 0.0
         self._restored: trio.Event | None = None  # while the engine has still to take it over
+        self.is_oom_told = False  # of the present run
         self._next_exit: set[ExitWaiter] = set()
         self._removed: set[ExitWaiter] = set()
+        self._signals = 0  # that are being sent
+        self._signals_told = trio.lowlevel.ParkingLot()
 
     @property
     def id(self) -> ContainerId:
@@ -233,6 +236,22 @@ class Container:
             case _:
                 raise InvalidParameter(f'invalid condition: "{condition}"')
         return waiter
+
+    @contextmanager
+    def signalling(self) -> Iterator[None]:
+        """A signal is sent, and told of: what comes of it is told afterwards."""
+        self._signals += 1
+        try:
+            yield
+        finally:
+            self._signals -= 1
+            if not self._signals:
+                self._signals_told.unpark_all()
+
+    async def wait_signals_told(self) -> None:
+        """Block while a signal is being sent or told of."""
+        while self._signals:
+            await self._signals_told.park()
 
     def forget_waiter(self, waiter: ExitWaiter) -> None:
         """Its owner has left."""

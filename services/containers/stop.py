@@ -178,8 +178,10 @@ class Stopper:
         """Send a signal; False when its shim did not take it in time."""
         paused = container.state is State.PAUSED
         with trio.move_on_after(SIGNAL_LIMIT_S) as limit, suppress(NotFound, DeadlineExceeded):
-            await self._containerd.tasks.kill(container.id, number)
-            await self._journal.tell(container_event(container, "kill", {"signal": str(number)}))
+            with container.signalling():
+                await self._containerd.tasks.kill(container.id, number)
+                told = container_event(container, "kill", {"signal": str(number)})
+                await self._journal.tell(told)
             if paused:
                 await self._thaw(container)
         return not limit.cancelled_caught  # NotFound: it exited between our look and our signal

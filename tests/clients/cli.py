@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from tests.support.daemon import Daemon, wait_until
@@ -56,3 +59,27 @@ def refusal(daemon: Daemon, *words: str, code: int = 1) -> str:
     """What a command that ends with `code` says, without "Error response from daemon"."""
     said = daemon.docker(*words, code=code).error_text
     return said.replace("Error response from daemon: ", "")
+
+
+def wait_command(daemon: Daemon, command: str, name: str = "box") -> None:
+    """Wait until a container's first process is what it is to run: it is the runtime's before."""
+    path = f"/containers/{name}/top?ps_args=-eo%20pid,args"
+
+    def is_run() -> bool:
+        return command in [row[-1] for row in daemon.http("GET", path).json()["Processes"]]
+
+    wait_until(is_run, f"{name} runs {command}")
+
+
+@contextmanager
+def events_followed(daemon: Daemon, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A client that follows the events, from the moment at which the engine tells it of them."""
+    wait_until(lambda: listeners(daemon) == 0, "the listeners of other tests have gone")
+    with daemon.docker_process("events", *options) as process:
+        wait_until(lambda: listeners(daemon) > 0, "it listens")
+        yield process
+
+
+def listeners(daemon: Daemon) -> int:
+    """How many follow the events."""
+    return int(daemon.http("GET", "/info").json()["NEventsListener"])

@@ -23,6 +23,7 @@ from services.system.tls import client_context
 from tests.support.authz import Plugin, plugin_at
 from tests.support.certificates import make_certificates
 from tests.support.daemon import (
+    COMMAND_LIMIT_S,
     Daemon,
     Ran,
     hear_interrupts,
@@ -31,6 +32,7 @@ from tests.support.daemon import (
     wait_until,
 )
 from tests.support.http import request
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
@@ -58,8 +60,8 @@ class Scene:
         """The docker CLI against another of the daemon's listeners."""
         environment = self.daemon.environment() | {"DOCKER_HOST": host} | more
         done = subprocess.run(
-            ["docker", *args], capture_output=True, env=environment, check=False, timeout=40,
-            preexec_fn=hear_interrupts,
+            ["docker", *args], capture_output=True, env=environment, check=False,
+            timeout=COMMAND_LIMIT_S, preexec_fn=hear_interrupts,
         )  # fmt: skip
         ran = Ran(args=args, code=done.returncode, out=done.stdout, err=done.stderr)
         assert code is None or ran.code == code, (args, ran.out, ran.err)
@@ -85,8 +87,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """The scene, once for all tests of this file."""
     require_docker()
     folder = make_certificates(tmp_path_factory.mktemp("a"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     SOCKETS.mkdir(parents=True, exist_ok=True)
     name = f"wf{os.getpid()}"
     scopes: list[dict[str, Any]] = [

@@ -25,7 +25,7 @@ from tests.support.daemon import Daemon
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class Client:

@@ -97,6 +97,7 @@ def test_labels_are_ignored_and_told_of(daemon: Daemon, tree: Path) -> None:
     )
 
 
+@pytest.mark.timeout(300)
 def test_a_link_swapped_in_during_a_start_leads_nowhere(daemon: Daemon, tree: Path) -> None:
     """A part of a volume that is a directory at one moment and a link out of it at the next."""
     (tree / "secret").touch()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.clients.cli import create, refusal, start, state
+from tests.clients.cli import create, refusal, start, start_trapping, state
 from tests.support.daemon import Daemon, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
@@ -49,7 +49,7 @@ def test_input_output_and_status(daemon: Daemon) -> None:
             type_line(process, word)
             assert process.stdout.readline() == b"got %b\n" % word
         type_line(process, b"bye")
-        assert process.wait(timeout=30) == 4
+        assert process.wait(timeout=60) == 4
 
 
 def test_the_end_of_input_ends_the_session(daemon: Daemon) -> None:
@@ -60,8 +60,8 @@ def test_the_end_of_input_ends_the_session(daemon: Daemon) -> None:
         process.stdin.close()
         with attached(daemon) as other:
             type_line(other, b"bye")
-            assert other.wait(timeout=30) == 4
-        assert process.wait(timeout=30) == 4
+            assert other.wait(timeout=60) == 4
+        assert process.wait(timeout=60) == 4
 
 
 def test_without_input(daemon: Daemon) -> None:
@@ -73,21 +73,19 @@ def test_without_input(daemon: Daemon) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == b"got seen\n"
         type_line(other, b"bye")
-        assert process.wait(timeout=30) == 4
+        assert process.wait(timeout=60) == 4
     assert daemon.docker("logs", "box").text == "got seen"
 
 
 def test_signals(daemon: Daemon) -> None:
     """A signal to the client reaches the process; not with --sig-proxy=false."""
-    script = "trap 'echo heard; exit 6' TERM; echo up; while :; do sleep 0.05; done"
-    start(daemon, command=("sh", "-c", script))
-    wait_until(lambda: daemon.docker("logs", "box").text == "up", "it is up")
+    start_trapping(daemon, "trap 'echo heard; exit 6' TERM")
     with attached(daemon, "--sig-proxy=false") as process:
         process.send_signal(signal.SIGTERM)  # which the client itself does not mind
     assert state(daemon, "Status") == "running"
     with attached(daemon, "--sig-proxy=true") as process:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 6
+        assert process.wait(timeout=60) == 6
     assert daemon.docker("logs", "box").text.splitlines() == ["up", "heard"]
 
 

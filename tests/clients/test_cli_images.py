@@ -36,14 +36,19 @@ def stocked() -> Iterator[Daemon]:
             (2021, "moved:1", {}),
             (2022, "moved:1", {}),
         ):
-            image = TestImage(
-                layers=[busybox_layer(), layer_with(year=str(year))],
-                tags=[name],
-                created=f"{year}-01-01T00:00:00Z",
-                config={"Labels": labels},
-            )
-            daemon.docker("load", stdin=tar(docker_members(image)))
+            load(daemon, year, name, labels)
         yield daemon
+
+
+def load(daemon: Daemon, year: int, name: str, labels: dict[str, str]) -> None:
+    """An image of that age."""
+    image = TestImage(
+        layers=[busybox_layer(), layer_with(year=str(year))],
+        tags=[name],
+        created=f"{year}-01-01T00:00:00Z",
+        config={"Labels": labels},
+    )
+    daemon.docker("load", stdin=tar(docker_members(image)))
 
 
 def names(daemon: Daemon, *arguments: str) -> list[str]:
@@ -88,20 +93,21 @@ def test_digests_shared_sizes_and_manifests(stocked: Daemon) -> None:
 def test_removal(stocked: Daemon) -> None:
     """By name, by ID with several names, of images in use: dockerd's words."""
     daemon = stocked
-    daemon.docker("tag", "mid:1", "other:1")
-    image_id = daemon.docker("inspect", "-f", "{{.Id}}", "mid:1").text
+    load(daemon, 2015, "gone:1", {})
+    daemon.docker("tag", "gone:1", "other:1")
+    image_id = daemon.docker("inspect", "-f", "{{.Id}}", "gone:1").text
     short = image_id.partition(":")[2][:12]
     several = daemon.docker("rmi", short, code=1).error_text
     assert "image is referenced in multiple repositories" in several
     assert daemon.docker("rmi", "other:1").text == "Untagged: other:1"
-    container = daemon.docker("create", *NONE, "mid:1", "/bin/busybox", "sleep", "1000").text
-    used = daemon.docker("rmi", "mid:1", code=1).error_text
+    container = daemon.docker("create", *NONE, "gone:1", "/bin/busybox", "sleep", "1000").text
+    used = daemon.docker("rmi", "gone:1", code=1).error_text
     assert f"container {container[:12]} is using its referenced image {short}" in used
     assert "(must be forced)" in used
     daemon.docker("start", container)
     running = daemon.docker("rmi", "-f", short, code=1).error_text
     assert f"image is being used by running container {container[:12]}" in running
-    assert daemon.docker("rmi", "-f", "mid:1").text == "Untagged: mid:1"
+    assert daemon.docker("rmi", "-f", "gone:1").text == "Untagged: gone:1"
     assert image_id in daemon.docker("images", "-q", "--no-trunc").text
     daemon.docker("rm", "-f", container)
     assert f"Deleted: {image_id}" in daemon.docker("rmi", short).text
@@ -161,3 +167,4 @@ def test_attestations(stocked: Daemon) -> None:
     arm = "%7B%22os%22:%22linux%22,%22architecture%22:%22arm64%22%7D"
     assert stocked.http("GET", f"{path}?platform={arm}").status == 404
     assert stocked.http("GET", "/images/nosuch/attestations").status == 404
+    stocked.docker("rmi", "attested:1")

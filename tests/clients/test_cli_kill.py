@@ -6,18 +6,15 @@ from functools import partial
 
 import pytest
 
-from tests.clients.cli import create, refusal, start, state
+from tests.clients.cli import create, refusal, start, start_trapping, state
 from tests.support.daemon import Daemon, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
-HEARS_USR1 = ("sh", "-c", "trap 'echo usr' USR1; echo up; while :; do sleep 0.05; done")
-
 
 def test_any_signal(daemon: Daemon) -> None:
     """--signal by name, with or without SIG, in any case, or by number; SIGKILL without one."""
-    start(daemon, command=HEARS_USR1)
-    wait_until(lambda: daemon.docker("logs", "box").text == "up", "it is up")
+    start_trapping(daemon, "trap 'echo usr' USR1")
 
     def heard(times: int) -> bool:
         return daemon.docker("logs", "box").text.count("usr") == times

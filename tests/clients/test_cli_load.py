@@ -62,6 +62,7 @@ def test_one_platform(daemon: Daemon) -> None:
     daemon.docker("rmi", "arm:1")
 
 
+@pytest.mark.timeout(600)
 def test_save_into_load_in_constant_memory(fresh_daemon: Daemon, tmp_path: Path) -> None:
     """A large image through a pipe: the daemon's memory does not follow its size."""
     daemon = fresh_daemon
@@ -69,11 +70,11 @@ def test_save_into_load_in_constant_memory(fresh_daemon: Daemon, tmp_path: Path)
     layers = [tar_of({f"f{n}": (tmp_path / "random").read_bytes()[n:]}) for n in range(2)]
     large = TestImage(layers=layers, tags=["large:1"])
     (tmp_path / "large.tar").write_bytes(tar_of(docker_members(large)))
-    daemon.docker("load", "-q", "-i", str(tmp_path / "large.tar"), limit_s=120)
+    daemon.docker("load", "-q", "-i", str(tmp_path / "large.tar"), limit_s=240)
     first = daemon.memory_kb("VmHWM")
     pipe = "docker save large:1 | docker load -q"
     done = subprocess.run(
-        ["sh", "-c", pipe], env=daemon.environment(), capture_output=True, timeout=120, check=True
+        ["sh", "-c", pipe], env=daemon.environment(), capture_output=True, timeout=240, check=True
     )
     assert done.stdout.strip() == b"Loaded image: large:1"
     assert daemon.memory_kb("VmHWM") - first < MEMORY_KB

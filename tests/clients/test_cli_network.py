@@ -64,13 +64,14 @@ def test_create_ls_inspect_rm(daemon: Daemon) -> None:
 def test_create_with_everything(daemon: Daemon) -> None:
     """Subnets of both families, a range, a gateway, auxiliary addresses, options."""
     prefix = daemon.bridge.pool.rpartition(".")[0]
+    bridge = f"{daemon.bridge.name}own"  # of ours alone: other daemons run these tests, too
     daemon.docker(
         *("network", "create", "--internal", "--ipv6", "--attachable"),
         *("--subnet", f"{prefix}.0/25", "--ip-range", f"{prefix}.64/26"),
         *("--gateway", f"{prefix}.9", "--aux-address", f"router={prefix}.65"),
         *("--subnet", "fd00:7::/64", "--gateway", "fd00:7::9"),
         *("-o", "com.docker.network.driver.mtu=1400"),
-        *("-o", "com.docker.network.bridge.name=wfown0", "n1"),
+        *("-o", f"com.docker.network.bridge.name={bridge}", "n1"),
     )
     shown = inspected(daemon, "n1")
     assert shown["IPAM"]["Config"] == [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.clients.cli import create, refusal, start
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
@@ -119,7 +119,7 @@ def test_run_in_several_networks(daemon: Daemon, networks: dict[str, str]) -> No
     assert found["back"]["MacAddress"] == "02:00:00:00:00:09"
     assert route(daemon) == f"default via {address(networks, 'front', 1)} dev eth0"
     start(daemon, "--network", "front", name="other")
-    ping = ("ping", "-c1", "-W2", address(networks, "front", 5))
+    ping = ("ping", "-c1", "-W20", address(networks, "front", 5))
     daemon.docker("exec", "other", *ping)
 
 
@@ -127,6 +127,8 @@ def test_a_host_port_follows_the_way_out(daemon: Daemon) -> None:
     """Published where the container leads out; with no way out it leads nowhere."""
     command = ("sh", "-c", "mkdir w; echo hello > w/index.html; httpd -f -p 80 -h w")
     start(daemon, "--network", "front", "-p", "127.0.0.1::80", command=command)
+    inside = ("exec", "box", "wget", "-qO-", "http://127.0.0.1/")
+    wait_until(lambda: daemon.docker(*inside, code=None).text == "hello", "it serves")
     before = daemon.docker("port", "box", "80").text
     daemon.docker("network", "connect", "--gw-priority", "1", "back", "box")
     daemon.docker("network", "disconnect", "front", "box")

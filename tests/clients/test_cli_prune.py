@@ -16,7 +16,9 @@ from tests.support.daemon import Daemon
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
 
-def run_detached(daemon: Daemon, *options: str, command: tuple[str, ...] = ("sleep", "60")) -> str:
+def run_detached(
+    daemon: Daemon, *options: str, command: tuple[str, ...] = ("sleep", "1000")
+) -> str:
     """Start a container that stays, and return its id."""
     return daemon.docker("run", "-d", *options, "busybox", *command).text
 

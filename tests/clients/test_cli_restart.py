@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clients.cli import create, refusal, start, state
-from tests.support.daemon import Daemon, wait_until
+from tests.clients.cli import create, refusal, start, start_trapping, state
+from tests.support.daemon import Daemon
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
@@ -42,9 +42,7 @@ def test_it_keeps_its_address(daemon: Daemon) -> None:
 
 def test_with_a_signal(daemon: Daemon) -> None:
     """--signal is what it hears first; without -t it has its grace."""
-    script = "trap 'echo heard; exit 0' USR1; trap '' TERM; echo up; while :; do sleep 0.05; done"
-    start(daemon, command=("sh", "-c", script))
-    wait_until(lambda: "up" in daemon.docker("logs", "box").text, "it is up")
+    start_trapping(daemon, "trap 'echo heard; exit 0' USR1; trap '' TERM")
     daemon.docker("restart", "--signal", "USR1", "box")
     assert "heard" in daemon.docker("logs", "box").text
 

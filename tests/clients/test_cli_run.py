@@ -237,7 +237,9 @@ def test_init_reaps_and_passes_signals_on(daemon: Daemon) -> None:
         daemon, *NONE, "--init", command="cat /proc/1/cmdline | tr '\\0' ' '; echo $$"
     )
     assert re.match(r"/sbin/docker-init -- sh -c .*\s\d+$", text)
-    daemon.docker("run", "-d", "--name", "init", "--init", *NONE, "busybox", "sleep", "100")
+    command = ("sh", "-c", "echo up; exec sleep 100")
+    daemon.docker("run", "-d", "--name", "init", "--init", *NONE, "busybox", *command)
+    wait_until(lambda: daemon.docker("logs", "init").text == "up", "init has its child")
     daemon.docker("stop", "-t", "20", "init")
     assert daemon.docker("wait", "init").text == "143"
 
@@ -277,6 +279,8 @@ def test_the_bridge_gives_an_address_and_a_way_out(daemon: Daemon, web_server: s
     daemon.docker(
         "run", "-d", "--name", "one", "-h", "first", "busybox", "httpd", "-f", "-h", "/etc"
     )
+    served = ("exec", "one", "wget", "-q", "-O", "-", "http://127.0.0.1/hostname")
+    wait_until(lambda: daemon.docker(*served, code=None).text == "first", "one serves")
     address = daemon.docker(
         "inspect", "one", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}"
     )
@@ -372,7 +376,7 @@ def test_a_signal_to_the_client_reaches_the_process(daemon: Daemon, number: sign
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
         assert process.returncode == {signal.SIGINT: 3, signal.SIGTERM: 4}[number]
     assert out == {signal.SIGINT: b"int\n", signal.SIGTERM: b"term\n"}[number]
     wait_until(lambda: not daemon.container_ids(), "--rm removes it")

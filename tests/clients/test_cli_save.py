@@ -89,7 +89,7 @@ def test_other_tools_read_it(saving: Daemon, tmp_path: Path) -> None:
         "import",
         str(tmp_path / "two.tar"),
     ]
-    done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=90)
     assert "docker.io/library/two:latest" in done.stdout
 
 

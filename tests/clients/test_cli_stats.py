@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.clients.cli import NONE, create, refusal
+from tests.clients.cli import NONE, create, refusal, wait_command
 from tests.services.api.openapi import require_definition
 from tests.support.daemon import Daemon, wait_until
 
@@ -17,7 +17,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.clients]
 BUSY = ("sh", "-c", "while :; do :; done")
 
 
-def run_detached(daemon: Daemon, *options: str, command: tuple[str, ...] = ("sleep", "60")) -> str:
+def run_detached(
+    daemon: Daemon, *options: str, command: tuple[str, ...] = ("sleep", "1000")
+) -> str:
     """Start a container that stays, and return its id."""
     return daemon.docker("run", "-d", *options, "busybox", *command).text
 
@@ -30,12 +32,13 @@ def percent(text: str) -> float:
 def test_stats_once_shows_the_limited_busy_loop(daemon: Daemon) -> None:
     """A loop held to half a CPU is shown as no more than that, memory with its limit."""
     run_detached(daemon, *NONE, "--name", "busy", "--cpus", "0.5", "-m", "64m", command=BUSY)
+    wait_command(daemon, " ".join(BUSY), "busy")
     shown = [
         json.loads(daemon.docker("stats", "--no-stream", "--format", "{{json .}}", "busy").text)
         for _ in range(2)
     ]
     # How much of its half it gets is for the other processes of the machine to say.
-    assert all(0.0 <= percent(one["CPUPerc"]) < 80.0 for one in shown), shown
+    assert all(0.0 <= percent(one["CPUPerc"]) < 95.0 for one in shown), shown
     assert any(percent(one["CPUPerc"]) > 0.0 for one in shown), shown
     assert shown[0]["Name"] == "busy"
     assert shown[0]["MemUsage"].endswith("/ 64MiB")
@@ -105,6 +108,7 @@ def test_stats_refuses_a_stream_of_one(daemon: Daemon) -> None:
 def test_stats_of_a_container_on_the_host_have_no_networks(daemon: Daemon) -> None:
     """The host's interfaces are not the container's."""
     container = run_detached(daemon, "--network", "host")
+    wait_command(daemon, "sleep 1000", container)
     answer = daemon.http("GET", f"/containers/{container}/stats?stream=0&one-shot=1").json()
     assert "networks" not in answer
     assert answer["pids_stats"]["current"] == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clients.cli import create, refusal, start, state
+from tests.clients.cli import create, refusal, start, state, wait_command
 from tests.support.daemon import Daemon
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.clients]
 def test_its_processes_alone(daemon: Daemon) -> None:
     """The host's ps with the arguments that are given, cut down to the container's processes."""
     start(daemon)
+    wait_command(daemon, "sleep 1000")
     titles, row = daemon.docker("top", "box").text.splitlines()
     assert titles.split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
     assert row.endswith("sleep 1000")

@@ -15,7 +15,9 @@ from tests.support.daemon import Daemon, wait_until
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
 
-def run_detached(daemon: Daemon, *options: str, command: tuple[str, ...] = ("sleep", "60")) -> str:
+def run_detached(
+    daemon: Daemon, *options: str, command: tuple[str, ...] = ("sleep", "1000")
+) -> str:
     """Start a container that stays, and return its id."""
     return daemon.docker("run", "-d", *options, "busybox", *command).text
 
@@ -114,8 +116,10 @@ def test_an_update_is_durable_before_its_answer(fresh_daemon: Daemon) -> None:
 
 def test_a_policy_that_is_updated_acts_on_the_run_that_goes_on(daemon: Daemon) -> None:
     """The container was started without one."""
-    container = run_detached(daemon, *NONE, command=("sh", "-c", "sleep 1; exit 1"))
+    script = "until test -e /go; do sleep 0.05; done; exit 1"
+    container = run_detached(daemon, *NONE, command=("sh", "-c", script))
     daemon.docker("update", "--restart", "always", container)
+    daemon.docker("exec", container, "touch", "/go")
 
     def came_back() -> bool:
         inspected: dict[str, Any] = daemon.http("GET", f"/containers/{container}/json").json()

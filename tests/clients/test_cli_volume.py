@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.clients.cli import events_followed
 from tests.support.daemon import Daemon, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
@@ -174,13 +175,8 @@ def test_a_part_of_a_volume(daemon: Daemon) -> None:
 
 def test_events_tell_of_volumes(daemon: Daemon) -> None:
     """create, mount, unmount, destroy, with dockerd's attributes."""
-    with daemon.docker_process(
-        "events", "--filter", "type=volume", "--format", "{{json .}}"
-    ) as events:
+    with events_followed(daemon, "--filter", "type=volume", "--format", "{{json .}}") as events:
         assert events.stdout is not None
-        wait_until(
-            lambda: daemon.http("GET", "/info").json()["NEventsListener"] > 0, "events are read"
-        )
         name = daemon.docker("create", *NONE, "-v", "v1:/d:ro", "busybox", "true").text
         daemon.docker("start", "-a", name)
         daemon.docker("rm", name)

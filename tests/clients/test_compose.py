@@ -10,11 +10,11 @@ from typing import Final
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.clients]
+pytestmark = [pytest.mark.engine, pytest.mark.clients, pytest.mark.timeout(900)]
 
-LIMIT_S: Final = 60.0
+LIMIT_S: Final = 240.0
 PROJECT: Final = """\
 version: "3.7"
 services:
@@ -86,7 +86,10 @@ def test_a_project_from_up_to_down(daemon: Daemon, tmp_path: Path) -> None:
     assert len(networks.text.split()) == 2
     port = project.run("port", "web", "80").strip()
     get = ("run", "--rm", "--network", "host", "busybox", "wget", "-qO-", f"http://{port}/")
-    assert daemon.docker(*get).text == "hello"
+    wait_until(lambda: daemon.docker(*get, code=None).text == "hello", "the web is up")
+    db = daemon.docker("ps", "-q", "--filter", "label=com.docker.compose.service=db").text
+    written = ("exec", db, "cat", "/data/file")
+    wait_until(lambda: daemon.docker(*written, code=None).text == "kept", "the database is up")
     assert project.run("exec", "-T", "db", "cat", "/data/file").strip() == "kept"
     text = project.run("exec", "-T", "worker", "ip", "link", "show", "eth0")
     assert "mtu 1400" in text

@@ -215,16 +215,18 @@ def test_a_terminal(client: Any) -> None:
 
 def test_a_life(client: Any) -> None:
     """create, start, pause, unpause, restart, stop, start, kill, wait, remove."""
-    container = create(client, "trap 'exit 7' TERM; while :; do sleep 0.05; done")
+    container = create(client, "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done")
     assert statuses(container) == ["created"]
     container.start()
     assert statuses(container) == ["running"]
     container.pause()
     assert statuses(container) == ["paused"]
     container.unpause()
-    container.restart(timeout=10)
+    wait_until(lambda: container.logs() == b"up\n", "the handler is set")
+    container.restart(timeout=60)
     assert statuses(container) == ["running"]
-    container.stop(timeout=10)
+    wait_until(lambda: container.logs() == b"up\nup\n", "the handler is set again")
+    container.stop(timeout=60)
     assert statuses(container) == ["exited"]
     assert container.wait() == {"StatusCode": 7}
     container.start()
@@ -257,9 +259,13 @@ def test_rename(client: Any) -> None:
 def test_top(client: Any) -> None:
     """The processes, with the titles that were asked for."""
     container = run(client, ["sleep", "100"], detach=True)
-    top = container.top(ps_args="-o pid,args")
-    assert top["Titles"] == ["PID", "COMMAND"]
-    assert [process[1] for process in top["Processes"]] == ["sleep 100"]
+
+    def shown() -> list[str]:
+        top = container.top(ps_args="-o pid,args")
+        assert top["Titles"] == ["PID", "COMMAND"]
+        return [process[1] for process in top["Processes"]]
+
+    wait_until(lambda: shown() == ["sleep 100"], "it is not the runtime's process any more")
 
 
 def test_lists(client: Any) -> None:
@@ -304,7 +310,9 @@ def test_update(client: Any) -> None:
 
 def test_stats(client: Any) -> None:
     """One sample, or one a second."""
-    container = run(client, "sleep 100", detach=True)
+    container = run(client, "exec sleep 100", detach=True)
+    args = {"ps_args": "-o pid,args"}
+    wait_until(lambda: container.top(**args)["Processes"][0][1] == "sleep 100", "it sleeps")
     sample = container.stats(stream=False)
     assert sample["memory_stats"]["usage"] > 0
     assert sample["pids_stats"]["current"] == 1
@@ -316,7 +324,12 @@ def test_stats(client: Any) -> None:
 
 def test_logs(client: Any) -> None:
     """Whole, one side of them, the end of them, by time, with time stamps."""
-    container = run(client, "echo a; sleep 0.5; echo b; sleep 0.1; echo e >&2", detach=True)
+    then = "while ! [ -e /go ]; do sleep 0.02; done; rm /go"
+    container = run(client, f"echo a; {then}; echo b; {then}; echo e >&2", detach=True)
+    for logged in (b"a\n", b"a\nb\n"):  # the order of two streams is that of their arrival
+        wait_until(lambda: container.logs() == logged, "it is logged")  # noqa: B023
+        time.sleep(0.5)
+        container.exec_run(["touch", "/go"])
     container.wait()
     assert container.logs() == b"a\nb\ne\n"
     assert container.logs(stderr=False) == b"a\nb\n"

@@ -66,7 +66,7 @@ def test_the_rest_restarts_with_one(daemon: Daemon) -> None:
 
     kill(daemon, "db")
     wait_until(lambda: not any(pids(daemon).values()), "the group is down")
-    assert "group has failed too often" in daemon.log_text()
+    wait_until(lambda: "group has failed too often" in daemon.log_text(), "it is said why")
 
 
 def started(daemon: Daemon, *names: str) -> list[str]:

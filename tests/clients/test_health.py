@@ -20,6 +20,9 @@ from tests.support.fixtures import DaemonFactory
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
 EVERY = ("--health-interval", "300ms")
+PATIENT = ("--health-timeout", "1h")
+UNTIL = "until test -e {}; do sleep 0.05; done"
+"""A probe that lasts until a test has seen what it wants to see before."""
 
 
 def health(daemon: Daemon, name: str) -> dict[str, Any]:
@@ -48,10 +51,14 @@ def status_of(daemon: Daemon, *filters: str) -> str:
 
 def actions(daemon: Daemon, name: str) -> list[str]:
     """What was told of a container, in order; of execs only that there was one."""
+    return [event["Action"] for event in events(daemon, name)]
+
+
+def events(daemon: Daemon, name: str) -> list[dict[str, Any]]:
+    """All that was told of a container."""
     filters = json.dumps({"container": [name], "type": ["container"]})
     past = f"/events?since=1&until={time.time():.6f}&filters={filters}"
-    events = daemon.http("GET", past.replace('"', "%22").replace(" ", "")).json_lines()
-    return [event["Action"] for event in events]
+    return daemon.http("GET", past.replace('"', "%22").replace(" ", "")).json_lines()
 
 
 def processes(daemon: Daemon, name: str) -> list[str]:
@@ -101,9 +108,11 @@ def test_an_images_check_is_run_or_switched_off(fresh_daemon: Daemon) -> None:
 
 def test_it_becomes_unhealthy_and_healthy_again(daemon: Daemon) -> None:
     """After as many failures as asked for in a row, and after one success."""
-    run(daemon, "hc-turns", "--health-cmd", "cat /ok || exit 3", "--health-retries", "2")
+    check = f"{UNTIL.format('/begin')}; cat /ok || exit 3"
+    run(daemon, "hc-turns", "--health-cmd", check, "--health-retries", "2", *PATIENT)
     assert health(daemon, "hc-turns")["Status"] == "starting"
     assert status_of(daemon).endswith("(health: starting)")
+    daemon.docker("exec", "hc-turns", "touch", "/begin")
     wait_status(daemon, "hc-turns", "unhealthy")
     found = health(daemon, "hc-turns")
     assert found["FailingStreak"] >= 2
@@ -123,9 +132,13 @@ def test_it_becomes_unhealthy_and_healthy_again(daemon: Daemon) -> None:
     told = actions(daemon, "hc-turns")
     changes = [action for action in told if action.startswith("health_status")]
     assert changes == ["health_status: unhealthy", "health_status: healthy"]
-    probe = "/bin/sh -c cat /ok || exit 3"
-    first = told.index(f"exec_create: {probe}")
-    assert told[first : first + 3] == [f"exec_create: {probe}", f"exec_start: {probe}", "exec_die"]
+    probe = f"/bin/sh -c {check}"
+    of_execs = [one for one in events(daemon, "hc-turns") if one["Action"].startswith("exec_")]
+    first = next(one for one in of_execs if one["Action"] == f"exec_create: {probe}")
+    id_ = first["Actor"]["Attributes"]["execID"]
+    assert [one["Action"] for one in of_execs if one["Actor"]["Attributes"]["execID"] == id_] == [
+        f"exec_create: {probe}", f"exec_start: {probe}", "exec_die",
+    ]  # fmt: skip
 
 
 def test_only_the_last_five_results_are_kept(daemon: Daemon) -> None:
@@ -142,18 +155,23 @@ def test_only_the_last_five_results_are_kept(daemon: Daemon) -> None:
 def test_a_probe_that_takes_too_long_is_killed_with_its_children(daemon: Daemon) -> None:
     """Nothing of it goes on in the container, its output and dockerd's text are kept."""
     command = "echo hm; sleep 777 >/dev/null 2>&1 & sleep 778"
-    options = ("--health-timeout", "200ms", "--health-retries", "1", "--health-interval", "600ms")
+    options = ("--health-timeout", "1s", "--health-retries", "1", "--health-interval", "1500ms")
     run(daemon, "hc-slow", "--health-cmd", command, *options)
     wait_status(daemon, "hc-slow", "unhealthy")
     entry = health(daemon, "hc-slow")["Log"][0]
     assert entry["ExitCode"] == -1
-    assert entry["Output"] == "Health check exceeded timeout (200ms): hm\n"
+
+    def outputs() -> list[str]:
+        return [one["Output"] for one in health(daemon, "hc-slow")["Log"]]
+
+    # Where a machine takes the whole second to come to the first word, the next one may be said.
+    wait_until(lambda: "Health check exceeded timeout (1s): hm\n" in outputs(), "it is kept")
 
     def is_alone() -> bool:
         return processes(daemon, "hc-slow") == ["sleep 1000"]
 
     wait_until(is_alone, "the probe's processes are gone")
-    wait_until(lambda: len(health(daemon, "hc-slow")["Log"]) == 3, "it is probed again")
+    wait_until(lambda: len(outputs()) >= 3, "it is probed again")
     wait_until(is_alone, "nothing of three probes is left")
 
 
@@ -173,7 +191,7 @@ def test_a_command_that_is_not_there(daemon: Daemon) -> None:
 
 def test_failures_in_the_start_period_do_not_count(daemon: Daemon) -> None:
     """Its probes come at the start interval; the first success makes it healthy."""
-    times = ("--health-start-period", "60s", "--health-start-interval", "200ms")
+    times = ("--health-start-period", "1h", "--health-start-interval", "200ms")
     options = (*times, "--health-retries", "1", "--health-interval", "60s")
     run(daemon, "hc-starts", "--health-cmd", "test -e /ok", *options)
     wait_until(lambda: len(health(daemon, "hc-starts")["Log"]) >= 3, "three probes were made")
@@ -210,8 +228,9 @@ def test_impossible_checks_are_refused(daemon: Daemon, check: dict[str, Any], te
 
 def test_each_start_begins_anew(daemon: Daemon) -> None:
     """What has ended is unhealthy without an event; what was started again is starting."""
-    run(daemon, "hc-anew", "--health-cmd", "test -e /ok", "--health-interval", "500ms")
-    daemon.docker("exec", "hc-anew", "touch", "/ok")
+    options = ("--tmpfs", "/run", *PATIENT)  # which is empty at each start
+    run(daemon, "hc-anew", "--health-cmd", UNTIL.format("/run/ok"), *options)
+    daemon.docker("exec", "hc-anew", "touch", "/run/ok")
     wait_status(daemon, "hc-anew", "healthy")
     daemon.docker("stop", "-t", "0", "hc-anew")
     wait_status(daemon, "hc-anew", "unhealthy")
@@ -219,6 +238,7 @@ def test_each_start_begins_anew(daemon: Daemon) -> None:
     daemon.docker("start", "hc-anew")
     found = health(daemon, "hc-anew")
     assert (found["Status"], found["FailingStreak"]) == ("starting", 0)
+    daemon.docker("exec", "hc-anew", "touch", "/run/ok")
     wait_status(daemon, "hc-anew", "healthy")
     changes = [a for a in actions(daemon, "hc-anew") if a.startswith("health_status")]
     assert set(changes) == {"health_status: healthy"}
@@ -240,12 +260,12 @@ def test_a_paused_container_is_not_probed(daemon: Daemon) -> None:
 
 def test_a_probe_does_not_hold_up_the_end(daemon: Daemon) -> None:
     """It ends with its container, says nothing of it any more, and a start follows at once."""
-    run(daemon, "hc-stop", "--health-cmd", "sleep 100", "--health-retries", "1")
+    run(daemon, "hc-stop", "--health-cmd", "sleep 100", "--health-retries", "1", *PATIENT)
     wait_until(lambda: "sleep 100" in processes(daemon, "hc-stop"), "it is being probed")
     began = time.monotonic()
     daemon.docker("kill", "hc-stop")
     daemon.docker("start", "hc-stop")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # the probe takes longer
     wait_until(lambda: "sleep 100" in processes(daemon, "hc-stop"), "it is being probed again")
     daemon.docker("rm", "-f", "hc-stop")
     assert not [a for a in actions(daemon, "hc-stop") if a.startswith("health_status")]
@@ -283,7 +303,7 @@ def test_a_probe_ends_with_the_engine(make_daemon: DaemonFactory) -> None:
     """The container goes on without it (live-restore), what probed it does not."""
     one = make_daemon("--live-restore")
     command = "sleep 779 & sleep 780"
-    run(one, "hc-live", "--health-cmd", command, "--health-retries", "1")
+    run(one, "hc-live", "--health-cmd", command, "--health-retries", "1", *PATIENT)
 
     def is_probed() -> bool:
         return {"sleep 779", "sleep 780"} <= set(processes(one, "hc-live"))
@@ -291,9 +311,13 @@ def test_a_probe_ends_with_the_engine(make_daemon: DaemonFactory) -> None:
     wait_until(is_probed, "it is being probed")
     container_id = inspect(one, "hc-live")["Id"]
     one.stop()
-    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    running = {_command(pid) for pid in pids if _is_in(pid, container_id)}
-    assert running - {""} == {"sleep 1000"}  # what is dead has no command
+
+    def running() -> set[str]:
+        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        found = {_command(pid) for pid in pids if _is_in(pid, container_id)}
+        return found - {""}  # what is dead has no command
+
+    wait_until(lambda: running() == {"sleep 1000"}, "the container is alone")
     one.start()
     wait_until(is_probed, "it is probed again")
     assert health(one, "hc-live") == {"Status": "starting", "FailingStreak": 0, "Log": []}
@@ -315,7 +339,6 @@ def test_a_probe_of_a_killed_engine_is_killed_by_the_next(fresh_daemon: Daemon) 
     wait_until(
         lambda: not {"sleep 781", "sleep 782"} & set(processes(one, "hc-old")),
         "the old probe is gone",
-        limit_s=30,
     )
     assert "sleep 783" in processes(one, "hc-old")
     wait_status(one, "hc-old", "healthy")
@@ -325,14 +348,14 @@ def test_a_probe_of_a_killed_engine_is_killed_by_the_next(fresh_daemon: Daemon) 
 def test_an_unhealthy_container_is_restarted_by_its_policy(daemon: Daemon) -> None:
     """If its label says so, and its policy would; its exit code 0 is a failure then."""
     label = ("--label", "io.wharfinger.unhealthy=restart", "--health-retries", "1")
-    # Healthy in its second run.
-    check = ("--health-cmd", "test -e /second")
-    script = "trap 'touch /second; exit 0' TERM; while :; do sleep 0.1; done"
+    # Healthy in its second run; not asked before it hears signals.
+    check = ("--health-cmd", f"{UNTIL.format('/up')}; test -e /second", *PATIENT)
+    script = "trap 'touch /second; exit 0' TERM; touch /up; while :; do sleep 0.1; done"
     command = ("busybox", "sh", "-c", script)
     for name, policy in (("hc-back", "on-failure:3"), ("hc-left", "no")):
         options = ("--name", name, "--restart", policy, *EVERY, *check, *label)
         daemon.docker("run", "-d", *options, *command)
-    wait_until(lambda: health(daemon, "hc-back")["Status"] == "healthy", "it is well", limit_s=30)
+    wait_until(lambda: health(daemon, "hc-back")["Status"] == "healthy", "it is well")
     found = inspect(daemon, "hc-back")
     assert (found["RestartCount"], found["State"]["Running"]) == (1, True)
     told = [a for a in actions(daemon, "hc-back") if not a.startswith("exec_")]

@@ -180,7 +180,8 @@ def test_limits_stand_in_the_cgroup(host: Host) -> None:
     files = [v1 if IS_V1 else v2 for _, _, v1, v2, _ in limits]
     options = [word for _, words, *_ in limits for word in words]
     by_systemd = info["CgroupDriver"] == "systemd"
-    parent = "hostconfig.slice" if by_systemd else "/hostconfig"
+    own_name = f"hostconfig{host.daemon.bridge.name}"  # other daemons run these tests, too
+    parent = f"{own_name}.slice" if by_systemd else f"/{own_name}"
     # Version 2 shows the whole hierarchy there, version 1 the container's own folder.
     own = "/sys/fs/cgroup" if IS_V1 else "/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)"
     reads = "; ".join(f"cat {own}/{file}" for file in files)
@@ -192,7 +193,7 @@ def test_limits_stand_in_the_cgroup(host: Host) -> None:
     for line, (*_, expected) in zip(lines[:end], limits, strict=True):
         assert line in expected.split("|")
     assert any(f"{parent}/" in line for line in lines[end:])
-    for folder in Path("/sys/fs/cgroup").glob("hostconfig" if not IS_V1 else "*/hostconfig"):
+    for folder in Path("/sys/fs/cgroup").glob(own_name if not IS_V1 else f"*/{own_name}"):
         folder.rmdir()  # the runtime leaves the parent, as under dockerd
 
 
@@ -308,7 +309,7 @@ def test_limits_of_devices_change_while_a_container_runs(host: Host) -> None:
     number = (disk / "dev").read_text().strip()
     device = {"Path": f"/dev/{disk.name}", "Rate": 1 << 20}
     create = {
-        "Image": "busybox", "Cmd": ["sleep", "60"],
+        "Image": "busybox", "Cmd": ["sleep", "1000"],
         "HostConfig": {"NetworkMode": "none", "BlkioDeviceReadBps": [device]},
     }  # fmt: skip
     assert host.daemon.http("POST", "/containers/create?name=reader", create).status == 201

@@ -23,7 +23,7 @@ from tests.services.images.archives import TestImage, docker_members, tar_of
 from tests.services.images.test_unpack import sparse
 from tests.support.daemon import Daemon, running_daemon, wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.clients]
+pytestmark = [pytest.mark.engine, pytest.mark.clients, pytest.mark.timeout(600)]
 
 UP = "../" * 16
 TAR = {"Content-Type": "application/x-tar"}
@@ -177,5 +177,5 @@ def test_nothing_gets_out(daemon: Daemon, outside: Path, door: str) -> None:
     assert refused >= always, always - refused
     assert "sparse" in refused or door in SPARSE_IS_WRITTEN
     # A folder that containerd itself leaves for good is taken away when it has rested for a minute.
-    limit_s = SAFE_AGE_S + TIDY_EVERY_S + 30
+    limit_s = SAFE_AGE_S + TIDY_EVERY_S + 120
     wait_until(lambda: stores(daemon) == before, "nothing is left", limit_s=limit_s)

@@ -115,7 +115,7 @@ def test_docker_py(daemon: Daemon) -> None:
         environment={"A": "b"}, labels={"k": "v"}, mem_limit="64m", network_mode="none",
     )  # fmt: skip
     wait_until(lambda: box.logs(stderr=False) == b"up\n", "its log")
-    assert box.logs(stdout=False) == b"err\n"
+    wait_until(lambda: box.logs(stdout=False) == b"err\n", "its errors")
     code, output = box.exec_run(["sh", "-c", "echo $A; echo e >&2; exit 2"], demux=True)
     assert (code, output) == (2, (b"b\n", b"e\n"))
     assert box.exec_run("cat", stdin=False).exit_code == 0

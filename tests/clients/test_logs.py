@@ -59,7 +59,7 @@ def test_follow_ends_with_the_container(daemon: Daemon) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"one\n"
         daemon.docker("exec", "box", "touch", "/go")
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
         assert (out, process.returncode) == (b"two\n", 0)
 
 
@@ -70,7 +70,7 @@ def test_follow_survives_its_interruption(daemon: Daemon) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"one\n"
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(60)
     assert daemon.docker("inspect", "box", "-f", "{{.State.Running}}").text == "true"
 
 
@@ -148,7 +148,7 @@ def test_attach_shows_what_comes(daemon: Daemon) -> None:
     with daemon.docker_process("attach", "box") as process:
         wait_until(lambda: attached(daemon) == 1, "the client is attached")
         daemon.docker("kill", "-s", "TERM", "box")
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         assert (out, err, process.returncode) == (b"out\n", b"err\n", 6)
 
 
@@ -185,7 +185,7 @@ def test_wait_gives_the_status(daemon: Daemon) -> None:
     daemon.docker("run", "--name", "over", *NONE, "busybox", "sh", "-c", "exit 2", code=2)
     with daemon.docker_process("wait", "box", "over") as process:
         daemon.docker("exec", "box", "touch", "/go")
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
         assert out == b"4\n2\n"
 
 
@@ -196,7 +196,7 @@ def test_wait_answers_its_head_at_once(daemon: Daemon) -> None:
 
     start(daemon, "sleep 100")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(20)
+        sock.settimeout(60)
         sock.connect(str(daemon.socket))
         sock.sendall(b"POST /containers/box/wait?condition=next-exit HTTP/1.1\r\nHost: x\r\n\r\n")
         response = http.client.HTTPResponse(sock, method="POST")

@@ -59,7 +59,7 @@ def test_the_default_bridge_has_what_the_flags_say(make_daemon: DaemonFactory) -
         (daemon.bridge.address, settings["IPAddress"]),
         ("fd00:99::1", settings["GlobalIPv6Address"]),
     ):
-        assert reaches(daemon, "one", own)
+        wait_until(lambda: reaches(daemon, "one", own), f"it reaches {own}")  # noqa: B023
         assert not reaches(daemon, "one", peer), peer
     daemon.docker("network", "create", "n1")
     (own,) = json.loads(daemon.docker("network", "inspect", "n1").text)
@@ -78,7 +78,8 @@ def test_without_a_default_bridge_there_are_networks(make_daemon: DaemonFactory)
     daemon.docker("network", "create", "n1")
     start(daemon, "--network", "n1")
     (own,) = json.loads(daemon.docker("network", "inspect", "n1").text)
-    assert reaches(daemon, "box", own["IPAM"]["Config"][0]["Gateway"])
+    gateway = own["IPAM"]["Config"][0]["Gateway"]
+    wait_until(lambda: reaches(daemon, "box", gateway), "it reaches its gateway")
     table = f"wharfinger-{daemon.docker('info', '-f', '{{.ID}}').text[:8]}"
     assert table in tables()
     daemon.remove_containers()

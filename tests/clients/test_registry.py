@@ -13,7 +13,7 @@ import pytest
 
 from tests.services.images.archives import busybox_layer
 from tests.services.registry.conftest import LAYER_BYTES, plain_layer, put_plain
-from tests.support.broken_http import Fault, FaultProxy, fault_proxy
+from tests.support.broken_http import Fault, FaultProxy, Seen, fault_proxy
 from tests.support.certificates import make_certificates
 from tests.support.daemon import Daemon, running_daemon, wait_until
 from tests.support.fixtures import DaemonFactory
@@ -28,7 +28,7 @@ from tests.support.registry import (
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def stored(daemon: Daemon) -> dict[str, list[str]]:
 
     def ctr(*arguments: str) -> list[str]:
         command = ["ctr", "-a", str(sock), "-n", "moby", *arguments]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=90)
         return sorted(line.split()[0] for line in done.stdout.splitlines()[1:] if line.strip())
 
     subprocess.run(
@@ -157,6 +157,7 @@ def test_a_pull_survives_kill_9(
     daemon = make_daemon(image=False)
     before = stored(daemon)
     name = f"{slow.host}/cut:1"
+    slow.judge = half_of_layers
     with daemon.docker_process("pull", "-q", name):
         wait_until(lambda: any_progress(daemon), "half of it is here", limit_s=LIMIT_S)
         daemon.kill()
@@ -173,7 +174,7 @@ def test_a_pull_survives_kill_9(
     daemon.docker("rmi", name)
     assert stored(daemon) == before
     # Once more; and this time nobody goes on with it.
-    slow.judge = lambda seen, _before: Fault(pause_s=0.05) if seen.is_layer else None
+    slow.judge = half_of_layers
     with daemon.docker_process("pull", "-q", name):
         wait_until(lambda: any_progress(daemon), "half of it is here", limit_s=LIMIT_S)
         daemon.kill()
@@ -181,6 +182,11 @@ def test_a_pull_survives_kill_9(
     assert stored(daemon) != before
     daemon.docker("image", "prune", "-f")
     assert stored(daemon) == before
+
+
+def half_of_layers(seen: Seen, _before: int) -> Fault | None:
+    """More than half comes, and no more: a test has all the time to look."""
+    return Fault(stall_after=LAYER_BYTES * 2 // 3) if seen.is_layer else None
 
 
 def any_progress(daemon: Daemon) -> bool:

@@ -45,8 +45,11 @@ def test_a_service_is_ready_when_its_log_says_so(daemon: Daemon) -> None:
 def test_a_service_that_dies_is_seen_by_who_waits(daemon: Daemon) -> None:
     """Its log ends, its exit is told, and --rm leaves nothing."""
     client = daemon.client()
-    box = service(client, "echo starting; sleep 0.3; exit 9")
-    assert b"".join(box.logs(stream=True, follow=True)) == b"starting\n"
+    box = service(client, "echo starting; until test -e /go; do sleep 0.05; done; exit 9")
+    log = box.logs(stream=True, follow=True)
+    assert next(log) == b"starting\n"
+    box.exec_run(["touch", "/go"])
+    assert list(log) == []
     with contextlib.suppress(docker.errors.NotFound):  # it may be gone by now
         assert box.wait(condition="removed")["StatusCode"] == 9
     wait_until(lambda: client.api.containers(all=True) == [], "it removed itself")

@@ -119,8 +119,10 @@ def test_shared_memory_and_processes(daemon: Daemon) -> None:
     for kind in ("ipc", "pid"):
         link = f"readlink /proc/self/ns/{kind}"
         assert inside(daemon, "sh-joiner", link) == inside(daemon, "sh-donor", link)
-    pids = inside(daemon, "sh-joiner", "ps -o args").splitlines()
-    assert pids.count("sleep 1000") == 2
+    wait_until(
+        lambda: inside(daemon, "sh-joiner", "ps -o args").splitlines().count("sleep 1000") == 2,
+        "both first processes are seen",
+    )
     run(daemon, "sh-third", "--ipc", "container:sh-joiner")
     assert inside(daemon, "sh-third", "cat /dev/shm/file") == "shared"
     daemon.docker("kill", "sh-donor")

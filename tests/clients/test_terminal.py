@@ -88,8 +88,14 @@ def test_exec_on_a_terminal(daemon: Daemon) -> None:
             return terminal.expect(PROMPT).strip()
 
         wait_until(lambda: size() == "30 90", "the size of the start")
-        terminal.resize(rows=50, columns=120)
-        wait_until(lambda: size() == "50 120", "the new size")
+
+        def is_resized() -> bool:
+            # As above: it is made again.
+            terminal.resize(rows=40, columns=120)
+            terminal.resize(rows=50, columns=120)
+            return size() == "50 120"
+
+        wait_until(is_resized, "the new size")
         terminal.type("exit 7\r")
         assert terminal.wait() == 7
     assert daemon.docker("inspect", "base", "-f", "{{.State.Running}}").text == "true"

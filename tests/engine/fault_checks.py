@@ -17,7 +17,7 @@ from services.containers.image_points import snapshot_key
 from tests.support.crashable import FaultableDaemon
 from tests.support.daemon import Daemon
 
-SETTLE_S = 30.0
+SETTLE_S = 90.0
 
 
 def wait_true(daemon: FaultableDaemon, what: str) -> list[dict[str, Any]]:

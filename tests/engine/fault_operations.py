@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.engine.many import EXIT_7, wait_trap
+from tests.engine.many import EXIT_7, wait_gone, wait_trap
 from tests.support.crashable import FaultableDaemon
 from tests.support.daemon import wait_until
 from tests.support.http import Answer
@@ -88,7 +88,7 @@ class Scene:
 
     def wait_status(self, *wanted: str) -> None:
         """Wait until its state is one of these."""
-        wait_until(lambda: self.status in wanted, f"it is {wanted}", limit_s=30)
+        wait_until(lambda: self.status in wanted, f"it is {wanted}")
 
     def must_be(self, status: str, code: int | None = None) -> None:
         """Fail unless its state is this one, and its exit code."""
@@ -184,6 +184,7 @@ def end_itself(scene: Scene) -> None:
     """Its process ends without a word to the daemon."""
     with suppress(ProcessLookupError):
         os.kill(scene.pid, signal.SIGTERM)
+    wait_gone(scene.pid)  # what follows is to be seen from then on
 
 
 def ended(scene: Scene) -> None:
@@ -270,7 +271,7 @@ def _run_exec(scene: Scene, *command: str, code: int = 5) -> None:
         found: int | None = scene.ask("GET", f"/exec/{exec_id}/json", (200,)).json()["ExitCode"]
         return found
 
-    wait_until(lambda: ended_with() is not None, "the exec has ended", limit_s=30)
+    wait_until(lambda: ended_with() is not None, "the exec has ended")
     assert ended_with() == code
 
 

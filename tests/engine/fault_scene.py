@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 
 from tests.engine.fault_checks import actions, misordered, wait_true
 from tests.engine.fault_operations import AGAIN, BRIDGE, Scene, kernel_pids_limit, stop
-from tests.engine.many import EXIT_7
+from tests.engine.many import EXIT_7, wait_gone
 from tests.support.crashable import FaultableDaemon
 from tests.support.faults import FaultPoint
 
@@ -54,6 +54,7 @@ class Wreck:
         self._die(self._starting, "after containerd tasks.Start #1")
         for scene in (self._ends, self._ends_rm, self._comes_back):
             os.kill(scene.pid, signal.SIGTERM)
+            wait_gone(scene.pid)
         self._edit_rows()
         (self._daemon.data_root / "containers" / HALF_MADE).mkdir()
         (self._daemon.exec_root / "io" / HALF_MADE).mkdir()
@@ -98,7 +99,7 @@ class Wreck:
         with suppress(OSError, http.client.HTTPException):
             scene.start()
         assert self._daemon.process is not None
-        self._daemon.process.wait(30)
+        self._daemon.process.wait(90)
 
     def _edit_rows(self) -> None:
         """What a daemon leaves that dies in a removal, after a failed one, and in an update."""

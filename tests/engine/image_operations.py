@@ -179,7 +179,7 @@ def stores(daemon: FaultableDaemon) -> dict[str, list[str]]:
     def ctr(*arguments: str) -> list[str]:
         socket = daemon.exec_root / "containerd" / "containerd.sock"
         command = ["ctr", "-a", str(socket), "-n", "moby", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
         return sorted(done.stdout.splitlines())
 
     root = daemon.data_root / "containerd" / "daemon"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ COUNTER = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"
 
 EXIT_7 = "trap 'exit 7' TERM; while :; do sleep 0.05; done"
 """Exits with 7 when its process is sent SIGTERM, by whomever."""
+
+_TRAP = re.compile(r"trap ('[^']*') ([A-Z0-9 ]+)(?:;|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +58,11 @@ def start(daemon: Daemon, name: str) -> None:
 
 
 def run(daemon: Daemon, name: str, script: str, *, network: str = "bridge", **host: object) -> str:
-    """Make and start a container; its id."""
+    """Make and start a container; its id. The traps with which its script begins are set by now."""
     container_id = create(daemon, name, script, network=network, **host)
     start(daemon, name)
+    if script.startswith("trap "):
+        wait_traps(state(daemon, name)["Pid"], script)
     return container_id
 
 
@@ -80,12 +86,21 @@ def state(daemon: Daemon, name: str) -> dict[str, Any]:
     return found
 
 
-def wait_exited(daemon: Daemon, name: str) -> None:
+def wait_exited(daemon: Daemon, name: str, *, limit_s: float = 90.0) -> None:
     """Wait until the API shows it as exited."""
-    wait_until(lambda: state(daemon, name)["Status"] == "exited", f"the exit of {name} is known")
+    what = f"the exit of {name} is known"
+    wait_until(lambda: state(daemon, name)["Status"] == "exited", what, limit_s=limit_s)
 
 
-def wait_trap(pid: int, number: int) -> None:
+def wait_traps(pid: int, script: str) -> None:
+    """Wait until a container's shell has set all traps of its script: it is deaf before."""
+    for action, names in _TRAP.findall(script):
+        for name in names.split():
+            field = "SigIgn:" if action == "''" else "SigCgt:"
+            wait_trap(pid, signal.Signals[f"SIG{name}"], field)
+
+
+def wait_trap(pid: int, number: int, field: str = "SigCgt:") -> None:
     """Wait until a container's shell has set its trap: its first process is deaf before."""
 
     def is_set() -> bool:
@@ -95,10 +110,15 @@ def wait_trap(pid: int, number: int) -> None:
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:
             return True  # it has ended
-        caught = status.partition("SigCgt:")[2].split()[0]
-        return bool(int(caught, 16) >> (number - 1) & 1)
+        signals = status.partition(field)[2].split()[0]
+        return bool(int(signals, 16) >> (number - 1) & 1)
 
-    wait_until(is_set, "its trap is set", limit_s=30)
+    wait_until(is_set, "its trap is set")
+
+
+def wait_gone(pid: int) -> None:
+    """Wait until a process has ended, and its shim has buried it."""
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), f"process {pid} has ended")
 
 
 def facts(daemon: Daemon, name: str) -> Facts:

@@ -56,7 +56,8 @@ def test_what_is_amiss_is_found_and_mended(fresh_daemon: Daemon) -> None:
     (data / "volumes" / "found" / "_data").mkdir(parents=True)
     lost = f"veth{LOST[:8]}"
     subprocess.run(
-        ["ip", "link", "add", lost, "type", "veth", "peer", "name", "wfaudit0"], check=True
+        ["ip", "link", "add", lost, "type", "veth", "peer", "name", f"wfa{daemon.bridge.name[2:]}"],
+        check=True,
     )
     subprocess.run(["ip", "link", "set", lost, "master", daemon.bridge.name], check=True)
     assert found(audit(daemon)) >= {("links", lost)}
@@ -97,7 +98,7 @@ def unseen(script: str) -> str:
 def answers(port: int) -> bool:
     """Does the container behind a published port say its word?"""
     try:
-        with socket.create_connection(("127.0.0.1", port), 2) as connection:
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
             return connection.recv(10) == b"hi\n"
     except OSError:
         return False
@@ -155,7 +156,7 @@ def test_damaged_networks_are_found_and_mended(fresh_daemon: Daemon) -> None:
     mended = {(one["Kind"], one["Subject"]) for one in answer["Mended"]}
     assert {("links", link), ("links", bridge), ("firewall", "chain forward")} <= mended
     wait_until(lambda: all(map(answers, ports.values())), what="both answer again")
-    ping = ("ping", "-c", "1", "-w", "5", daemon.bridge.address)
+    ping = ("ping", "-c", "1", "-w", "30", daemon.bridge.address)
     assert daemon.docker("exec", "there", *ping).code == 0
     daemon.remove_containers()
     daemon.remove_networks()

@@ -25,7 +25,7 @@ from tests.engine.many import (
 )
 from tests.support.daemon import Daemon, wait_until
 
-pytestmark = [pytest.mark.engine]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 COUNTERS = [f"count{n}" for n in range(14)]
 LEAVERS = ["leave0", "leave1"]

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,10 @@ from tests.engine.many import (
     run_many,
     shim_pid,
     state,
+    wait_traps,
 )
 from tests.support.daemon import ROOT, Daemon, wait_until
+from tests.support.http import begun
 
 pytestmark = [pytest.mark.engine]
 
@@ -48,13 +50,13 @@ def test_sigterm_stops_all_containers_at_once(fresh_daemon: Daemon) -> None:
     """Side by side, each with its own grace; status 0; nothing is left."""
     daemon = fresh_daemon
     for n in range(6):
-        body = {"Image": "busybox", "Cmd": ["sh", "-c", STUBBORN], "StopTimeout": 2}
+        body = {"Image": "busybox", "Cmd": ["sh", "-c", STUBBORN], "StopTimeout": 4}
         assert daemon.http("POST", f"/containers/create?name=s{n}", body).status == 201
         assert daemon.http("POST", f"/containers/s{n}/start").status == 204
     pids = [state(daemon, f"s{n}")["Pid"] for n in range(6)]
     began = time.monotonic()
     assert daemon.stop() == 0
-    assert 2.0 <= time.monotonic() - began < 8.0  # one after the other it would be 12
+    assert 4.0 <= time.monotonic() - began < 20.0  # one after the other it would be 24
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert not daemon.socket.exists()
     assert not (daemon.folder / "pid").exists()
@@ -76,6 +78,7 @@ def test_who_needs_others_stops_before_them(fresh_daemon: Daemon) -> None:
         ("guest", ("--network=container:user",), slow),
     ):
         daemon.docker("run", "-d", "--name", name, *more, "busybox", "sh", "-c", script)
+        wait_traps(state(daemon, name)["Pid"], script)
     assert daemon.stop() == 0
     daemon.start()
     ended = {name: str(state(daemon, name)["FinishedAt"]) for name in ("base", "user", "guest")}
@@ -87,14 +90,15 @@ def test_endless_answers_end_with_their_last_chunk(fresh_daemon: Daemon) -> None
     """A followed log and the events: whoever reads them is not told of a broken connection."""
     daemon = fresh_daemon
     run(daemon, "web", "trap 'exit 0' TERM; while :; do echo line; sleep 0.05; done")
-    with ThreadPoolExecutor(2) as pool:
-        # An answer without its last chunk raises IncompleteRead.
-        log = pool.submit(daemon.http, "GET", "/containers/web/logs?follow=1&stdout=1")
-        events = pool.submit(daemon.http, "GET", "/events")
-        wait_until(lambda: daemon.http("GET", "/info").json()["NEventsListener"], "they listen")
+    with (
+        begun(daemon.socket, "GET", "/containers/web/logs?follow=1&stdout=1") as log,
+        begun(daemon.socket, "GET", "/events") as events,
+    ):
+        assert (log.status, events.status) == (200, 200)
         assert daemon.stop() == 0
-        assert b"line" in log.result(10).body
-        assert events.result(10).status == 200
+        # An answer without its last chunk raises IncompleteRead.
+        assert b"line" in log.read()
+        events.read()
     daemon.start()
 
 
@@ -115,7 +119,7 @@ def test_the_shutdown_timeout_leaves_what_will_not_end(fresh_daemon: Daemon) -> 
         daemon.http("POST", "/containers/stuck/kill?signal=WINCH")
         mark = len(daemon.log_text())
         assert daemon.stop() == 3
-        assert time.monotonic() - began < 30.0
+        assert time.monotonic() - began < 60.0
         last = daemon.log_text(since=mark).splitlines()[-1]
         assert "containers that could not be stopped run on" in last
         assert "['stuck']" in last
@@ -130,12 +134,20 @@ def test_the_third_sigterm_ends_it_at_once(fresh_daemon: Daemon) -> None:
     run(daemon, "web", STUBBORN)
     before = all_facts(daemon, ["web"])
     assert daemon.process is not None
-    for _ in range(3):
+    mark = len(daemon.log_text())
+    for number in range(1, 4):
         daemon.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-    assert daemon.process.wait(10) == 143
+        # Two that come at once are one; the third is not told of before it ends.
+        if number < 3:
+            told = partial(_times_asked, daemon, mark, number)
+            wait_until(told, f"signal {number} was heard", pause_s=0.005)
+    assert daemon.process.wait(60) == 143
     daemon.start()
     assert all_facts(daemon, ["web"]) == before
+
+
+def _times_asked(daemon: Daemon, since: int, number: int) -> bool:
+    return daemon.log_text(since=since).count("asked to end") >= number
 
 
 def test_live_restore_leaves_them_running(fresh_daemon: Daemon) -> None:
@@ -147,9 +159,7 @@ def test_live_restore_leaves_them_running(fresh_daemon: Daemon) -> None:
     run_many(daemon, names, COUNTER)
     before = all_facts(daemon, names)
     time.sleep(0.3)
-    began = time.monotonic()
     assert daemon.stop() == 0
-    assert time.monotonic() - began < 10.0
     time.sleep(0.5)
     daemon.start()
     wait_until(lambda: daemon.docker("exec", "live4", "true", code=None).code == 0, "adopted")
@@ -203,14 +213,14 @@ def test_a_second_daemon_is_refused(fresh_daemon: Daemon) -> None:
     daemon = fresh_daemon
     assert daemon.process is not None
     first = [str(argument) for argument in daemon.process.args]  # type: ignore[union-attr]
-    refused = subprocess.run(first, cwd=ROOT, capture_output=True, text=True, timeout=20)
+    refused = subprocess.run(first, cwd=ROOT, capture_output=True, text=True, timeout=90)
     assert refused.returncode == 1
     assert f"process with PID {daemon.pid} is still running" in refused.stderr
     other = daemon.folder / "other"
     flags = ["--pidfile", f"{other}.pid", "--data-root", f"{other}.data", "--bridge", "none"]
     flags += ["--exec-root", f"{other}.exec", "-H", daemon.host]
     command = [sys.executable, "-m", "supervisor", *flags]
-    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
     assert refused.returncode == 1
     assert "address already in use" in refused.stderr + refused.stdout
     assert daemon.http("GET", "/_ping").status == 200
@@ -243,7 +253,7 @@ def test_sockets_and_readiness_by_systemd(fresh_daemon: Daemon) -> None:
         listening.bind(str(daemon.socket))
         listening.listen()
         notices.bind(str(daemon.folder / "notify"))
-        notices.settimeout(20)
+        notices.settimeout(60)
         # In the child alone: descriptor 3 of this process may be anybody's.
         script = 'exec 3<&"$0"; LISTEN_PID=$$ exec "$@"'
         environment = os.environ | {
@@ -263,6 +273,6 @@ def test_sockets_and_readiness_by_systemd(fresh_daemon: Daemon) -> None:
         assert daemon.http("GET", "/_ping").status == 200
         os.kill(daemon.pid, signal.SIGTERM)
         assert b"STOPPING=1" in notices.recv(4096)
-        assert daemon.process.wait(20) == 0
+        assert daemon.process.wait(60) == 0
     assert daemon.socket.exists()  # it is systemd's
     daemon.socket.unlink()

@@ -28,7 +28,7 @@ SHARE = int(os.environ.get("FAULT_SHARE", "12"))
 SHIFT = int(os.environ.get("FAULT_SHIFT", "0"))
 ONLY = os.environ.get("FAULT_ONLY", "")
 QUIET_S = 0.3
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 _numbers = itertools.count()
 
@@ -118,9 +118,7 @@ def restart(daemon: FaultableDaemon) -> None:
     """The next daemon, once it has compared all with containerd."""
     mark = len(daemon.log_text())
     daemon.start()
-    wait_until(
-        lambda: "containers restored" in daemon.log_text(since=mark), "it is restored", limit_s=30
-    )
+    wait_until(lambda: "containers restored" in daemon.log_text(since=mark), "it is restored")
 
 
 def check_story(scene: Scene, operation: Operation) -> None:

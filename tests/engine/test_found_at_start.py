@@ -8,12 +8,24 @@ import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.engine.fault_checks import actions, misordered
-from tests.engine.many import EXIT_7, create, inspect, run, run_many, state, wait_exited, wait_trap
+from tests.engine.many import (
+    EXIT_7,
+    create,
+    inspect,
+    run,
+    run_many,
+    state,
+    wait_exited,
+    wait_gone,
+    wait_trap,
+)
 from tests.support.daemon import Daemon, wait_until
 from tests.support.leftovers import Leftovers, cgroups_of
 
@@ -33,9 +45,16 @@ def reboot(daemon: Daemon) -> None:
             (group / "freezer.state").write_text("THAWED")
     Leftovers(daemon.folder, daemon.bridge).end_all()
     shutil.rmtree(daemon.exec_root)
-    for group in cgroups_of(ids):
-        group.rmdir()
+    wait_until(lambda: not [group for group in cgroups_of(ids) if not _removed(group)], "no groups")
     daemon.start()
+
+
+def _removed(group: Path) -> bool:
+    """What is ending is in it for a moment more."""
+    with suppress(OSError):
+        group.rmdir()
+        return True
+    return False
 
 
 def told(daemon: Daemon, name: str, action: str) -> list[dict[str, str]]:
@@ -66,13 +85,13 @@ def test_after_the_machine_went_down_nothing_is_said_to_run_that_does_not(
     assert state(daemon, "plain")["Status"] == "exited"
     back = ("always", "failed", "kept")
     for name in back:
-        wait_until(lambda n=name: state(daemon, n)["Running"], f"{name} is back", limit_s=30)  # type: ignore[misc]
+        wait_until(lambda n=name: state(daemon, n)["Running"], f"{name} is back")  # type: ignore[misc]
     for name in ("plain", "ice"):
         found = state(daemon, name)
         assert (found["Status"], found["ExitCode"], found["Pid"]) == ("exited", 255, 0)
     assert state(daemon, "rested")["ExitCode"] == 7
     assert state(daemon, "idle")["Status"] == "created"
-    wait_until(lambda: len(daemon.container_ids()) == 7, "--rm is obeyed", limit_s=30)
+    wait_until(lambda: len(daemon.container_ids()) == 7, "--rm is obeyed")
     for name in ("plain", "ice", "gone", *back):
         assert [die["exitCode"] for die in told(daemon, name, "die")] == ["255"], name
     status = dict.fromkeys(back, "running") | {"gone": "", "plain": "exited", "ice": "exited"}
@@ -109,14 +128,14 @@ def test_the_true_end_is_known_of_what_ended_unseen(
     for pid in pids:
         os.kill(pid, number)
     for pid in pids:
-        wait_until(lambda p=pid: not _lives(p), "its process has ended", limit_s=30)  # type: ignore[misc]
+        wait_until(lambda p=pid: not _lives(p), "its process has ended")  # type: ignore[misc]
     ended_at = time.strftime("%Y-%m-%dT%H:%M:%S.999999999Z", time.gmtime())
     daemon.start()
     wait_exited(daemon, "seen")
     found = state(daemon, "seen")
     assert (found["ExitCode"], found["OOMKilled"]) == (code, oom)
     assert found["FinishedAt"] <= ended_at
-    wait_until(lambda: len(daemon.container_ids()) == 1, "--rm is obeyed", limit_s=30)
+    wait_until(lambda: len(daemon.container_ids()) == 1, "--rm is obeyed")
     for name in ("seen", "gone"):
         assert [die["exitCode"] for die in told(daemon, name, "die")] == [str(code)]
     assert len(told(daemon, "gone", "destroy")) == 1
@@ -129,16 +148,19 @@ def test_an_exec_is_taken_up_by_the_next_daemon(fresh_daemon: Daemon) -> None:
     """
     daemon = fresh_daemon
     run(daemon, "host", "sleep 1000")
-    script = "until test -e /go; do :; done; yes | head -c 300000; exit 7"
+    script = "until test -e /go; do sleep 0.05; done; yes | head -c 300000; exit 7"
+    meanwhile = "until test -e /meanwhile; do sleep 0.05; done; exit 8"
     ids = []
-    for command in (["sh", "-c", script], ["sh", "-c", "sleep 0.5; exit 8"]):
+    for command in (["sh", "-c", script], ["sh", "-c", meanwhile]):
         body = {"Cmd": command, "AttachStdout": True}
         made = daemon.http("POST", "/containers/host/exec", body).json()["Id"]
         assert daemon.http("POST", f"/exec/{made}/start", {"Detach": True}).status == 200
         ids.append(made)
-    before = daemon.http("GET", f"/exec/{ids[0]}/json").json()
+    before, ending = (daemon.http("GET", f"/exec/{exec_id}/json").json() for exec_id in ids)
+    first = state(daemon, "host")["Pid"]
     daemon.kill()
-    time.sleep(0.8)
+    Path(f"/proc/{first}/root/meanwhile").touch()
+    wait_gone(ending["Pid"])
     daemon.start()
     assert daemon.http("GET", f"/exec/{ids[0]}/json").json() == before
     assert inspect(daemon, "host")["ExecIDs"] == [ids[0]]
@@ -205,7 +227,7 @@ def test_what_runs_is_there_with_the_first_answer(fresh_daemon: Daemon) -> None:
     daemon.kill()
     for name in names:
         os.close(os.open(f"/proc/{pids[name]}/root/go", os.O_CREAT | os.O_WRONLY))
-    time.sleep(0.5)  # they have written, and nobody has read it
+        wait_trap(pids[name], signal.SIGTERM)  # they have written, and nobody has read it
     daemon.start()
 
     def ask(name: str, number: int) -> None:

@@ -33,7 +33,7 @@ SHARE = int(os.environ.get("FAULT_SHARE", "24"))
 SHIFT = int(os.environ.get("FAULT_SHIFT", "0"))
 ONLY = os.environ.get("FAULT_ONLY", "")
 QUIET_S = 0.2
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,7 @@ def restart(daemon: FaultableDaemon) -> None:
     """The next daemon, once it has compared all with containerd."""
     mark = len(daemon.log_text())
     daemon.start()
-    wait_until(
-        lambda: "containers restored" in daemon.log_text(since=mark), "it is restored", limit_s=30
-    )
+    wait_until(lambda: "containers restored" in daemon.log_text(since=mark), "it is restored")
 
 
 def clear(scene: Scene) -> None:

@@ -68,7 +68,7 @@ def command(daemon: CrashableDaemon, *args: str) -> subprocess.CompletedProcess[
         env=os.environ | {"DOCKER_HOST": daemon.host},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
 
@@ -91,22 +91,25 @@ def test_the_tree_and_its_containers(daemon: CrashableDaemon) -> None:
 def test_a_crash_is_streamed_and_kept(daemon: CrashableDaemon) -> None:
     """The stream tells of it and of the recovery; the part has it as its last crash, with where."""
     path = "root/engine/volumes"
+    before = get(daemon, f"/parts/{path}")
     with begun(daemon.socket, "GET", f"{V1}/reports") as stream:
         assert stream.getheader("Content-Type") == "text/event-stream"
         hello = read_event(stream)
         assert hello["event"] == "hello"
         daemon.crash(path)
-        ended, ready = read_event(stream), read_event(stream)
+        ended, ready = read_event(stream, path), read_event(stream, path)
     assert (ended["data"]["kind"], ended["data"]["path"]) == ("child_terminated", path)
     assert ended["data"]["error"] == "Injected: thrown by a test"
-    assert (ready["data"]["kind"], ready["data"]["restarts"]) == ("progress", 1)
+    restarts = before["restarts"] + 1
+    assert (ready["data"]["kind"], ready["data"]["restarts"]) == ("progress", restarts)
     part = get(daemon, f"/parts/{path}")
-    assert (part["crashes"], part["restarts"], part["state"]) == (1, 1, "running")
+    assert (part["crashes"], part["restarts"]) == (before["crashes"] + 1, restarts)
+    assert part["state"] == "running"
     assert "Injected" in part["last_crash"]["traceback"]
     assert path in [crash["path"] for crash in get(daemon, "/crashes")]
     # A reader that comes back hears what it has missed.
     with begun_after(daemon, hello["id"]) as stream:
-        again = read_event(stream)
+        again = read_event(stream, path)
     assert again == ended
 
 
@@ -117,8 +120,15 @@ def begun_after(daemon: CrashableDaemon, last_id: str) -> Iterator[Any]:
         yield stream
 
 
-def read_event(stream: Any) -> dict[str, Any]:
-    """The next server-sent event."""
+def read_event(stream: Any, path: str = "") -> dict[str, Any]:
+    """The next server-sent event; with `path`, the next one about that part."""
+    while True:
+        event = _read_event(stream)
+        if not path or event["data"]["path"] == path:
+            return event
+
+
+def _read_event(stream: Any) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     while True:
         line = stream.readline().decode().rstrip("\n")
@@ -211,13 +221,13 @@ def test_tasks_and_lag(daemon: CrashableDaemon) -> None:
 def test_its_own_address_has_nothing_else(daemon: CrashableDaemon, ports: tuple[int, int]) -> None:
     """The page and the observer's API; not the engine's."""
     base = f"http://127.0.0.1:{ports[1]}"
-    with urllib.request.urlopen(f"{base}/wharfinger/v1/tree", timeout=10) as answer:
+    with urllib.request.urlopen(f"{base}/wharfinger/v1/tree", timeout=60) as answer:
         assert json.load(answer)["path"] == "root"
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"{base}/containers/json", timeout=10)
+        urllib.request.urlopen(f"{base}/containers/json", timeout=60)
     request = urllib.request.Request(f"{base}/wharfinger/v1/tree", headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=60)
 
 
 # ── the terminal ─────────────────────────────────────────────────────────────────────────────────
@@ -272,17 +282,19 @@ def test_without_a_terminal_reports_are_printed(daemon: CrashableDaemon) -> None
         try:
             wait_until(lambda: streams() > 0, "it listens")
             daemon.crash("root/engine/images")
-            line = watching.stdout.readline().decode()
+            line = ""
+            while "child terminated root/engine/images: Injected" not in line:
+                line = watching.stdout.readline().decode()
+                assert line, "it has ended"
         finally:
             watching.kill()
-    assert "child terminated root/engine/images: Injected" in line
 
 
 # ── Prometheus ───────────────────────────────────────────────────────────────────────────────────
 
 
 def scrape(port: int) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         body: bytes = answer.read()
         return body
 

@@ -64,6 +64,7 @@ class Stage:
     definition: Definition
     containers: Mapping[str, str] = field(default_factory=dict)  # id by name
     execs: Mapping[str, str] = field(default_factory=dict)
+    since: float = field(default_factory=time.time)
 
     def ask(self, request: str, body: object = None, *, version: str = "1.56") -> Answer:
         """The answer to "METHOD /path" in a version of the API."""
@@ -200,8 +201,9 @@ def walk_system(stage: Stage, version: str) -> None:
 
 
 def walk_events(stage: Stage, version: str) -> None:
-    """SystemEvents: a line of JSON each, of every kind that there was."""
-    answer = stage.ask(f"GET /events?since=1&until={time.time():.6f}", version=version)
+    """SystemEvents: a line of JSON each, of every kind that there was on this stage."""
+    span = f"since={stage.since:.6f}&until={time.time():.6f}"
+    answer = stage.ask(f"GET /events?{span}", version=version)
     assert answer.status == 200
     events = answer.json_lines()
     actions = {event["Action"].partition(":")[0] for event in events}

@@ -17,7 +17,7 @@ from tests.services.api.openapi import require_definition
 from tests.support.daemon import running_daemon, wait_until
 from tests.support.ports import free_port
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 
 DATA = base64.b64encode(b"text").decode()
 
@@ -37,10 +37,10 @@ def swarm() -> Iterator[Stage]:
             spec = {"Name": "one", "Labels": {"a": "b"}, "Data": DATA}
             stage.check(operation, f"POST /{kind}/create", spec, status=201)
         stage.check("ServiceCreate", "POST /services/create", service(), status=201)
-        wait_until(lambda: running_tasks(stage), "the service runs", limit_s=30)
+        wait_until(lambda: running_tasks(stage), "the service runs", limit_s=120)
         yield stage
         stage.do("DELETE /services/web")
-        wait_until(lambda: not stage.do("GET /containers/json?all=1"), "its tasks go", limit_s=30)
+        wait_until(lambda: not stage.do("GET /containers/json?all=1"), "its tasks go", limit_s=120)
         stage.do("POST /swarm/leave?force=1")
         daemon.http("DELETE", f"/networks/{GATEWAY_BRIDGE}")
 

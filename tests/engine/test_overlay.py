@@ -18,7 +18,7 @@ import pytest
 from services.networks.model import GATEWAY_BRIDGE, Network
 from tests.engine.test_audit import audit
 from tests.services.networks.nodes import network_at, overlay_network
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, wait_until
 
 pytestmark = [pytest.mark.engine]
 
@@ -61,7 +61,7 @@ def run(daemon: Daemon, name: str, last: int, *options: str) -> str:
 
 
 def pings(daemon: Daemon, name: str, target: str) -> bool:
-    ran = daemon.docker("exec", name, "ping", "-c1", "-W2", target, code=None)
+    ran = daemon.docker("exec", name, "ping", "-c1", "-W3", target, code=None)
     return ran.code == 0
 
 
@@ -81,12 +81,12 @@ def test_containers_in_an_overlay(fresh_daemon: Daemon, overlay: Network) -> Non
     first = run(daemon, "aa", 5, "-p", "80")
     second = run(daemon, "bb", 6)
     assert networks_of(daemon, "aa") == {"ov": first}
-    assert pings(daemon, "aa", "bb")
-    assert pings(daemon, "bb", first)
+    wait_until(lambda: pings(daemon, "aa", "bb"), "it is reached")
+    wait_until(lambda: pings(daemon, "bb", first), "it is reached")
     way = daemon.docker("exec", "aa", "ip", "route", "show", "default").text.split()
     assert way[:2] == ["default", "via"]
     assert way[4] == "eth1"
-    assert pings(daemon, "aa", way[2])
+    wait_until(lambda: pings(daemon, "aa", way[2]), "it is reached")
     assert "ov" not in daemon.docker("exec", "aa", "cat", "/etc/hosts").text
     hosts = daemon.docker("exec", "aa", "cat", "/etc/hosts").text
     assert first in hosts
@@ -97,7 +97,7 @@ def test_containers_in_an_overlay(fresh_daemon: Daemon, overlay: Network) -> Non
     daemon.kill()
     daemon.start()
     assert networks_of(daemon, "aa") == {"ov": first}
-    assert pings(daemon, "aa", "bb")
+    wait_until(lambda: pings(daemon, "aa", "bb"), "it is reached")
     assert daemon.docker("port", "aa", "80").text == port
     taken = daemon.docker(
         "run", "--rm", *task("cc"), "--network", "ov", "--ip", second, "busybox", "true", code=None
@@ -107,7 +107,7 @@ def test_containers_in_an_overlay(fresh_daemon: Daemon, overlay: Network) -> Non
     by_hand = daemon.docker("run", "--rm", "--network", "ov", "busybox", "true", code=None)
     assert "Could not attach to network ov" in by_hand.error_text
     daemon.docker("restart", "-t", "0", "bb")
-    assert pings(daemon, "bb", "aa")
+    wait_until(lambda: pings(daemon, "bb", "aa"), "it is reached")
     daemon.docker("network", "disconnect", "ov", "bb")
     assert not pings(daemon, "bb", first)
     assert interfaces(daemon, "bb") == ["lo"]
@@ -127,7 +127,7 @@ def test_the_way_out_follows(fresh_daemon: Daemon, overlay: Network) -> None:
     assert networks_of(daemon, "aa") == {overlay.name: address}
     assert interfaces(daemon, "aa") == ["eth0", "eth1", "lo"]
     way = daemon.docker("exec", "aa", "ip", "route", "show", "default").text.split()
-    assert pings(daemon, "aa", way[2])
+    wait_until(lambda: pings(daemon, "aa", way[2]), "it is reached")
     daemon.docker("network", "rm", "mine")
 
 

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.engine.many import COUNTER, facts, is_counted, run
 from tests.support.crashable import CrashableDaemon, crashable_daemon
 from tests.support.daemon import wait_until
 
-pytestmark = [pytest.mark.engine]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 
 PARTS = [
     "root/reports/log",
@@ -48,15 +49,19 @@ def crashable() -> Iterator[CrashableDaemon]:
 
 @contextmanager
 def streams(daemon: CrashableDaemon) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """What people leave open: each must still be there afterwards, and whole."""
+    """What people leave open: each must still be there afterwards, and whole.
+
+    The events go to a file, so that the test can see how far they are.
+    """
+    wait_until(lambda: _listeners(daemon) == 0, "the listeners of other tests have gone")
     commands = {
-        "events": ("events",),
         "logs": ("logs", "-f", "--tail", "0", "one"),
         "attach": ("attach", "--no-stdin", "--sig-proxy=false", "one"),
         "exec": ("exec", "-i", "one", "cat"),
     }
-    with ExitStack() as stack:
-        opened = {
+    with ExitStack() as stack, told_file(daemon).open("wb") as told:
+        events = stack.enter_context(daemon.docker_process("events", stdout=told))
+        opened = {"events": events} | {
             name: stack.enter_context(daemon.docker_process(*command))
             for name, command in commands.items()
         }
@@ -68,7 +73,17 @@ def streams(daemon: CrashableDaemon) -> Iterator[dict[str, subprocess.Popen[byte
             output = opened[name].stdout
             assert output is not None
             output.readline()
+        wait_until(lambda: _listeners(daemon) > 0, "the events are followed")
         yield opened
+
+
+def told_file(daemon: CrashableDaemon) -> Path:
+    """What the client that follows the events has said."""
+    return daemon.folder / "told"
+
+
+def _listeners(daemon: CrashableDaemon) -> int:
+    return int(daemon.http("GET", "/info").json()["NEventsListener"])
 
 
 def restarts(daemon: CrashableDaemon) -> dict[str, int]:
@@ -82,7 +97,8 @@ def crash_alone(daemon: CrashableDaemon, path: str) -> None:
     with streams(daemon) as opened:
         before = restarts(daemon)
         daemon.crash(path)
-        wait_until(lambda: daemon.tree()[path] == ("running", before[path] + 1), "it restarts")
+        restarted = ("running", before[path] + 1)
+        wait_until(lambda: daemon.tree().get(path) == restarted, "it restarts")
         assert restarts(daemon) == before | {path: before[path] + 1}
         assert daemon.docker("exec", "two", "echo", "in").text == "in"
         time.sleep(0.2)
@@ -92,18 +108,22 @@ def crash_alone(daemon: CrashableDaemon, path: str) -> None:
 
 
 def _streams_are_whole(daemon: CrashableDaemon, opened: dict[str, subprocess.Popen[bytes]]) -> None:
-    out, _ = opened["exec"].communicate(b"ping", timeout=10)
+    out, _ = opened["exec"].communicate(b"ping", timeout=60)
     assert out == b"ping"
     daemon.docker("rename", "two", "second")
     daemon.docker("rename", "second", "two")
+
+    def told() -> int:
+        return told_file(daemon).read_bytes().count(b"rename")
+
+    wait_until(lambda: told() >= 2, "both are told")
     time.sleep(0.2)
-    seen = {}
-    for name in ("events", "logs", "attach"):
-        opened[name].kill()
-        seen[name], _ = opened[name].communicate(timeout=10)
-    assert seen["events"].count(b"rename") == 2
+    for client in opened.values():
+        client.kill()
+    assert told() == 2
     for name in ("logs", "attach"):
-        lines = [int(line) for line in seen[name].split()]
+        seen, _ = opened[name].communicate(timeout=60)
+        lines = [int(line) for line in seen.split()]
         assert lines == list(range(lines[0], lines[0] + len(lines))), name
 
 
@@ -124,6 +144,7 @@ def test_a_crashed_exec_ends_alone(crashable: CrashableDaemon) -> None:
     """An exec is not restarted; its container and the other execs go on."""
     daemon = crashable
     run_path = f"root/engine/containers/running/{facts(daemon, 'one').id}/execs/"
+    wait_until(lambda: not any(run_path in path for path in daemon.tree()), "there is none")
     with daemon.docker_process("exec", "one", "sleep", "100") as first:
         wait_until(lambda: any(run_path in path for path in daemon.tree()), "it runs")
         (path,) = (path for path in daemon.tree() if path.startswith(run_path))
@@ -131,8 +152,8 @@ def test_a_crashed_exec_ends_alone(crashable: CrashableDaemon) -> None:
             wait_until(lambda: sum(p.startswith(run_path) for p in daemon.tree()) == 2, "both run")
             before = restarts(daemon)
             daemon.crash(path)
-            assert first.wait(10) != 0
-            out, _ = second.communicate(b"ping", timeout=10)
+            assert first.wait(60) != 0
+            out, _ = second.communicate(b"ping", timeout=60)
     assert out == b"ping"
     assert restarts(daemon) == before
 
@@ -164,7 +185,12 @@ def test_supervisors_of_containers_leave_them_running(
 
 
 def test_no_line_was_lost_or_repeated(crashable: CrashableDaemon) -> None:
-    """After all these crashes the logs still have every line once, and a stop works."""
+    """After all these crashes the logs still have every line once, and a stop works.
+
+    Others may come after this one: they find new containers.
+    """
     for name in ("one", "two"):
         crashable.docker("stop", "-t", "0", name)
         assert is_counted(crashable.docker("logs", name).out.decode().splitlines())
+        crashable.docker("rm", name)
+        run(crashable, name, COUNTER)

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.engine.many import COUNTER, create, run, start, state, wait_exited
+from tests.engine.test_scenarios import actions
 from tests.support.daemon import ROOT, Daemon, wait_until
 from tests.support.fixtures import DaemonFactory
 
-pytestmark = [pytest.mark.engine]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 
 FAILING = "sleep 0.1; exit 1"
 
@@ -57,7 +58,10 @@ def test_many_execs_at_once_and_the_end_of_their_container(daemon: Daemon) -> No
     """They start side by side; those that the container's end meets end with it."""
     run(daemon, "busy", "sleep 1000", network="none")
     with ThreadPoolExecutor(30) as pool:
-        done = [pool.submit(daemon.docker, "exec", "busy", "echo", str(n)) for n in range(30)]
+        done = [
+            pool.submit(daemon.docker, "exec", "busy", "echo", str(n), limit_s=200)
+            for n in range(30)
+        ]
         assert [future.result().text for future in done] == [str(n) for n in range(30)]
         late = [
             pool.submit(daemon.docker, "exec", "busy", "sleep", "1000", code=None)
@@ -78,12 +82,14 @@ def test_who_attaches_between_runs_gets_the_next_one(daemon: Daemon) -> None:
 
 def test_a_reader_that_stands_still_delays_no_restart(daemon: Daemon) -> None:
     """Its container comes back by its policy and by hand."""
-    script = "while :; do echo 0123456789012345678901234567890123456789; done & sleep 0.5; kill $!"
-    run(daemon, "chatty", "sleep 1; " + script, network="none")
+    flood = "while :; do echo 0123456789012345678901234567890123456789; done & sleep 0.5; kill $!"
+    script = f"until test -e /go; do sleep 0.05; done; rm /go; {flood}"
+    run(daemon, "chatty", script, network="none")
     with daemon.docker_process("attach", "--no-stdin", "chatty") as attached:
-        time.sleep(0.3)
+        wait_until(lambda: "attach" in actions(daemon, "chatty"), "it is attached")
         attached.send_signal(signal.SIGSTOP)
         try:
+            daemon.docker("exec", "chatty", "touch", "/go")
             wait_exited(daemon, "chatty")
             start(daemon, "chatty")
             assert state(daemon, "chatty")["Running"]
@@ -107,7 +113,7 @@ def test_it_can_be_asked_to_end_while_it_starts(fresh_daemon: Daemon) -> None:
             wait_until(partial(daemon.log_text, since=mark), "it says something")
         time.sleep(0.02 * n)
         process.terminate()
-        assert process.wait(30) in (0, -signal.SIGTERM)  # before the signals are caught
+        assert process.wait(90) in (0, -signal.SIGTERM)  # before the signals are caught
     assert "Traceback" not in daemon.log_text()
     daemon.start()
 

@@ -13,10 +13,20 @@ from contextlib import suppress
 
 import pytest
 
-from tests.engine.many import COUNTER, EXIT_7, create, inspect, run, start, state, wait_exited
+from tests.engine.many import (
+    COUNTER,
+    EXIT_7,
+    create,
+    inspect,
+    run,
+    start,
+    state,
+    wait_exited,
+    wait_traps,
+)
 from tests.support.daemon import Daemon, wait_until
 
-pytestmark = [pytest.mark.engine]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 
 ALLOCATE = "dd if=/dev/zero of=/dev/null bs=60M count=1"
 CANNOT_START = (126, 127, 128)  # as dockerd's client shows what the runtime says of an exec
@@ -57,13 +67,14 @@ def test_stops_that_meet_restarts(daemon: Daemon) -> None:
         with ThreadPoolExecutor(6) as pool:
             paths = ["restart?t=5", "stop?t=5"] * 3
             calls = [f"/containers/both/{path}" for path in paths]
-            answers = list(pool.map(lambda path: daemon.http("POST", path), calls))
+            answers = list(pool.map(lambda path: daemon.http("POST", path, limit_s=200), calls))
         assert {answer.status for answer in answers} <= {204, 304}, answers
         status = state(daemon, "both")
         assert status["Status"] in ("running", "exited")
         assert (status["Pid"] > 0) is status["Running"]
     assert daemon.http("POST", "/containers/both/restart").status == 204
     assert daemon.docker("exec", "both", "echo", "on").text == "on"
+    wait_traps(state(daemon, "both")["Pid"], EXIT_7)
     assert daemon.http("POST", "/containers/both/stop").status == 204
     assert state(daemon, "both")["ExitCode"] == 7
 
@@ -119,7 +130,7 @@ def test_one_that_closes_its_output(daemon: Daemon) -> None:
     start(daemon, "mute")
     with daemon.docker_process("logs", "-f", "mute") as logs:
         assert daemon.http("POST", "/containers/mute/wait").json()["StatusCode"] == 4
-        assert logs.communicate(timeout=30)[0] == b"one\none\n"
+        assert logs.communicate(timeout=90)[0] == b"one\none\n"
 
 
 def test_one_that_ignores_being_asked(daemon: Daemon) -> None:
@@ -232,7 +243,7 @@ def test_attached_clients_that_stop_reading(daemon: Daemon) -> None:
         wait_until(lambda: daemon.docker("logs", "quiet").text == "hello", "others are served")
         stopped.send_signal(signal.SIGKILL)
         before = count()
-        wait_until(lambda: count() > before + 5_000_000, "the other goes on")
+        wait_until(lambda: count() > before + 5_000_000, "the other goes on", limit_s=200)
         assert daemon.http("DELETE", "/containers/flood?force=1").status == 204
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import statistics
 import threading
 import time
@@ -13,14 +14,14 @@ from functools import partial
 
 import pytest
 
-from tests.engine.many import create, inspect, run, start, state, wait_exited
+from tests.engine.many import create, inspect, run, start, state, wait_exited, wait_trap
 from tests.support.daemon import Daemon, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 FULL_SIZE = bool(os.environ.get("WHARFINGER_FULL_SIZE"))
 STARTS = 300 if FULL_SIZE else 40
-EXECS = 100
+EXECS = 100 if FULL_SIZE else 50
 FORKS = 10_000 if FULL_SIZE else 1_000
 CREATED = 1_000 if FULL_SIZE else 200
 
@@ -81,7 +82,8 @@ def test_many_execs_at_once_in_one_container(daemon: Daemon) -> None:
     run(daemon, "busy", "sleep 100000", network="none")
 
     def one(number: int) -> tuple[str, int]:
-        ran = daemon.docker("exec", "busy", "sh", "-c", f"echo {number}; exit {number}", code=None)
+        ran = daemon.docker("exec", "busy", "sh", "-c", f"echo {number}; exit {number}", code=None,
+                            limit_s=400)  # fmt: skip
         return ran.text, ran.code
 
     with watched(daemon) as took_s, ThreadPoolExecutor(EXECS) as pool:
@@ -111,14 +113,15 @@ def forking(count: int) -> str:
 def test_a_container_with_thousands_of_children(daemon: Daemon, end: str) -> None:
     """It is looked at, and ended, as any other."""
     run(daemon, "forks", forking(FORKS), network="none")
-    wait_until(lambda: daemon.docker("logs", "forks").text, "all are forked", limit_s=120)
+    wait_until(lambda: daemon.docker("logs", "forks").text, "all are forked", limit_s=240)
+    wait_trap(state(daemon, "forks")["Pid"], signal.SIGTERM)
     with watched(daemon) as took_s:
         assert len(processes(daemon, "forks")) == FORKS + 1
         stats = daemon.http("GET", "/containers/forks/stats?stream=0&one-shot=1").json()
         assert stats["pids_stats"]["current"] == FORKS + 1
         assert daemon.docker("exec", "forks", "echo", "in").text == "in"
         if end == "stop":
-            assert daemon.http("POST", "/containers/forks/stop?t=60").status == 204
+            assert daemon.http("POST", "/containers/forks/stop?t=200", limit_s=240).status == 204
             assert state(daemon, "forks")["ExitCode"] == 9
         elif end == "kill":
             assert daemon.http("POST", "/containers/forks/kill").status == 204

@@ -13,10 +13,10 @@ import pytest
 from tests.engine.many import COUNTER, facts, is_counted, log_lines, run, shim_pid, start, state
 from tests.support.daemon import Daemon, wait_until
 
-pytestmark = [pytest.mark.engine]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 
-USUAL_S = 3.0  # with other tests beside; calls on the stuck one take their whole deadline
-DEADLINE_S = 30.0
+PATIENCE_S = 3.0  # beyond what it takes before; calls on the stuck one take their whole deadline
+DEADLINE_S = 90.0
 
 
 @contextmanager
@@ -38,6 +38,7 @@ def test_a_stuck_one_delays_only_its_own_container(fresh_daemon: Daemon) -> None
     for name in ("stuck", "free", "other"):
         run(daemon, name, COUNTER)
     before = [facts(daemon, name) for name in ("stuck", "free")]
+    usual_s = 3 * _slowest_s(daemon) + PATIENCE_S
     with stopped(shim_pid(before[0].pid)):
         with (
             daemon.docker_process("exec", "stuck", "true") as execing,
@@ -46,19 +47,17 @@ def test_a_stuck_one_delays_only_its_own_container(fresh_daemon: Daemon) -> None
         ):
             began = time.monotonic()
             time.sleep(0.3)
-            _others_are_quick(daemon)
+            assert _slowest_s(daemon) < usual_s
             for process in (execing, signalling, pausing):
                 out, err = process.communicate(timeout=DEADLINE_S)
                 assert process.returncode != 0
                 assert b"stuck" in out + err or before[0].id.encode() in out + err, out + err
             assert time.monotonic() - began < DEADLINE_S
-        _says_since_when(daemon, "stuck")
+        _says_since_when(daemon, "stuck", usual_s)
         daemon.kill()
         daemon.start()
         wait_until(lambda: state(daemon, "stuck")["Running"], "it is shown")
-        _others_are_quick(daemon)
-    if _is_frozen_in_the_end(daemon, "stuck"):  # the pause came to pass, and is shown
-        daemon.docker("unpause", "stuck")
+        assert _slowest_s(daemon) < usual_s
     wait_until(lambda: _answers(daemon, "stuck"), "it answers again")
     assert [facts(daemon, name) for name in ("stuck", "free")] == before
     assert "not answering" not in daemon.docker("ps").text
@@ -66,13 +65,13 @@ def test_a_stuck_one_delays_only_its_own_container(fresh_daemon: Daemon) -> None
     assert is_counted(log_lines(daemon, "stuck"))
 
 
-def _says_since_when(daemon: Daemon, name: str) -> None:
+def _says_since_when(daemon: Daemon, name: str, usual_s: float) -> None:
     """Its state is shown as it was last known, in the usual time, and since when that is."""
 
     def told() -> bool:
         began = time.monotonic()
         text = daemon.docker("ps", "--filter", f"name={name}", "--format", "{{.Status}}").text
-        assert time.monotonic() - began < USUAL_S
+        assert time.monotonic() - began < usual_s
         return text.startswith("Up ") and "(not answering for " in text
 
     wait_until(told, "it is said that it does not answer", limit_s=DEADLINE_S)
@@ -103,7 +102,7 @@ def test_a_killed_one_ends_its_container_alone(fresh_daemon: Daemon) -> None:
         run(daemon, name, COUNTER)
     free, victim = facts(daemon, "free"), facts(daemon, "victim")
     os.kill(shim_pid(victim.pid), signal.SIGKILL)
-    wait_until(lambda: state(daemon, "victim")["Status"] == "exited", "its end is known", limit_s=5)
+    wait_until(lambda: state(daemon, "victim")["Status"] == "exited", "its end is known")
     assert state(daemon, "victim")["ExitCode"] == 137
     wait_until(lambda: not os.path.exists(f"/proc/{victim.pid}"), "its process is gone")
     start(daemon, "victim")
@@ -128,21 +127,20 @@ def test_killed_ones_are_known_after_a_restart(fresh_daemon: Daemon) -> None:
     start(daemon, "victim")
 
 
-def _others_are_quick(daemon: Daemon) -> None:
-    for command in (("ps",), ("exec", "free", "true"), ("inspect", "stuck"), ("logs", "stuck")):
+def _slowest_s(daemon: Daemon) -> float:
+    """What the slowest of some commands takes that need not wait for the stuck one."""
+    took_s = []
+    for command in (
+        *(("ps",), ("exec", "free", "true"), ("inspect", "stuck"), ("logs", "stuck")),
+        *(("stop", "-t", "0", "other"), ("start", "other")),
+    ):
         began = time.monotonic()
         daemon.docker(*command)
-        assert time.monotonic() - began < USUAL_S, command
-    began = time.monotonic()
-    daemon.docker("stop", "-t", "0", "other")
-    daemon.docker("start", "other")
-    assert time.monotonic() - began < 2 * USUAL_S
-
-
-def _is_frozen_in_the_end(daemon: Daemon, name: str) -> bool:
-    time.sleep(1.0)
-    return bool(state(daemon, name)["Paused"])
+        took_s.append(time.monotonic() - began)
+    return max(took_s)
 
 
 def _answers(daemon: Daemon, name: str) -> bool:
+    if state(daemon, name)["Paused"]:  # the pause came to pass, and is shown
+        daemon.docker("unpause", name, code=None)
     return daemon.docker("exec", name, "true", code=None).code == 0

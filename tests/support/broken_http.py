@@ -44,6 +44,7 @@ class Fault:
     cut_after: int | None = None  # bytes of the body; then the connection breaks
     flip: bool = False  # one bit of the body is another
     pause_s: float = 0.0  # before each piece of the body
+    stall_after: int | None = None  # bytes of the body; the rest comes with `FaultProxy.release`
     take_after: int | None = None  # bytes of the request's body; then the connection breaks
     hold: bool = False  # nothing is answered before `FaultProxy.release`
 
@@ -186,6 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(piece[: fault.cut_after - sent])
                 self._break()
                 return
+            if fault.stall_after is not None and sent >= fault.stall_after:
+                self.wfile.flush()
+                self.the_proxy.hold()
             self.wfile.write(piece)
             sent += len(piece)
 

@@ -75,7 +75,7 @@ class CrashableDaemon(Daemon):
     def ask(self, **request: Any) -> Any:
         """One request through the back door, and its answer."""
         with socket.socket(socket.AF_UNIX) as door:
-            door.settimeout(30)
+            door.settimeout(60)
             door.connect(str(self.door))
             door.sendall(json.dumps(request).encode() + b"\n")
             answer = b""

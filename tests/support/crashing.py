@@ -36,7 +36,7 @@ from supervisor.parts import Parts
 from tests.support import faults
 from tests.support.faults import FaultPoint, Faults
 
-LIMIT_S = 20.0
+LIMIT_S = 50.0
 AGAIN_S = 3.0
 
 

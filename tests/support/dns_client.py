@@ -10,7 +10,7 @@ from dnslib import DNSRecord
 
 from services.networks.kernel.netns import in_namespace
 
-LIMIT_S = 20.0
+LIMIT_S = 40.0
 
 
 class Client:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-LIMIT_S: Final = 40.0
+LIMIT_S: Final = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -10,19 +11,20 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Set
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
-SETTLE_S: Final = 5.0
+SETTLE_S: Final = 20.0
 CGROUPS: Final = Path("/sys/fs/cgroup")
+BRIDGES_LOCK: Final = Path("/tmp/wf-bridges.lock")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge:
-    """A bridge of one's own, with a subnet that (most likely) nobody else has."""
+    """A bridge of one's own, with a subnet that nobody else has."""
 
     name: str
     address: str  # its own; the subnet is a /24
@@ -30,10 +32,17 @@ class Bridge:
     @classmethod
     def make(cls) -> Bridge:
         """Make one on the host; the daemon is to find and use it."""
-        number = secrets.token_bytes(3)
-        bridge = cls(name=f"wf{number.hex()}", address=f"10.{192 + number[0] % 62}.{number[1]}.1")
-        _run("ip", "link", "add", bridge.name, "type", "bridge")
-        _run("ip", "address", "add", f"{bridge.address}/24", "dev", bridge.name)
+        with _alone():  # the daemons of a run are hundreds, and some live side by side
+            used = _networks_of_host()
+            while True:
+                number = secrets.token_bytes(3)
+                address = f"10.{192 + number[0] % 62}.{number[1]}.1"
+                bridge = cls(name=f"wf{number.hex()}", address=address)
+                own = (ip_network(f"{address}/24", strict=False), ip_network(bridge.pool))
+                if not any(one.overlaps(other) for one in own for other in used):
+                    break
+            _run("ip", "link", "add", bridge.name, "type", "bridge")
+            _run("ip", "address", "add", f"{bridge.address}/24", "dev", bridge.name)
         return bridge
 
     @property
@@ -140,15 +149,16 @@ class Leftovers:
         """Sockets, pidfiles, namespaces, fifos, bundles and containers' folders."""
         exec_root, data_root = self._folder / "exec", self._folder / "data"
         yield from (path for path in (self._folder / "d.sock", self._folder / "pid") if _is(path))
-        for pattern in (
-            "netns/*",
-            "shm/*",
-            "io/*",
-            "mounts/*",
-            "containerd/daemon/io.containerd.runtime.v2.task/*/*",
+        for folder, pattern in (
+            (exec_root, "netns/*"),
+            (exec_root, "shm/*"),
+            (exec_root, "io/*"),
+            (exec_root, "mounts/*"),
+            (exec_root, "containerd/daemon/io.containerd.runtime.v2.task/*/*"),
+            (data_root, "containers/*"),
         ):
-            yield from exec_root.glob(pattern)
-        yield from (data_root / "containers").glob("*")
+            with suppress(FileNotFoundError):  # it goes while it is looked at
+                yield from folder.glob(pattern)
 
     def sweep(self) -> None:
         """Take away whatever there is, in whatever state."""
@@ -168,6 +178,27 @@ class Leftovers:
             time.sleep(0.05)
         for mount in reversed(self._mounts()):
             _try("umount", "--lazy", mount)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process at a time, of all that run these tests on this machine."""
+    with BRIDGES_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _networks_of_host() -> list[IPv4Network]:
+    """Those that its links are in, and those that daemons will take theirs from."""
+    done = subprocess.run(["ip", "-j", "-4", "address"], check=False, capture_output=True)
+    found = []
+    for link in json.loads(done.stdout or "[]"):
+        for address in link.get("addr_info", ()):
+            own = IPv4Network(f"{address['local']}/{address['prefixlen']}", strict=False)
+            found.append(own)
+            if link["ifname"].startswith("wf") and own.prefixlen == 24:
+                found.append(IPv4Network(Bridge(name="", address=address["local"]).pool))
+    return found
 
 
 def _is(path: Path) -> bool:

@@ -25,7 +25,7 @@ USER: Final = "tester"
 PASSWORD: Final = "secret"
 # bcrypt of PASSWORD, at the least cost.
 HTPASSWD: Final = f"{USER}:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
-START_LIMIT_S: Final = 30.0
+START_LIMIT_S: Final = 60.0
 
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from dnslib import QTYPE, RCODE, RR, SOA, A, DNSRecord
@@ -115,7 +115,8 @@ def _serve_tcp(tcp: socket.socket, answerer: Answerer, resolver: TestResolver) -
             connection, _ = tcp.accept()
         except OSError:
             continue
-        with connection, connection.makefile("rb") as stream:
+        # A client that is silent or gone costs its connection, not the server.
+        with suppress(OSError), connection, connection.makefile("rb") as stream:
             connection.settimeout(2)
             while head := stream.read(2):
                 data = stream.read(int.from_bytes(head, "big"))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
-LIMIT_S: Final = 20.0
+LIMIT_S: Final = 60.0
 
 
 class Terminal:

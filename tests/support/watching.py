@@ -17,7 +17,8 @@ from services.networks.kernel.netns import in_namespace
 from tests.support.steady import requested
 
 EVERY_S: Final = 0.3
-ANSWER_LIMIT_S: Final = 3.0
+ANSWER_LIMIT_S: Final = 8.0
+"""Nobody is there after this; a slow machine is somebody."""
 TARGET: Final = 80
 SERVER: Final = ("127.0.0.11", 53)
 

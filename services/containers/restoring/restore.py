@@ -150,7 +150,9 @@ class Restorer:
             if container is None:
                 return
             if isinstance(happened, TaskOOMEvent):
-                await self._journal.tell(container_event(container, "oom"))
+                if container.state.has_task:  # else it was told with the end
+                    container.is_oom_told = True
+                    await self._journal.tell(container_event(container, "oom"))
             else:
                 self._freezes.note(container)
 

@@ -24,14 +24,19 @@ async def record_ended(
 ) -> None:
     """Row and events in one transaction. The caller has the container's turn.
 
-    `comes_back`: its restart policy starts it again.
+    `comes_back`: its restart policy starts it again. That the kernel killed something of it is told
+    before, if containerd has not said so yet: its event may come late.
     """
     status = container.status
     happening = LifeEvent.RESTART_DUE if comes_back else LifeEvent.EXITED
     ran_for_s = max(0, exit_.exited_at_ns - status.started_at_ns) // 10**9
     attributes = {"exitCode": str(exit_.code), "execDuration": str(ran_for_s)}
+    oom = container_event(container, "oom", time_ns=exit_.exited_at_ns)
+    is_oom_news = oom_killed and not container.is_oom_told
+    container.is_oom_told = False
     await journal.change_status(
         container,
+        *((oom,) if is_oom_news else ()),
         container_event(container, "die", attributes, time_ns=exit_.exited_at_ns),
         *network_events(
             container,

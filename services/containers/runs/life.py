@@ -39,6 +39,10 @@ DRAIN_BEFORE_RECORD_S: Final = 3.0
 """An attached client that does not read must not keep the exit from being recorded; it goes on
 getting its output afterwards."""
 
+SIGNAL_BEFORE_RECORD_S: Final = 2.0
+"""How long the end waits for the signal that it may have come of to be told of, as dockerd's lock
+on the container has it; containerd may be slower to answer the signal than to tell of the exit."""
+
 SLOW_READER_S: Final = 5.0
 
 
@@ -206,6 +210,8 @@ class Lives:
         run.stdio.process_exited()
         with trio.move_on_after(DRAIN_BEFORE_RECORD_S):
             await run.stdio.wait_drained()
+        with trio.move_on_after(SIGNAL_BEFORE_RECORD_S):
+            await container.wait_signals_told()
         with trio.CancelScope(shield=True):
             oom = await self._oom_kills.was_killed(container, exit_code=exit_.code)
             async with container.turn("the end of its task"):

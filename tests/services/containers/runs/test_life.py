@@ -15,6 +15,7 @@ import trio.testing
 from services.containerd import TaskExit
 from services.containers.config import EndpointSettings
 from services.containers.container import Container
+from services.containers.journal import container_event
 from services.containers.model import State
 from services.containers.runs.life import Lives
 from services.containers.runs.run import Run
@@ -408,3 +409,46 @@ async def test_an_oom_kill_is_told_apart(autojump_clock: trio.testing.MockClock)
     scene.oom_kills.killed = True
     await scene.live()
     assert scene.container.status.oom_killed
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+async def test_a_kill_for_memory_is_told_before_the_end(
+    autojump_clock: trio.testing.MockClock, is_told: bool
+) -> None:
+    """Once, whether containerd has said so in time or not; the next run's is news again."""
+    scene = Scene(container(State.RUNNING), exits(137))
+    scene.oom_kills.killed = True
+    scene.container.is_oom_told = is_told
+    await scene.live()
+    assert scene.journal.actions == [*(["oom"] * (not is_told)), "die"]
+    assert not scene.container.is_oom_told
+
+
+async def test_an_end_is_told_after_the_signal_that_it_came_of(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Though containerd answers the signal later than the question for the exit."""
+    scene = Scene(container(State.RUNNING), exits(137))
+    subject = scene.container
+
+    async def kill() -> None:
+        with subject.signalling():
+            await trio.sleep(2.5)  # the exit comes after one second
+            await scene.journal.tell(container_event(subject, "kill"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kill)
+        await trio.sleep(0.1)
+        await scene.live()
+    assert scene.journal.actions == ["kill", "die"]
+
+
+async def test_a_signal_that_hangs_does_not_keep_the_end_from_being_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its order is not worth that."""
+    scene = Scene(container(State.RUNNING), exits(137))
+    with scene.container.signalling():
+        await scene.live()
+    assert scene.journal.actions == ["die"]
+    assert trio.current_time() < 10
