@@ -59,7 +59,7 @@ def single_error() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        leaves = list(_leaves(group))
+        leaves = leaves_of(group)
         ours = [leaf for leaf in leaves if isinstance(leaf, EngineError)]
         if ours:
             raise ours[0] from group
@@ -68,9 +68,8 @@ def single_error() -> Iterator[None]:
         raise
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves_of(error: BaseException) -> list[BaseException]:
+    """The errors inside nested groups, in order; of no group, the error itself."""
     if isinstance(error, BaseExceptionGroup):
-        for part in error.exceptions:
-            yield from _leaves(part)
-    else:
-        yield error
+        return [leaf for part in error.exceptions for leaf in leaves_of(part)]
+    return [error]

@@ -26,10 +26,12 @@ from .values import (
     quoted,
 )
 
-_OPTION_OF_KEY: Mapping[str, Option] = {
-    **{option.key: option for option in OPTIONS.values() if option.key},
-    "host-gateway-ip": OPTIONS["host-gateway-ip"],  # its key before it could hold two addresses
-}
+_OPTION_OF_KEY: Final[Mapping[str, Option]] = MappingProxyType(
+    {
+        **{option.key: option for option in OPTIONS.values() if option.key},
+        "host-gateway-ip": OPTIONS["host-gateway-ip"],  # its key before it could hold two addresses
+    }
+)
 _JSON_KINDS = ((bool, "bool"), (int, "number"), (float, "number"), (str, "string"))
 
 

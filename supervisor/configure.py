@@ -117,9 +117,11 @@ def _absolute(values: Merged, flag: str) -> Path:
 
 
 def _features(features: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """containerd's image store is the only one, and always on; CDI may be switched off."""
+    """containerd's image store is the only one, and always on, BuildKit never; CDI may be off."""
     for name, value in features:
-        known = {"containerd-snapshotter": _ON, "cdi": (*_ON, *_OFF)}.get(name, ())
+        known = {"containerd-snapshotter": _ON, "buildkit": _OFF, "cdi": (*_ON, *_OFF)}.get(
+            name, ()
+        )
         if value.lower() not in known:
             raise ValueError(f"feature {name}={value} is not supported")
     return features

@@ -29,9 +29,8 @@ class Notifier:
     def __init__(self, address: str = "", *, watchdog_s: float | None = None) -> None:
         """`address` is a path, or a name in the abstract namespace after `@`."""
         self._address = address
-        self.watchdog_s = (
-            watchdog_s  # systemd waits this long for a sign of life; None: it does not
-        )
+        # systemd waits this long for a sign of life; None: it does not.
+        self.watchdog_s = watchdog_s
 
     @classmethod
     def from_environment(

@@ -49,7 +49,7 @@ REMARKS: Final[Mapping[str, str]] = MappingProxyType(
         "default-runtime": "`runc`, or the name of one that `--add-runtime` registered.",
         "exec-opt": "`native.cgroupdriver=cgroupfs` or `=systemd`; nothing else is taken.",
         "exec-root": "Keep it on tmpfs. Its path may have 74 bytes.",
-        "feature": "Kept, and without effect so far.",
+        "feature": "`containerd-snapshotter` is on, `buildkit` off, `cdi` either; no others.",
         "group": "A missing group `docker` is a warning, any other missing group an error.",
         "http-proxy": "For registries. Without it `$HTTP_PROXY` or `$http_proxy`.",
         "https-proxy": "For registries. Without it `$HTTPS_PROXY` or `$https_proxy`.",

@@ -79,9 +79,8 @@ class ChunkedReader:
     def take(self, buffer: bytearray) -> bytes:
         """See `BodyReader.take`. Chunks that lie in `buffer` whole come out joined."""
         pieces: list[bytes] = []
-        position = (
-            0  # one deletion at the end: deleting each line would be quadratic in tiny chunks
-        )
+        # One deletion at the end: deleting each line would be quadratic in tiny chunks.
+        position = 0
         while not self.done and len(pieces) < _CHUNKS_AT_ONCE:
             if self._left:
                 piece = bytes(memoryview(buffer)[position : position + self._left])

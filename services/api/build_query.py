@@ -34,6 +34,10 @@ def build_request(query: Query) -> BuildRequest:
     for name in ("squash", "outputs"):
         if query.text(name) and query.boolean(name):
             raise NotSupported(f"{name} is not supported by this builder")
+    if query.text("securityopt"):
+        raise InvalidParameter(
+            "The daemon on this platform does not support setting security options on build"
+        )
     platform = query.text("platform")
     return BuildRequest(
         dockerfile=query.text("dockerfile") or "Dockerfile",
@@ -80,7 +84,6 @@ def _host(query: Query) -> HostConfig:
         cgroup_parent=query.text("cgroupparent"),
         network_mode=query.text("networkmode"),
         extra_hosts=list(query.values("extrahosts")) or None,
-        security_opt=_json(query, "securityopt", list[str]),
         ulimits=_json(query, "ulimits", list[Ulimit]),
         isolation=query.text("isolation"),
         log_config=LogConfig(type="none"),

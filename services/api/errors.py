@@ -1,12 +1,10 @@
-"""What an error becomes on the wire: one table from class to status, one shape of body.
+"""What an error becomes on the wire: a status by its class, one shape of body.
 
 Source: Engine API, schema ErrorResponse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -14,39 +12,12 @@ from loguru import logger
 from werkzeug.exceptions import HTTPException
 
 from services.api.head import ProtocolError
-from services.errors import (
-    Conflict,
-    EngineError,
-    Forbidden,
-    InvalidParameter,
-    NotFound,
-    NotModified,
-    NotSupported,
-    Unauthorized,
-    Unavailable,
-)
-
-STATUS_OF: Final[Mapping[type[EngineError], int]] = MappingProxyType(
-    {
-        NotModified: 304,
-        InvalidParameter: 400,
-        Unauthorized: 401,
-        Forbidden: 403,
-        NotFound: 404,
-        Conflict: 409,
-        NotSupported: 501,
-        Unavailable: 503,
-    }
-)
+from services.api.statuses import status_of
+from services.errors import EngineError, leaves_of
 
 RETRY_AFTER_S: Final = 1
 INTERNAL_ERROR: Final = "internal error: the daemon's log has the details"
 PAGE_NOT_FOUND: Final = "page not found"
-
-
-def status_of(error: EngineError) -> int:
-    """The nearest ancestor with an entry decides: a new subclass inherits its parent's status."""
-    return next((STATUS_OF[cls] for cls in type(error).__mro__ if cls in STATUS_OF), 500)
 
 
 def error_body(message: str) -> bytes:
@@ -67,7 +38,7 @@ def answer_for(error: BaseException, *, method: str, path: str) -> ErrorAnswer:
 
     Of a group the first error that was raised on purpose speaks, if nothing else is in it.
     """
-    leaves = list(_leaves(error))
+    leaves = leaves_of(error)
     unplanned = [
         leaf for leaf in leaves if not isinstance(leaf, EngineError | HTTPException | ProtocolError)
     ]
@@ -97,10 +68,3 @@ def _planned(error: BaseException) -> ErrorAnswer:
     if error.code in {404, 405}:
         return ErrorAnswer(status=404, message=PAGE_NOT_FOUND)
     return ErrorAnswer(status=error.code or 500, message=error.description or error.name)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    """The errors inside nested groups, in order."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]

@@ -62,9 +62,7 @@ class Exchange:
         self._head = head
         self._unwatch = unwatch
         self._body = reader_for(head)
-        self._empty_part_due = (
-            self._body.done
-        )  # ASGI owes one part also to a request without a body
+        self._empty_part_due = self._body.done  # ASGI owes one part also to a bodiless request
         self._continue_due = head.expects_continue and not self._body.done
         self._keep_alive = head.keep_alive
         self._start: Message | None = None

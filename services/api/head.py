@@ -23,9 +23,8 @@ _HEADERS_LIMIT: Final = 256
 _HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=:%\[\]@/]*\Z")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _BARE_LINE_FEED = re.compile(rb"(?:^|[^\r])\n")
-_REQUEST_LINE = re.compile(
-    rb"[A-Z\-]+ [^\s]+ HTTP/[0-9]\.[0-9]\r\n"
-)  # llhttp takes more spaces, or no version
+# llhttp takes more spaces, or no version.
+_REQUEST_LINE = re.compile(rb"[A-Z\-]+ [^\s]+ HTTP/[0-9]\.[0-9]\r\n")
 _H2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 
 

@@ -35,31 +35,50 @@ def error_to_wire(message: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def told_lines(
-    work: Callable[[Tell], Awaitable[None]], *, what: str, ahead: int = LINES_AHEAD
+    work: Callable[[Tell], Awaitable[None]],
+    *,
+    what: str,
+    ahead: int = LINES_AHEAD,
+    begun: trio.Event | None = None,
 ) -> AsyncIterator[AsyncIterable[bytes]]:
     """Do `work` while the block lasts: the lines are what it tells, and end with it.
 
     An error is its last line; one that is our bug is logged, as what failed with `what`. Who leaves
-    the block before the end has cancelled the work.
+    the block before the end has cancelled the work. With `begun` the block is entered when the work
+    tells something, or sets it: what fails before is raised, and is an answer with a status.
     """
     send, receive = trio.open_memory_channel[bytes](ahead)
 
     async def tell(message: Mapping[str, Any]) -> None:
+        if begun is not None:
+            begun.set()
         await send.send(message_line(message))
+
+    def is_answered() -> bool:
+        return begun is None or begun.is_set()
 
     async def do() -> None:
         async with send:
             try:
                 await work(tell)
             except EngineError as error:
+                if not is_answered():
+                    raise
                 await tell(error_to_wire(str(error)))
             except Exception as error:
+                if not is_answered():
+                    raise
                 logger.bind(service="api").opt(exception=error).error("work failed", what=what)
                 await tell(error_to_wire(INTERNAL_ERROR))
+            else:
+                if begun is not None:
+                    begun.set()
 
     # The channel is closed last: work that waits for its client is cancelled, and sees no error.
     with receive, single_error():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(do)
+            if begun is not None:
+                await begun.wait()
             yield receive
             nursery.cancel_scope.cancel()

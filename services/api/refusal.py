@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Final
+from collections.abc import Sequence
 
 import msgspec
 
 from services.api.asgi import Send
-from services.errors import (
-    Conflict,
-    EngineError,
-    Forbidden,
-    InvalidParameter,
-    NotFound,
-    NotSupported,
-)
+from services.api.statuses import status_of
+from services.errors import EngineError
 
 Header = tuple[bytes, bytes]
-
-_STATUS_OF: Final[Mapping[type[EngineError], int]] = MappingProxyType(
-    {InvalidParameter: 400, Forbidden: 403, NotFound: 404, Conflict: 409, NotSupported: 501}
-)
 
 
 class Refused(Exception):
     """The client has been told; whoever works on its request is to stop."""
-
-
-def refusal_status(error: EngineError) -> int:
-    """As `services.api.errors.status_of`, for what gates raise."""
-    return next((_STATUS_OF[cls] for cls in type(error).__mro__ if cls in _STATUS_OF), 500)
 
 
 async def refuse(send: Send, error: EngineError, identity: Sequence[tuple[str, str]]) -> None:
@@ -39,7 +22,7 @@ async def refuse(send: Send, error: EngineError, identity: Sequence[tuple[str, s
     body = msgspec.json.encode({"message": str(error)}) + b"\n"
     own = [(name.encode(), value.encode()) for name, value in identity]
     headers = [(b"Content-Type", b"application/json"), *own]
-    status = refusal_status(error)
+    status = status_of(error)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -20,6 +20,8 @@ from services.dockerfile import (
     split_words,
 )
 from services.dockerfile.words import Quoting
+from services.errors import InvalidParameter
+from services.images.instructions import check_line, json_words
 
 SCRATCH: Final = "scratch"
 INSTRUCTIONS: Final = frozenset(
@@ -148,7 +150,7 @@ def make_plan(source: Source, build_args: Mapping[str, str | None]) -> Plan:
     stages: list[Stage] = []
     steps: list[Line] = []
     for line in source.lines:
-        _check(line)
+        _check(line, source.escape)
         if line.keyword == "FROM":
             _close(stages, steps)
             stages.append(_stage(line, stages, arguments, source.escape))
@@ -210,7 +212,7 @@ def expanded(word: str, variables: Mapping[str, str], escape: str, number: int) 
         raise DockerfileError(f"failed to process {word!r}: {error}", number) from error
 
 
-def _check(line: Line) -> None:
+def _check(line: Line, escape: str) -> None:
     if line.keyword not in INSTRUCTIONS:
         raise DockerfileError(f"unknown instruction: {line.keyword}", line.number)
     if not line.arguments and line.keyword not in ("CMD", "ENTRYPOINT"):
@@ -220,6 +222,20 @@ def _check(line: Line) -> None:
             wanted = "either one or three arguments"
         raise DockerfileError(f"{line.keyword} requires {wanted}", line.number)
     flags_of(line)
+    try:
+        check_line(line, escape)
+    except DockerfileError:
+        raise
+    except InvalidParameter as error:
+        raise DockerfileError(str(error), line.number) from error
+    if line.keyword in ("ADD", "COPY"):
+        words = json_words(line.arguments) or split_words(line.arguments, escape, Quoting.KEPT)
+        if len(words) < 2:
+            raise DockerfileError(
+                f"{line.keyword} requires at least two arguments, but only one was provided. "
+                "Destination could not be determined",
+                line.number,
+            )
 
 
 def _close(stages: list[Stage], steps: list[Line]) -> None:

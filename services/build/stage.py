@@ -16,6 +16,7 @@ import trio
 
 from services.containers.archives.root import Root
 from services.containers.config import HostConfig
+from services.containers.spec.signals import parse_signal
 from services.dockerfile import Line
 from services.errors import EngineError, InvalidParameter
 from services.images import Image, RunConfig
@@ -26,7 +27,7 @@ from services.images.instructions import (
     apply_line,
     command_words,
     environment_of,
-    json_words,
+    shell_words,
 )
 
 from .context import BuildContext
@@ -80,13 +81,16 @@ class StageBuild:
             request=request, images=images, files=files, sources=sources, output=output
         )
 
+    async def announce(self) -> None:
+        """Tell of the FROM, before its image is looked for."""
+        await self._announce(self._stage.line)
+
     async def run(self, state: StageState, triggers: Sequence[Line]) -> StageState:
         """All instructions; first the ONBUILD `triggers` of the base image.
 
         Raises:
             EngineError: an instruction failed; its line is named.
         """
-        await self._announce(self._stage.line)
         await self._output.say(f" ---> {_short(state.image.id)}\n")
         if triggers:
             word = "trigger" if len(triggers) == 1 else "triggers"
@@ -141,15 +145,15 @@ class StageBuild:
                 self._declare(state, line, scope)
                 return
             case "SHELL":
-                words = json_words(line.arguments)
-                if not words:
-                    raise InvalidParameter("SHELL requires the arguments to be in JSON form")
+                words = shell_words(line.arguments)
                 state.shell = words
                 state.config = msgspec.structs.replace(state.config, shell=words)
             case "MAINTAINER":
                 state.author = line.arguments
             case keyword if keyword in CONFIG_INSTRUCTIONS:
                 state.config = apply_line(state.config, line, scope)
+                if keyword == "STOPSIGNAL":
+                    parse_signal(state.config.stop_signal or "")
                 if keyword == "ENTRYPOINT" and not state.has_command:
                     state.config = msgspec.structs.replace(state.config, cmd=None)
                 state.has_command = state.has_command or keyword == "CMD"

@@ -119,6 +119,7 @@ class Build:
             disk=self._disk,
         )
         try:
+            await build.announce()
             state, triggers = await self._begin(stage, output)
             await build.run(state, triggers)
             if stage is target:

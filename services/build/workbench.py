@@ -62,7 +62,10 @@ class Workbench:
         env: Mapping[str, str] | None = None,
         host: HostConfig = NO_NETWORK,
     ) -> AsyncIterator[Container]:
-        """A container of `image`, not started; gone when the block ends, whatever is in it."""
+        """A container of `image`, not started; gone when the block ends, whatever is in it.
+
+        Without `words` it is for its files alone, and has no others than the image.
+        """
         annotations = {ANNOTATION: self._build_id}
         created = await self._containers.create(
             CreateRequest(
@@ -77,6 +80,7 @@ class Workbench:
                 ),
                 host_config=msgspec.structs.replace(host, annotations=annotations),
                 platform=str(image.platform) if image.target.media_type in INDEX_TYPES else "",
+                is_to_run=words is not None,
             )
         )
         container = created.container

@@ -22,6 +22,7 @@ from services.containerd import Mount
 from services.containers.container import Container
 from services.containers.definitions import CreateRequest, Definer
 from services.containers.image_points import image_mounts, snapshot_key, snapshot_keys
+from services.containers.init_layer import fill_init_layer
 from services.containers.journal import Journal, container_event
 from services.containers.model import ContainerId, Definition, Status
 from services.containers.names import checked_name, made_up_name, new_id
@@ -104,7 +105,7 @@ class Creator:
         name = self._reserve_name(request.name, container_id)
         definition = msgspec.structs.replace(definition, name=name)
         try:
-            container = await self._make_with_volumes(definition, image)
+            container = await self._make_with_volumes(definition, image, request)
         except BaseException:
             self._table.release_name(name, container_id)
             raise
@@ -122,20 +123,23 @@ class Creator:
         self._table.reserve_name(name, container_id)
         return name
 
-    async def _make_with_volumes(self, definition: Definition, image: Image) -> Container:
+    async def _make_with_volumes(
+        self, definition: Definition, image: Image, request: CreateRequest
+    ) -> Container:
         requests = [request_of(point) for point in definition.mounts if point.type == "volume"]
         if not requests:
-            return await self._make(definition, image)
+            return await self._make(definition, image, fills=request.is_to_run)
         async with self._volumes.provided(definition.id, requests) as provided:
             mounts = with_volumes(definition.mounts, provided.volumes, self._volumes.place)
             definition = msgspec.structs.replace(definition, mounts=mounts)
-            return await self._make(definition, image, also=provided.claim)
+            return await self._make(definition, image, fills=request.is_to_run, also=provided.claim)
 
     async def _make(
         self,
         definition: Definition,
         image: Image,
         *,
+        fills: bool,
         also: Callable[[sqlite3.Connection], None] | None = None,
     ) -> Container:
         container = Container(definition, Status())
@@ -155,8 +159,9 @@ class Creator:
                         mounts = await self._images.prepare_rootfs(image, definition.id, labels)
                         for key, mounted in images:
                             await self._images.prepare_view(mounted, key, labels)
-                        mark = partial(mark_as_container, mounts)
-                        await trio.to_thread.run_sync(mark, limiter=self._disk)
+                        if fills:
+                            fill = partial(fill_init_layer, mounts)
+                            await trio.to_thread.run_sync(fill, limiter=self._disk)
                 for point in definition.mounts:
                     if point.type == "volume" and point.copy_data:
                         await self._volumes.fill(point.name, mounts, point.destination)
@@ -179,18 +184,6 @@ class Creator:
                 return
             remove = partial(shutil.rmtree, directory, ignore_errors=True)
             await trio.to_thread.run_sync(remove, limiter=self._disk)
-
-
-def mark_as_container(mounts: Sequence[Mount]) -> None:
-    """Make /.dockerenv, by which programs know that they run in a container. Blocks.
-
-    The layer that can be written is new and empty, so no link can lead the path elsewhere.
-    """
-    for mount in mounts:
-        upper = (o.removeprefix("upperdir=") for o in mount.options if o.startswith("upperdir="))
-        writable = next(upper, mount.source if mount.type == "bind" else "")
-        if writable:
-            (Path(writable) / ".dockerenv").touch(mode=0o755)
 
 
 def _platform_warnings(image: Image, asked: str) -> list[str]:

@@ -49,6 +49,7 @@ class CreateRequest:
     """What POST /containers/create asks for. `platform` "" is any.
 
     `read_only_below`: a read-only bind is so with the mounts below it, unless it says otherwise.
+    Without `is_to_run` it has its image's files alone, not those that programs look for besides.
     """
 
     name: str = ""
@@ -57,6 +58,7 @@ class CreateRequest:
     host_config: HostConfig
     networking: NetworkingConfig = field(default_factory=NetworkingConfig)
     read_only_below: bool = True
+    is_to_run: bool = True
 
 
 class Definer:

@@ -14,7 +14,7 @@ from services.containers.config import ContainerConfig, Mount
 from services.containers.container import Container
 from services.containers.model import Definition
 from services.containers.spec import MountPoint
-from services.errors import InvalidParameter
+from services.errors import InvalidParameter, NotFound
 from services.volumes import LOCAL_DRIVER, Volume, VolumeRequest
 
 
@@ -24,8 +24,8 @@ def points_from_others(
     """The mounts of other containers (`--volumes-from CONTAINER[:ro|rw|z|Z]`) by destination.
 
     Raises:
-        NotFound: there is no such container.
-        InvalidParameter: the part after the colon is no mode.
+        InvalidParameter: there is no such container, or the part after the colon is no mode. Not
+            NotFound, which clients take for a missing image and pull.
     """
     points: dict[str, MountPoint] = {}
     for text in texts:
@@ -35,7 +35,11 @@ def points_from_others(
         words = mode.split(",") if mode else []
         if not spec.is_valid_mode(mode) or "nocopy" in words:
             raise InvalidParameter(f"invalid mode: {mode}")
-        for point in find(ref).definition.mounts:
+        try:
+            other = find(ref)
+        except NotFound as error:
+            raise InvalidParameter(str(error)) from error
+        for point in other.definition.mounts:
             writable = point.rw and "ro" not in words
             points[point.destination] = replace(point, rw=writable, mode="", copy_data=False)
     return points

@@ -46,9 +46,7 @@ class Match:
 
     image: Image
     name: ImageName | None
-    reference: (
-        Reference | None
-    )  # the words as a reference; None when they were an ID or a part of it
+    reference: Reference | None  # the words as one; None when they were an ID or a part of it
 
 
 def make_catalog(images: Iterable[Image]) -> Catalog:

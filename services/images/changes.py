@@ -81,6 +81,7 @@ class NameChanges:
         reference = parse_reference(name)
         if reference.digest is not None:
             raise InvalidParameter("refusing to create a tag with a digest reference")
+        reference.check_unambiguous()
         reference = reference.tagged()
         async with self.changing:
             image = find(await self._index.current(fresh=True), ref).image

@@ -23,9 +23,8 @@ from .expansion import ExpansionLimits as ExpansionLimits
 
 MAGIC_BYTES: Final = 6
 _PIECE_BYTES: Final = 1 << 18
-_DECODER_MEMORY_BYTES: Final = (
-    192 << 20
-)  # the largest dictionary that xz -9 and zstd --long=27 make
+_DECODER_MEMORY_BYTES: Final = 192 << 20
+"""The largest dictionary that xz -9 and zstd --long=27 make."""
 
 
 class Compression(enum.Enum):

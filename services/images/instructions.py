@@ -70,6 +70,35 @@ def apply_line(config: RunConfig, line: Line, scope: Scope) -> RunConfig:
     return _HANDLERS[line.keyword](config, " ".join((*line.flags, line.arguments)), scope)
 
 
+def check_line(line: Line, escape: str) -> None:
+    """Refuse what is malformed whatever variables hold, as dockerd does before it builds anything.
+
+    Raises:
+        InvalidParameter: dockerd's words.
+    """
+    text, scope = " ".join((*line.flags, line.arguments)), Scope(variables={}, escape=escape)
+    match line.keyword:
+        case "HEALTHCHECK" | "ONBUILD":
+            _HANDLERS[line.keyword](RunConfig(), text, scope)
+        case "ENV" | "LABEL":
+            _split_pairs(text, line.keyword, escape)
+        case "VOLUME" if json_words(text) == []:
+            _needs("", "VOLUME")
+        case "SHELL":
+            shell_words(text)
+        case _:
+            pass
+
+
+def shell_words(text: str) -> list[str]:
+    """The words of a SHELL. Raises InvalidParameter."""
+    words = json_words(text)
+    if words is None:
+        raise InvalidParameter("SHELL requires the arguments to be in JSON form")
+    _needs(" ".join(words), "SHELL")
+    return words
+
+
 def environment_of(config: RunConfig) -> dict[str, str]:
     """The variables that it sets."""
     return dict(entry.partition("=")[::2] for entry in config.env or ())
@@ -135,25 +164,34 @@ def _label(config: RunConfig, text: str, scope: Scope) -> RunConfig:
 
 
 def _pairs(text: str, name: str, scope: Scope) -> dict[str, str]:
-    """`a=b c="d e"`, or the old form `a rest of the line`."""
-    words = split_words(text, scope.escape, Quoting.KEPT)
+    pairs: dict[str, str] = {}
+    for key, value in _split_pairs(text, name, scope.escape):
+        if not (expanded := _expanded(key, scope)):
+            raise InvalidParameter(f"{name} names can not be blank")
+        pairs[expanded] = _expanded(value, scope)
+    return pairs
+
+
+def _split_pairs(text: str, name: str, escape: str) -> list[tuple[str, str]]:
+    """`a=b c="d e"`, or the old form `a rest of the line`; as they are written."""
+    words = split_words(text, escape, Quoting.KEPT)
     if not words:
         raise InvalidParameter(f"{name} requires at least one argument")
     if "=" not in words[0]:
         key, _, value = text.partition(" ")
         if not value.strip():
             raise InvalidParameter(f"{name} must have two arguments")
-        return {_expanded(key, scope): _expanded(value.strip(), scope)}
-    pairs: dict[str, str] = {}
+        return [(key, value.strip())]
+    pairs: list[tuple[str, str]] = []
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise InvalidParameter(
                 f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value'
             )
-        if not (key := _expanded(key, scope)):
+        if not key:
             raise InvalidParameter(f"{name} names can not be blank")
-        pairs[key] = _expanded(value, scope)
+        pairs.append((key, value))
     return pairs
 
 

@@ -79,6 +79,13 @@ class Reference:
         """Itself; with the default tag where it has neither tag nor digest."""
         return replace(self, tag=DEFAULT_TAG) if self.is_name_only else self
 
+    def check_unambiguous(self) -> None:
+        """Raises InvalidParameter for a name to give that would be read as a digest."""
+        if self.familiar_name == "sha256":
+            raise InvalidParameter(
+                "refusing to create an ambiguous tag using digest algorithm as name"
+            )
+
     def with_tag(self, tag: str) -> Reference:
         """The same repository under `tag`, whatever tag or digest this reference has.
 

@@ -214,9 +214,15 @@ class TarReader:
         self._left_bytes, self._padding_bytes = size, -size % BLOCK
 
     def _skip_rest(self) -> None:
+        """The stream may end where the data do, as Go's reader has it.
+
+        The docker CLI leaves out the last padding and the end mark when it adds a Dockerfile that
+        comes from its standard input to a context.
+        """
         for _ in self.chunks():
             pass
-        self._read_exactly(self._padding_bytes)
+        while self._padding_bytes and (skipped := self._read(self._padding_bytes)):
+            self._padding_bytes -= len(skipped)
         self._padding_bytes = 0
 
     def _read_exactly(self, wanted: int, *, may_end: bool = False) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from .errors import TlsRefused, Unreachable
 _PLAIN_ANSWERS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"}
 )
+_NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 # OpenSSL's numbers of X509_V_ERR_...
 _UNTRUSTED: Final = frozenset({2, 18, 19, 20, 21})
 _EXPIRED: Final = frozenset({9, 10})
@@ -41,6 +44,8 @@ def _reason(error: Exception, causes: list[BaseException], url: httpx.URL) -> st
             return f"dial tcp {where}: connect: connection refused"
         if isinstance(cause, socket.gaierror):
             return f"dial tcp: lookup {url.host}: no such host"
+        if isinstance(cause, OSError) and cause.errno in _NO_WAY:
+            return f"dial tcp {where}: connect: {os.strerror(cause.errno).lower()}"
     if isinstance(error, httpx.ConnectTimeout):
         return f"dial tcp {where}: i/o timeout"
     if isinstance(error, httpx.TimeoutException):

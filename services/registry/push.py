@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import trio
 
+from services.containerd import ImageRecord
 from services.errors import NotFound, single_error
 from services.images.names import from_descriptor
 from services.images.oci import (
@@ -71,6 +72,7 @@ class Pusher:
     async def _references(self, reference: Reference) -> list[Reference]:
         """The names to push: the one, or all tags of the repository that are here."""
         if not reference.is_name_only:
+            await self._record(reference)  # before a registry is asked about what is not here
             return [reference]
         prefix = f"{reference.name}:"
         records = await self._containerd.images.list()
@@ -80,6 +82,12 @@ class Pusher:
             raise _absent(reference.familiar_name)
         return sorted(tagged, key=str)
 
+    async def _record(self, reference: Reference) -> ImageRecord:
+        try:
+            return await self._containerd.images.get(str(reference))
+        except NotFound as error:
+            raise _absent(reference.familiar_name) from error
+
     async def _push_one(
         self,
         session: Session,
@@ -88,10 +96,7 @@ class Pusher:
         platform: Platform | None,
         board: Board,
     ) -> None:
-        try:
-            record = await self._containerd.images.get(str(reference))
-        except NotFound as error:
-            raise _absent(reference.familiar_name) from error
+        record = await self._record(reference)
         target = from_descriptor(record.target)
         plan = await self._planner.plan(target, platform, reference, board)
         to = Destination(

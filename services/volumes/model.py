@@ -23,8 +23,9 @@ ANONYMOUS_LABEL: Final = "com.docker.volume.anonymous"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _MAX_NAME: Final = 255  # a file name's
 _OPTIONS: Final = frozenset({"type", "o", "device"})
+# dockerd's words without project quotas.
 _UNSUPPORTED_OPTIONS: Final = MappingProxyType(
-    {"size": "quota size requested but no quota support"}  # dockerd's words without project quotas
+    {"size": "quota size requested but no quota support"}
 )
 
 

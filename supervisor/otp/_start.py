@@ -52,9 +52,7 @@ async def _probe(child: Child, probe: Probe) -> None:
         with trio.move_on_after(probe.limit_s):
             try:
                 is_well = await probe.check()
-            except (
-                Exception
-            ) as caught:  # a probe that cannot tell is a bad answer, whatever it raises
+            except Exception as caught:  # one that cannot tell is a bad answer, whatever it raises
                 error = caught
         bad = 0 if is_well else bad + 1
     if child.state is State.RUNNING:

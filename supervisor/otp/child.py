@@ -102,9 +102,8 @@ class Child:
         self.scope: trio.CancelScope | None = None
         self.task: trio.lowlevel.Task | None = None  # not None exactly while an incarnation lives
         self.stop: StopRequest | None = None  # not None once the child drains by itself
-        self.exit: Exit | None = (
-            None  # of the last incarnation, until its supervisor has dealt with it
-        )
+        # Of the last incarnation, until its supervisor has dealt with it.
+        self.exit: Exit | None = None
         self.verdict: BaseException | None = None  # why the supervisor itself ended the incarnation
         self.waiter: trio.lowlevel.Task | None = None  # who waits in start_child (dynamic)
         self.ended: trio.Event | None = None  # for those who wait in terminate_child (dynamic)

@@ -24,9 +24,7 @@ class ReportKind(enum.Enum):
     PROGRESS = "progress"  # a child is ready
     CHILD_TERMINATED = "child_terminated"  # a child ended by itself, though it should not have
     START_ERROR = "start_error"  # a child raised before it was ready
-    SHUTDOWN_ERROR = (
-        "shutdown_error"  # a child that was asked to end did so with an error or too late
-    )
+    SHUTDOWN_ERROR = "shutdown_error"  # a child asked to end did so with an error or too late
     SHUTDOWN = "shutdown"  # too many restarts: the supervisor stops its children and ends
     STUCK = "stuck"  # a child is past its limit and shields itself; once a second
     RENEWAL = "renewal"  # somebody asked for a restart of a child that runs

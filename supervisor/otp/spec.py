@@ -114,9 +114,8 @@ class ChildSpec:
     id: str
     start: Callable[..., Awaitable[object]]
     restart: Restart = Restart.PERMANENT
-    shutdown_s: float = (
-        _BY_TYPE  # from stop request to cancellation; 5 for a worker, inf for a supervisor
-    )
+    # From stop request to cancellation; 5 for a worker, inf for a supervisor.
+    shutdown_s: float = _BY_TYPE
     type: ChildType = ChildType.WORKER
     significant: bool = False
     backoff: Backoff | None = None  # None: restart at once

@@ -185,9 +185,10 @@ CMD ["cat", "/2"]
         ("FROM busybox\nENV A=${B:?missing}\n", "B: missing (line 2 of the Dockerfile)"),
         ("FROM busybox\nCOPY --from=nosuch:1 /f /f\n", "registry-1.docker.io"),
         ("FROM busybox AS a\nFROM a\nSHELL sh\n", "SHELL requires the arguments to be in JSON"),
+        ("FROM busybox\nSTOPSIGNAL NOSUCH\n", "invalid signal: NOSUCH (line 2 of the Dockerfile)"),
     ],
     ids=["unknown", "no-stage", "code", "no-file", "many", "owner", "mount", "unset", "no-image",
-         "shell"],
+         "shell", "signal"],
 )  # fmt: skip
 def test_failures_name_the_line(daemon: Daemon, dockerfile: str, error: str) -> None:
     """In dockerd's words; nothing is left."""
@@ -204,6 +205,56 @@ def test_the_code_of_a_command_is_told(daemon: Daemon) -> None:
     *_, last = daemon.http("POST", "/build", body, TAR).json_lines()
     assert last["errorDetail"]["code"] == 9
     assert last["error"] == last["errorDetail"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "query", "error"),
+    [
+        ("FROM busybox\nFOO x", "", "dockerfile parse error on line 2: unknown instruction: FOO"),
+        ("FROM busybox\nRUN true\nENV A", "", "on line 3: ENV must have two arguments"),
+        ("FROM busybox", "dockerfile=Nope", "Cannot locate specified Dockerfile: Nope"),
+        ("FROM busybox", "target=two", "failed to reach build target two in Dockerfile"),
+        ("FROM busybox", "securityopt=[]", "does not support setting security options on build"),
+    ],
+    ids=["unknown", "late", "no-file", "target", "security"],
+)
+def test_what_fails_before_its_first_step_has_a_status(
+    daemon: Daemon, dockerfile: str, query: str, error: str
+) -> None:
+    """A 400 as dockerd's, by which docker-py tells such an error from a failed build."""
+    body = context({"Dockerfile": dockerfile})
+    answer = daemon.http("POST", f"/build?{query}", body, TAR)
+    assert answer.status == 400
+    assert error in answer.json()["message"]
+
+
+def test_a_dockerfile_from_stdin_with_a_context(daemon: Daemon, tmp_path: Path) -> None:
+    """The CLI adds it to the archive, whose end it leaves out."""
+    (tmp_path / "f").write_text("from the context")
+    dockerfile = b"FROM busybox\nCOPY f /f\n"
+    daemon.docker("build", "-f", "-", "-t", "stdin", str(tmp_path), stdin=dockerfile)
+    assert run(daemon, "stdin", "cat", "/f") == "from the context"
+
+
+def test_a_quiet_build_tells_why_it_failed(daemon: Daemon) -> None:
+    """All that it has held back; one that succeeds tells its image's id alone."""
+    failed = build(daemon, "FROM busybox\nRUN echo because; exit 4\n", "-q", code=4)
+    assert failed.text == ""
+    assert "Step 2/2 : RUN echo because" in failed.error_text
+    assert failed.error_text.index("because\n") < failed.error_text.index("non-zero code: 4")
+
+
+def test_copies_from_an_image_are_its_files_alone(daemon: Daemon) -> None:
+    """Without what a container has besides: /.dockerenv and /etc/mtab."""
+    dockerfile = (
+        "FROM busybox AS a\nRUN mkdir -p /etc && touch /etc/mine\n"
+        "FROM busybox\nCOPY --from=a / /all\nRUN ls -l /etc/mtab\n"
+    )
+    build(daemon, dockerfile, "-t", "copied")
+    listed = run(daemon, "copied", "sh", "-c", "ls -A /all /all/etc").split("\n")
+    assert "mine" in listed
+    assert not {".dockerenv", "mtab"} & set(listed)
+    assert run(daemon, "copied", "ls", "-l", "/etc/mtab").endswith("/etc/mtab -> /proc/mounts")
 
 
 def test_copies_follow_dockers_rules(daemon: Daemon) -> None:
@@ -336,11 +387,10 @@ def test_hostile_contexts_are_refused(daemon: Daemon, tmp_path: Path) -> None:
     for name in ("../../evil", "d/../../../evil"):
         data = context({name: "x", "Dockerfile": "FROM busybox\n"})
         answer = daemon.http("POST", "/build", data, TAR)
-        assert "error" in answer.json_lines()[-1], name
+        assert (answer.status, "is outside of" in answer.message) == (400, True), name
     assert not (daemon.data_root / "evil").exists()
     for body in (b"", b"rubbish" * 1000, context({})):
-        answer = daemon.http("POST", "/build", body, TAR)
-        assert answer.status == 400 or "error" in answer.json_lines()[-1]
+        assert daemon.http("POST", "/build", body, TAR).status == 400
     refused = daemon.http("POST", "/build?version=2", b"")
     assert (refused.status, "DOCKER_BUILDKIT=0" in refused.message) == (501, True)
 
@@ -408,10 +458,10 @@ def test_remote_contexts(daemon: Daemon, tmp_path: Path) -> None:
             assert "Successfully tagged" in answer.json_lines()[-1].get("stream", ""), answer
             assert run(daemon, "remote", "cat", "/f") == expected
         gone = daemon.http("POST", f"/build?remote=http://127.0.0.1:{port}/nope")
-        assert "404" in gone.json_lines()[-1]["error"]
+        assert "404" in gone.message
         remote = quote(f"git://127.0.0.1:{git_port}/r.git#v1:nope", safe="")
-        failed = daemon.http("POST", f"/build?remote={remote}").json_lines()[-1]["error"]
-        assert "no directory nope in the repository" in failed
+        failed = daemon.http("POST", f"/build?remote={remote}")
+        assert "no directory nope in the repository" in failed.message
 
 
 @contextmanager

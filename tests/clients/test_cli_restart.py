@@ -25,6 +25,21 @@ def test_it_is_a_new_process(daemon: Daemon) -> None:
     assert len(running) == 2
 
 
+def test_it_keeps_its_address(daemon: Daemon) -> None:
+    """Also when others came and went meanwhile: who has resolved its name reaches it."""
+    daemon.docker("network", "create", "net")
+    start(daemon, "--network", "net")
+    find = ("inspect", "--format", "{{.NetworkSettings.Networks.net.IPAddress}}", "box")
+    address = daemon.docker(*find).text
+    assert address
+    daemon.docker("run", "--rm", "--network", "net", "busybox", "true")
+    daemon.docker("restart", "--timeout", "0", "box")
+    assert daemon.docker(*find).text == address
+    daemon.docker("network", "disconnect", "net", "box")
+    daemon.docker("network", "connect", "net", "box")
+    assert daemon.docker(*find).text == address
+
+
 def test_with_a_signal(daemon: Daemon) -> None:
     """--signal is what it hears first; without -t it has its grace."""
     script = "trap 'echo heard; exit 0' USR1; trap '' TERM; echo up; while :; do sleep 0.05; done"

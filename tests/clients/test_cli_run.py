@@ -393,8 +393,17 @@ def test_a_killed_client_leaves_the_container(daemon: Daemon) -> None:
 
 
 def test_programs_can_tell_that_they_are_in_a_container(daemon: Daemon) -> None:
-    """By the file that Docker makes for them."""
+    """By the file that Docker makes for them; and what is mounted is where older ones look."""
     assert in_busybox(daemon, *NONE, command="ls -l /.dockerenv").startswith("-rwxr-xr-x")
+    assert " / overlay " in in_busybox(daemon, *NONE, command="grep ' / ' /etc/mtab")
+
+
+def test_volumes_from_nobody_is_no_missing_image(daemon: Daemon) -> None:
+    """The CLI would pull the image if it were told 404."""
+    words = ("run", "--rm", "--volumes-from", "nobody", "busybox", "true")
+    failed = daemon.docker(*words, code=125)
+    assert "Error response from daemon: No such container: nobody" in failed.error_text
+    assert "Unable to find image" not in failed.error_text
 
 
 def test_a_bridge_that_was_taken_away_is_told(fresh_daemon: Daemon) -> None:

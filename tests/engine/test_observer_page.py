@@ -201,6 +201,29 @@ def test_a_container_is_shown(page: Page, daemon: CrashableDaemon) -> None:
     page.press("\ue00c")
 
 
+def test_a_container_that_keeps_failing_is_seen(page: Page, daemon: CrashableDaemon) -> None:
+    """What watches over it is well all the while: it is the container that waits."""
+    body = {
+        "Image": "busybox",
+        "Cmd": ["false"],
+        "Labels": {"io.wharfinger.restart.first": "1h"},
+        "HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}},
+    }
+    made = daemon.http("POST", "/containers/create?name=failing", body)
+    assert made.status == 201, made
+    path = f"root/engine/containers/running/{made.json()['Id']}"
+    assert daemon.http("POST", "/containers/failing/start").status == 204
+
+    def shown() -> str | None:
+        found = page.part(path)
+        return found.get_attribute("data-state") if found is not None else None
+
+    page.until(lambda: shown() == "restarting")
+    assert "restarting" in (page.one(f'.node[data-path="{path}"]').get_attribute("title") or "")
+    assert daemon.http("DELETE", "/containers/failing?force=1").status == 204
+    page.until(lambda: shown() is None)
+
+
 def test_dark_and_light(page: Page) -> None:
     """As the system has it, until somebody chooses."""
 

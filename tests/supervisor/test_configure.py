@@ -163,7 +163,7 @@ def test_runtimes_of_both_places_add_up(config: Config) -> None:
         ('{"dns": ["x"]}', "x is not an ip address"),
         ('{"labels": ["x"]}', "bad attribute format: x"),
         ('{"runtimes": {"runc": {"path": "/x"}}}', "runtime name 'runc' is reserved"),
-        ('{"builder": {}}', "builder: building images is not supported yet"),
+        ('{"builder": {}}', "builder: it is for BuildKit; docker builder prune removes build steps"),
         ('{"host-gateway-ip": "1.1.1.1", "host-gateway-ips": []}', "host-gateway-ip and host-gateway-ips must not both be specified in the config file"),
     ],
 )  # fmt: skip
@@ -296,6 +296,11 @@ def test_where_cdi_devices_are_looked_for(
 ) -> None:
     """In CDI's own folders, in others, or not at all."""
     assert config.load(*flags).containers.cdi_directories == directories
+
+
+def test_buildkit_may_be_switched_off(config: Config) -> None:
+    """Many a daemon.json says so, and so it is."""
+    assert config.load("--feature=buildkit=false")
 
 
 @pytest.mark.parametrize("feature", ["containerd-snapshotter=false", "buildkit=true", "cdi=x"])

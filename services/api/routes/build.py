@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
 
+import trio
 from quart import Blueprint
 
 from services.api.build_query import build_request
-from services.api.message_lines import Tell, error_to_wire, told_lines
+from services.api.message_lines import Tell, error_to_wire, message_line, told_lines
 from services.api.request import current_request, outlives_client
 from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.instants import instant_ns
 from services.api.types.registry import line_to_wire
 from services.api.wire import encode
 from services.build import Builder, BuildPruneFilters, BuildRequest, CommandFailed, PrunedSteps
-from services.errors import InvalidParameter
+from services.errors import EngineError, InvalidParameter
 from services.images import Platform, Reference
 from services.images.ports import Body
 from services.images.reference import DEFAULT_DOMAIN
@@ -26,6 +28,7 @@ from services.registry.registry import Registry
 from services.registry.requests import PullRequest
 
 LINES_AHEAD: Final = 64
+HELD_MAX_BYTES: Final = 1 << 20
 CONFIG_HEADER: Final = "X-Registry-Config"
 _DOCKER_HUB: Final = "https://index.docker.io/v1/"
 _PRUNE_FILTERS: Final = frozenset({"until", "unused-for", "id", "all", "type"})
@@ -130,24 +133,60 @@ class _Answer:
     ) -> None:
         self._builder, self._request = builder, request
         self._body, self._puller = body, puller
+        self._begun = trio.Event()  # there is something to tell, also if nobody wants to hear it
 
     def lines(self) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
-        """Build while the block lasts; the lines end with the build."""
-        return told_lines(self._build, what="build", ahead=LINES_AHEAD)
+        """Build while the block lasts; the lines end with the build.
+
+        Raises:
+            EngineError: it failed before there was anything to tell.
+        """
+        return told_lines(self._build, what="build", ahead=LINES_AHEAD, begun=self._begun)
 
     async def _build(self, tell: Tell) -> None:
         is_quiet = self._request.is_quiet
+        held = _Held()
 
         async def tell_wanted(message: Mapping[str, Any]) -> None:
-            if not is_quiet or "error" in message:
+            self._begun.set()
+            if is_quiet:
+                held.add(message)
+            else:
                 await tell(message)
 
         try:
             image = await self._builder.build(self._request, self._body, self._puller, tell_wanted)
-        except CommandFailed as error:
-            message = error_to_wire(str(error))
-            message["errorDetail"]["code"] = error.code
-            await tell(message)
+        except EngineError as error:
+            if not self._begun.is_set():
+                raise
+            for message in held.take():
+                await tell(message)
+            last = error_to_wire(str(error))
+            if isinstance(error, CommandFailed):
+                last["errorDetail"]["code"] = error.code
+            await tell(last)
         else:
             if is_quiet:
                 await tell({"stream": f"{image.id}\n"})
+
+
+class _Held:
+    """The newest messages of a quiet build, HELD_MAX_BYTES of them: if it fails they tell why."""
+
+    def __init__(self) -> None:
+        self._messages: deque[tuple[Mapping[str, Any], int]] = deque()  # each with its bytes
+        self._bytes = 0
+
+    def add(self, message: Mapping[str, Any]) -> None:
+        """Keep it; the oldest make room."""
+        size = len(message_line(message))
+        self._messages.append((message, size))
+        self._bytes += size
+        while self._bytes > HELD_MAX_BYTES:
+            self._bytes -= self._messages.popleft()[1]
+
+    def take(self) -> list[Mapping[str, Any]]:
+        """All of them; none is left."""
+        messages, self._bytes = [message for message, _ in self._messages], 0
+        self._messages.clear()
+        return messages

@@ -194,10 +194,6 @@ class ImageRoutes:
         """POST /images/{name}/tag (ImageTag)."""
         query = current_request().query
         repository, tag = query.text("repo"), query.text("tag")
-        if repository == "sha256":
-            raise InvalidParameter(
-                "refusing to create an ambiguous tag using digest algorithm as name"
-            )
         await self._images.tag(name, f"{repository}:{tag}" if tag else repository)
         return _created()
 

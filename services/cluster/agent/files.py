@@ -101,7 +101,7 @@ class _Contents:
     def __init__(
         self, task: Task, node: NodeDescription, holdings: Holdings, spec: ContainerSpec
     ) -> None:
-        self._task, self._node, self._holdings, self._spec = task, node, holdings, spec
+        self._holdings, self._spec = holdings, spec
         self._expand = partial(
             expand_payload,
             task=task,

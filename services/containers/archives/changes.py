@@ -24,7 +24,10 @@ from .root import DIRECTORY, PLACE, Root, reopen
 MAX_DEPTH: Final = 400
 _REPLACED: Final = ("trusted.overlay.opaque", "user.overlay.opaque")
 _REDIRECTED: Final = ("trusted.overlay.redirect", "user.overlay.redirect")
-# What starting a container puts into its layer: places for the mounts, and the engine's mark.
+_TABLE: Final = "/etc/mtab"
+MOUNT_TABLE: Final = "/proc/mounts"
+"""Where a container's own /etc/mtab leads to."""
+# What making and starting a container puts into its layer: places for mounts, the engine's mark.
 # Source: moby, daemon/initlayer/setup_unix.go; dockerd keeps them in a layer of their own.
 _STARTS_OWN: Final = frozenset(
     (
@@ -154,7 +157,7 @@ class _Comparison:
                 if old is not None:
                     self._tell(here, path, ChangeKind.DELETED)
                 return
-            if (old is None and not _is_starts_own(path, new)) or (
+            if (old is None and not _is_starts_own(path, new, found)) or (
                 old is not None and differs(old, new)
             ):
                 self._tell_directory(child)
@@ -209,9 +212,12 @@ def _is_dir(status: os.stat_result | None) -> bool:
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
-def _is_starts_own(path: str, status: os.stat_result) -> bool:
+def _is_starts_own(path: str, status: os.stat_result, found: int) -> bool:
+    """`found` is the path itself, opened as a place."""
     if path not in _STARTS_OWN:
         return False
+    if stat.S_ISLNK(status.st_mode):
+        return path == _TABLE and os.readlink("", dir_fd=found) == MOUNT_TABLE
     return stat.S_ISDIR(status.st_mode) or status.st_size == 0
 
 

@@ -23,6 +23,11 @@ _CODE_OF_WORDS: Final = (
     ("not a directory", NOT_FOUND),
 )
 
+_FILE_OVER_DIRECTORY: Final = (
+    "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host "
+    "path exists and is the expected type"
+)
+
 
 def exit_code_of_failed_start(message: str) -> int:
     """126, 127 or 128, by what the runtime complained of."""
@@ -59,4 +64,6 @@ def start_error(error: EngineError | OSError) -> EngineError:
     if "OCI runtime" not in message:
         return error
     framed = text_of_failed_start(message, "task")
+    if "not a directory" in message:
+        framed = f"{framed}: {_FILE_OVER_DIRECTORY}"
     return InvalidParameter(framed) if is_users_mistake(message) else EngineError(framed)

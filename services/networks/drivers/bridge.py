@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from services.errors import Forbidden
-from services.networks.kernel.host_links import address_of, addresses6_of, is_bridge, link_names
+from services.networks.kernel.host_links import (
+    address_of,
+    addresses6_of,
+    is_bridge,
+    link_mtu,
+    link_names,
+)
 from services.networks.kernel.rtnetlink import HAS_IPV6, Batch, NetlinkError, open_netlink
 from services.networks.model import Network
 from services.networks.planning.bridge_options import BridgeOptions, parse_bridge_options
@@ -52,7 +58,7 @@ def make_bridge(network: Network, switches: HostSwitches) -> None:
         index = socket.if_nametoindex(name)
         batch = Batch()
         if not network.ipv6:
-            batch.without_own_address(index, name)
+            batch.without_own_address(index, name, mtu=link_mtu(name))
         elif not _sysctl(f"ipv6/conf/{name}/disable_ipv6", "0"):
             raise NetlinkError(errno.EAFNOSUPPORT, "IPv6 cannot be enabled on a bridge")
         _set_addresses(batch, network, index, options)

@@ -214,7 +214,7 @@ def _make_bridge(
         present |= links(inside)
         batch = VxlanBatch()
     index = present[name].index
-    batch.without_own_address(index, name)
+    batch.without_own_address(index, name, mtu=overlay_mtu(network.options))
     if subnet.gateway:
         batch.add_address(index, IPv4Interface(f"{subnet.gateway}/{subnet.prefix.prefixlen}"))
     batch.set_up(index, name)
@@ -241,7 +241,7 @@ def _make_vxlan(
         _add_vxlan(inside, network, name, subnet.vxlan_id, underlay)
     if there is None or there.master != bridge or not there.is_up:
         batch = VxlanBatch()
-        batch.join_bridge(name, bridge)
+        batch.join_bridge(name, bridge, mtu=overlay_mtu(network.options))
         batch.send(inside)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Final
 
 from services.errors import EngineError, Forbidden, InvalidParameter
 from services.networks.model import Address, Network, Prefix, Subnet
+
+REMEMBERED: Final = 1024  # addresses of those who have gone and may come again, by network
 
 
 class PoolExhausted(EngineError):
@@ -73,9 +76,11 @@ class AddressPool:
         self._never.add(int(address))
         self._taken.add(int(address))
 
-    def take_if_free(self, address: Address) -> None:
-        """Count an address as taken that a container already has."""
+    def take_if_free(self, address: Address) -> bool:
+        """Take an address; whether it was free."""
+        is_free = int(address) not in self._taken
         self._taken.add(int(address))
+        return is_free
 
     def give_back(self, address: Address) -> None:
         """Let others have the address. One that is free already is fine."""
@@ -100,15 +105,22 @@ class AddressPool:
 
 
 class NetworkAddresses:
-    """The addresses of all subnets of one network. One for the life of the engine."""
+    """The addresses of all subnets of one network. One for the life of the engine.
+
+    Who comes again gets what it had, if nobody else has it: others may have resolved its name once
+    and for all. The last `REMEMBERED` are known.
+    """
 
     def __init__(self, network: Network) -> None:
         self.name, self.id, self.subnets = network.name, network.id, network.subnets
         self.pools = [_pool_of(subnet) for subnet in network.subnets]
         self._elsewhere: set[Address] = set()  # of containers, in no subnet that is known yet
+        self._had: dict[tuple[str, int], Address] = {}  # by owner and version, the oldest first
 
-    def take(self, version: int, wanted: Address | None) -> tuple[Address, AddressPool]:
-        """An address, and the pool that it is of.
+    def take(
+        self, version: int, wanted: Address | None, *, owner: str = ""
+    ) -> tuple[Address, AddressPool]:
+        """An address for `owner` (anybody's id; "" is nobody's), and the pool that it is of.
 
         Raises:
             InvalidParameter: the one that is wanted is in none of the subnets.
@@ -125,18 +137,25 @@ class NetworkAddresses:
                 f"invalid endpoint settings:\nno configured subnet or ip-range contain the IP "
                 f"address {wanted}"
             )
+        had = self._had.get((owner, version))
+        for pool in pools:
+            if had is not None and had in pool.allowed and pool.take_if_free(had):
+                return had, pool
         for pool in pools:
             try:
-                return pool.take_free(), pool
+                address = pool.take_free()
             except PoolExhausted:
                 continue
+            self._remember(owner, address)
+            return address, pool
         raise EngineError(
             f"no available IPv{version} addresses on this network's address pools: "
             f"{self.name} ({self.id})"
         )
 
-    def take_if_free(self, address: Address) -> None:
+    def take_if_free(self, address: Address, *, owner: str = "") -> None:
         """Count an address as taken that a container already has."""
+        self._remember(owner, address)
         for pool in self.pools:
             if address in pool.subnet:
                 pool.take_if_free(address)
@@ -149,6 +168,14 @@ class NetworkAddresses:
         for pool in self.pools:
             if address in pool.subnet:
                 pool.give_back(address)
+
+    def _remember(self, owner: str, address: Address) -> None:
+        if not owner:
+            return
+        self._had.pop((owner, address.version), None)
+        self._had[owner, address.version] = address
+        if len(self._had) > REMEMBERED:
+            del self._had[next(iter(self._had))]
 
     @property
     def handed_out(self) -> list[Address]:

@@ -50,6 +50,7 @@ _RTMSG: Final = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 
 
+IPV6_LEAST_MTU: Final = 1280  # RFC 8200; a link with less has no IPv6 in Linux
 HAS_IPV6: Final = os.path.exists("/proc/sys/net/ipv6")
 """Whether the kernel speaks IPv6 at all."""
 
@@ -74,10 +75,16 @@ def number(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=I", value))
 
 
-def no_own_address() -> bytes:
-    """The attribute that keeps the kernel from giving a link an IPv6 address of its own."""
+def no_own_address(mtu: int = 0) -> bytes:
+    """The attribute that keeps the kernel from giving a link an IPv6 address of its own.
+
+    Nothing for a link that has no IPv6 at all, which would refuse it: its packets are too small.
+    `mtu` 0 is any that is large enough.
+    """
+    if not HAS_IPV6 or 0 < mtu < IPV6_LEAST_MTU:
+        return b""
     mode = attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([ADDR_GEN_MODE_NONE]))
-    return attribute(IFLA_AF_SPEC, attribute(socket.AF_INET6, mode)) if HAS_IPV6 else b""
+    return attribute(IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
 
 
 def _kind(name: str, data: bytes) -> bytes:
@@ -180,15 +187,15 @@ class Batch:
         )
         self._add(f"make veth {name}", RTM_NEWLINK, CREATE_EXCL, body)
 
-    def join_bridge(self, name: str, bridge: int) -> None:
-        """Make a link a port of a bridge, and bring it up."""
+    def join_bridge(self, name: str, bridge: int, *, mtu: int = 0) -> None:
+        """Make a link with this `mtu` a port of a bridge, and bring it up."""
         body = link_info(up=True) + text(IFLA_IFNAME, name) + number(IFLA_MASTER, bridge)
-        self._add(f"put {name} into the bridge", RTM_NEWLINK, 0, body + no_own_address())
+        self._add(f"put {name} into the bridge", RTM_NEWLINK, 0, body + no_own_address(mtu))
 
-    def without_own_address(self, index: int, name: str) -> None:
-        """Keep the kernel from giving a link an IPv6 address of its own."""
-        if HAS_IPV6:
-            body = link_info(index=index) + no_own_address()
+    def without_own_address(self, index: int, name: str, *, mtu: int = 0) -> None:
+        """Keep the kernel from giving a link with this `mtu` an IPv6 address of its own."""
+        if wanted := no_own_address(mtu):
+            body = link_info(index=index) + wanted
             self._add(f"keep {name} without an address of its own", RTM_NEWLINK, 0, body)
 
     def set_hairpin(self, index: int, name: str) -> None:

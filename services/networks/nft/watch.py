@@ -63,9 +63,8 @@ class LossWatch:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                self.has_foreign = is_lost = (
-                    True  # notifications were dropped; whatever they told is assumed
-                )
+                # Notifications were dropped; whatever they told is assumed.
+                self.has_foreign = is_lost = True
                 continue
             is_lost |= self.feed(data)
         return is_lost

@@ -78,7 +78,7 @@ def attach_all(
             prepare()
             batch = Batch()
         for attachment in attachments:
-            _configure(batch, attachment.endpoint, indexes[attachment.endpoint.endpoint_id])
+            _configure(batch, attachment, indexes[attachment.endpoint.endpoint_id])
         _route(batch, ways, indexes)
         batch.send(inside)
         _join(attachments, far)
@@ -103,7 +103,7 @@ def attach_one(
             if prepare is not None:
                 prepare()
             batch = Batch()
-            _configure(batch, endpoint, link_index(inside, endpoint.interface))
+            _configure(batch, attachment, link_index(inside, endpoint.interface))
             batch.send(inside)
             _join([attachment], far)
             set_routes(inside, ways)
@@ -216,10 +216,11 @@ def _add_ipvlan(batch: Batch, attachment: Attachment, *, index: int, netns: int)
     )
 
 
-def _configure(batch: Batch, endpoint: Endpoint, index: int) -> None:
+def _configure(batch: Batch, attachment: Attachment, index: int) -> None:
     """Addresses, then up. Without an IPv6 address it gets none from the kernel either."""
+    endpoint = attachment.endpoint
     if not endpoint.address6:
-        batch.without_own_address(index, endpoint.interface)
+        batch.without_own_address(index, endpoint.interface, mtu=attachment.mtu)
     for address in endpoint.interfaces:
         batch.add_address(index, address)
     batch.set_up(index, endpoint.interface)
@@ -242,7 +243,7 @@ def _join(attachments: Sequence[Attachment], far: Sequence[_FarSide]) -> None:
             bridge = link_index(
                 side.netlink, bridge_of_endpoint(attachment.network, attachment.endpoint)
             )
-            batch.join_bridge(attachment.endpoint.host_link, bridge)
+            batch.join_bridge(attachment.endpoint.host_link, bridge, mtu=attachment.mtu)
             batch.send(side.netlink)
     if not on_host:
         return
@@ -250,7 +251,7 @@ def _join(attachments: Sequence[Attachment], far: Sequence[_FarSide]) -> None:
     batch = Batch()
     for attachment in on_host:
         bridge = socket.if_nametoindex(attachment.network.link)
-        batch.join_bridge(attachment.endpoint.host_link, bridge)
+        batch.join_bridge(attachment.endpoint.host_link, bridge, mtu=attachment.mtu)
     batch.send(outside)
     batch = Batch()
     for attachment in on_host:

@@ -105,7 +105,9 @@ class Occupants:
             self._networks.members.enter(network.id, endpoint.endpoint_id, container_id)
             for text in (endpoint.address, endpoint.address6):
                 if text:
-                    self._networks.addresses(network).take_if_free(ip_address(text))
+                    self._networks.addresses(network).take_if_free(
+                        ip_address(text), owner=container_id
+                    )
 
     def leave(self, container_id: str, endpoint: Endpoint) -> None:
         """Give back an endpoint, if that has not happened."""
@@ -143,6 +145,7 @@ class Occupants:
             self._networks.addresses(network),
             request,
             interfaces=[endpoint.interface for endpoint in present],
+            owner=container_id,
         )
         self._endpoints[container_id] = [*present, endpoint]
         self._networks.members.enter(network.id, endpoint.endpoint_id, container_id)

@@ -35,8 +35,11 @@ def take_endpoint(
     request: EndpointRequest,
     *,
     interfaces: Collection[str],
+    owner: str = "",
 ) -> Endpoint:
     """Take addresses and a name for a container's link. `interfaces` are those of its other ones.
+
+    `owner`, the container's id, gets what it had before, if it wants nothing else.
 
     Raises:
         InvalidParameter, Forbidden: what was asked for cannot be had.
@@ -69,7 +72,7 @@ def take_endpoint(
     try:
         for version, is_on, wanted in ((4, network.ipv4, wanted4), (6, network.ipv6, wanted6)):
             if is_on:
-                taken.append(addresses.take(version, wanted))
+                taken.append(addresses.take(version, wanted, owner=owner))
         given = [address for address, _ in taken]
         if not mac and network.driver != "ipvlan":  # which has its parent's
             mac = _made_up_mac(given)

@@ -63,6 +63,14 @@ export function nameOf(part) {
   return part.container?.name ?? part.id;
 }
 
+const CONTAINERS_OWN = ["paused", "restarting"];
+
+/** The state that a part is shown in: a container's own where its supervisor runs all the same. */
+export function stateOf(part) {
+  const own = part.container?.state;
+  return part.state === "running" && CONTAINERS_OWN.includes(own) ? own : part.state;
+}
+
 const CONTAINER = /^root\/engine\/containers\/running\/([0-9a-f]{64})(\/|$)/;
 
 /** The path of what is seen in the tree of a path: a container's part shows in its container. */

@@ -2,7 +2,7 @@
 // container also what it uses and what it says.
 
 import { follow, getPart, getTasks } from "./api.js";
-import { clock, counted, h, nameOf, nowNs, span } from "./format.js";
+import { clock, counted, h, nameOf, nowNs, span, stateOf } from "./format.js";
 import { LogTail } from "./logtail.js";
 import { Plots } from "./plots.js";
 
@@ -105,7 +105,7 @@ export class Panel {
 
   say(part) {
     this.head.replaceChildren(
-      h("i", { class: "dot", "data-state": part.state }),
+      h("i", { class: "dot", "data-state": stateOf(part) }),
       h("h2", {}, nameOf(part)),
       this.closeButton(),
       h("p", { class: "path" }, part.container ? part.container.image : part.path),

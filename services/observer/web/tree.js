@@ -1,6 +1,6 @@
 // The tree on the page: one element a part, kept from picture to picture so that changes move.
 
-import { counted, nameOf, nowNs, shownPath, span } from "./format.js";
+import { counted, nameOf, nowNs, shownPath, span, stateOf } from "./format.js";
 import { layOut } from "./layout.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -70,7 +70,7 @@ export class TreeView {
     item.part = part;
     this.say(item);
     if (item.link) item.link.setAttribute("d", linkPath(node));
-    item.link?.setAttribute("data-state", part.state);
+    item.link?.setAttribute("data-state", stateOf(part));
   }
 
   make(node) {
@@ -107,18 +107,20 @@ export class TreeView {
 
   say(item) {
     const { part, element } = item;
-    element.dataset.state = part.container?.state === "paused" ? "paused" : part.state;
+    const state = stateOf(part);
+    element.dataset.state = state;
     item.name.textContent = nameOf(part);
     item.note.textContent = part.restarts ? `↻${part.restarts}` : "";
     const health = part.container?.health ?? "";
     element.dataset.health = health;
-    const words = [nameOf(part), part.container ? "container" : part.type, part.state];
+    const words = [nameOf(part), part.container ? "container" : part.type, state];
     if (part.restarts) words.push(counted(part.restarts, "restart"));
     if (part.crashes) words.push(counted(part.crashes, "crash", "crashes"));
     element.setAttribute("aria-label", words.join(", "));
-    element.title = part.since_ns
-      ? `${part.path}\n${part.state} for ${span(nowNs() - part.since_ns)}`
-      : part.path;
+    const since = state === part.state && part.since_ns;
+    element.title = since
+      ? `${part.path}\n${state} for ${span(nowNs() - since)}`
+      : `${part.path}\n${state}`;
   }
 
   /** A report has come: light its part up, and let the way from its supervisor glow. */

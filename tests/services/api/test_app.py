@@ -14,11 +14,11 @@ from loguru import logger
 from services import errors
 from services.api.app import build_routes
 from services.api.asgi import ASGIApp, Scope
-from services.api.errors import status_of
 from services.api.fast import FastRoutes
 from services.api.front import TURN_S, DeferredApp, Front, clean_path
 from services.api.identity import AppConfig, Identity
 from services.api.request import current_request
+from services.api.statuses import status_of
 from services.api.version import ApiVersion, negotiate, split_version
 from services.api.wire import read_json
 from tests.services.api.support import ENGINE, build_app, get, routes, serving

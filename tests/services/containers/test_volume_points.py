@@ -16,13 +16,14 @@ from services.containers.config import (
     VolumeOptions,
 )
 from services.containers.spec import MountPoint, parse_mounts
+from services.containers.table import ContainerTable
 from services.containers.volume_points import (
     all_points,
     points_from_others,
     request_of,
     with_volumes,
 )
-from services.errors import InvalidParameter
+from services.errors import InvalidParameter, NotFound
 from services.volumes import Volume
 
 
@@ -73,8 +74,20 @@ def test_volumes_from_takes_mounts_and_mode() -> None:
     for text in ("c:zzz", "c:nocopy", "c:ro,rw"):
         with pytest.raises(InvalidParameter, match="invalid mode: "):
             points_from_others([text], {"c": container}.__getitem__)
+    with pytest.raises(InvalidParameter, match="No such container: gone"):
+        points_from_others(["gone"], ContainerTable().find)
     with pytest.raises(InvalidParameter, match="cannot be an empty string"):
         points_from_others([""], {"c": container}.__getitem__)
+
+
+def test_volumes_from_a_container_that_is_not_there() -> None:
+    """400 as dockerd: after a 404 the docker CLI would pull the image, and say nothing of it."""
+
+    def find(ref: str) -> Any:
+        raise NotFound(f"No such container: {ref}")
+
+    with pytest.raises(InvalidParameter, match="No such container: nope"):
+        points_from_others(["nope:ro"], find)
 
 
 def test_mounts_ask_for_volumes_with_their_options() -> None:

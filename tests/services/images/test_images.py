@@ -57,6 +57,9 @@ async def test_tag_refusals(containerd_address: Path) -> None:
         await load_small(engine, "one:latest")
         with pytest.raises(InvalidParameter, match="digest reference"):
             await engine.images.tag("one", "x@sha256:" + "0" * 64)
+        for name in ("sha256:abc", "docker.io/library/sha256"):
+            with pytest.raises(InvalidParameter, match="refusing to create an ambiguous tag"):
+                await engine.images.tag("one", name)
         with pytest.raises(InvalidParameter, match="invalid reference format"):
             await engine.images.tag("one", "a b")
         with pytest.raises(NotFound, match="No such image: two:latest"):

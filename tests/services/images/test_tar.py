@@ -108,6 +108,15 @@ def test_hostile_headers_are_refused(data: bytes, words: str) -> None:
         read(data)
 
 
+@pytest.mark.parametrize("left_bytes", [0, 1, 300])
+def test_the_last_padding_may_be_missing(left_bytes: int) -> None:
+    """With the end mark, as the docker CLI writes it for `build -f -`; data may not."""
+    data = header(size=b"00000000005") + b"hello" + bytes(left_bytes)
+    assert read(data) == [("x", EntryType.FILE, b"hello", "")]
+    with pytest.raises(InvalidParameter, match="unexpected EOF"):
+        read(data[: 512 + 4])
+
+
 def test_pax_size_counts() -> None:
     """A pax header's size takes the place of the header's; a bad one is refused."""
     record = b"10 size=3\n"

@@ -261,11 +261,10 @@ async def test_tag(tmp_path: Path) -> None:
     images = two_images()
     async with serving(tmp_path, images) as api:
         answer = await api.call("POST", "/images/busybox/tag?repo=r.example%2Fx&tag=2")
-        refused = await api.call("POST", "/images/busybox/tag?repo=sha256&tag=2")
         invalid = await api.call("POST", "/images/busybox/tag?repo=UPPER")
     assert (answer.status, answer.body) == (201, b"")
     assert "r.example/x:2" in images.images[0].repo_tags
-    assert (refused.status, invalid.status) == (400, 400)
+    assert invalid.status == 400
 
 
 async def test_remove(tmp_path: Path) -> None:

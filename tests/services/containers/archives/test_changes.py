@@ -96,7 +96,12 @@ def test_what_a_start_makes_is_no_change(layers: Layers) -> None:
     (layers.upper / "etc" / "hosts").touch()
     (layers.upper / ".dockerenv").touch()
     (layers.upper / "proc").mkdir()
+    (layers.upper / "etc" / "mtab").symlink_to("/proc/mounts")
     assert layers.found() == []
+    (layers.upper / "etc" / "mtab").unlink()
+    (layers.upper / "etc" / "mtab").symlink_to("/proc/self/m")
+    assert layers.found(image=False) == [("/etc", "A"), ("/etc/mtab", "A")]
+    (layers.upper / "etc" / "mtab").unlink()
     (layers.upper / "etc" / "hosts").write_text("mine")
     assert layers.found(image=False) == [("/etc", "A"), ("/etc/hosts", "A")]
 

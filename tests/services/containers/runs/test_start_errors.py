@@ -7,8 +7,10 @@ import pytest
 from services.containers.runs.start_errors import (
     exit_code_of_failed_start,
     is_users_mistake,
+    start_error,
     text_of_failed_start,
 )
+from services.errors import EngineError, InvalidParameter
 
 RUNC = "failed to create shim task: OCI runtime create failed: runc create failed: "
 START = RUNC + "unable to start container process: "
@@ -38,3 +40,13 @@ def test_texts() -> None:
     exec_text = "rpc error: OCI runtime exec failed: exec failed: y"
     assert text_of_failed_start(exec_text, "exec") == "OCI runtime exec failed: exec failed: y"
     assert text_of_failed_start("other", "exec") == "other"
+
+
+def test_a_file_over_a_directory_is_explained() -> None:
+    """dockerd's hint, and 400: the kernel's words alone do not tell what was mounted where."""
+    message = START + 'error mounting "/f" to rootfs at "/etc": mount /f:/etc: not a directory'
+    error = start_error(EngineError(message))
+    assert isinstance(error, InvalidParameter)
+    hint = "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified"
+    assert f"not a directory: {hint} host path exists" in str(error)
+    assert hint not in str(start_error(EngineError(START + "permission denied")))

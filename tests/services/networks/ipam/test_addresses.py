@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.errors import EngineError, Forbidden, InvalidParameter
-from services.networks.ipam.addresses import AddressPool, NetworkAddresses, PoolExhausted
+from services.networks.ipam.addresses import (
+    REMEMBERED,
+    AddressPool,
+    NetworkAddresses,
+    PoolExhausted,
+)
 from services.networks.model import Address, Network, Subnet
 
 
@@ -146,3 +151,40 @@ def test_what_a_running_container_has_is_not_handed_out() -> None:
     for one in own.handed_out:
         own.give_back(one)
     assert own.handed_out == []
+
+
+def test_who_comes_again_gets_what_it_had() -> None:
+    """Others may have resolved its name once, as proxies do; unless somebody else has it by now."""
+    own = addresses(Subnet(subnet="10.9.0.0/29", gateway="10.9.0.1"), Subnet(subnet="fd00::/120"))
+
+    def take(owner: str) -> Address:
+        return own.take(4, None, owner=owner)[0]
+
+    first, second = take("a"), take("b")
+    own.take(6, None, owner="a")
+    own.give_back(first)
+    assert str(take("c")) == "10.9.0.4"
+    assert take("a") == first
+    own.give_back(first)
+    own.take(4, first, owner="d")
+    assert take("a") not in {first, second}
+    own.give_back(second)
+    assert take("b") == second
+
+
+def test_a_container_of_an_earlier_engine_is_known_again() -> None:
+    """It was adopted with its address, and is started again."""
+    own = addresses(Subnet(subnet="10.9.0.0/29", gateway="10.9.0.1"))
+    own.take_if_free(IPv4Address("10.9.0.5"), owner="a")
+    own.give_back(IPv4Address("10.9.0.5"))
+    assert str(own.take(4, None, owner="a")[0]) == "10.9.0.5"
+
+
+def test_memory_of_those_who_have_gone_is_bounded() -> None:
+    """The oldest are forgotten; they get any address."""
+    own = addresses(Subnet(subnet="10.9.0.0/16", gateway="10.9.0.1"))
+    for number in range(REMEMBERED + 1):
+        address, _ = own.take(4, None, owner=str(number))
+        own.give_back(address)
+    assert str(own.take(4, None, owner="1")[0]) == "10.9.0.3"
+    assert str(own.take(4, None, owner="0")[0]) != "10.9.0.2"

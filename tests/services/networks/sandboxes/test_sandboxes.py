@@ -14,6 +14,7 @@ import trio
 from services.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from services.networks import EndpointRequest, SubnetRequest, model
 from services.networks.endpoints import gateways
+from services.networks.kernel.host_links import link_mtu
 from services.networks.sandboxes import inside
 from services.networks.sandboxes.attach import set_routes
 from tests.services.networks.scene import (
@@ -114,6 +115,17 @@ async def test_what_is_asked_for(tmp_path: Path, prefix: str) -> None:
         assert scene.sandboxes.endpoints("c3") == ()
 
 
+async def test_packets_may_be_too_small_for_ipv6(tmp_path: Path, prefix: str) -> None:
+    """A link of less than 1280 bytes has no IPv6 in Linux: nothing is to be switched off there."""
+    async with running(tmp_path, prefix) as scene:
+        network = await scene.create(options={model.MTU: "1200"})
+        assert link_mtu(network.link) == 1200
+        await scene.start("c1", "n")
+        await scene.start("c2", "n")
+        assert "mtu 1200" in scene.inside("c1", "ip", "addr", "show", "eth0")
+        assert scene.pings("c1", f"{prefix}.0.3")
+
+
 async def test_an_unknown_setting_is_told_of(tmp_path: Path, prefix: str) -> None:
     """The start fails, and says which one."""
     async with running(tmp_path, prefix) as scene:
@@ -135,7 +147,7 @@ async def test_internal_networks_lead_nowhere(tmp_path: Path, prefix: str) -> No
 
 
 async def test_a_link_more_and_a_link_less(tmp_path: Path, prefix: str) -> None:
-    """Seen inside at once; the way out follows; addresses come back."""
+    """Seen inside at once; the way out follows; who comes back has its address again."""
     async with running(tmp_path, prefix) as scene:
         for name in ("a", "b", "c"):
             await scene.create(name, ipv6=name == "c")
@@ -155,7 +167,7 @@ async def test_a_link_more_and_a_link_less(tmp_path: Path, prefix: str) -> None:
         await disconnect(scene, "c1", "b")
         assert (scene.links("c1"), scene.route("c1")) == ({}, "")
         assert await connect(scene, "c1", "a") == "eth0"
-        assert scene.links("c1") == {"eth0": [f"{prefix}.0.3/24"]}
+        assert scene.links("c1") == {"eth0": [f"{prefix}.0.2/24"]}
         await scene.networks.remove("b")
 
 
