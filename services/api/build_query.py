@@ -38,6 +38,9 @@ def build_request(query: Query) -> BuildRequest:
         raise InvalidParameter(
             "The daemon on this platform does not support setting security options on build"
         )
+    isolation = query.text("isolation")
+    if isolation.lower() not in ("", "default"):
+        raise InvalidParameter(f'unsupported isolation: "{isolation}"')
     platform = query.text("platform")
     return BuildRequest(
         dockerfile=query.text("dockerfile") or "Dockerfile",
@@ -65,6 +68,7 @@ def _references(query: Query) -> tuple[Reference, ...]:
         reference = parse_reference(text)
         if reference.digest is not None:
             raise InvalidParameter("build tag cannot contain a digest")
+        reference.check_unambiguous()
         found[reference.tagged()] = None
     return tuple(found)
 
@@ -85,7 +89,6 @@ def _host(query: Query) -> HostConfig:
         network_mode=query.text("networkmode"),
         extra_hosts=list(query.values("extrahosts")) or None,
         ulimits=_json(query, "ulimits", list[Ulimit]),
-        isolation=query.text("isolation"),
         log_config=LogConfig(type="none"),
     )
 

@@ -165,7 +165,9 @@ def test_a_rolling_update_loses_no_request(lab: Lab) -> None:
             "service", "update", "--detach", "--force", "--update-order", "start-first",
             "--update-monitor", "500ms", "web",
         )  # fmt: skip
-        state = ("service", "inspect", "web", "--format", "{{.UpdateStatus.State}}")
+        # There is no status until the leader has seen the update.
+        shown = "{{with .UpdateStatus}}{{.State}}{{end}}"
+        state = ("service", "inspect", "web", "--format", shown)
         wait_for(lambda: first.docker(*state) == "completed", "it is updated", LIMIT_S)
     assert len(answers) > 20
     assert answers.count("") == 0

@@ -17,7 +17,7 @@ from services.cluster.control.ports import ControlStore
 from services.cluster.control.refusals import denied, exists, invalid, precondition
 from services.cluster.control.service_specs import networks_of
 from services.cluster.model.networks_of_tasks import holds_network
-from services.cluster.model.objects import ClusterNetwork, LeavingNetwork, Service, Task
+from services.cluster.model.objects import ClusterNetwork, LeavingNetwork, Node, Service, Task
 from services.cluster.model.snapshot import Change, Delete, Put, Snapshot
 from services.cluster.model.specs import IpamRange, NetworkSpec
 from services.cluster.model.task_state import TaskState
@@ -58,6 +58,16 @@ class ClusterNetworks:
             for one in self._store.snapshot().services.values()
             if any(network.id == joined.target for joined in networks_of(one.spec))
         ]
+
+    def peers(self, network: ClusterNetwork) -> Sequence[Node]:
+        """The nodes that have it: where containers are in it; all of them for the ingress one."""
+        snapshot = self._store.snapshot()
+        if network.spec.ingress:
+            found = set(snapshot.nodes)
+        else:
+            tasks = snapshot.tasks.values()
+            found = {task.node_id for task in tasks if holds_network(task, network.id)}
+        return [snapshot.nodes[id] for id in sorted(found) if id in snapshot.nodes]
 
     async def create(self, spec: NetworkSpec) -> ClusterNetwork:
         """Have one more.

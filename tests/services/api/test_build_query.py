@@ -73,6 +73,9 @@ def test_what_only_buildkit_can(parameters: dict[str, str]) -> None:
         {"platform": "linux//v6"},
         {"memory": "much"},
         {"ulimits": "{}"},
+        {"t": "sha256:abc"},
+        {"isolation": "hyperv"},
+        {"securityopt": "[]"},
     ],
 )
 def test_what_is_malformed(parameters: dict[str, str]) -> None:

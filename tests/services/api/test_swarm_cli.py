@@ -230,6 +230,8 @@ async def test_networks(tmp_path: Path) -> None:
             "--network", "host", "busybox",
         )  # fmt: skip
         await docker.until("1/1", "service", "ls")
+        peers = ("network", "inspect", "-f", "{{range .Peers}}{{.Name}} {{.IP}};{{end}}", "back")
+        await docker.until(r"^[mw]10{10} 10\.0\.0\.1;$", *peers)
         shown = await docker("network", "inspect", "-v", "back")
         for text in ('"Scope": "swarm"', '"Attachable": true', '"web"', '"Host IP"'):
             assert text in shown

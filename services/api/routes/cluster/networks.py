@@ -12,6 +12,7 @@ from services.api.cluster_face import ClusterFace
 from services.api.types.cluster.networks import (
     as_network,
     cluster_network_to_wire,
+    peer_to_wire,
     spec_of,
 )
 from services.cluster.control.control import Control
@@ -73,9 +74,11 @@ class Routes:
 
     def to_wire(self, network: ClusterNetwork, *, verbose: bool) -> dict[str, Any]:
         """An inspected network, but for the containers of this node that are in it."""
+        control = self._face.control()
         wire = cluster_network_to_wire(network)
+        if peers := control.networks.peers(network):
+            wire["Peers"] = [peer_to_wire(node) for node in peers]
         if verbose:
-            control = self._face.control()
             wire["Services"] = {
                 service.name: _service_to_wire(control, network, service)
                 for service in control.networks.users(network)

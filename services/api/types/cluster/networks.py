@@ -9,7 +9,7 @@ from typing import Any
 
 from services.api.types.cluster.wire import meta_to_wire
 from services.api.types.networks import network_to_wire
-from services.cluster.model.objects import ClusterNetwork
+from services.cluster.model.objects import ClusterNetwork, Node
 from services.cluster.model.specs import IpamRange, NetworkSpec
 from services.networks import Network, NetworkRequest
 from services.networks.model import Subnet
@@ -20,6 +20,12 @@ VXLAN_IDS = "com.docker.network.driver.overlay.vxlanid_list"
 def cluster_network_to_wire(network: ClusterNetwork) -> dict[str, Any]:
     """One element of GET /networks."""
     return {**network_to_wire(as_network(network)), "Ingress": network.spec.ingress}
+
+
+def peer_to_wire(node: Node) -> dict[str, Any]:
+    """Schema PeerInfo. dockerd's names of peers are twelve characters that mean nothing else; here
+    they are the beginnings of the nodes' ids."""
+    return {"Name": node.id[:12], "IP": node.data_path_addr or node.status.addr}
 
 
 def as_network(network: ClusterNetwork) -> Network:
