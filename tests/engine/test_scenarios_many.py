@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 FULL_SIZE = bool(os.environ.get("WHARFINGER_FULL_SIZE"))
 STARTS = 300 if FULL_SIZE else 40
-EXECS = 100 if FULL_SIZE else 50
+EXECS = 100
 FORKS = 10_000 if FULL_SIZE else 1_000
 CREATED = 1_000 if FULL_SIZE else 200
 
