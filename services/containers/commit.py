@@ -35,6 +35,7 @@ from services.images import (
     Reference,
     RunConfig,
 )
+from services.images.changes import COMMITTED
 from services.images.compose import Recipe
 from services.images.instructions import apply_instructions
 from services.images.layers import Send, compressed
@@ -125,7 +126,7 @@ class Committer:
                     empty_layer=not is_changed,
                 ),
             )
-            image_id = await self._images.compose(recipe, request.reference, "create")
+            image_id = await self._images.compose(recipe, request.reference, COMMITTED)
         reference = request.reference
         attributes = {
             "comment": request.comment,

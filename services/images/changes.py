@@ -26,6 +26,10 @@ from .removal import Removal
 
 CHANGE_LIMIT_S: Final = 120.0  # the last removal runs the collector
 
+COMMITTED: Final = "create"
+"""The event of an image that a commit makes. It is followed by one for its name, as in dockerd,
+which names it afterwards; imports and loads are told of alone."""
+
 
 @contextmanager
 def carried_through(what: str) -> Iterator[None]:
@@ -70,6 +74,8 @@ class NameChanges:
                 image = catalog.by_id.get(ImageId(target.digest))
                 if image is not None:
                     await self.tell(image, action, image.id)
+                    for reference in references if action == COMMITTED else ():
+                        await self.tell(image, "tag", reference.familiar)
 
     async def tag(self, ref: str, name: str) -> Image:
         """Let `name` mean the image that `ref` means.

@@ -72,6 +72,9 @@ def test_a_running_one_is_paused_meanwhile(committing: Daemon) -> None:
         ("commit", "by:py"),
         ("commit", ""),
     ]
+    of_images = [event for event in told if event["Type"] == "image"]
+    assert [event["Action"] for event in of_images[-3:]] == ["create", "tag", "create"]
+    assert of_images[-2]["Actor"]["Attributes"]["name"] == "by:py"
 
 
 def test_refusals(committing: Daemon) -> None:
