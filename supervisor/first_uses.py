@@ -1,8 +1,8 @@
-"""What the first container's start would wait for, imported in a thread once servers accept.
+"""What first requests would wait for, imported in a thread once servers accept.
 
-A start of the engine needs none of it. What else is imported with its first use (builds, archives,
-commits, audits) stays away until then: its first user waits some milliseconds for it, and an engine
-that is never asked for it is smaller by it.
+A start of the engine needs none of it; imported by the request itself it would hold up the loop for
+some milliseconds, and all other clients with it. What is heavy and seldom wanted stays away until
+its first use, which imports it in a thread (registries) or in a moment (reloads, audits).
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 from typing import Final
 
 MODULES: Final = (
+    "services.build.under_way",
     "services.containers.spec.build",
     "services.containers.spec.validation",
     "services.containers.stdio.stdio",
+    "services.images.remover",
+    "services.images.save",
     "services.networks.dns.serving",
 )
 
