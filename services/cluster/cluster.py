@@ -167,7 +167,7 @@ class Cluster:
             await life.store.wait_ready()
             member_id = (await life.client.status()).member_id
             await life.store.commit(first_objects(new, member_id, utc_now()))
-        await self._disk.save(state)
+        await life.facts.write()
         await self._lived.has_arrived()
         await life.wait_led()
 
@@ -197,7 +197,7 @@ class Cluster:
         with _in_time("the swarm could not be made of what this manager has"):
             await life.wait_ready()
             await write_takeover(life)
-        await self._disk.save(state)
+        await life.facts.write()
         await self._lived.has_arrived()
         await life.wait_led()
         return state.node_id

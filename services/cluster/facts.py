@@ -28,13 +28,14 @@ class FactsKeeper:
         remotes: Remotes,
         on_facts: Callable[[SessionFacts], None] = lambda _: None,
     ) -> None:
-        self.state = state  # as it is on disk by now
+        self.state = state  # as it is to be on disk
         self._files = files
         self._keeper = keeper
         self._remotes = remotes
         self._on_facts = on_facts
         self._facts: SessionFacts | None = None
         self._is_new = trio.Event()
+        self._writing = trio.Lock()
         self.was_told = trio.Event()  # at least once
 
     @property
@@ -67,4 +68,9 @@ class FactsKeeper:
         if not facts.managers or set(facts.managers) == set(self.state.remotes):
             return
         self.state = replace(self.state, remotes=tuple(facts.managers))
-        await trio.to_thread.run_sync(self._files.save, self.state)
+        await self.write()
+
+    async def write(self) -> None:
+        """Have the state as it is now on disk. While a life is lived nobody else writes it."""
+        async with self._writing:
+            await trio.to_thread.run_sync(self._files.save, self.state)

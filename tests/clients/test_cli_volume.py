@@ -146,7 +146,7 @@ def test_volumes_from_shares_mounts(daemon: Daemon) -> None:
     assert volumes(daemon) == ["v1"]
     body = {"Image": "busybox", "HostConfig": {"VolumesFrom": ["nosuch"]}}
     refused = daemon.http("POST", "/containers/create", body)
-    assert (refused.status, refused.message) == (404, "No such container: nosuch")
+    assert (refused.status, refused.message) == (400, "No such container: nosuch")
 
 
 def test_options_mount_something_while_it_is_used(daemon: Daemon) -> None:

@@ -164,7 +164,7 @@ def test_the_hosts_shared_memory(daemon: Daemon) -> None:
 
 
 def test_links(daemon: Daemon) -> None:
-    """Names, variables, lists, renames, another address, and the end of a link."""
+    """Names, variables, lists, renames, a restart, and the end of a link."""
     run(daemon, "sh-db", "-e", "A=1", "--expose", "80")
     web = ("--link", "sh-db:mysql", "--link", "sh-db")
     run(daemon, "sh-web", *web)
@@ -188,15 +188,9 @@ def test_links(daemon: Daemon) -> None:
     assert "Cannot link to a non running container: /sh-db AS /" in refusal(
         daemon, "run", "--rm", *web, *SLEEP
     )
-    run(daemon, "sh-other")  # takes the address that the other one had
-    run(daemon, "sh-another")
     daemon.docker("start", "sh-db")
-    after = address_of(daemon, "sh-db")
-    assert after != before
-    hosts = inside(daemon, "sh-web", "cat /etc/hosts")
-    assert f"{after}\tmysql {hostname} sh-db\n{after}\tsh-db {hostname}\n" in hosts
-    assert before not in hosts
-    assert f"MYSQL_PORT_80_TCP_ADDR={after}" in inside(daemon, "sh-web", "env")
+    assert address_of(daemon, "sh-db") == before
+    assert f"{before}\tmysql {hostname} sh-db\n" in inside(daemon, "sh-web", "cat /etc/hosts")
 
     daemon.docker("rename", "sh-db", "sh-data")
     assert inspect(daemon, "sh-web")["HostConfig"]["Links"][0] == "/sh-data:/sh-web/mysql"
@@ -208,6 +202,28 @@ def test_links(daemon: Daemon) -> None:
     daemon.docker("rm", "-f", "sh-data")
     assert inspect(daemon, "sh-web")["HostConfig"]["Links"] is None
     daemon.docker("restart", "-t0", "sh-web")
+
+
+def test_a_link_follows_its_container_to_another_address(fresh_daemon: Daemon) -> None:
+    """Which it gets when others have taken its own meanwhile: there are six in all."""
+    daemon = fresh_daemon
+    daemon.restart("--fixed-cidr", f"{daemon.bridge.address.rpartition('.')[0]}.0/29")
+    run(daemon, "db", "--expose", "80")
+    before = address_of(daemon, "db")
+    run(daemon, "web", "--link", "db:mysql")
+    daemon.docker("stop", "-t0", "db")
+    others = [f"other{number}" for number in range(5)]
+    for name in others:
+        run(daemon, name)
+    assert before in [address_of(daemon, name) for name in others]
+    daemon.docker("rm", "-f", next(n for n in others if address_of(daemon, n) != before))
+    daemon.docker("start", "db")
+    after = address_of(daemon, "db")
+    assert after != before
+    hosts = inside(daemon, "web", "cat /etc/hosts")
+    assert f"{after}\tmysql {inspect(daemon, 'db')['Config']['Hostname']} db\n" in hosts
+    assert before not in hosts
+    assert f"MYSQL_PORT_80_TCP_ADDR={after}" in inside(daemon, "web", "env")
 
 
 def test_links_that_cannot_be(daemon: Daemon) -> None:

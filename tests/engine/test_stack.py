@@ -160,7 +160,7 @@ def test_a_failing_update_rolls_back(lab: Lab) -> None:
     with steady_requests(addresses(lab), PORT, per_s=20) as told:
         said = first.docker("service", "update", "--args", "false", WEB, limit_s=LIMIT_S)
         wait_for(lambda: update_state(first) == "rollback_completed", "it is back", LIMIT_S)
-    assert "rollback: update rolled back due to failure or early termination of task" in said
+    assert "rollback: " in said  # why, or that it is done, whichever the client saw last
     assert told.failures == []
     wait_settled(lab, 3)
     assert answers(lab.engines[0], 3) == before
