@@ -16,7 +16,10 @@ from services.cluster.facts import FactsKeeper
 from services.cluster.local_state import LocalFiles, LocalState
 
 STATE = LocalState(
-    node_id="node", cluster_id="cluster", listen_addr="0.0.0.0:2377", advertise_addr="192.0.2.1:2377"
+    node_id="node",
+    cluster_id="cluster",
+    listen_addr="0.0.0.0:2377",
+    advertise_addr="192.0.2.1:2377",
 )
 
 
