@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .commands import COMMANDS
+from .commands import command_of
 from .quick_dataclasses import install
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def main() -> None:
 
 
 def _act(argv: Sequence[str]) -> int:
-    if argv and argv[0] in COMMANDS:
+    if (said := command_of(argv)) is not None:
         from .commands.frame import run_command
 
-        return run_command(argv[0], argv[1:], os.environ)
+        return run_command(*said, os.environ)
     from .cli import main as command_line
 
     return command_line(argv, run_daemon=_run_daemon)

@@ -6,7 +6,7 @@ said: the daemon's own start pays nothing for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -23,3 +23,17 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
 """Each word with what it is for. The module has the word's name, and
 `main(argv: Sequence[str], environment: Mapping[str, str]) -> int`, whose answer is the exit status.
 """
+_HOST: Final = ("-H", "--host=")
+
+
+def command_of(argv: Sequence[str]) -> tuple[str, Sequence[str]] | None:
+    """The word that `argv` says and its arguments; None for the engine itself.
+
+    The engine's address may come first, as with the docker command: `-H HOST tree`.
+    """
+    begin = 0
+    while begin < len(argv) and (argv[begin] == "--host" or argv[begin].startswith(_HOST)):
+        begin += 2 if argv[begin] in ("-H", "--host") else 1
+    if begin < len(argv) and argv[begin] in COMMANDS:
+        return argv[begin], [*argv[begin + 1 :], *argv[:begin]]
+    return None
