@@ -69,13 +69,14 @@ class Connection:
     @property
     def is_ready(self) -> bool:
         """Whether a call made now would be sent now."""
-        return self._link is not None
+        return self._link is not None and not self._link.lost.is_set()
 
     async def wait_ready(self) -> None:
         """Block until the peer has answered on a connection that is still up. No limit."""
-        while self._link is None:
+        while not self.is_ready:
+            # Others run meanwhile even if it is set: a connection that was just lost stays in its
+            # place until `_serve` has run, and who tries again at once would keep it from that.
             await self._ready.wait()
-            # The connection may be lost again before this task runs: look once more.
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a connection up until cancelled.
@@ -169,10 +170,10 @@ class Connection:
             return [message async for message in stream]
 
     async def _usable_link(self, what: str) -> Link:
-        if self._link is None:
+        if not self.is_ready:
             with trio.move_on_after(READY_WAIT_S):
                 await self.wait_ready()
-        if self._link is None:
+        if self._link is None or self._link.lost.is_set():
             name, target = self._peer.name, self._peer.target
             raise Unavailable(f"{what}: {name} at {target} is not answering")
         return self._link
