@@ -27,6 +27,7 @@ from tests.engine.many import (
 )
 from tests.support.daemon import ROOT, Daemon, wait_until
 from tests.support.http import begun
+from tests.support.standstill import stop_process
 
 pytestmark = [pytest.mark.engine]
 
@@ -113,7 +114,7 @@ def test_the_shutdown_timeout_leaves_what_will_not_end(fresh_daemon: Daemon) -> 
     pid = state(daemon, "stuck")["Pid"]
     configure(daemon, **{"shutdown-timeout": 3})
     hang_up(daemon, "configuration reloaded")
-    os.kill(shim_pid(pid), signal.SIGSTOP)
+    stop_process(shim_pid(pid))
     try:
         began = time.monotonic()
         daemon.http("POST", "/containers/stuck/kill?signal=WINCH")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.engine.many import COUNTER, facts, is_counted, log_lines, run, shim_pid, start, state
 from tests.support.daemon import Daemon, wait_until
+from tests.support.standstill import stop_process
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 
@@ -22,7 +23,7 @@ DEADLINE_S = 90.0
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """Let a process stand still."""
-    os.kill(pid, signal.SIGSTOP)
+    stop_process(pid)
     try:
         yield
     finally:

@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import trio
@@ -24,6 +23,7 @@ from services.containerd.process_config import ProcessConfig
 from services.containerd.values import TaskExit, TaskStatus
 from services.errors import DeadlineExceeded, NotFound, Unavailable
 from tests.engine_fixtures import KEPT, NAMESPACE, create_busybox, private_config
+from tests.support.standstill import stop_process
 
 pytestmark = pytest.mark.engine
 
@@ -121,8 +121,7 @@ async def test_everything_in_flight_ends_with_unavailable(config: ProcessConfig)
                     nursery.start_soon(start, ready)
                     await ready.wait()
                 pid = await keeper.pid()
-                os.kill(pid, signal.SIGSTOP)
-                await wait_stopped(pid)
+                stop_process(pid)
                 stands_still.set()
                 for _ in range(50):
                     nursery.start_soon(unary)
@@ -207,20 +206,6 @@ async def test_an_exit_while_containerd_is_away_is_told_after(config: ProcessCon
             nursery.cancel_scope.cancel()
 
 
-async def wait_stopped(pid: int) -> None:
-    """Every thread of a process stands still: the signal takes its time to reach them."""
-    with trio.fail_after(30):
-        while not all(map(is_still, Path(f"/proc/{pid}/task").iterdir())):
-            await trio.sleep(0.01)
-
-
-def is_still(thread: Path) -> bool:
-    """Also one that has ended meanwhile."""
-    with suppress(OSError):
-        return b") T " in (thread / "stat").read_bytes()
-    return True
-
-
 async def test_a_stopped_containerd_costs_one_limit(
     config: ProcessConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,9 +224,8 @@ async def test_a_stopped_containerd_costs_one_limit(
             ),
         )
         pid = await keeper.pid()
-        os.kill(pid, signal.SIGSTOP)
+        stop_process(pid)
         try:
-            await wait_stopped(pid)
             with pytest.raises(DeadlineExceeded, match=r"version\.version: no answer"):
                 await containerd.version.get()
         finally:

@@ -24,6 +24,7 @@ from services.containerd.process import Process
 from services.containerd.process_config import ProcessConfig
 from services.errors import InvalidParameter, Unavailable
 from tests.engine_fixtures import private_config
+from tests.support.standstill import stop_process
 
 pytestmark = pytest.mark.engine
 
@@ -141,7 +142,7 @@ async def test_a_silent_containerd_of_before_is_replaced(
     """One that is alive and does not answer is killed, and another started."""
     monkeypatch.setattr(process_module, "ADOPT_LIMIT_S", 0.2)
     pid = killed_life(config)
-    os.kill(pid, signal.SIGSTOP)
+    stop_process(pid)
     async with running(replace(config, stop_grace_s=0.1)) as started:
         assert started != pid
         assert not is_alive(pid)

@@ -38,6 +38,7 @@ from tests.services.cluster.etcd_fixtures import (
     running,
     running_store,
 )
+from tests.support.standstill import stop_process
 
 pytestmark = needs_etcd
 
@@ -143,7 +144,7 @@ async def test_who_catches_up_sees_what_others_have_written() -> None:
             await other.commit(put(node(f"n{number}")))
             await store.catch_up()
             assert f"n{number}" in store.snapshot().nodes
-        os.kill(member.pid, signal.SIGSTOP)
+        stop_process(member.pid)
         try:
             with pytest.raises(Unavailable):
                 await store.catch_up()
@@ -364,7 +365,7 @@ async def test_a_stopped_etcd_fails_writes_in_time_and_hides_nothing() -> None:
     """Writes end within their limit in a sentence that says what to do; reads go on."""
     async with scene() as (store, member):
         await store.commit(put(node("a")))
-        os.kill(member.pid, signal.SIGSTOP)
+        stop_process(member.pid)
         try:
             with trio.fail_after(30), pytest.raises(Unavailable, match="--force-new-cluster"):
                 await store.commit(put(node("b")))

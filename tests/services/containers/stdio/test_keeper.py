@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from services.containers.stdio.keeper import Keeper, KeeperLost
+from tests.support.standstill import stop_process
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ async def test_many_at_once_block_nobody(tmp_path: Path) -> None:
         # Within its exec a process has no arguments yet, and is not found by them.
         await wait_for(lambda: list(keepers(tmp_path)))
         (pid,) = keepers(tmp_path)
-        os.kill(pid, signal.SIGSTOP)
+        stop_process(pid)
         began = time.monotonic()
         for n, path in enumerate(fifos):
             keeper.hold(f"c{n}", [path])

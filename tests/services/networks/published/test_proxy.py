@@ -18,6 +18,7 @@ import trio
 from services.networks.published.proxy import ProxiedPort, ProxyLost, UserlandProxy
 from services.networks.published.proxy_process.bounds import MOST_OF_ONE
 from services.networks.published.proxy_process.proxy import Proxy
+from tests.support.standstill import stop_process
 
 LIMIT_S = 30
 
@@ -256,7 +257,7 @@ async def test_a_killed_process_is_replaced(listener: socket.socket, inside: soc
     async with running(led(listener, inside)) as proxy:
         client, accepted = await connected(listener, inside)
         (pid,) = proxy_pids()
-        os.kill(pid, signal.SIGSTOP)
+        stop_process(pid)
         with client_of(listener) as waiting, client, accepted:
             os.kill(pid, signal.SIGKILL)
             assert await in_thread(client.recv, 10) == b""
