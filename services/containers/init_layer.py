@@ -40,7 +40,7 @@ def _option(mount: Mount, prefix: str) -> str:
 def _link_mount_table(upper: Path, lowers: Sequence[Path]) -> None:
     """`/etc/mtab`, unless the image has one, or its `/etc` is no directory. `lowers`: top first.
 
-    An `/etc` in the upper layer stands before the image's: it gets that one's owner and mode.
+    An `/etc` in the upper layer stands before the image's: it gets that one's owner, mode, times.
     """
     seen: os.stat_result | None = None
     for lower in lowers:
@@ -66,6 +66,8 @@ def _link_mount_table(upper: Path, lowers: Sequence[Path]) -> None:
         os.chown(directory, seen.st_uid, seen.st_gid)
         directory.chmod(stat.S_IMODE(seen.st_mode))
     (directory / "mtab").symlink_to(MOUNT_TABLE)
+    if seen is not None:
+        os.utime(directory, ns=(seen.st_atime_ns, seen.st_mtime_ns))
 
 
 def _lstat(path: Path) -> os.stat_result | None:

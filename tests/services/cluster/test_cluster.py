@@ -31,12 +31,10 @@ def node_states(node: TestNode) -> dict[str, NodeState]:
 
 
 async def test_a_new_swarm_has_one_manager_and_outlives_its_daemon() -> None:
-    """At once there is a manager to ask; after a restart the same one, with what was stored."""
+    """There is a manager to ask; after a restart it is the same one, with what was stored."""
     async with nodes(1) as (node,):
         assert node.cluster.role_word == "inactive"
-        began = trio.current_time()
         id = await node.init()
-        assert trio.current_time() - began < 40.0  # as for all that is waited for here
         assert node.cluster.role_word == "active/manager"
         cluster = node.cluster.control().swarm.get()
         await until(lambda: node_states(node) == {id: NodeState.READY})

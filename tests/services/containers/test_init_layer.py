@@ -46,15 +46,17 @@ def test_an_image_without_layers_is_one_writable_directory(tmp_path: Path) -> No
 
 
 def test_the_directory_is_as_the_images(layers: list[Path]) -> None:
-    """Its topmost one: mode and owner are seen from there."""
+    """Its topmost one: mode, owner and times are seen from there."""
     for lower, mode in zip(layers[1:], (0o2750, 0o700), strict=True):
         (lower / "etc").mkdir()
         (lower / "etc").chmod(mode)
     if is_root := os.geteuid() == 0:
         os.chown(layers[1] / "etc", 12, 34)
         (layers[1] / "etc").chmod(0o2750)
+    os.utime(layers[1] / "etc", ns=(1, 2_000_000_003))
     found = (fill(layers) / "etc").stat()
     assert stat.S_IMODE(found.st_mode) == 0o2750
+    assert found.st_mtime_ns == 2_000_000_003
     assert not is_root or (found.st_uid, found.st_gid) == (12, 34)
 
 
