@@ -81,6 +81,7 @@ class HostFacts:
     rlimits: Mapping[str, RlimitPair] = field(default_factory=lambda: MappingProxyType({}))
     oom_score_adj: int = 0
     seccomp: bool = True
+    x32: bool = True  # an x86_64 kernel that also runs programs of the x32 ABI
     apparmor: bool = False
     selinux: bool = False
     user_namespaces: bool = True

@@ -25,6 +25,7 @@ _OCI_ARCHITECTURES: Final = MappingProxyType(
 _PR_GET_SECCOMP: Final = 21
 _PR_SET_SECCOMP: Final = 22
 _SECCOMP_MODE_FILTER: Final = 2
+_X32_GETPID: Final = 0x40000000 | 39  # arch/x86/entry/syscalls/syscall_64.tbl
 
 
 def read_host_facts(root: Path = Path("/")) -> HostFacts:
@@ -49,6 +50,7 @@ def read_host_facts(root: Path = Path("/")) -> HostFacts:
         rlimits=MappingProxyType(_rlimits()),
         oom_score_adj=_integer(root / "proc/self/oom_score_adj", 0),
         seccomp=_has_seccomp(),
+        x32=_runs_x32(machine, status),
         apparmor=_has_apparmor(root),
         selinux=(root / "sys/fs/selinux/enforce").exists(),
         user_namespaces=(root / "proc/self/ns/user").exists()
@@ -130,6 +132,19 @@ def _has_seccomp() -> bool:
     return is_known(_PR_GET_SECCOMP, 0, 0, 0, 0) and is_known(
         _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, None, 0, 0
     )
+
+
+def _runs_x32(machine: str, status: Mapping[str, str]) -> bool:
+    """Whether the kernel answers calls by the x32 ABI, which most are built or booted without.
+
+    Under a filter of somebody else's nothing is tried: it may kill who makes such a call.
+    """
+    if machine != "x86_64":
+        return False
+    if status.get("Seccomp") != "0":
+        return True
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.syscall(ctypes.c_long(_X32_GETPID)) != -1)
 
 
 def _has_apparmor(root: Path) -> bool:

@@ -5,7 +5,11 @@ One container shows many of them; the daemon has flags of its own.
 
 from __future__ import annotations
 
+import errno
 import json
+import platform
+import signal
+import struct
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -353,6 +357,42 @@ def test_a_seccomp_profile_of_ones_own_filters(host: Host, tmp_path: Path) -> No
         *NONE, "--security-opt", f"seccomp={profile}", "busybox", "sh", "-c", "mkdir /x 2>&1; true"
     )
     assert lines == ["mkdir: can't create directory '/x': No space left on device"]
+
+
+def _x32_getpid() -> bytes:
+    """A program of 64 bits that makes one x32 call; it exits with that call's error number."""
+    code = (
+        b"\xb8\x27\x00\x00\x40\x0f\x05"  # eax = X32 | getpid; syscall
+        b"\x31\xff\x48\x85\xc0\x79\x04"  # edi = 0; if rax >= 0, past the next
+        b"\xf7\xd8\x89\xc7"  # edi = -eax
+        b"\xb8\x3c\x00\x00\x00\x0f\x05"  # exit(edi)
+    )
+    base, offset = 0x400000, 64 + 56
+    kind = struct.pack("<16sHHI", b"\x7fELF\x02\x01\x01", 2, 62, 1)
+    rest = struct.pack("<QQQIHHHHHH", base + offset, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    size = offset + len(code)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000)
+    return kind + rest + segment + code
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="x32 is of x86_64")
+def test_x32_calls_are_filtered_where_the_kernel_has_them(host: Host, tmp_path: Path) -> None:
+    """Elsewhere they end the process; who goes unfiltered is told that there are none."""
+    program = tmp_path / "x32"
+    program.write_bytes(_x32_getpid())
+    program.chmod(0o755)
+
+    def code_of(*options: str) -> int:
+        name = "x32"
+        mount = ("-v", f"{program}:/x32:ro")
+        host.daemon.docker("run", "-d", "--name", name, *NONE, *mount, *options, "busybox", "/x32")
+        code = int(host.daemon.docker("wait", name).text)
+        host.daemon.docker("rm", name)
+        return code
+
+    unfiltered = code_of("--security-opt", "seccomp=unconfined")
+    assert unfiltered in {0, errno.ENOSYS}
+    assert code_of() == (0 if unfiltered == 0 else 128 + signal.SIGSYS)
 
 
 def test_clients_of_old_get_what_they_expect(host: Host) -> None:

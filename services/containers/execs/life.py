@@ -40,6 +40,9 @@ UNDO_LIMIT_S: Final = 5.0
 CLEAN_UP_AFTER_S: Final = 0.1
 """Who was attached asks for the exit code at once, and most often goes: both come first."""
 
+WATCH_AFTER_S: Final = 0.002
+"""The call that starts the process leaves first; no runtime has started and ended one by then."""
+
 DRAIN_BEFORE_RECORD_S: Final = 3.0
 """How long an attached client that does not read can hold the exit code back."""
 
@@ -182,8 +185,7 @@ class ExecLife:
                         terminal=exec_.config.tty,
                     )
                     exec_.stdio.process_started()
-                    # Asked for early, the end of a short process is told at once.
-                    nursery.start_soon(self._watch, exec_, exited)
+                    nursery.start_soon(self._watch_soon, exec_, exited)
                     exec_.pid = await tasks.start(container_id, exec_.id)
         except BaseException:
             with trio.move_on_after(UNDO_LIMIT_S, shield=True):
@@ -199,6 +201,11 @@ class ExecLife:
         exec_.stdio.process_started()
         nursery.start_soon(self._watch, exec_, exited)
         exec_.started.set()
+
+    async def _watch_soon(self, exec_: Exec, exited: Outcome[TaskExit | None]) -> None:
+        """Asked for while the runtime starts it, the end of a short process is told at once."""
+        await trio.sleep(WATCH_AFTER_S)
+        await self._watch(exec_, exited)
 
     async def _watch(self, exec_: Exec, exited: Outcome[TaskExit | None]) -> None:
         exited.set(await self._wait_exit(exec_))

@@ -191,10 +191,12 @@ DEFAULT_RULES: Final[tuple[Rule, ...]] = (
     *_CLONING,
 )
 
+X32: Final = "SCMP_ARCH_X32"
+
 # What one kernel can run, by its OCI architecture: its own calls and those of its smaller siblings.
 ARCHITECTURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "amd64": ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"),
+        "amd64": ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", X32),
         "386": ("SCMP_ARCH_X86",),
         "arm64": ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
         "arm": ("SCMP_ARCH_ARM",),

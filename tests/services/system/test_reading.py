@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import errno
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,40 @@ def test_a_failure_of_somebody_elses_hides_no_seccomp() -> None:
     expected = read_host_facts().seccomp
     ctypes.set_errno(errno.EINVAL)
     assert read_host_facts().seccomp is expected
+
+
+@pytest.mark.parametrize(
+    ("machine", "filtered", "answer", "expected"),
+    [
+        pytest.param("x86_64", "0", 4711, True, id="answered"),
+        pytest.param("x86_64", "0", -1, False, id="unknown to the kernel"),
+        pytest.param("x86_64", "2", None, True, id="not tried under a filter"),
+        pytest.param("aarch64", "0", None, False, id="another machine"),
+    ],
+)
+def test_x32_is_what_the_kernel_answers(
+    machine: str,
+    filtered: str,
+    answer: int | None,
+    expected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """getpid by the x32 ABI tells, where nothing can be killed for it."""
+    calls: list[int] = []
+
+    class Libc:
+        def syscall(self, number: ctypes.c_long) -> int:
+            calls.append(number.value)
+            assert answer is not None
+            return answer
+
+        def prctl(self, *_arguments: int | None) -> int:
+            return 0
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_arguments, **_options: Libc())
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/status").write_text(f"Seccomp:\t{filtered}\n")
+    assert read_host_facts(tmp_path).x32 is expected
+    assert calls == ([] if answer is None else [0x40000027])

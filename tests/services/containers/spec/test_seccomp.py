@@ -117,6 +117,16 @@ def test_the_kernel_and_the_architecture_count() -> None:
     assert "arch_prctl" not in _allowed(DEFAULT_CAPABILITIES, s390)
 
 
+@pytest.mark.parametrize("x32", [True, False])
+def test_calls_that_the_kernel_does_not_have_are_not_compiled(x32: bool) -> None:
+    """The x32 ABI is in the filter of a kernel that runs its programs."""
+    profile = default_profile(
+        capabilities=DEFAULT_CAPABILITIES, facts=dataclasses.replace(FACTS, x32=x32)
+    )
+    kept = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]
+    assert profile["architectures"] == [*kept, *(["SCMP_ARCH_X32"] if x32 else [])]
+
+
 def test_no_name_is_listed_twice_in_a_rule() -> None:
     """The data is clean."""
     for rule in DEFAULT_RULES:
