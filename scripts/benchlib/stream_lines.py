@@ -17,6 +17,7 @@ from .measuring import throughput
 from .results import OURS, Result
 
 QUIET_LINES: Final = 60
+BEGINNING_S: Final = 1.0  # in which so many processes start at once, on any engine
 
 
 def stdin(bench: Bench) -> Result:
@@ -88,6 +89,7 @@ def _quiet_line_ms(engine: Engine, talkative: int) -> float:
             _followed(engine, cat) as followed,
         ):
             begin_to_talk()
+            time.sleep(BEGINNING_S)
             assert cat.stdin is not None
             for n in range(QUIET_LINES):
                 time.sleep(0.05)

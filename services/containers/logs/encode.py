@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 PIECE_BYTES: Final = 16 * 1024
+_FEW_BYTES: Final = 256
 _HEAD: Final = b'{"log":"'
 _PLAIN: Final = bytes(code for code in range(0x20, 0x80) if code not in b'"\\<>&') + b"\n"
 _ASCII_ESCAPES: Final = {
@@ -49,6 +50,26 @@ def split_runs(data: bytes, *, last: bool) -> Iterator[Run]:
         start = position = end
     if start < position:
         yield Run(start, position, False)
+
+
+def after_lines(data: bytes, count: int, start: int = 0) -> int:
+    """Where so many lines from `start` on end: behind the last one's newline, or with `data`.
+
+    Halves what is left by counting: a step for each of 100,000 lines takes as long as all else.
+    """
+    low, high = start, len(data)
+    if data.count(b"\n", low, high) < count:
+        return high
+    while count and high - low > _FEW_BYTES:
+        middle = (low + high) // 2
+        before = data.count(b"\n", low, middle)
+        if before < count:
+            low, count = middle, count - before
+        else:
+            high = middle
+    for _ in range(count):
+        low = data.index(b"\n", low) + 1
+    return low
 
 
 def encode_run(data: bytes, run: Run, suffix: bytes) -> bytes:

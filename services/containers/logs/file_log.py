@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 from loguru import logger
 
 from services.containers.logs.counts import LogCounts
+from services.containers.logs.encode import after_lines
 from services.containers.logs.feed import Extent, Feed
 from services.containers.logs.files import LogFiles
 from services.containers.logs.format import Encoded, Format
@@ -30,7 +31,9 @@ _OLD_POSITION: Final = struct.Struct("<QQ")  # up to version 0.1
 _MOST_BYTES: Final = (1 << 64) - 1
 _LONG_TIME_NS: Final = 1_999_999_999_999_999_999  # no time has more digits
 _STEP_BYTES: Final = 256 * 1024
-_ENCODED_BYTES: Final = 64 * 1024 * 1024  # what one call may make of its lines, attributes and all
+# What one call may make of its lines, attributes and all: so much that the loop, which waits for
+# the interpreter meanwhile, does not wait for a millisecond.
+_ENCODED_BYTES: Final = 1024 * 1024
 
 Packing = Callable[["FileLog"], object]
 """Takes note that a log has files to compress. Called from worker threads; must not block long."""
@@ -233,11 +236,9 @@ class FileLog:
             return False
 
     def _bounded(self, data: bytes) -> bytes:
-        """`data`, or so many of its lines as what each of them bears leaves memory for."""
+        """`data`, or so many of its lines as one call may encode by what each of them bears."""
         most = max(1, _ENCODED_BYTES // self._note_bytes())
-        if len(data) <= most or data.count(b"\n") <= most:
-            return data
-        return data[: len(data) - len(data.split(b"\n", most)[-1])]
+        return data if len(data) <= most else data[: after_lines(data, most)]
 
     def _encode(self, stream: Stream, data: bytes, *, last: bool, room: int | None) -> Encoded:
         # A clock that is set back must not put a line before its predecessor.

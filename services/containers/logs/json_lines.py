@@ -9,6 +9,7 @@ import msgspec
 from services import typed_json
 from services.containers.logs.encode import (
     Run,
+    after_lines,
     encode_run,
     line_suffix,
     rfc3339_nano,
@@ -36,10 +37,12 @@ class JsonLines:
         self, stream: Stream, data: bytes, *, time_ns: int, last: bool, room_bytes: int | None
     ) -> Encoded:
         """See `Format`."""
+        suffix = line_suffix(stream.label, self._attributes, rfc3339_nano(time_ns))
+        if room_bytes is not None:  # each line makes more than its suffix
+            data = data[: after_lines(data, room_bytes // len(suffix) + 1)]
         runs = list(split_runs(data, last=last))
         if not runs:
             return Encoded(b"", 0, 0)
-        suffix = line_suffix(stream.label, self._attributes, rfc3339_nano(time_ns))
         text = b"".join([encode_run(data, run, suffix) for run in runs])
         consumed = runs[-1].end
         if room_bytes is not None and len(text) > room_bytes:
@@ -139,8 +142,5 @@ def _consumed_by(data: bytes, runs: list[Run], lines: int) -> int:
             continue
         if run.partial:
             return run.end
-        position = run.start
-        for _ in range(lines):
-            position = data.index(b"\n", position) + 1
-        return position
+        return after_lines(data, lines, run.start)
     return runs[-1].end

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.containers.logs.encode import (
     PIECE_BYTES,
+    after_lines,
     encode_run,
     escape,
     line_suffix,
@@ -121,3 +122,16 @@ def test_line_is_dockerds() -> None:
 def test_times_are_gos(time_ns: int, text: str) -> None:
     """No more fraction digits than needed."""
     assert rfc3339_nano(time_ns) == text
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([b"\n", b"x", b"y" * 300]), max_size=60), st.data())
+def test_lines_are_found_by_their_number(parts: list[bytes], draw: st.DataObject) -> None:
+    """As by going from one to the next."""
+    data = b"".join(parts)
+    start = draw.draw(st.integers(0, len(data)))
+    count = draw.draw(st.integers(0, 70))
+    expected = start
+    for line in data[start:].splitlines(keepends=True)[:count]:
+        expected += len(line)
+    assert after_lines(data, count, start) == expected

@@ -130,11 +130,8 @@ def test_full_disk_drops_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ]
 
 
-def test_many_lines_with_much_on_each_are_written_in_parts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_lines_with_much_on_each_are_written_in_parts(tmp_path: Path) -> None:
     """A block of a quarter of a megabyte must not become gigabytes in memory at once."""
-    monkeypatch.setattr("services.containers.logs.file_log._ENCODED_BYTES", 1 << 20)
     log = make_log(tmp_path, max_bytes=None)
     log.format = JsonLines({"label": "x" * 10_000})
     log.open(None)
