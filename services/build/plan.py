@@ -117,6 +117,18 @@ class Plan:
                 found.add(other.index)
         return found
 
+    def needs_context(self, target: Stage) -> bool:
+        """Whether anything that `target` needs takes files from the build's context.
+
+        ONBUILD instructions of base images are not known yet; see `StageBuild.run`.
+        """
+        return any(
+            (step.keyword in ("ADD", "COPY") and "from" not in flags_of(step))
+            or (step.keyword == "RUN" and "mount" in flags_of(step))
+            for stage in self.needed(target)
+            for step in stage.steps
+        )
+
     def source_of(self, stage: Stage, step: Line) -> Stage | str | None:
         """Where a COPY copies from: a stage, an image's reference, or None for the context.
 

@@ -92,11 +92,14 @@ class StageBuild:
             EngineError: an instruction failed; its line is named.
         """
         await self._output.say(f" ---> {_short(state.image.id)}\n")
+        await self._output.end()
         if triggers:
             word = "trigger" if len(triggers) == 1 else "triggers"
             await self._output.say(f"# Executing {len(triggers)} build {word}\n")
             state.config = msgspec.structs.replace(state.config, on_build=None)
+            await self._context.provide()  # a trigger may copy, where the Dockerfile does not
             for line in triggers:
+                await self._output.trigger(line)
                 await self._step(state, line)
         for line in self._stage.steps:
             self._number += 1
@@ -117,7 +120,7 @@ class StageBuild:
             self._note(state, f"{NOP} LABEL {shown}")
 
     async def _announce(self, line: Line) -> None:
-        await self._output.say(f"Step {self._number}/{self._steps} : {line.text}\n")
+        await self._output.begin(line, self._number, self._steps)
 
     async def _step(self, state: StageState, line: Line) -> None:
         try:
@@ -135,6 +138,7 @@ class StageBuild:
         except EngineError as error:
             raise at_line(error, line.number) from error
         await self._output.say(f" ---> {_short(state.key)}\n")
+        await self._output.end()
 
     # -- configuration --------------------------------------------------------------------------
 

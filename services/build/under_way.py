@@ -16,7 +16,7 @@ from services.images.platform import parse_specifier
 
 from .context import BuildContext
 from .errors import at_line
-from .output import StageOutput, Tell, forward
+from .output import Outputs, StageOutput
 from .plan import PREDEFINED_ARGS, SCRATCH, Plan, Stage, arg_pairs
 from .ports import Containers, ImageStore, Puller
 from .request import BuildRequest
@@ -63,11 +63,11 @@ class Build:
         self.held: set[str] = set()
         self.renewed: dict[str, str] = {}  # without the cache: keys under which steps are kept
 
-    async def run(self, tell: Tell) -> Image:
+    async def run(self, told: Outputs) -> Image:
         """All stages that the target needs; the image of the target."""
         target = self._plan.target(self._request.target)
         stages = self._plan.needed(target)
-        outputs = [StageOutput() for _ in stages]
+        outputs = told.open(stages)
         self._built = {stage.index: _Built() for stage in stages}
         self._cache_from = await self._sources()
         steps = sum(1 + len(stage.steps) for stage in stages)
@@ -77,8 +77,8 @@ class Build:
                 for stage, output in zip(stages, outputs, strict=True):
                     nursery.start_soon(self._run_stage, stage, output, number, steps, target)
                     number += 1 + len(stage.steps)
-                await forward(outputs, tell)
-        await self._warn(stages, tell)
+                await told.forward()
+        await self._warn(stages, told)
         state = self._built[target.index].state
         assert state is not None
         return state.image
@@ -127,6 +127,9 @@ class Build:
             await build.finish(state)
             self._built[stage.index].state = state
             self._built[stage.index].done.set()
+        except EngineError as error:
+            await output.fail(error)
+            raise
         finally:
             output.close()
 
@@ -215,7 +218,7 @@ class Build:
             found.append(image)
         return found
 
-    async def _warn(self, stages: Sequence[Stage], tell: Tell) -> None:
+    async def _warn(self, stages: Sequence[Stage], told: Outputs) -> None:
         """Say which --build-arg nobody has asked for."""
         declared = set(PREDEFINED_ARGS) | set(self._plan.arguments)
         for stage in stages:
@@ -225,5 +228,4 @@ class Build:
         unused = sorted(set(self._request.build_args) - declared)
         if unused:
             shown = " ".join(unused)
-            text = f"[Warning] One or more build-args [{shown}] were not consumed\n"
-            await tell({"stream": text})
+            await told.warn(f"One or more build-args [{shown}] were not consumed")

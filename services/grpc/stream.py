@@ -12,7 +12,7 @@ from grpclib.exceptions import StreamTerminatedError
 from services.errors import DeadlineExceeded, EngineError
 
 from .errors import Errors
-from .link import Link
+from .link import Link, bound_messages
 from .method import Method, ReplyT, RequestT
 
 T = TypeVar("T")
@@ -39,10 +39,15 @@ class Stream(Generic[RequestT, ReplyT]):
         self._errors = errors
         self._peer = method.peer
         self._limit_s = method.limit_s
+        self._reply_limit_bytes = method.reply_limit_bytes
         self._what = what
         self._call = link.request(method, metadata)
         self._is_open = False
         self._is_done = False
+
+    async def begin(self) -> None:
+        """Begin the call without a message, where the peer is to speak first."""
+        await self._step(self._begin())
 
     async def send(self, message: RequestT, *, end: bool = False) -> None:
         """Send a message, and with `end` say that it was the last."""
@@ -77,6 +82,11 @@ class Stream(Generic[RequestT, ReplyT]):
                 if not self._link.lost.is_set():
                     raise
                 # The connection is gone and the call with it; receive() said so.
+
+    async def _begin(self) -> None:
+        await self._enter()
+        await self._call.send_request()
+        bound_messages(self._call, self._reply_limit_bytes)
 
     async def _send(self, message: RequestT, end: bool) -> None:
         await self._enter()
