@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
 
 from services.audit import Audit
 from services.audit.containers import FolderCheck, MountCheck, SnapshotCheck, TaskCheck
-from services.audit.networks import FirewallCheck, LinkCheck, OverlayCheck, PortCheck
+from services.audit.networks import (
+    ClusterNetworking,
+    FirewallCheck,
+    LinkCheck,
+    OverlayCheck,
+    PortCheck,
+)
 from services.audit.storage import ImageCheck, LeaseCheck, StoreCheck, VolumeCheck
-from services.containerd import Containerd
 from services.containers import Container
 from services.containers.networking.link_mending import LinkMender
-from services.images import Images
 from services.images.leases import LEASE_PREFIX
-from services.store import Store
-from services.volumes import Volumes
 
-from .cluster_parts import LazyCluster
 from .container_parts import ContainerParts
-from .network_parts import NetworkParts
-from .settings import Settings
+from .ground_parts import GroundParts
 
 AUDIT_THREADS: Final = 2
 
 
 def build_audit(
-    settings: Settings,
-    *,
-    engine_id: str,
-    containerd: Containerd,
-    store: Store,
-    images: Images,
-    volumes: Volumes,
-    networks: NetworkParts,
+    ground: GroundParts,
     containers: ContainerParts,
-    cluster: LazyCluster,
+    cluster_networking: Callable[[], ClusterNetworking | None],
 ) -> Audit:
-    """Make it. Nothing is looked at before it is asked to."""
-    table = containers.containers.table
+    """Make it. Nothing is looked at before it is asked to.
+
+    `cluster_networking`: of this node, while it is in a cluster.
+    """
+    containerd, images, volumes = ground.containerd, ground.images, ground.volumes
+    networks, sandboxes, firewall = ground.net.networks, ground.net.sandboxes, ground.net.firewall
+    table = ground.table
+    settings = ground.current.settings()
+    exec_root = settings.exec_root
     disk = trio.CapacityLimiter(AUDIT_THREADS)
 
     def is_lively(container: Container) -> bool:
@@ -51,16 +51,15 @@ def build_audit(
     async def ingests() -> Sequence[str]:
         return [status.ref for status in await containerd.content.statuses()]
 
-    overlays = OverlayCheck(lambda: cluster.networking)
-    links = LinkMender(table=table, networks=networks.networks, sandboxes=networks.sandboxes)
-    firewall, exec_root = networks.firewall, settings.exec_root
+    overlays = OverlayCheck(cluster_networking)
+    links = LinkMender(table=table, networks=networks, sandboxes=sandboxes)
     return Audit(
         [
             TaskCheck(
                 containerd=containerd,
                 table=table,
                 is_lively=is_lively,
-                engine_id=engine_id,
+                engine_id=ground.engine_id,
                 disk=disk,
             ),
             SnapshotCheck(keys=images.rootfs_keys, table=table),
@@ -73,13 +72,13 @@ def build_audit(
             ),
             MountCheck(exec_root=exec_root, table=table, is_lively=is_lively, disk=disk),
             LinkCheck(
-                bridges=networks.networks.bridges,
-                wanted=networks.sandboxes.bridged_links,
+                bridges=networks.bridges,
+                wanted=sandboxes.bridged_links,
                 disk=disk,
             ),
             *([FirewallCheck(firewall.compare)] if firewall is not None else []),
             overlays,
-            PortCheck(networks.sandboxes.port_problems, disk=disk),
+            PortCheck(sandboxes.port_problems, disk=disk),
             VolumeCheck(records=volumes.recorded, directories=volumes.names_on_disk, disk=disk),
             ImageCheck(containerd=containerd),
             LeaseCheck(
@@ -88,14 +87,14 @@ def build_audit(
                 held=lambda: images.held_leases,
                 ingests=ingests,
             ),
-            StoreCheck(store),
+            StoreCheck(ground.store),
         ],
         mends=[
             containers.restorer.reconcile,
             images.clear_leftovers,
             volumes.mend,
             links.mend,
-            networks.sandboxes.mend_ports,
+            sandboxes.mend_ports,
             *([firewall.mend] if firewall is not None else []),
             overlays.mend,
         ],

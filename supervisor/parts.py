@@ -128,17 +128,7 @@ def build_parts(
     def audit() -> Audit:
         from .audit_parts import build_audit
 
-        return build_audit(
-            settings,
-            engine_id=engine_id,
-            containerd=ground.containerd,
-            store=ground.store,
-            images=ground.images,
-            volumes=ground.volumes,
-            networks=net,
-            containers=ours,
-            cluster=cluster,
-        )
+        return build_audit(ground, ours, lambda: cluster.networking)
 
     api = build_api(
         current,
