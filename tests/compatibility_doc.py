@@ -20,9 +20,9 @@ from services.api.types.container_versions import INSPECT_ROWS, SUMMARY_ROWS
 from services.api.unsupported import LIMITS, UNSUPPORTED
 from services.api.update_versions import UPDATE_ROWS
 from services.api.version import CURRENT, MINIMUM, ApiVersion
-from supervisor.option import Option
-from supervisor.options import OPTIONS
-from supervisor.routes import served_blueprints
+from supervisor.configuration.option import Option
+from supervisor.configuration.options import OPTIONS
+from supervisor.faces.routes import served_blueprints
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "compatibility.md"
 PING: Final = (("GET", "/_ping"), ("HEAD", "/_ping"))

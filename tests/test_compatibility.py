@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.api.unsupported import LIMITS, UNSUPPORTED
-from supervisor.options import OPTIONS
+from supervisor.configuration.options import OPTIONS
 from tests.compatibility_doc import (
     PAGE,
     flag_text,

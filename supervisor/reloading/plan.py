@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from services.api.hosts import Host
-from supervisor.settings import Settings
+from supervisor.configuration.settings import Settings
 
 from .table import How, names_of, rule_of
 

@@ -414,7 +414,7 @@ async def test_logs_that_cannot_be_asked_for(tmp_path: Path) -> None:
 
 PROGRAM: Final = """
 import sys
-import supervisor.parts, supervisor.routes, supervisor.tree
+import supervisor.parts, supervisor.faces.routes, supervisor.tree
 print(", ".join(sorted(name for name in sys.modules if name.startswith("services.cluster"))))
 """
 
