@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from services.api.types.containers import CreateBody
+from services.api.create_body import CreateBody
 from services.containers.config import EndpointSettings, Mount, NetworkingConfig
 
 

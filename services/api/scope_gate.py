@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from services.api.asgi import ASGIApp, Receive, Scope, Send
+from services.api.create_body import CreateBody
 from services.api.front import clean_path
 from services.api.held_body import TooLarge, content_type, has_body, hold_body, replayed
 from services.api.identity import Identity
@@ -22,7 +23,6 @@ from services.api.query import Query, parse_query
 from services.api.refusal import Header, only_refused, refuse
 from services.api.scoped_host_config import check_create, check_host_config, with_labels
 from services.api.scopes import Policy
-from services.api.types.containers import CreateBody
 from services.api.version import split_version
 from services.api.wire import check_content_type, decode
 from services.containers.config import HostConfig

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from services.api.create_body import CreateBody
 from services.api.scopes import Policy
-from services.api.types.containers import CreateBody
 from services.containers.config import HostConfig, Mount, docker_name
 from services.errors import Forbidden
 

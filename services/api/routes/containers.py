@@ -14,6 +14,7 @@ from quart import Blueprint
 
 from services.api.container_images import ContainerImages
 from services.api.container_list import ContainerList
+from services.api.create_body import CreateBody
 from services.api.create_draft import Draft
 from services.api.create_versions import adapted
 from services.api.prune_filters import prune_filters
@@ -21,7 +22,6 @@ from services.api.query import Query
 from services.api.quick_containers import QuickContainers
 from services.api.request import EngineRequest, current_request, outlives_client
 from services.api.responses import EngineResponse
-from services.api.types.containers import CreateBody
 from services.api.update_versions import adapted_update
 from services.api.version import ApiVersion
 from services.api.wire import encode, read_json

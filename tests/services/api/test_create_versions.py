@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.api.create_body import CreateBody
 from services.api.create_draft import Draft
 from services.api.create_versions import ROWS, Row, adapted
-from services.api.types.containers import CreateBody
 from services.api.version import CURRENT, MINIMUM, ApiVersion
 from services.api.wire import decode
 from services.errors import EngineError, InvalidParameter

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.api.create_body import CreateBody
 from services.api.operations import OPERATIONS, Bound, Kind
 from services.api.scoped_host_config import (
     ABILITY_OF,
@@ -18,7 +19,6 @@ from services.api.scoped_host_config import (
     with_labels,
 )
 from services.api.scopes import ABILITIES, ALWAYS, Policy, ScopeError, parse_scoped_socket
-from services.api.types.containers import CreateBody
 from services.api.wire import decode
 from services.containers.config import HostConfig
 from services.errors import Forbidden
