@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from services.api.hosts import TcpHost
+from services.api.listening.hosts import TcpHost
 
 from .configfile import read_config_file
 from .configure_api import access_settings, api_settings

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from services.api.types.container_versions import INSPECT_ROWS, SUMMARY_ROWS, adapt_answer
 from services.api.types.times import human_duration, rfc3339_nano
-from services.api.version import CURRENT, ApiVersion
+from services.api.versions.container_answers import INSPECT_ROWS, SUMMARY_ROWS, adapt_answer
+from services.api.versions.version import CURRENT, ApiVersion
 from services.containers import Container, Health, MountPoint, State
 from services.containers.apparmor import DEFAULT_PROFILE, container_profile
 from services.containers.config import EndpointSettings, HostConfig
