@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
-from services.api.hosts import parse_host
+from services.api.listening.hosts import parse_host
 
 from .configuration.loading import load
 from .configuration.option import Kind, Option, Value
