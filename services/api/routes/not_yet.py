@@ -28,7 +28,6 @@ def _table(sentence: str, *operations: str) -> tuple[UnsupportedOperation, ...]:
 
 
 UNSUPPORTED: Final = (
-    *_table("build sessions are not supported yet", "POST /session"),
     *_table(
         "plugins are not supported",
         "GET /plugins/privileges",
