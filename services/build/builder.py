@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.images import Image, Platform
     from services.images.ports import Body
 
+    from .cache_mounts import CacheMounts
     from .context import BuildContexts
     from .output import Tell
     from .ports import Containers, ImageStore, Puller
@@ -39,11 +40,13 @@ class Builder:
         containers: Containers,
         images: ImageStore,
         contexts: BuildContexts,
+        caches: CacheMounts,
         disk: trio.CapacityLimiter,
         platform: Platform | None = None,
     ) -> None:
         self._containers, self._images = containers, images
         self._contexts, self._disk = contexts, disk
+        self.caches: Final = caches
         self._platform = platform or host_platform()
         self._slots = trio.CapacityLimiter(MAX_BUILDS)
         self._under_way: set[Build] = set()
@@ -57,6 +60,7 @@ class Builder:
         await self._contexts.remove_leftovers()
         task_status.started()
         await self._remove_containers()
+        await self.caches.open()
         await trio.sleep_forever()
 
     async def build(self, request: BuildRequest, body: Body, puller: Puller, tell: Tell) -> Image:
@@ -93,6 +97,7 @@ class Builder:
                 request=request,
                 plan=plan,
                 context=context,
+                caches=self.caches,
                 disk=self._disk,
             )
             self._under_way.add(build)
