@@ -13,7 +13,7 @@ import trio
 
 from services.api.front.front import DeferredApp
 from services.api.listening.listeners import Listeners
-from services.build import BuildContexts, Builder
+from services.build import BuildContexts, Builder, CacheMounts, CacheStore
 from services.containerd import EventEnvelope
 from services.containers.containers import Containers
 from services.containers.groups import Groups
@@ -119,6 +119,7 @@ def build_parts(
         containers=containers,
         images=ground.images,
         contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
+        caches=CacheMounts(CacheStore(settings.data_root / "build-cache"), disk=build_disk),
         disk=build_disk,
     )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.images import Image, Platform
     from services.images.ports import Body
 
+    from .cache_mounts import CacheMounts
     from .context import BuildContext, BuildContexts
     from .output import Outputs, Tell
     from .ports import Containers, ImageStore, Puller
@@ -39,11 +40,14 @@ class Builder:
         containers: Containers,
         images: ImageStore,
         contexts: BuildContexts,
+        caches: CacheMounts,
         disk: trio.CapacityLimiter,
         platform: Platform | None = None,
     ) -> None:
         self._containers, self._images = containers, images
-        self.contexts, self._disk = contexts, disk
+        self.contexts: Final = contexts
+        self.disk: Final = disk
+        self.caches: Final = caches
         self._platform = platform or host_platform()
         self._slots = trio.CapacityLimiter(MAX_BUILDS)
         self._under_way: set[Build] = set()
@@ -57,6 +61,7 @@ class Builder:
         await self.contexts.remove_leftovers()
         task_status.started()
         await self._remove_containers()
+        await self.caches.open()
         await trio.sleep_forever()
 
     async def build(self, request: BuildRequest, body: Body, puller: Puller, tell: Tell) -> Image:
@@ -118,7 +123,7 @@ class Builder:
 
         async with self._slots, opened as context:
             read = partial(context.read_dockerfile, request.dockerfile)
-            text = await trio.to_thread.run_sync(read, limiter=self._disk)
+            text = await trio.to_thread.run_sync(read, limiter=self.disk)
             plan = make_plan(read_lines(text), request.build_args)
             if plan.needs_context(plan.target(request.target)):
                 await context.provide()
@@ -130,7 +135,8 @@ class Builder:
                 request=request,
                 plan=plan,
                 context=context,
-                disk=self._disk,
+                caches=self.caches,
+                disk=self.disk,
             )
             self._under_way.add(build)
             held.add(build)

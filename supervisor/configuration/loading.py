@@ -12,6 +12,7 @@ from typing import Final, Literal, cast
 
 from services.api.listening.hosts import TcpHost
 
+from .features import EITHER, ON
 from .file import read_config_file
 from .merged import Merged, refuse_conflicts
 from .option import Value
@@ -25,9 +26,6 @@ from .settings import ConfigError, ContainerdSettings, LogSettings, Settings
 from .values import Runtime, quoted
 
 LOG_LEVELS: Final = ("panic", "fatal", "error", "warn", "info", "debug", "trace")
-
-_ON: Final = ("true", "1")
-_OFF: Final = ("false", "0")
 
 
 def load(given: Mapping[str, Value], environment: Mapping[str, str]) -> Settings:
@@ -117,11 +115,9 @@ def _absolute(values: Merged, flag: str) -> Path:
 
 
 def _features(features: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """containerd's image store is the only one, and always on, BuildKit never; CDI may be off."""
+    """containerd's image store is the only one, and always on; the others may be off."""
     for name, value in features:
-        known = {"containerd-snapshotter": _ON, "buildkit": _OFF, "cdi": (*_ON, *_OFF)}.get(
-            name, ()
-        )
+        known = {"containerd-snapshotter": ON, "buildkit": EITHER, "cdi": EITHER}.get(name, ())
         if value.lower() not in known:
             raise ValueError(f"feature {name}={value} is not supported")
     return features

@@ -15,6 +15,7 @@ from services.api.listening.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.audit import AuditRoutes
 from services.api.routes.build import BuildRoutes
+from services.api.routes.buildkit import BuildKitRoutes
 from services.api.routes.cluster_modules import ClusterModules
 from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
@@ -33,12 +34,14 @@ from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
 from services.api.types.engine_info import EngineInfo, KnownRegistries, OpenHost
-from services.build import BuildPruneFilters, PrunedSteps, prune_steps
+from services.build import BuildPruneFilters, PrunedCache, prune_cache
+from services.buildkit import BuildKit
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
 from services.observer.page import Page
 from services.registry import RegistrySettings
 from services.registry.proxies import masked
+from supervisor.configuration.features import has_buildkit
 from supervisor.engine.ground import SNAPSHOTTER
 from supervisor.version import VERSION, build_id
 
@@ -102,10 +105,21 @@ def served_blueprints(
         VolumeRoutes(ground.volumes).blueprint(),
         _disk_usage(sources, layers, quick).blueprint(),
         BuildRoutes(
-            sources.builder, ground.registry, partial(_prune_steps, sources, layers)
+            sources.builder, ground.registry, partial(_prune_cache, sources, layers)
+        ).blueprint(),
+        BuildKitRoutes(
+            partial(_buildkit, sources, layers),
+            is_switched_off=lambda: not has_buildkit(ground.current.settings().features),
         ).blueprint(),
         absent_blueprint(),
     ]
+
+
+def _buildkit(sources: RouteSources, layers: LayerSizes) -> BuildKit:
+    # Imported with the first client that speaks it.
+    from .buildkit import build_buildkit
+
+    return build_buildkit(sources, partial(_prune_cache, sources, layers))
 
 
 def _system(sources: RouteSources, cluster: ClusterModules) -> SystemRoutes:
@@ -141,6 +155,7 @@ def _disk_usage(sources: RouteSources, layers: LayerSizes, quick: QuickRoutes) -
         listing=quick.listing,
         image_names=quick.images,
         steps=ground.images.steps.list,
+        caches=sources.builder.caches.usage,
         volumes=ground.volumes,
         volume_uses=lambda: uses_of(sources.containers.table),
     )
@@ -157,17 +172,18 @@ def own_blueprints(sources: RouteSources) -> list[Blueprint]:
     ]
 
 
-async def _prune_steps(
+async def _prune_cache(
     sources: RouteSources, layers: LayerSizes, filters: BuildPruneFilters
-) -> PrunedSteps:
-    """Delete steps of builds; what they take is what images take less without them."""
+) -> PrunedCache:
+    """Delete what builds have kept; what steps take is what images take less without them."""
 
     async def all_bytes() -> int:
         images = await sources.ground.images.everything()
         return (await measure_images(images, [False] * len(images), layers)).total_bytes
 
-    return await prune_steps(
+    return await prune_cache(
         sources.ground.images.steps,
+        sources.builder.caches,
         filters,
         in_use=lambda: {
             *(c.definition.image_id for c in sources.containers.table),

@@ -1,6 +1,6 @@
-"""Tag Session of the Engine API, POST /session; and POST /grpc, which its definition does not have.
+"""Tag Session of the Engine API: POST /session; and POST /grpc, which its definition lacks.
 
-Over both goes HTTP/2 with gRPC: the client's calls over the second one, the engine's over the first.
+Over both goes HTTP/2 with gRPC: the client's calls over the second, the engine's over the first.
 
 Source: moby, api/server/router/{session,grpc}.
 """
