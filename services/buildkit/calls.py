@@ -18,9 +18,7 @@ from services.errors import (
     Conflict,
     DeadlineExceeded,
     EngineError,
-    InvalidParameter,
     NotFound,
-    NotSupported,
     Unavailable,
 )
 from services.grpc.link import bound_messages
@@ -30,14 +28,12 @@ from .failures import BuildFailed, grpc_error
 REQUEST_LIMIT_S: Final = 30.0  # until all of it is there
 REQUEST_LIMIT_BYTES: Final = 16 << 20
 
+# Others are UNKNOWN, whose name clients do not put before the text.
 _STATUS_OF: Final = (
-    (InvalidParameter, Status.INVALID_ARGUMENT),
     (NotFound, Status.NOT_FOUND),
     (Conflict, Status.ALREADY_EXISTS),
     (Unavailable, Status.UNAVAILABLE),
     (DeadlineExceeded, Status.DEADLINE_EXCEEDED),
-    # Not UNIMPLEMENTED: clients take that for a method which is missing.
-    (NotSupported, Status.FAILED_PRECONDITION),
 )
 
 Metadata = Mapping[str, str]

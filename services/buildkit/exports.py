@@ -17,7 +17,7 @@ _PASSED_OVER: Final = frozenset(
     (
         *("unpack", "dangling-name-prefix", "name-canonical", "compression", "compression-level"),
         *("force-compression", "oci-mediatypes", "registry.insecure", "store", "buildinfo"),
-        *("prefer-nondist-layers", "rewrite-timestamp", "danglingNamePrefix"),
+        *("load", "prefer-nondist-layers", "rewrite-timestamp", "danglingNamePrefix"),
     )
 )
 

@@ -15,20 +15,13 @@ from grpclib.exceptions import GRPCError
 
 from protos.generated.moby.buildkit.v1.frontend import Failure
 from protos.generated.wire import Any as AnyMessage
-from services.errors import EngineError, InvalidParameter, NotFound, NotSupported
+from services.errors import EngineError
 
 from .progress import failure_text
 
 SOURCE_TYPE: Final = "github.com/moby/buildkit/errdefs.Source+json"
-MAX_SHOWN_BYTES: Final = 256 << 10  # of the Dockerfile: headers are bounded
 MAX_HEADER_BYTES: Final = 12 << 10
 """Of all details: grpc-go refuses heads of more than 16 KB from servers by default."""
-
-_STATUS_OF: Final = (
-    (NotSupported, Status.UNIMPLEMENTED),
-    (InvalidParameter, Status.INVALID_ARGUMENT),
-    (NotFound, Status.NOT_FOUND),
-)
 
 
 class BuildFailed(EngineError):
@@ -61,10 +54,8 @@ def failure_of(error: EngineError, name: str, dockerfile: bytes | None) -> Failu
         if len(source) <= MAX_HEADER_BYTES:
             details.append(AnyMessage(type_url=SOURCE_TYPE, value=source))
     text = str(error) if type(error).__name__ == "DockerfileError" else failure_text(error)
-    status = next((known for kind, known in _STATUS_OF if isinstance(error, kind)), Status.UNKNOWN)
-    if status is Status.UNIMPLEMENTED:
-        status = Status.UNKNOWN  # clients take it for a whole method that is missing
-    return Failure(code=status.value, message=text, details=details)
+    # Clients put other statuses' names before the text.
+    return Failure(code=Status.UNKNOWN.value, message=text, details=details)
 
 
 def grpc_error(failure: Failure) -> GRPCError:

@@ -80,7 +80,9 @@ class Transfer:
                 with trio.CancelScope(shield=True):
                     await self._run(data.close)
             await self._run(partial(self._plan.finish, self._target))
-            await stream.send(Packet(type=PacketPacketType.PACKET_FIN))
+            # With the end of our side, or the client resets the stream as it ends its own, and what
+            # it has said last may be lost.
+            await stream.send(Packet(type=PacketPacketType.PACKET_FIN), end=True)
             while (packet := await self._next(stream)) is not None:
                 if packet.type is PacketPacketType.PACKET_FIN:
                     return

@@ -15,7 +15,6 @@ from typing import Final
 
 import trio
 
-from protos.generated.moby.upload.v1 import BytesMessage
 from services.build.context import BuildContext, BuildContexts
 from services.containers.archives.root import PLACE, Root
 from services.errors import InvalidParameter
@@ -167,7 +166,7 @@ class _Upload:
         self._session, self._path = session, path
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with self._session.stream(UPLOAD, [("urlpath", self._path)]) as stream:
-            await stream.send(BytesMessage(), end=True)
+        metadata = [("urlpath", self._path)]
+        async with self._session.stream(UPLOAD, metadata, is_one_way=True) as stream:
             while (message := await stream.receive()) is not None:
                 yield message.data

@@ -88,13 +88,18 @@ class Session:
 
     @asynccontextmanager
     async def stream(
-        self, method: Method[RequestT, ReplyT], metadata: Sequence[tuple[str, str]]
+        self,
+        method: Method[RequestT, ReplyT],
+        metadata: Sequence[tuple[str, str]],
+        *,
+        is_one_way: bool = False,
     ) -> AsyncIterator[Stream[RequestT, ReplyT]]:
-        """A call with messages both ways, begun; ended with the block."""
+        """A call with messages both ways, begun; ended with the block. `is_one_way`: the client
+        alone sends some."""
         self._check(method)
         stream = Stream(self._link, method, metadata, method.about(""), client_errors)
         try:
-            await stream.begin()
+            await stream.begin(end=is_one_way)
             yield stream
         finally:
             await stream.close()

@@ -20,6 +20,8 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 from h2.config import H2Configuration
+from h2.errors import ErrorCodes
+from h2.events import StreamReset
 
 from services.errors import InvalidParameter, Unavailable
 
@@ -79,6 +81,15 @@ class _Protocol(H2Protocol):
         loop = asyncio.get_running_loop()
         joined = JoinedTransport(cast(asyncio.Transport, transport), loop)
         super().connection_made(cast(asyncio.Transport, joined))
+        self.processor.processors[StreamReset] = self._on_reset
+
+    def _on_reset(self, event: StreamReset) -> None:
+        """A peer that has said all it has to say may reset what we still have to say (RFC 9113,
+        8.1): that is no failure of the call, and grpclib would lose what has come."""
+        stream = self.processor.streams.get(event.stream_id or 0)
+        is_over = stream is not None and stream.trailers_received.is_set()
+        if not is_over or event.error_code != ErrorCodes.NO_ERROR:
+            self.processor.process_stream_reset(event)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)

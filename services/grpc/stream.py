@@ -45,9 +45,9 @@ class Stream(Generic[RequestT, ReplyT]):
         self._is_open = False
         self._is_done = False
 
-    async def begin(self) -> None:
-        """Begin the call without a message, where the peer is to speak first."""
-        await self._step(self._begin())
+    async def begin(self, *, end: bool = False) -> None:
+        """Begin the call without a message: the peer is to speak first, or with `end` alone."""
+        await self._step(self._begin(end))
 
     async def send(self, message: RequestT, *, end: bool = False) -> None:
         """Send a message, and with `end` say that it was the last."""
@@ -83,9 +83,9 @@ class Stream(Generic[RequestT, ReplyT]):
                     raise
                 # The connection is gone and the call with it; receive() said so.
 
-    async def _begin(self) -> None:
+    async def _begin(self, end: bool) -> None:
         await self._enter()
-        await self._call.send_request()
+        await self._call.send_request(end=end)
         bound_messages(self._call, self._reply_limit_bytes)
 
     async def _send(self, message: RequestT, end: bool) -> None:
