@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from services.images.ports import Body
 
     from .cache_mounts import CacheMounts
+    from .client import BuildClient
     from .context import BuildContext, BuildContexts
     from .output import Outputs, Tell
     from .ports import Containers, ImageStore, Puller
@@ -95,13 +96,14 @@ class Builder:
         opened: AbstractAsyncContextManager[BuildContext],
         puller: Puller,
         told: Outputs,
+        client: BuildClient | None = None,
     ) -> AsyncIterator[Image]:
         """Build from the context that `opened` gives. The image has no name, and is kept while the
         block lasts. Raises as `build`."""
         held: set[Build] = set()
         try:
             with self._counted():
-                image = await self._build(request, opened, puller, told, held)
+                image = await self._build(request, opened, puller, told, client, held)
             yield image
         finally:
             self._under_way -= held
@@ -112,6 +114,7 @@ class Builder:
         opened: AbstractAsyncContextManager[BuildContext],
         puller: Puller,
         told: Outputs,
+        client: BuildClient | None,
         held: set[Build],
     ) -> Image:
         """The build is in `held`, and under way, from its begin on."""
@@ -136,6 +139,7 @@ class Builder:
                 plan=plan,
                 context=context,
                 caches=self.caches,
+                client=client,
                 disk=self.disk,
             )
             self._under_way.add(build)

@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 CLEANUP_LIMIT_S: Final = 60.0
 MAX_DOCKERFILE_BYTES: Final = 16 << 20
+MEMORY_PREFIX: Final = "memory-"
+"""Begins the names of folders with a tmpfs, among a build's own files."""
+
 _DRAIN_BYTES: Final = 1 << 20
 MAX_REMOTE_BYTES: Final = 1 << 36
 _TAR_MAGIC: Final = slice(257, 262)
@@ -268,5 +271,9 @@ def _make(directory: Path) -> None:
 
 
 def _remove_all(directory: Path) -> None:
+    for folder in directory.glob(f"*/files/{MEMORY_PREFIX}*"):  # by an engine that was killed
+        from services.system.memory_folders import unmount_memory
+
+        unmount_memory(folder)
     for path in directory.iterdir() if directory.is_dir() else ():
         shutil.rmtree(path, ignore_errors=True)

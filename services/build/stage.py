@@ -29,6 +29,7 @@ from services.images.instructions import (
 )
 
 from .cache_mounts import CacheMounts
+from .client import BuildClient
 from .context import BuildContext
 from .copying import CopyStep, read_copy
 from .errors import CommandFailed, at_line
@@ -72,6 +73,7 @@ class StageBuild:
         steps: int,
         sources: CacheSources,
         caches: CacheMounts,
+        client: BuildClient | None,
         disk: trio.CapacityLimiter,
     ) -> None:
         """`first_step` of all `steps` is the number of this stage's FROM."""
@@ -89,6 +91,7 @@ class StageBuild:
             files=files,
             workbench=workbench,
             caches=caches,
+            client=client,
             namespace=request.build_args.get(NAMESPACE_ARG) or "",
             disk=disk,
         )

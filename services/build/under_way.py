@@ -15,6 +15,7 @@ from services.images.compose import Recipe
 from services.images.platform import parse_specifier
 
 from .cache_mounts import CacheMounts
+from .client import BuildClient
 from .context import BuildContext
 from .errors import at_line
 from .output import Outputs, StageOutput
@@ -50,10 +51,11 @@ class Build:
         plan: Plan,
         context: BuildContext,
         caches: CacheMounts,
+        client: BuildClient | None,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._images, self._puller = images, puller
-        self._caches = caches
+        self._caches, self._client = caches, client
         self._platform, self._request, self._plan = platform, request, plan
         self._context, self._disk = context, disk
         self._workbench = Workbench(
@@ -121,6 +123,7 @@ class Build:
             steps=steps,
             sources=CacheSources(self._cache_from),
             caches=self._caches,
+            client=self._client,
             disk=self._disk,
         )
         try:

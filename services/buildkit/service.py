@@ -35,6 +35,7 @@ from services.errors import EngineError, InvalidParameter, NotSupported
 from services.images import Image
 from services.images.platform import host_platform
 
+from .asking import SessionClient
 from .attributes import FRONTEND, Wish, read_wish
 from .calls import Metadata, Send
 from .exports import Export, check_caches, read_export
@@ -203,6 +204,7 @@ class Control:
                     material.opened(wish),
                     SessionPuller(self._sources.registry, session),
                     StatusOutputs(job.board),
+                    SessionClient(session),
                 )
             )
         except EngineError as error:
