@@ -16,7 +16,7 @@ import trio
 
 from protos.generated.moby.buildkit.secrets.v1 import GetSecretRequest
 from protos.generated.moby.sshforward.v1 import BytesMessage, CheckAgentRequest
-from services.errors import EngineError, NotFound, NotSupported, Unavailable
+from services.errors import EngineError, NotFound, NotSupported, Unavailable, single_error
 from services.grpc.stream import Stream
 
 from .methods import CHECK_AGENT, FORWARD_AGENT, GET_SECRET
@@ -73,17 +73,18 @@ class SessionClient:
     async def _forward(
         self, connection: trio.SocketStream, id_: str, slots: trio.CapacityLimiter
     ) -> None:
-        with suppress(EngineError, trio.BrokenResourceError, trio.ClosedResourceError):
+        gone = (EngineError, trio.BrokenResourceError, trio.ClosedResourceError)
+        with suppress(*gone), single_error():
             async with (
                 slots,
                 connection,
                 self._session.stream(FORWARD_AGENT, [(AGENT_ID, id_)]) as stream,
+                trio.open_nursery() as nursery,
             ):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_to_agent, connection, stream)
-                    while (message := await stream.receive()) is not None:
-                        await connection.send_all(message.data)
-                    nursery.cancel_scope.cancel()
+                nursery.start_soon(_to_agent, connection, stream)
+                while (message := await stream.receive()) is not None:
+                    await connection.send_all(message.data)
+                nursery.cancel_scope.cancel()
 
 
 async def _to_agent(

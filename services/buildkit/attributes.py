@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.build.request import BuildRequest
@@ -15,6 +15,7 @@ from services.containers.config import HostConfig, LogConfig, Ulimit
 from services.errors import InvalidParameter, NotSupported
 from services.images import Platform, Reference
 from services.images.platform import host_platform, parse_specifier
+from services.images.ports import Body
 
 FRONTEND: Final = "dockerfile.v0"
 CONTEXT_DIR: Final = "context"
@@ -54,6 +55,7 @@ class Wish:
     context_dir: str = CONTEXT_DIR
     dockerfile_dir: str = DOCKERFILE_DIR
     upload: str = ""
+    body: Body | None = None  # an archive that comes beside the session
     named: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,6 +72,11 @@ def read_wish(attributes: Mapping[str, str], references: tuple[Reference, ...] =
     wish = reader.wish(references)
     reader.check_all_read()
     return wish
+
+
+def without_remote(request: BuildRequest) -> BuildRequest:
+    """The same, with its context in the session."""
+    return replace(request, remote="")
 
 
 class _Reader:

@@ -37,7 +37,9 @@ Item = Vertex | VertexStatus | VertexLog | VertexWarning
 class StatusBoard:
     """What is told of one build. Changed by the build, watched by clients."""
 
-    def __init__(self) -> None:
+    def __init__(self, ref: str) -> None:
+        """`ref` is the build's name: clients tell steps of all their builds apart by it."""
+        self.ref: Final = ref
         self._items: dict[str, tuple[int, Item]] = {}  # in the order of their last change
         self._changes = 0
         self._log_bytes: dict[str, int] = {}

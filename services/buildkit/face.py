@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import trio
 
+from .classic_call import ClassicCalls
 from .jobs import Jobs
 from .material import Materials
 from .ports import BuildSources as Sources
@@ -20,15 +21,15 @@ class BuildKit:
     """BuildKit's protocol over one engine. Starts nothing: each connection is its caller's task."""
 
     def __init__(self, sources: Sources) -> None:
-        self._sessions = Sessions()
-        self._server = ControlServer(
-            Control(
-                sources,
-                sessions=self._sessions,
-                jobs=Jobs(),
-                materials=Materials(sources.builder.contexts, disk=sources.disk),
-            )
+        self._sessions, jobs = Sessions(), Jobs()
+        control = Control(
+            sources,
+            sessions=self._sessions,
+            jobs=jobs,
+            materials=Materials(sources.builder.contexts, disk=sources.disk),
         )
+        self._server = ControlServer(control)
+        self.classic = ClassicCalls(control, self._sessions, jobs)
 
     def session(self, id_: str, name: str, methods: Sequence[str]) -> SessionHead:
         """A session that may be opened now.

@@ -48,7 +48,7 @@ class Job:
 
     def __init__(self, ref: str) -> None:
         self.ref: Final = ref
-        self.board: Final = StatusBoard()
+        self.board: Final = StatusBoard(ref)
         self._send, self._receive = trio.open_memory_channel[Ask | Returned](0)
         self._ended = trio.Event()
 

@@ -48,14 +48,16 @@ class Materials:
         """
         name = wish.request.dockerfile
         remote = wish.request.remote
-        if wish.upload:
+        if wish.body is not None:
+            source = self._contexts.receive(wish.body)
+        elif wish.upload:
             source = self._contexts.receive(_Upload(session, wish.upload))
         elif remote:
             source = self._contexts.fetch(remote)
         else:
             source = self._contexts.empty()
         step = Step(board, "context", f"[internal] load remote build context {remote}".rstrip())
-        if wish.upload or remote:
+        if wish.upload or remote or wish.body is not None:
             step.begin()
         async with source as context:
             step.end()

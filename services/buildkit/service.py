@@ -156,7 +156,7 @@ class Control:
                     return SolveResponse(exporter_response={"containerimage.digest": image.id})
                 session = await self._sessions.find(request.session)
                 return SolveResponse(
-                    exporter_response=await self._export(job, session, image, export)
+                    exporter_response=await self.export(job, session, image, export)
                 )
 
     async def status(self, request: StatusRequest, send: Send) -> None:
@@ -195,9 +195,21 @@ class Control:
         self, job: Job, session: Session, attributes: Mapping[str, str], stack: AsyncExitStack
     ) -> Image:
         """The image, which stays for as long as `stack` lasts. Raises BuildFailed."""
-        material = _Opened(self._materials, session, job)
         try:
             wish = read_wish(attributes)
+        except EngineError as error:
+            name = attributes.get("filename", "") or "Dockerfile"
+            raise BuildFailed(failure_of(error, name, None)) from error
+        return await self.build(job, session, wish, stack)
+
+    async def build(self, job: Job, session: Session, wish: Wish, stack: AsyncExitStack) -> Image:
+        """The image, which stays for as long as `stack` lasts; it has no name yet.
+
+        Raises:
+            BuildFailed: there is none; says where in the Dockerfile.
+        """
+        material = _Opened(self._materials, session, job)
+        try:
             return await stack.enter_async_context(
                 self._sources.builder.built(
                     wish.request,
@@ -208,10 +220,10 @@ class Control:
                 )
             )
         except EngineError as error:
-            name = attributes.get("filename", "") or "Dockerfile"
+            name = wish.request.dockerfile
             raise BuildFailed(failure_of(error, name, material.dockerfile)) from error
 
-    async def _export(
+    async def export(
         self, job: Job, session: Session, image: Image, export: Export
     ) -> dict[str, str]:
         """Let the image be seen, and push it; what the client is told of it."""
@@ -332,7 +344,7 @@ def _is_wanted(step: UsedStep, filters: Sequence[str]) -> bool:
         "inuse": str(step.is_in_use).lower(),
         "shared": str(step.is_shared).lower(),
     }
-    for text in filters:
+    for text in filter(None, filters):
         match = _FILTER.fullmatch(text)
         if match is None or match[1] not in facts:
             raise NotSupported(f"the filter {text!r} is not supported")

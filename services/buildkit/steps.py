@@ -24,7 +24,7 @@ class Step:
     def __init__(self, board: StatusBoard, key: str, name: str) -> None:
         """`key` tells the steps of one board apart."""
         self._board = board
-        self.digest: Final = f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+        self.digest: Final = f"sha256:{hashlib.sha256(f'{board.ref} {key}'.encode()).hexdigest()}"
         self._name = name
         self._started: Timestamp | None = None
         self._is_cached = False

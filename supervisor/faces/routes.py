@@ -15,7 +15,7 @@ from services.api.listening.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.audit import AuditRoutes
 from services.api.routes.build import BuildRoutes
-from services.api.routes.buildkit import BuildKitRoutes
+from services.api.routes.buildkit import BuildKitRoutes, LazyBuildKit
 from services.api.routes.cluster_modules import ClusterModules
 from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
@@ -54,10 +54,15 @@ def build_routes_app(sources: RouteSources, fast: FastRoutes, quick: QuickRoutes
 
     What is answered without waiting goes into `fast` as well, where `quick` stands already.
     """
+    buildkit = LazyBuildKit(
+        partial(_buildkit, sources),
+        is_switched_off=lambda: not has_buildkit(sources.ground.current.settings().features),
+    )
     return build_routes(
         [
-            *served_blueprints(sources, fast, quick),
+            *served_blueprints(sources, fast, quick, buildkit),
             *own_blueprints(sources),
+            BuildKitRoutes(buildkit).own_blueprint(),
             unsupported_blueprint(),
         ],
         identity=sources.identity,
@@ -65,7 +70,7 @@ def build_routes_app(sources: RouteSources, fast: FastRoutes, quick: QuickRoutes
 
 
 def served_blueprints(
-    sources: RouteSources, fast: FastRoutes, quick: QuickRoutes
+    sources: RouteSources, fast: FastRoutes, quick: QuickRoutes, buildkit: LazyBuildKit
 ) -> list[Blueprint]:
     """The routes of all operations that the engine offers."""
     ground, containers = sources.ground, sources.containers
@@ -105,20 +110,18 @@ def served_blueprints(
         VolumeRoutes(ground.volumes).blueprint(),
         _disk_usage(sources, layers, quick).blueprint(),
         BuildRoutes(
-            sources.builder, ground.registry, partial(_prune_cache, sources, layers)
+            sources.builder, ground.registry, partial(_prune_cache, sources, layers), buildkit
         ).blueprint(),
-        BuildKitRoutes(
-            partial(_buildkit, sources, layers),
-            is_switched_off=lambda: not has_buildkit(ground.current.settings().features),
-        ).blueprint(),
+        BuildKitRoutes(buildkit).blueprint(),
         absent_blueprint(),
     ]
 
 
-def _buildkit(sources: RouteSources, layers: LayerSizes) -> BuildKit:
+def _buildkit(sources: RouteSources) -> BuildKit:
     # Imported with the first client that speaks it.
     from .buildkit import build_buildkit
 
+    layers = LayerSizes(sources.ground.containerd.snapshots)
     return build_buildkit(sources, partial(_prune_cache, sources, layers))
 
 

@@ -24,26 +24,47 @@ PROTOCOL: Final = "h2c"
 _PREFIX: Final = "X-Docker-Expose-Session-"
 
 
-class BuildKitRoutes:
-    """Session, and BuildKit's calls."""
+class LazyBuildKit:
+    """BuildKit's protocol, made with its first use: what it imports is needed by nobody else."""
 
     def __init__(
         self, make: Callable[[], BuildKit], *, is_switched_off: Callable[[], bool]
     ) -> None:
-        """`make` is called with the first connection: what it imports is needed by no other."""
         self._make, self._is_switched_off = make, is_switched_off
         self._face: BuildKit | None = None
 
+    def get(self) -> BuildKit:
+        """Raises NotSupported where it is switched off."""
+        if self._is_switched_off():
+            raise NotSupported("BuildKit is switched off (features.buildkit)")
+        if self._face is None:
+            self._face = self._make()
+        return self._face
+
+
+class BuildKitRoutes:
+    """Session, and BuildKit's calls."""
+
+    def __init__(self, buildkit: LazyBuildKit) -> None:
+        self._buildkit = buildkit
+
     def blueprint(self) -> Blueprint:
-        """The routes, without version prefix."""
-        blueprint = Blueprint("buildkit", __name__)
+        """The route that the definition has, without version prefix."""
+        blueprint = Blueprint("session", __name__)
         blueprint.add_url_rule("/session", "session", self.session, methods=["POST"])
+        return blueprint
+
+    def own_blueprint(self) -> Blueprint:
+        """The others."""
+        blueprint = Blueprint("buildkit", __name__)
         blueprint.add_url_rule("/grpc", "grpc", self.grpc, methods=["POST"])
+        blueprint.add_url_rule("/build/cancel", "cancel", self.cancel, methods=["POST"])
         return blueprint
 
     async def session(self) -> EngineResponse:
         """POST /session (Session)."""
-        face = self._checked()
+        face = self._buildkit.get()
+        _check_upgrade()
         headers = current_request().headers
         head = face.session(
             headers.get(f"{_PREFIX}Uuid", ""),
@@ -58,7 +79,8 @@ class BuildKitRoutes:
 
     async def grpc(self) -> EngineResponse:
         """POST /grpc."""
-        face = self._checked()
+        face = self._buildkit.get()
+        _check_upgrade()
         face.check_calls()
 
         async def serve(_session: None, stream: HijackedStream) -> None:
@@ -66,12 +88,13 @@ class BuildKitRoutes:
 
         return HijackResponse(serve, protocol=PROTOCOL)
 
-    def _checked(self) -> BuildKit:
-        if self._is_switched_off():
-            raise NotSupported("BuildKit is switched off (features.buildkit)")
-        upgrade = current_request().headers.get("Upgrade", "")
-        if upgrade.lower() != PROTOCOL:
-            raise InvalidParameter(f"upgrade to {PROTOCOL} is needed, not {upgrade!r}")
-        if self._face is None:
-            self._face = self._make()
-        return self._face
+    async def cancel(self) -> EngineResponse:
+        """POST /build/cancel."""
+        self._buildkit.get().classic.cancel(current_request().query.text("id"))
+        return EngineResponse(b"")
+
+
+def _check_upgrade() -> None:
+    upgrade = current_request().headers.get("Upgrade", "")
+    if upgrade.lower() != PROTOCOL:
+        raise InvalidParameter(f"an upgrade to {PROTOCOL} is needed, not to {upgrade!r}")
