@@ -33,8 +33,7 @@ from .engine.ground import GroundParts, build_ground
 from .faces.api import build_api
 from .faces.api_servers import ApiServers
 from .faces.cluster import ClusterSources, LazyCluster
-from .faces.metrics import LazyMetrics, MetricsSources
-from .faces.metrics_face import MetricsFace
+from .faces.metrics import LazyMetrics, MetricsFace, MetricsSources
 from .faces.observer import ObserverFace
 from .faces.route_sources import RouteSources
 from .process.ahead import StartedAhead
