@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from services.api.front import DeferredApp
-from services.api.listeners import Listeners
+from services.api.front.front import DeferredApp
+from services.api.listening.listeners import Listeners
 from services.build import BuildContexts, Builder
 from services.containerd import EventEnvelope
 from services.containers.containers import Containers

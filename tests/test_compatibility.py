@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.api.unsupported import LIMITS, UNSUPPORTED
+from services.api.routes.not_yet import LIMITS, UNSUPPORTED
 from supervisor.configuration.options import OPTIONS
 from tests.compatibility_doc import (
     PAGE,

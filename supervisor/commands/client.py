@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from services.api.hosts import InvalidHostError, TcpHost, UnixHost, parse_host
+from services.api.listening.hosts import InvalidHostError, TcpHost, UnixHost, parse_host
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 120.0

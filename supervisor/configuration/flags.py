@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from services.api.hosts import parse_host
+from services.api.listening.hosts import parse_host
 
 from .option import Kind, Option, Value
 from .options import OPTIONS

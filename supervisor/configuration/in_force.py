@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, replace
 
-from services.api.tls import TLSConfig, TLSError, server_context
+from services.api.listening.tls import TLSConfig, TLSError, server_context
 from services.containers.spec import SpecDefaults
 from services.errors import EngineError
 from services.system import HostFacts

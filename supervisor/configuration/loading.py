@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from services.api.hosts import TcpHost
+from services.api.listening.hosts import TcpHost
 
 from .file import read_config_file
 from .merged import Merged, refuse_conflicts

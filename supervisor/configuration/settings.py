@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from services.api.hosts import Host, TcpHost
+from services.api.listening.hosts import Host, TcpHost
 from services.registry.settings import RegistrySettings
 
 from .values import AddressPool, Runtime, Ulimit
 
 if TYPE_CHECKING:
-    from services.api.scopes import ScopedSocket
+    from services.api.access.scopes import ScopedSocket
 
 
 class ConfigError(Exception):

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from services.api.asgi import ASGIApp
-from services.api.authorization import AuthorizationGate
-from services.api.fast import FastRoutes
-from services.api.front import DeferredApp, Front
-from services.api.hosts import UnixHost
-from services.api.identity import AppConfig, Identity
-from services.api.listeners import Listeners
-from services.api.measures import ApiMeasures
-from services.api.server import ApiServer, ServerConfig
-from services.api.systemd import ActivatedSockets
+from services.api.access.authorization import AuthorizationGate
+from services.api.front.fast import FastRoutes
+from services.api.front.front import DeferredApp, Front
+from services.api.front.measures import ApiMeasures
+from services.api.http.asgi import ASGIApp
+from services.api.http.server import ApiServer, ServerConfig
+from services.api.listening.hosts import UnixHost
+from services.api.listening.listeners import Listeners
+from services.api.listening.systemd import ActivatedSockets
+from services.api.wire.identity import AppConfig, Identity
 from services.containers.containers import Containers
 from services.plugins import Authorizer
 from supervisor.configuration.in_force import Current

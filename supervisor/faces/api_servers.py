@@ -8,8 +8,8 @@ from functools import partial
 
 import trio
 
-from services.api.listener import Listener
-from services.api.server import ApiServer
+from services.api.http.server import ApiServer
+from services.api.listening.listener import Listener
 from supervisor.otp import ChildSpec, Intensity, NotFound, NotRunning, Restart, Running, Supervisor
 
 DRAIN_LIMIT_S = 15.0

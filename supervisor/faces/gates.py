@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.api.asgi import ASGIApp, Receive, Scope, Send
-from services.api.identity import Identity
-from services.api.listener import Listener
+from services.api.http.asgi import ASGIApp, Receive, Scope, Send
+from services.api.listening.listener import Listener
+from services.api.wire.identity import Identity
 from services.containers import Container
 from services.containers.containers import Containers
 from supervisor.configuration.settings import AccessSettings
 
 if TYPE_CHECKING:
-    from services.api.audit import AuditLog
-    from services.api.scopes import Policy
+    from services.api.access.audit import AuditLog
+    from services.api.access.scopes import Policy
 
 
 class AccessGates:
@@ -47,7 +47,7 @@ class AccessGates:
         """Where requests are written down that come from now on; None: nowhere."""
         self._audit = None
         if path is not None:
-            from services.api.audit import AuditLog
+            from services.api.access.audit import AuditLog
 
             self._audit = AuditLog(path)
 
@@ -56,7 +56,7 @@ class AccessGates:
         app = self._app
         policy = self._policies.get(listener)
         if policy is not None:
-            from services.api.scope_gate import ScopeGate
+            from services.api.access.scope_gate import ScopeGate
 
             app = ScopeGate(app, policy, self._containers, self._identity)
 
@@ -64,7 +64,7 @@ class AccessGates:
             log = self._audit
             if log is None:
                 return app(scope, receive, send)
-            from services.api.audit_gate import AuditGate
+            from services.api.access.audit_gate import AuditGate
 
             return AuditGate(app, log, lambda: listener.address)(scope, receive, send)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from services.api.measures import ApiMeasures
+from services.api.front.measures import ApiMeasures
 from services.build import Builder
 from services.containers import Container
 from services.containers.containers import Containers

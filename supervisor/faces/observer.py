@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import trio
 
-from services.api.asgi import ASGIApp
-from services.api.hosts import TcpHost
-from services.api.listener import Listener
-from services.api.observer_door import ObserverServer
+from services.api.front.observer_door import ObserverServer
+from services.api.http.asgi import ASGIApp
+from services.api.listening.hosts import TcpHost
+from services.api.listening.listener import Listener
 from supervisor.otp import stop_request
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.api.container_images import ContainerImages
-from services.api.container_list import ContainerList
-from services.api.fast import FastRoutes
-from services.api.quick_containers import QuickContainers
+from services.api.front.container_images import ContainerImages
+from services.api.front.container_list import ContainerList
+from services.api.front.fast import FastRoutes
+from services.api.front.quick_containers import QuickContainers
 
 from .route_sources import RouteSources
 

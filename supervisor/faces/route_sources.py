@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.api.cluster_face import ClusterFace
-from services.api.identity import Identity
+from services.api.wire.identity import Identity
 from services.build import Builder
 from services.containers.containers import Containers
 from services.observer import Observer

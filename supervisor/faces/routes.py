@@ -7,15 +7,15 @@ from functools import partial
 
 from quart import Blueprint
 
-from services.api.app import build_routes
-from services.api.asgi import ASGIApp
-from services.api.cluster_modules import ClusterModules
 from services.api.components import Components
-from services.api.fast import FastRoutes
-from services.api.hosts import TcpHost
+from services.api.front.app import build_routes
+from services.api.front.fast import FastRoutes
+from services.api.http.asgi import ASGIApp
+from services.api.listening.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.audit import AuditRoutes
 from services.api.routes.build import BuildRoutes
+from services.api.routes.cluster_modules import ClusterModules
 from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
 from services.api.routes.container_streams import ContainerStreamRoutes

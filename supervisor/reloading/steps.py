@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from services.api.audit_file import require_writable
-from services.api.hosts import Host, TcpHost, UnixHost
-from services.api.identity import Identity
-from services.api.listener import Listener
-from services.api.listeners import Listeners
+from services.api.access.audit_file import require_writable
+from services.api.listening.hosts import Host, TcpHost, UnixHost
+from services.api.listening.listener import Listener
+from services.api.listening.listeners import Listeners
+from services.api.wire.identity import Identity
 from supervisor.configuration.in_force import Current, InForce
 from supervisor.faces.api_servers import ApiServers
 from supervisor.faces.gates import AccessGates
@@ -28,7 +28,7 @@ from .table import METRICS, OBSERVER
 from .transaction import Step
 
 if TYPE_CHECKING:
-    from services.api.scopes import ScopedSocket
+    from services.api.access.scopes import ScopedSocket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

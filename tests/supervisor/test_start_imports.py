@@ -28,7 +28,7 @@ LATE: Final = {  # what it is: who imports it
     "services.cluster": "a node that is in a swarm",
     "services.audit": "the routes",
     "services.api.routes": "the routes",
-    "services.api.judged_answer": "requests that plugins judge",
+    "services.api.access.judged_answer": "requests that plugins judge",
     "services.build.under_way": "the first build",
     "services.dockerfile": "the first build",
     "services.containers.archives.archives": "the first copy",

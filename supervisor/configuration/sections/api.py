@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.api.hosts import parse_host
+from services.api.listening.hosts import parse_host
 from supervisor.configuration.merged import Merged
 from supervisor.configuration.settings import (
     AccessSettings,
@@ -18,7 +18,7 @@ from supervisor.configuration.settings import (
 )
 
 if TYPE_CHECKING:
-    from services.api.scopes import ScopedSocket
+    from services.api.access.scopes import ScopedSocket
 
 
 def api_settings(values: Merged, environment: Mapping[str, str]) -> ApiSettings:
@@ -51,7 +51,7 @@ def _scoped_sockets(texts: tuple[str, ...]) -> tuple[ScopedSocket, ...]:
     if not texts:
         return ()
     # Imported when asked for: a table of all operations, and patterns made from it.
-    from services.api.scopes import parse_scoped_socket
+    from services.api.access.scopes import parse_scoped_socket
 
     found = tuple(map(parse_scoped_socket, texts))
     paths = [one.path for one in found]

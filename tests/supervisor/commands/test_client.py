@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from services.api.hosts import TcpHost, UnixHost
+from services.api.listening.hosts import TcpHost, UnixHost
 from supervisor.commands.client import Address, Client, ClientError, Refused
 from tests.support.certificates import make_certificates
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from services.api.hosts import UnixHost
-from services.api.listener import Listener
-from services.api.listeners import Listeners
-from services.api.server import ApiServer, ServerConfig
+from services.api.http.server import ApiServer, ServerConfig
+from services.api.listening.hosts import UnixHost
+from services.api.listening.listener import Listener
+from services.api.listening.listeners import Listeners
 from supervisor.faces.api_servers import ApiServers
 from supervisor.otp import ChildSpec, ChildType, Supervisor, stop_request
 from tests.services.api.support import echo_app, get

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.api.hosts import Host, parse_host
+from services.api.listening.hosts import Host, parse_host
 from supervisor.configuration.loading import load
 from supervisor.configuration.settings import Settings
 from supervisor.reloading.plan import (

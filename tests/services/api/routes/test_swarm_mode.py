@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from services.api.cluster_face import ClusterFace, OutsideSwarm
-from services.api.cluster_modules import ClusterModules
+from services.api.routes.cluster_modules import ClusterModules
 from services.api.routes.swarm_mode import OPERATIONS, SwarmModeRoutes
 from services.cluster.dispatcher.values import LogMessage
 from services.cluster.model.objects import (
