@@ -47,8 +47,6 @@ from .reports import TreeReports
 if TYPE_CHECKING:
     from services.audit import Audit
 
-    from .reloading.steps import Changer
-
 BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
 
@@ -152,27 +150,13 @@ def build_parts(
     observer_face = ObserverFace(api.gates.app_for, settings.observer)
     restarts = PartRestarts()
 
-    def make_changer() -> Changer:
-        from .reloading.steps import Changer
-
-        return Changer(
-            current=current,
-            listeners=api.listeners,
-            api=api.servers,
-            gates=api.gates,
-            metrics=metrics,
-            observer=observer_face,
-            restarts=restarts,
-            identity=api.identity,
-            sink=sink,
-        )
-
     reloader = build_reloader(
-        current=current,
-        make_changer=make_changer,
-        facts=facts,
-        engine_id=engine_id,
-        bus=ground.bus,
+        ground,
+        api,
+        metrics=metrics,
+        observer=observer_face,
+        restarts=restarts,
+        sink=sink,
         notifier=notifier,
         read=read_settings,
     )
