@@ -15,7 +15,6 @@ from supervisor.faces.observer import ObserverFace
 from supervisor.process.logs import LogSink
 from supervisor.process.notify import Notifier
 
-from .event import reload_event
 from .reloader import Reloader
 from .restarts import PartRestarts
 
@@ -38,7 +37,7 @@ def build_reloader(
     current = ground.current
 
     def make_changer() -> Changer:
-        from .steps import Changer  # by the first reload
+        from .steps import Changer  # as all that follows, by the first reload
 
         return Changer(
             current=current,
@@ -53,6 +52,8 @@ def build_reloader(
         )
 
     async def announce(error: str) -> None:
+        from .event import reload_event
+
         event = reload_event(current.settings(), engine_id=ground.engine_id, error=error)
         await ground.bus.commit(event)
 
