@@ -11,6 +11,7 @@ import msgspec
 from loguru import logger
 from werkzeug.exceptions import HTTPException
 
+from services.api.gojson import encode
 from services.api.head import ProtocolError
 from services.api.statuses import status_of
 from services.errors import EngineError, leaves_of
@@ -22,7 +23,7 @@ PAGE_NOT_FOUND: Final = "page not found"
 
 def error_body(message: str) -> bytes:
     """Docker's error body; with a line feed at its end, as Go's encoder leaves it."""
-    return msgspec.json.encode({"message": message}) + b"\n"
+    return encode({"message": message})
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import msgspec
 import trio
 from loguru import logger
 
 from services.api.errors import INTERNAL_ERROR
+from services.api.gojson import encoded
 from services.api.head import ProtocolError
 from services.errors import EngineError, single_error
 
@@ -26,7 +26,7 @@ Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 def message_line(message: Mapping[str, Any]) -> bytes:
     """A message as it goes over the wire."""
-    return msgspec.json.encode(message) + b"\r\n"
+    return encoded(message) + b"\r\n"
 
 
 def error_to_wire(message: str) -> dict[str, Any]:

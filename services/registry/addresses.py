@@ -43,7 +43,13 @@ def url_of(text: str, base: httpx.URL | None = None) -> httpx.URL:
 
 def _is_host(text: str) -> bool:
     match = _HOST.fullmatch(text)
-    return match is not None and int(match["port"] or 0) <= _MAX_PORT
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
+        return False
+    try:
+        httpx.URL(f"https://{text}/")
+    except (httpx.InvalidURL, ValueError):  # looks like an address, and is none: 256.1.1.1
+        return False
+    return True
 
 
 def _shown(text: str) -> str:

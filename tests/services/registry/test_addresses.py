@@ -18,7 +18,20 @@ NO_URLS = ("http://[", "http://a\x00b/", "http://x:99999/", "//[::1/x")
 
 @pytest.mark.parametrize(
     "host",
-    ["[", "a\x00b", "a b", "x:99999", "x:", "x:y", "[::1", "ü.example", "a" * 254, "a@b", ""],
+    [
+        "[",
+        "a\x00b",
+        "a b",
+        "x:99999",
+        "x:",
+        "x:y",
+        "[::1",
+        "ü.example",
+        "a" * 254,
+        "256.1.1.1",
+        "a@b",
+        "",
+    ],
 )
 async def test_what_is_no_host(host: str) -> None:
     """The client's mistake, and no crash; nothing is looked up for it."""
