@@ -52,9 +52,9 @@ async def test_what_was_held_is_let_go() -> None:
     subject = container(State.RUNNING)
     with pytest.raises(Conflict, match="is not running"):
         await freezer.hold(subject)
-    assert subject.status.is_held
+    assert [subject.status.is_held] == [True]
     await freezer.let_go(subject)
-    assert not subject.status.is_held
+    assert [subject.status.is_held] == [False]
     frozen = container(State.PAUSED)
     await cast(Any, MemoryJournal()).change_status(frozen, is_held=True)
     await freezer.let_go(frozen)
