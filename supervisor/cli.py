@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
-from services.api.hosts import parse_host
+from services.api.listening.hosts import parse_host
 
-from .configure import load
-from .option import Kind, Option, Value
-from .options import OPTIONS
-from .settings import ConfigError, Settings
-from .values import (
+from .configuration.loading import load
+from .configuration.option import Kind, Option, Value
+from .configuration.options import OPTIONS
+from .configuration.settings import ConfigError, Settings
+from .configuration.values import (
     parse_bool,
     parse_domain,
     parse_driver_option,
@@ -63,7 +63,7 @@ def main(
         print(f"{error}\nSee '{PROGRAM} --help'.", file=sys.stderr)
         return 1
     if given.get("help"):
-        from .flag_help import help_text  # click takes a thirtieth of a start
+        from .configuration.flag_help import help_text  # click takes a thirtieth of a start
 
         print(help_text(PROGRAM))
         return 0

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from services.api.front import DeferredApp
-from services.api.listeners import Listeners
+from services.api.front.front import DeferredApp
+from services.api.listening.listeners import Listeners
 from services.build import BuildContexts, Builder
 from services.containerd import EventEnvelope
 from services.containers.containers import Containers
@@ -26,24 +26,24 @@ from services.events import EventStream
 from services.observer import Observer, build_observer
 from services.system import HostFacts
 
-from .ahead import StartedAhead
-from .api_parts import build_api
-from .api_servers import ApiServers
-from .cluster_parts import ClusterSources, LazyCluster
-from .container_parts import build_containers
-from .ground_parts import GroundParts, build_ground
-from .in_force import Current
-from .logs import LogSink
-from .metrics_face import MetricsFace
-from .metrics_parts import LazyMetrics, MetricsSources
-from .notify import Notifier
-from .observer_face import ObserverFace
-from .part_restarts import PartRestarts
-from .reload_parts import build_reloader
+from .configuration.in_force import Current
+from .configuration.settings import Settings
+from .engine.containers import build_containers
+from .engine.ground import GroundParts, build_ground
+from .faces.api import build_api
+from .faces.api_servers import ApiServers
+from .faces.cluster import ClusterSources, LazyCluster
+from .faces.metrics import LazyMetrics, MetricsSources
+from .faces.metrics_face import MetricsFace
+from .faces.observer import ObserverFace
+from .faces.route_sources import RouteSources
+from .process.ahead import StartedAhead
+from .process.logs import LogSink
+from .process.notify import Notifier
+from .reloading.build import build_reloader
 from .reloading.reloader import Reloader
+from .reloading.restarts import PartRestarts
 from .reports import TreeReports
-from .settings import Settings
-from .sources import RouteSources
 
 if TYPE_CHECKING:
     from services.audit import Audit
@@ -126,19 +126,9 @@ def build_parts(
         return sources
 
     def audit() -> Audit:
-        from .audit_parts import build_audit
+        from .engine.audit import build_audit
 
-        return build_audit(
-            settings,
-            engine_id=engine_id,
-            containerd=ground.containerd,
-            store=ground.store,
-            images=ground.images,
-            volumes=ground.volumes,
-            networks=net,
-            containers=ours,
-            cluster=cluster,
-        )
+        return build_audit(ground, ours, lambda: cluster.networking)
 
     api = build_api(
         current,

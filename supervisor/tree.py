@@ -28,7 +28,7 @@ import trio
 
 from services.networks.firewall.firewall import Firewall
 
-from .api_servers import OFTEN, ApiServers
+from .faces.api_servers import OFTEN, ApiServers
 from .otp import (
     INFINITY,
     Backoff,

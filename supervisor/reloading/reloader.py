@@ -11,10 +11,10 @@ import trio
 from loguru import logger
 
 from services.errors import Conflict, DeadlineExceeded, EngineError, InvalidParameter
-from supervisor.in_force import Current, InForce
-from supervisor.notify import Notifier
+from supervisor.configuration.in_force import Current, InForce
+from supervisor.configuration.settings import ConfigError, Settings
 from supervisor.otp import Outcome
-from supervisor.settings import ConfigError, Settings
+from supervisor.process.notify import Notifier
 
 if TYPE_CHECKING:
     from .plan import Plan

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.cli import UsageError, main, parse_flags
-from supervisor.option import Kind, Option, Value
-from supervisor.options import OPTIONS
-from supervisor.settings import Settings
+from supervisor.configuration.option import Kind, Option, Value
+from supervisor.configuration.options import OPTIONS
+from supervisor.configuration.settings import Settings
 from supervisor.version import VERSION, build_id
 
 ROOT = Path(__file__).parent.parent.parent

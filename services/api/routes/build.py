@@ -11,13 +11,13 @@ from typing import Any, Final, Protocol
 import trio
 from quart import Blueprint
 
-from services.api.build_query import build_request
-from services.api.message_lines import Tell, error_to_wire, message_line, told_lines
-from services.api.request import current_request, outlives_client
-from services.api.responses import EngineResponse, StreamResponse
+from services.api.routes.build_query import build_request
+from services.api.streams.message_lines import Tell, error_to_wire, message_line, told_lines
 from services.api.types.instants import instant_ns
 from services.api.types.registry import line_to_wire
-from services.api.wire import encode
+from services.api.wire.json_bodies import encode
+from services.api.wire.request import current_request, outlives_client
+from services.api.wire.responses import EngineResponse, StreamResponse
 from services.build import Builder, BuildPruneFilters, BuildRequest, CommandFailed, PrunedSteps
 from services.errors import EngineError, InvalidParameter
 from services.images import Platform, Reference

@@ -12,16 +12,16 @@ from typing import Any, Final, Protocol
 import msgspec
 from quart import Blueprint
 
-from services.api.container_images import ContainerImages
-from services.api.container_list import ContainerList
-from services.api.query import Query
-from services.api.request import current_request
-from services.api.responses import EngineResponse
+from services.api.front.container_images import ContainerImages
+from services.api.front.container_list import ContainerList
 from services.api.types.images import summary_to_wire
 from services.api.types.times import rfc3339_nano
 from services.api.types.volumes import VolumeUsage, volume_to_wire
-from services.api.version import ApiVersion
-from services.api.wire import encode
+from services.api.versions.version import ApiVersion
+from services.api.wire.json_bodies import encode
+from services.api.wire.query import Query
+from services.api.wire.request import current_request
+from services.api.wire.responses import EngineResponse
 from services.containers import Containers
 from services.errors import InvalidParameter, NotFound
 from services.images import Image, ImageId

@@ -9,17 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from services.api.types.container_versions import INSPECT_ROWS, SUMMARY_ROWS, adapt_answer
 from services.api.types.times import human_duration, rfc3339_nano
-from services.api.version import CURRENT, ApiVersion
+from services.api.versions.container_answers import INSPECT_ROWS, SUMMARY_ROWS, adapt_answer
+from services.api.versions.version import CURRENT, ApiVersion
 from services.containers import Container, Health, MountPoint, State
 from services.containers.apparmor import DEFAULT_PROFILE, container_profile
-from services.containers.config import (
-    ContainerConfig,
-    EndpointSettings,
-    HostConfig,
-    NetworkingConfig,
-)
+from services.containers.config import EndpointSettings, HostConfig
 from services.containers.networking.published import shown_ports
 from services.containers.networking.settings import PREDEFINED, dns_names, networks_in_sight
 from services.containers.sizes import Size
@@ -40,14 +35,6 @@ _HEALTH_TEXTS: Final = MappingProxyType(
         "unhealthy": " (unhealthy)",
     }
 )
-
-
-class CreateBody(ContainerConfig, frozen=True, kw_only=True):
-    """The body of POST /containers/create: a ContainerConfig with some more members."""
-
-    host_config: HostConfig = HostConfig()
-    networking_config: NetworkingConfig = NetworkingConfig()
-    mac_address: str = ""  # of the one network, for clients below 1.52
 
 
 def status_text(container: Container, now_ns: int) -> str:

@@ -13,11 +13,11 @@ import trio
 
 from services.containers.spec import SpecDefaults
 from services.errors import Conflict, EngineError, InvalidParameter, Unavailable
-from supervisor.configure import load
-from supervisor.in_force import Current, InForce
+from supervisor.configuration.in_force import Current, InForce
+from supervisor.configuration.loading import load
+from supervisor.configuration.settings import ConfigError, Settings
 from supervisor.reloading.reloader import WAITING_LIMIT, Reloader
 from supervisor.reloading.transaction import Step
-from supervisor.settings import ConfigError, Settings
 
 
 class Notifier:

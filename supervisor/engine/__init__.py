@@ -1,0 +1,1 @@
+"""Makes what containers stand on, and the containers, of the services."""
