@@ -18,6 +18,7 @@ from services.containers.archives.root import Root
 from services.containers.config import HostConfig
 from services.containers.spec.signals import parse_signal
 from services.dockerfile import Line
+from services.dockerfile.text import mended
 from services.errors import EngineError, InvalidParameter
 from services.images import Image, RunConfig
 from services.images.compose import run_config_to_json
@@ -225,9 +226,9 @@ class StageBuild:
             if len(only) == 1:
                 if first.content.startswith("#!"):
                     return [f"/dev/pipes/{first.name}"], first.content
-                return [*state.shell, first.content], ""
+                return [*state.shell, mended(first.content)], ""
         bodies = "".join(f"{doc.content}{doc.name}\n" for doc in line.heredocs)
-        return [*state.shell, f"{line.arguments}\n{bodies}"], ""
+        return [*state.shell, f"{line.arguments}\n{mended(bodies)}"], ""
 
     def _run_arguments(self, state: StageState) -> dict[str, str]:
         """The variables of a RUN besides the image's: declared ones, and proxies that are given."""
