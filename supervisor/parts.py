@@ -13,7 +13,7 @@ import trio
 
 from services.api.front.front import DeferredApp
 from services.api.listening.listeners import Listeners
-from services.build import BuildContexts, Builder, CacheMounts, CacheStore
+from services.build import BuildContexts, Builder
 from services.containerd import EventEnvelope
 from services.containers.containers import Containers
 from services.containers.groups import Groups
@@ -47,6 +47,7 @@ from .reports import TreeReports
 
 if TYPE_CHECKING:
     from services.audit import Audit
+    from services.build import CacheMounts
 
     from .reloading.steps import Changer
 
@@ -115,11 +116,18 @@ def build_parts(
         )
     )
     build_disk = trio.CapacityLimiter(BUILD_THREADS)
+
+    def make_caches(cleared: trio.Event) -> CacheMounts:
+        from services.build import CacheMounts, CacheStore
+
+        store = CacheStore(settings.data_root / "build-cache")
+        return CacheMounts(store, cleared=cleared, disk=build_disk)
+
     builder = Builder(
         containers=containers,
         images=ground.images,
         contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
-        caches=CacheMounts(CacheStore(settings.data_root / "build-cache"), disk=build_disk),
+        make_caches=make_caches,
         disk=build_disk,
     )
 

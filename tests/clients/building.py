@@ -49,8 +49,14 @@ def build(
     daemon: Daemon, dockerfile: str, *words: str, code: int | None = 0, **files: str | bytes
 ) -> Ran:
     """`docker build` of a context from standard input."""
-    data = context({"Dockerfile": dockerfile, **files})
-    return daemon.docker("build", *words, "-", stdin=data, code=code)
+    return build_files(daemon, {"Dockerfile": dockerfile, **files}, *words, code=code)
+
+
+def build_files(
+    daemon: Daemon, files: Mapping[str, str | bytes], *words: str, code: int | None = 0
+) -> Ran:
+    """The same of files whose names are any."""
+    return daemon.docker("build", *words, "-", stdin=context(files), code=code)
 
 
 def run(daemon: Daemon, image: str, *words: str, options: tuple[str, ...] = ()) -> str:
