@@ -54,7 +54,7 @@ LATE: Final = {  # what it is: who imports it
     "supervisor.reloading.steps": "the first reload",
 }
 
-OURS_AT_MOST: Final = 525
+OURS_AT_MOST: Final = 530
 """Modules of ours by the first ping. Each takes a third of a millisecond: what makes this more is
 worth a look at who needs it, and when."""
 
