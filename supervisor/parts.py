@@ -46,6 +46,7 @@ from .reports import TreeReports
 
 if TYPE_CHECKING:
     from services.audit import Audit
+    from services.build import CacheMounts
 
 BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
@@ -112,10 +113,18 @@ def build_parts(
         )
     )
     build_disk = trio.CapacityLimiter(BUILD_THREADS)
+
+    def make_caches(cleared: trio.Event) -> CacheMounts:
+        from services.build import CacheMounts, CacheStore
+
+        store = CacheStore(settings.data_root / "build-cache")
+        return CacheMounts(store, cleared=cleared, disk=build_disk)
+
     builder = Builder(
         containers=containers,
         images=ground.images,
         contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
+        make_caches=make_caches,
         disk=build_disk,
     )
 

@@ -30,7 +30,7 @@ from services.api.routes.swarm_mode import SwarmModeRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
-from services.build import BuildPruneFilters, PrunedSteps, prune_steps
+from services.build import BuildPruneFilters, PrunedCache, prune_cache
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
 from services.observer.page import Page
@@ -97,7 +97,7 @@ def served_blueprints(
         VolumeRoutes(ground.volumes).blueprint(),
         _disk_usage(sources, layers, quick).blueprint(),
         BuildRoutes(
-            sources.builder, ground.registry, partial(_prune_steps, sources, layers)
+            sources.builder, ground.registry, partial(_prune_cache, sources, layers)
         ).blueprint(),
         absent_blueprint(),
     ]
@@ -136,6 +136,7 @@ def _disk_usage(sources: RouteSources, layers: LayerSizes, quick: QuickRoutes) -
         listing=quick.listing,
         image_names=quick.images,
         steps=ground.images.steps.list,
+        caches=sources.builder.caches.usage,
         volumes=ground.volumes,
         volume_uses=lambda: uses_of(sources.containers.table),
     )
@@ -152,17 +153,18 @@ def own_blueprints(sources: RouteSources) -> list[Blueprint]:
     ]
 
 
-async def _prune_steps(
+async def _prune_cache(
     sources: RouteSources, layers: LayerSizes, filters: BuildPruneFilters
-) -> PrunedSteps:
-    """Delete steps of builds; what they take is what images take less without them."""
+) -> PrunedCache:
+    """Delete what builds have kept; what steps take is what images take less without them."""
 
     async def all_bytes() -> int:
         images = await sources.ground.images.everything()
         return (await measure_images(images, [False] * len(images), layers)).total_bytes
 
-    return await prune_steps(
+    return await prune_cache(
         sources.ground.images.steps,
+        sources.builder.caches,
         filters,
         in_use=lambda: {
             *(c.definition.image_id for c in sources.containers.table),
