@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -53,22 +53,26 @@ def parse_config(data: bytes) -> dict[str, Value]:
     proxies = document.pop("proxies", None)
     if isinstance(proxies, dict):
         document |= proxies
-    for key in document.keys() & REFUSED_KEYS.keys():
-        raise ValueError(f"{key}: {REFUSED_KEYS[key]}")
-    unknown = [key for key in document if key not in _OPTION_OF_KEY and key not in IGNORED_KEYS]
-    if unknown:
-        raise ValueError(
-            "the following directives don't match any configuration option: " + ", ".join(unknown)
-        )
-    if "host-gateway-ip" in document and "host-gateway-ips" in document:
-        raise ValueError(
-            "host-gateway-ip and host-gateway-ips must not both be specified in the config file"
-        )
+    _check_keys(document.keys())
     return {
         _OPTION_OF_KEY[key].flag: convert(key, _OPTION_OF_KEY[key].kind, value)
         for key, value in document.items()
         if value is not None and key in _OPTION_OF_KEY
     }
+
+
+def _check_keys(keys: Set[str]) -> None:
+    for key in keys & REFUSED_KEYS.keys():
+        raise ValueError(f"{key}: {REFUSED_KEYS[key]}")
+    unknown = [key for key in keys if key not in _OPTION_OF_KEY and key not in IGNORED_KEYS]
+    if unknown:
+        raise ValueError(
+            "the following directives don't match any configuration option: " + ", ".join(unknown)
+        )
+    if "host-gateway-ip" in keys and "host-gateway-ips" in keys:
+        raise ValueError(
+            "host-gateway-ip and host-gateway-ips must not both be specified in the config file"
+        )
 
 
 def _decode(data: bytes) -> str:
