@@ -27,6 +27,8 @@ LATE: Final = {  # what it is: who imports it
     "fractions": "routes that read times",
     "services.cluster": "a node that is in a swarm",
     "services.audit": "the routes",
+    "services.api.front.observer_door": "an observer with an address",
+    "services.api.listening.tls": "an API with TLS",
     "services.api.routes": "the routes",
     "services.api.access.judged_answer": "requests that plugins judge",
     "services.build.under_way": "the first build",
