@@ -37,7 +37,7 @@ from services.images.download import download
 from services.images.instructions import Scope, json_words
 
 from .context import BuildContext, has_tar
-from .plan import flags_of
+from .flags import flags_of
 from .sources import Source, copy_sources, copy_tree, find_sources, hash_sources, make_directory
 
 MAX_DOWNLOAD_BYTES: Final = 1 << 36

@@ -47,7 +47,7 @@ def find_sources(root: Root, patterns: Sequence[str]) -> list[Source]:
     for pattern in patterns:
         clean = posixpath.normpath("/" + pattern)
         paths = list(_matching(root, clean)) if _WILD.search(pattern) else [clean]
-        sources = [source for path in paths if (source := _source(root, path)) is not None]
+        sources = [source for path in paths if (source := source_at(root, path)) is not None]
         if not sources:
             raise InvalidParameter(
                 f"COPY failed: no source files were specified: {pattern}"
@@ -150,7 +150,8 @@ def make_directory(root: Root, path: str) -> str:
     return where
 
 
-def _source(root: Root, path: str) -> Source | None:
+def source_at(root: Root, path: str) -> Source | None:
+    """What is at `path`, links followed inside the root; None for nothing."""
     try:
         real = followed(root, path)
         with root.opened(real, PLACE, follow=False) as found:
