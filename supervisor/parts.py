@@ -33,8 +33,7 @@ from .engine.ground import GroundParts, build_ground
 from .faces.api import build_api
 from .faces.api_servers import ApiServers
 from .faces.cluster import ClusterSources, LazyCluster
-from .faces.metrics import LazyMetrics, MetricsSources
-from .faces.metrics_face import MetricsFace
+from .faces.metrics import LazyMetrics, MetricsFace, MetricsSources
 from .faces.observer import ObserverFace
 from .faces.route_sources import RouteSources
 from .process.ahead import StartedAhead
@@ -48,8 +47,6 @@ from .reports import TreeReports
 if TYPE_CHECKING:
     from services.audit import Audit
     from services.build import CacheMounts
-
-    from .reloading.steps import Changer
 
 BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
@@ -162,27 +159,13 @@ def build_parts(
     observer_face = ObserverFace(api.gates.app_for, settings.observer)
     restarts = PartRestarts()
 
-    def make_changer() -> Changer:
-        from .reloading.steps import Changer
-
-        return Changer(
-            current=current,
-            listeners=api.listeners,
-            api=api.servers,
-            gates=api.gates,
-            metrics=metrics,
-            observer=observer_face,
-            restarts=restarts,
-            identity=api.identity,
-            sink=sink,
-        )
-
     reloader = build_reloader(
-        current=current,
-        make_changer=make_changer,
-        facts=facts,
-        engine_id=engine_id,
-        bus=ground.bus,
+        ground,
+        api,
+        metrics=metrics,
+        observer=observer_face,
+        restarts=restarts,
+        sink=sink,
         notifier=notifier,
         read=read_settings,
     )

@@ -50,6 +50,9 @@ LATE: Final = {  # what it is: who imports it
     "services.networks.nft.table_listing": "audits",
     "services.registry.engine": "the first word with a registry",
     "services.registry.requests": "the routes",
+    "supervisor.engine.audit": "the first audit",
+    "supervisor.faces.cluster_build": "a node that is in a swarm",
+    "supervisor.reloading.event": "the first reload",
     "supervisor.reloading.plan": "the first reload",
     "supervisor.reloading.steps": "the first reload",
 }
