@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from services.api.front.front import DeferredApp
+from services.api.front.deferred import DeferredApp
 from services.api.listening.listeners import Listeners
-from services.build import BuildContexts, Builder, CacheMounts, CacheStore
+from services.build import BuildContexts, Builder
 from services.containerd import EventEnvelope
 from services.containers.containers import Containers
 from services.containers.groups import Groups
@@ -33,8 +33,7 @@ from .engine.ground import GroundParts, build_ground
 from .faces.api import build_api
 from .faces.api_servers import ApiServers
 from .faces.cluster import ClusterSources, LazyCluster
-from .faces.metrics import LazyMetrics, MetricsSources
-from .faces.metrics_face import MetricsFace
+from .faces.metrics import LazyMetrics, MetricsFace, MetricsSources
 from .faces.observer import ObserverFace
 from .faces.route_sources import RouteSources
 from .process.ahead import StartedAhead
@@ -47,8 +46,7 @@ from .reports import TreeReports
 
 if TYPE_CHECKING:
     from services.audit import Audit
-
-    from .reloading.steps import Changer
+    from services.build import CacheMounts
 
 BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
@@ -115,11 +113,18 @@ def build_parts(
         )
     )
     build_disk = trio.CapacityLimiter(BUILD_THREADS)
+
+    def make_caches(cleared: trio.Event) -> CacheMounts:
+        from services.build import CacheMounts, CacheStore
+
+        store = CacheStore(settings.data_root / "build-cache")
+        return CacheMounts(store, cleared=cleared, disk=build_disk)
+
     builder = Builder(
         containers=containers,
         images=ground.images,
         contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
-        caches=CacheMounts(CacheStore(settings.data_root / "build-cache"), disk=build_disk),
+        make_caches=make_caches,
         disk=build_disk,
     )
 
@@ -154,27 +159,13 @@ def build_parts(
     observer_face = ObserverFace(api.gates.app_for, settings.observer)
     restarts = PartRestarts()
 
-    def make_changer() -> Changer:
-        from .reloading.steps import Changer
-
-        return Changer(
-            current=current,
-            listeners=api.listeners,
-            api=api.servers,
-            gates=api.gates,
-            metrics=metrics,
-            observer=observer_face,
-            restarts=restarts,
-            identity=api.identity,
-            sink=sink,
-        )
-
     reloader = build_reloader(
-        current=current,
-        make_changer=make_changer,
-        facts=facts,
-        engine_id=engine_id,
-        bus=ground.bus,
+        ground,
+        api,
+        metrics=metrics,
+        observer=observer_face,
+        restarts=restarts,
+        sink=sink,
         notifier=notifier,
         read=read_settings,
     )

@@ -98,17 +98,14 @@ def choose(caches: Sequence[Cache], sharing: Sharing) -> Cache | None:
 class CacheMounts:
     """Hands caches out, and deletes those that nobody has."""
 
-    def __init__(self, store: CacheStore, *, disk: trio.CapacityLimiter) -> None:
-        self._store, self._disk = store, disk
+    def __init__(
+        self, store: CacheStore, *, cleared: trio.Event, disk: trio.CapacityLimiter
+    ) -> None:
+        """`cleared`: nothing that an earlier engine has started uses any of them any more."""
+        self._store, self._cleared, self._disk = store, cleared, disk
         self._families: dict[str, _Family] = {}
         self._is_loaded = False
         self._loading = trio.Lock()
-        self._opened = trio.Event()
-
-    async def open(self) -> None:
-        """Nothing that an earlier engine has started uses any of them: builds may have them."""
-        await self._load()
-        self._opened.set()
 
     @asynccontextmanager
     async def held(self, wishes: Sequence[CacheWish]) -> AsyncIterator[list[Path]]:
@@ -120,7 +117,8 @@ class CacheMounts:
         A wish to lock waits as long as it takes: the one who has the cache is a command of a build,
         whose end nobody knows, and who gives up waiting cancels its build.
         """
-        await self._opened.wait()
+        await self._cleared.wait()
+        await self._load()
         found: dict[str, Path] = {}
         async with AsyncExitStack() as stack:
             # In one order everywhere: two commands never wait for each other.

@@ -17,6 +17,7 @@ import trio
 from services.containers import Container
 from services.containers.config import HostConfig
 from services.dockerfile import Line
+from services.dockerfile.text import mended
 from services.images.instructions import Scope, command_words
 
 from .context import BuildContext
@@ -126,9 +127,9 @@ def _words(state: StageState, line: Line) -> tuple[list[str], str]:
         if len(only) == 1:
             if first.content.startswith("#!"):
                 return [f"/dev/pipes/{first.name}"], first.content
-            return [*state.shell, first.content], ""
+            return [*state.shell, mended(first.content)], ""
     bodies = "".join(f"{doc.content}{doc.name}\n" for doc in line.heredocs)
-    return [*state.shell, f"{line.arguments}\n{bodies}"], ""
+    return [*state.shell, f"{line.arguments}\n{mended(bodies)}"], ""
 
 
 def _created_by(words: list[str], arguments: dict[str, str]) -> str:

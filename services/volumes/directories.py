@@ -15,8 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from services.tree_bytes import tree_bytes
-
 DATA: Final = "_data"
 _REMOVING: Final = ".removing-"
 _DATA_MODE: Final = 0o755
@@ -74,6 +72,8 @@ class VolumeDirectories:
 
     def size_bytes(self, name: str) -> int:
         """The bytes of all files of a volume, a file with several names once. Crosses no mounts."""
+        from services.tree_bytes import tree_bytes  # a start needs none of it
+
         return tree_bytes(self.data(name))
 
     def _make_root(self) -> None:

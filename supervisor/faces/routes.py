@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from functools import partial
 
 from quart import Blueprint
@@ -11,7 +10,6 @@ from services.api.components import Components
 from services.api.front.app import build_routes
 from services.api.front.fast import FastRoutes
 from services.api.http.asgi import ASGIApp
-from services.api.listening.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.audit import AuditRoutes
 from services.api.routes.build import BuildRoutes
@@ -33,18 +31,15 @@ from services.api.routes.swarm_mode import SwarmModeRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
-from services.api.types.engine_info import EngineInfo, KnownRegistries, OpenHost
 from services.build import BuildPruneFilters, PrunedCache, prune_cache
 from services.buildkit import BuildKit
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
 from services.observer.page import Page
-from services.registry import RegistrySettings
-from services.registry.proxies import masked
 from supervisor.configuration.features import has_buildkit
 from supervisor.engine.ground import SNAPSHOTTER
-from supervisor.version import VERSION, build_id
 
+from .engine_info import engine_info
 from .quick_routes import QuickRoutes
 from .route_sources import RouteSources
 
@@ -193,55 +188,4 @@ async def _prune_cache(
             *sources.builder.in_use(),
         },
         free_bytes=all_bytes,
-    )
-
-
-def _registries(settings: RegistrySettings) -> KnownRegistries:
-    return KnownRegistries(
-        insecure_networks=tuple(map(str, settings.insecure_networks)),
-        insecure_hosts=tuple(sorted(settings.insecure_hosts)),
-        mirrors=settings.mirrors,
-    )
-
-
-def engine_info(sources: RouteSources) -> EngineInfo:
-    """What the engine says about itself now."""
-    ground = sources.ground
-    settings, defaults = ground.current.settings(), ground.current.defaults()
-    runtimes = {"runc": "runc", "io.containerd.runc.v2": ""}
-    runtimes |= {runtime.name: runtime.path for runtime in settings.containers.runtimes}
-    tls = settings.api.tls
-    return EngineInfo(
-        engine_id=ground.engine_id,
-        version=VERSION,
-        commit=build_id(),
-        host=ground.facts,
-        data_root=str(settings.data_root),
-        language=f"Python {platform.python_version()}",
-        debug=settings.log.debug,
-        experimental=settings.experimental,
-        live_restore=settings.live_restore,
-        labels=settings.labels,
-        log_driver=settings.containers.log_driver,
-        snapshotter=SNAPSHOTTER,
-        cgroup_driver=defaults.cgroup_driver,
-        runtimes=runtimes,
-        default_runtime=defaults.default_runtime,
-        init_binary=defaults.init_path.rpartition("/")[2],
-        no_new_privileges=defaults.no_new_privileges,
-        seccomp_profile=settings.containers.seccomp_profile,
-        generic_resources=settings.cluster.generic_resources,
-        cdi_directories=ground.cdi.directories,
-        containerd_address=str(ground.containerd.address),
-        containerd_namespace=ground.containerd.namespace,
-        registries=_registries(settings.registry),
-        http_proxy=masked(settings.registry.proxies.http_proxy),
-        https_proxy=masked(settings.registry.proxies.https_proxy),
-        no_proxy=settings.registry.proxies.no_proxy,
-        firewall="nftables" if settings.network.firewall else "",
-        open_hosts=tuple(
-            OpenHost(address=f"{host.host}:{host.port}", is_encrypted=tls is not None)
-            for host in settings.api.hosts
-            if isinstance(host, TcpHost) and not (tls and tls.verify)
-        ),
     )

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.clients.building import build, context, no_images, run
+from tests.clients.building import build, build_files, context, no_images, run
 from tests.support.daemon import Daemon, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
@@ -118,14 +118,19 @@ def test_binds_show_the_context_stages_and_images(daemon: Daemon) -> None:
         "RUN --mount=source=lead,target=/l cat /l >> /got\n"
         "RUN --mount=source=dir,target=/m ls /m >> /got\n"
     )
-    files = {"a.txt": "a\n", "dir/x": "x\n", "lead@": "/dir/../../../a.txt"}
-    build(daemon, dockerfile, "-t", "b", code=0, **files)
+    files = {
+        "Dockerfile": dockerfile,
+        "a.txt": "a\n",
+        "dir/x": "x\n",
+        "lead@": "/dir/../../../a.txt",
+    }
+    build_files(daemon, files, "-t", "b")
     assert run(daemon, "b", "cat", "/got").splitlines() == [
         *("x", "a", "x", "a", "stage", "stage", "image", "a", "x"),
     ]
     assert run(daemon, "b", "sh", "-c", "ls -d /m /deep /l /w/dir 2>/dev/null; ls /w") == ""
-    assert build(daemon, dockerfile, code=0, **files).text.count("Using cache") == 10
-    changed = build(daemon, dockerfile, code=0, **{**files, "unseen": "u"}).text
+    assert build_files(daemon, files).text.count("Using cache") == 10
+    changed = build_files(daemon, {**files, "unseen": "u"}).text
     assert changed.count("Using cache") == 2  # the first bind shows all of the context
 
 
@@ -137,12 +142,12 @@ def test_a_bind_counts_by_what_it_shows(daemon: Daemon) -> None:
         "RUN --mount=source=dir,target=/m cat /m/x > /got\n"
         "RUN --mount=from=base,source=/s,target=/m cat /m/f >> /got\n"
     )
-    files = {"dir/x": "x\n", "y": "y\n"}
-    assert "Using cache" not in build(daemon, dockerfile, **files).text
-    other = build(daemon, dockerfile, "--build-arg", "N=2", **{**files, "y": "z\n"}).text
+    files = {"Dockerfile": dockerfile, "dir/x": "x\n", "y": "y\n"}
+    assert "Using cache" not in build_files(daemon, files).text
+    other = build_files(daemon, {**files, "y": "z\n"}, "--build-arg", "N=2").text
     assert other.count("Using cache") == 2
     assert other.count("Running in") == 1  # the stage's own
-    assert build(daemon, dockerfile, **{**files, "dir/x": "z\n"}).text.count("Using cache") == 1
+    assert build_files(daemon, {**files, "dir/x": "z\n"}).text.count("Using cache") == 1
 
 
 def test_tmpfs_and_what_only_a_session_could_bring(daemon: Daemon) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from services.api.http.asgi import Send
+from services.api.wire.gojson import encode
 from services.api.wire.statuses import status_of
 from services.errors import EngineError
 
@@ -19,7 +18,7 @@ class Refused(Exception):
 
 async def refuse(send: Send, error: EngineError, identity: Sequence[tuple[str, str]]) -> None:
     """Answer with an error, as the routes would."""
-    body = msgspec.json.encode({"message": str(error)}) + b"\n"
+    body = encode({"message": str(error)})
     own = [(name.encode(), value.encode()) for name, value in identity]
     headers = [(b"Content-Type", b"application/json"), *own]
     status = status_of(error)

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import msgspec
 import trio
 from loguru import logger
 
+from services.api.http.head import ProtocolError
 from services.api.wire.errors import INTERNAL_ERROR
+from services.api.wire.gojson import encoded
 from services.errors import EngineError, single_error
 
 LINES_AHEAD: Final = 16
@@ -25,7 +26,7 @@ Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 def message_line(message: Mapping[str, Any]) -> bytes:
     """A message as it goes over the wire."""
-    return msgspec.json.encode(message) + b"\r\n"
+    return encoded(message) + b"\r\n"
 
 
 def error_to_wire(message: str) -> dict[str, Any]:
@@ -61,15 +62,10 @@ async def told_lines(
         async with send:
             try:
                 await work(tell)
-            except EngineError as error:
-                if not is_answered():
-                    raise
-                await tell(error_to_wire(str(error)))
             except Exception as error:
                 if not is_answered():
                     raise
-                logger.bind(service="api").opt(exception=error).error("work failed", what=what)
-                await tell(error_to_wire(INTERNAL_ERROR))
+                await tell(error_to_wire(_said(error, what)))
             else:
                 if begun is not None:
                     begun.set()
@@ -82,3 +78,11 @@ async def told_lines(
                 await begun.wait()
             yield receive
             nursery.cancel_scope.cancel()
+
+
+def _said(error: Exception, what: str) -> str:
+    """What the client is told of an error; a body that breaks off is its own doing."""
+    if isinstance(error, EngineError | ProtocolError):
+        return str(error)
+    logger.bind(service="api").opt(exception=error).error("work failed", what=what)
+    return INTERNAL_ERROR

@@ -12,6 +12,7 @@ from loguru import logger
 from werkzeug.exceptions import HTTPException
 
 from services.api.http.head import ProtocolError
+from services.api.wire.gojson import encode
 from services.api.wire.statuses import status_of
 from services.errors import EngineError, leaves_of
 
@@ -22,7 +23,7 @@ PAGE_NOT_FOUND: Final = "page not found"
 
 def error_body(message: str) -> bytes:
     """Docker's error body; with a line feed at its end, as Go's encoder leaves it."""
-    return msgspec.json.encode({"message": message}) + b"\n"
+    return encode({"message": message})
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):

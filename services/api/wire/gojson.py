@@ -34,7 +34,15 @@ class TrailingContentError(JsonSyntaxError):
 
 def encode(value: object) -> bytes:
     """The JSON of an answer; with a line feed at its end, as Go's encoder leaves it."""
-    return msgspec.json.encode(value) + b"\n"
+    return encoded(value) + b"\n"
+
+
+def encoded(value: object) -> bytes:
+    """The same without the line feed. What is no UTF-8, as in names of files, becomes U+FFFD."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(value)))
 
 
 def decode(data: bytes) -> Any:
@@ -55,7 +63,10 @@ def decode(data: bytes) -> Any:
 
 def _mended(data: bytes) -> Any:
     """What Go takes and msgspec does not: bad UTF-8 and lone surrogates become U+FFFD."""
-    decoded = json.loads(data.decode("utf-8", "replace"))
+    return _without_surrogates(json.loads(data.decode("utf-8", "replace")))
+
+
+def _without_surrogates(decoded: object) -> Any:
     return json.loads(
         json.dumps(decoded, ensure_ascii=False)
         .encode("utf-16", "surrogatepass")

@@ -27,11 +27,11 @@ PRIVATE = replace(SHARED, sharing=Sharing.PRIVATE)
 LOCKED = replace(SHARED, sharing=Sharing.LOCKED)
 
 
-async def opened(root: Path) -> CacheMounts:
+def opened(root: Path) -> CacheMounts:
     """Of an engine that has just started."""
-    mounts = CacheMounts(CacheStore(root), disk=trio.CapacityLimiter(4))
-    await mounts.open()
-    return mounts
+    cleared = trio.Event()
+    cleared.set()
+    return CacheMounts(CacheStore(root), cleared=cleared, disk=trio.CapacityLimiter(4))
 
 
 def cache(used_at_ns: int, users: int, is_shared: bool) -> Cache:
@@ -63,7 +63,7 @@ def test_choices(sharing: Sharing, kinds: Sequence[tuple[int, bool]]) -> None:
 
 async def test_equal_wishes_of_one_command_get_one_cache(tmp_path: Path) -> None:
     """Even a locked one: a command does not wait for itself."""
-    mounts = await opened(tmp_path / "c")
+    mounts = opened(tmp_path / "c")
     with trio.fail_after(30):
         async with mounts.held([LOCKED, replace(LOCKED, key="other"), LOCKED]) as places:
             assert places[0] == places[2] != places[1]
@@ -72,7 +72,7 @@ async def test_equal_wishes_of_one_command_get_one_cache(tmp_path: Path) -> None
 
 async def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     """The next one comes when the first has left, and finds what it wrote."""
-    mounts = await opened(tmp_path / "c")
+    mounts = opened(tmp_path / "c")
     seen: list[str] = []
 
     async def use(name: str) -> None:
@@ -95,7 +95,7 @@ async def test_a_lock_is_waited_for(tmp_path: Path) -> None:
 
 async def test_who_waits_can_leave(tmp_path: Path) -> None:
     """A cancelled wait takes nothing with it."""
-    mounts = await opened(tmp_path / "c")
+    mounts = opened(tmp_path / "c")
     async with mounts.held([LOCKED]):
         with trio.move_on_after(0.05) as scope:
             async with mounts.held([LOCKED]):
@@ -108,7 +108,7 @@ async def test_who_waits_can_leave(tmp_path: Path) -> None:
 
 async def test_shared_is_joined_private_is_not(tmp_path: Path) -> None:
     """Three at once, one of them alone; later all use the same again."""
-    mounts = await opened(tmp_path / "c")
+    mounts = opened(tmp_path / "c")
     async with (
         mounts.held([SHARED]) as one,
         mounts.held([PRIVATE]) as two,
@@ -124,25 +124,25 @@ async def test_shared_is_joined_private_is_not(tmp_path: Path) -> None:
 async def test_caches_outlive_the_engine(tmp_path: Path) -> None:
     """With their content and counts; what a kill left half done is none, and goes."""
     root = tmp_path / "c"
-    async with (await opened(root)).held([SHARED]) as (place,):
+    async with opened(root).held([SHARED]) as (place,):
         (place / "f").write_text("kept")
     for name in (".new-1", ".gone-1", "strange"):
         (root / name / "data").mkdir(parents=True)
     (root / "strange/about.json").write_text("{")
-    mounts = await opened(root)
+    mounts = opened(root)
     (usage,) = await mounts.usage()
     assert (usage.size_bytes, usage.record.use_count, usage.is_used) == (4, 1, False)
     assert [one.name for one in root.iterdir()] == [usage.record.name]
     async with mounts.held([LOCKED]) as (place,):
         assert (place / "f").read_text() == "kept"
-    (again,) = await (await opened(root)).usage()
+    (again,) = await opened(root).usage()
     assert again.record.use_count == 2
     assert again.record.used_at_ns > usage.record.used_at_ns
 
 
 async def test_what_is_used_is_not_deleted(tmp_path: Path) -> None:
     """And what is deleted is made anew."""
-    mounts = await opened(tmp_path / "c")
+    mounts = opened(tmp_path / "c")
     async with AsyncExitStack() as stack:
         (place,) = await stack.enter_async_context(mounts.held([SHARED]))
         (place / "f").write_text("12345")
@@ -161,7 +161,7 @@ async def test_a_beginning_that_fails_leaves_nothing(tmp_path: Path) -> None:
         (directory / "half").touch()
         raise EngineError("no")
 
-    mounts = await opened(tmp_path / "c")
+    mounts = opened(tmp_path / "c")
     with pytest.raises(EngineError, match="no"):
         async with mounts.held([replace(LOCKED, fill=fail)]):
             raise AssertionError("it has no beginning")
@@ -172,11 +172,12 @@ async def test_a_beginning_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_nobody_has_one_before_the_last_engines_commands_are_gone(tmp_path: Path) -> None:
     """They may still write to it."""
-    mounts = CacheMounts(CacheStore(tmp_path / "c"), disk=trio.CapacityLimiter(4))
+    store, cleared = CacheStore(tmp_path / "c"), trio.Event()
+    mounts = CacheMounts(store, cleared=cleared, disk=trio.CapacityLimiter(4))
     with trio.move_on_after(0.05) as scope:
         async with mounts.held([SHARED]):
-            raise AssertionError("it is not open")
+            raise AssertionError("they still run")
     assert scope.cancelled_caught
-    await mounts.open()
+    cleared.set()
     async with mounts.held([SHARED]):
         pass
