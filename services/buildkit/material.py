@@ -61,7 +61,7 @@ class Materials:
             step.begin()
         async with source as context:
             step.end()
-            ignored = b""
+            ignored: bytes | None = None
             if wish.dockerfile_dir:
                 ignored = await self._load_dockerfile(wish, session, board, context)
             else:
@@ -75,7 +75,7 @@ class Materials:
 
     async def _load_dockerfile(
         self, wish: Wish, session: Session, board: StatusBoard, context: BuildContext
-    ) -> bytes:
+    ) -> bytes | None:
         """Set it; what its own file of patterns says, if it has one."""
         name = wish.request.dockerfile
         step = Step(board, "dockerfile", f"[internal] load build definition from {name}")
@@ -97,7 +97,7 @@ class Materials:
                     f"failed to read dockerfile: open {name}: no such file or directory"
                 )
             context.dockerfile = data
-            return await self._read(directory, own, MAX_IGNORE_BYTES) or b""
+            return await self._read(directory, own, MAX_IGNORE_BYTES)
 
     async def _fill(
         self,
@@ -105,10 +105,10 @@ class Materials:
         session: Session,
         board: StatusBoard,
         context: BuildContext,
-        ignored: bytes,
+        ignored: bytes | None,
     ) -> None:
         """Have the context's files: all that no pattern leaves out."""
-        if not ignored:
+        if ignored is None:
             step = Step(board, "ignore", f"[internal] load {IGNORE_FILE}")
             with step.running():
                 wanted = Wanted(name=name, follow=[IGNORE_FILE])
