@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.api.front.front import DeferredApp
+from services.api.front.deferred import DeferredApp
 from services.api.listening.listeners import Listeners
 from services.build import Builder
 from services.containerd import EventEnvelope

@@ -33,6 +33,7 @@ LATE: Final = {  # what it is: who imports it
     "services.api.front.observer_door": "an observer with an address",
     "services.api.listening.tls": "an API with TLS",
     "services.api.routes": "the routes",
+    "services.api.streams": "the routes",
     "services.api.access.judged_answer": "requests that plugins judge",
     "services.build.under_way": "the first build",
     "services.dockerfile": "the first build",
@@ -62,7 +63,7 @@ LATE: Final = {  # what it is: who imports it
     "supervisor.reloading.steps": "the first reload",
 }
 
-OURS_AT_MOST: Final = 530
+OURS_AT_MOST: Final = 540
 """Modules of ours by the first ping. Each takes a third of a millisecond: what makes this more is
 worth a look at who needs it, and when."""
 
