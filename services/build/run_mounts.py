@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,10 +32,11 @@ from services.images.platform import host_platform
 
 from .cache_mounts import CacheMounts, CacheWish
 from .context import BuildContext
+from .finding import Source, source_at
 from .flags import values_of
 from .mount_options import MountType, RunMount, parse_mount
 from .plan import SCRATCH, Plan, Stage
-from .sources import Source, copy_sources, copy_tree, hash_sources, source_at
+from .sources import copy_sources, copy_tree, hash_sources
 from .stage_state import mixed
 from .step_cache import StageFiles
 from .workbench import Workbench
@@ -223,9 +223,7 @@ class RunMounts:
 
     async def _aside(self) -> Path:
         """A directory of the build's own."""
-        path = self._context.files / secrets.token_hex(8)
-        await self._in_thread(partial(path.mkdir, mode=_DEFAULT_MODE))
-        return path
+        return await self._in_thread(self._context.make_aside)
 
     def _wish(self, placed: PlacedMount, description: str) -> CacheWish:
         mount = placed.mount

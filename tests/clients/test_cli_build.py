@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-import socket
-import subprocess
 import tarfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.clients.building import build, context, no_images, run
+from tests.clients.building import (
+    build,
+    context,
+    git_served,
+    make_repository,
+    no_images,
+    run,
+    served,
+)
 from tests.support.daemon import Daemon, wait_until
-from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.clients]
 __all__ = ["no_images"]
@@ -403,16 +403,9 @@ def test_remote_contexts(daemon: Daemon, tmp_path: Path) -> None:
     site.mkdir()
     (site / "c.tar").write_bytes(context({"Dockerfile": "FROM busybox\nCOPY f /f\n", "f": "tar"}))
     (site / "Plain").write_text("FROM busybox\nRUN echo plain > /f\n")
-    repository = site / "r.git"
-    repository.mkdir()
-    git = ("git", "-C", str(repository), "-c", "user.name=n", "-c", "user.email=e")
-    subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
-    (repository / "in").mkdir()
-    (repository / "in/Dockerfile").write_text("FROM busybox\nCOPY f /f\n")
-    (repository / "in/f").write_text("git")
-    subprocess.run([*git, "add", "."], check=True)
-    subprocess.run([*git, "commit", "-qm", "x"], check=True)
-    subprocess.run([*git, "tag", "v1"], check=True)
+    make_repository(
+        site / "r.git", {"in/Dockerfile": "FROM busybox\nCOPY f /f\n", "in/f": "git"}, tag="v1"
+    )
     with served(site) as port, git_served(site) as git_port:
         for remote, expected in (
             (f"http://127.0.0.1:{port}/c.tar", "tar"),
@@ -427,37 +420,3 @@ def test_remote_contexts(daemon: Daemon, tmp_path: Path) -> None:
         remote = quote(f"git://127.0.0.1:{git_port}/r.git#v1:nope", safe="")
         failed = daemon.http("POST", f"/build?remote={remote}")
         assert "no directory nope in the repository" in failed.message
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[int]:
-    """A web server; its port."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
-def git_served(folder: Path) -> Iterator[int]:
-    """A server of git repositories; its port."""
-    port = free_port()
-    words = ("git", "daemon", "--reuseaddr", f"--port={port}", "--listen=127.0.0.1")
-    command = [*words, "--export-all", f"--base-path={folder}", str(folder)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until(lambda: can_connect(port), "git is served")
-            yield port
-        finally:
-            process.terminate()
-
-
-def can_connect(port: int) -> bool:
-    """Whether somebody listens."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
