@@ -67,6 +67,8 @@ def test_caches_are_pruned(daemon: Daemon) -> None:
         return answer
 
     assert prune(until=["1h"])["CachesDeleted"] == []
+    daemon.docker("builder", "prune", "-f", "--keep-storage", "1gb")
+    assert len(daemon.http("GET", "/system/df").json()["BuildCache"]) == 4
     assert prune(id=[found["/b"]])["CachesDeleted"] == [found["/b"]]
     pruned = prune(type=["exec.cachemount"])
     assert (pruned["CachesDeleted"], pruned["SpaceReclaimed"]) == ([found["/a"]], 100_000)
