@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from services.api.front.front import DeferredApp
+from services.api.front.deferred import DeferredApp
 from services.api.listening.listeners import Listeners
 from services.build import BuildContexts, Builder
 from services.containerd import EventEnvelope

@@ -27,7 +27,10 @@ LATE: Final = {  # what it is: who imports it
     "fractions": "routes that read times",
     "services.cluster": "a node that is in a swarm",
     "services.audit": "the routes",
+    "services.api.front.observer_door": "an observer with an address",
+    "services.api.listening.tls": "an API with TLS",
     "services.api.routes": "the routes",
+    "services.api.streams": "the routes",
     "services.api.access.judged_answer": "requests that plugins judge",
     "services.build.under_way": "the first build",
     "services.dockerfile": "the first build",
@@ -57,7 +60,7 @@ LATE: Final = {  # what it is: who imports it
     "supervisor.reloading.steps": "the first reload",
 }
 
-OURS_AT_MOST: Final = 530
+OURS_AT_MOST: Final = 540
 """Modules of ours by the first ping. Each takes a third of a millisecond: what makes this more is
 worth a look at who needs it, and when."""
 
