@@ -118,7 +118,7 @@ def test_binds_show_the_context_stages_and_images(daemon: Daemon) -> None:
         "RUN --mount=from=0,src=/s,target=/m,rw=true touch /m/y && cat /m/in/f >> /got\n"
         "RUN --mount=from=busybox,target=/m test -x /m/bin/sh && echo image >> /got\n"
         "RUN --mount=source=lead,target=/l cat /l >> /got\n"
-        "RUN --mount=source=dir,target=/m ls /m >> /got\n"
+        "RUN --mount=source=dir,target=/m <<EOF\n#!/bin/sh\nls /m >> /got\nEOF\n"
     )
     files = {
         "Dockerfile": dockerfile,
