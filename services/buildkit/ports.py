@@ -37,8 +37,11 @@ class Usage(Protocol):
 class Prune(Protocol):
     """Deletes what builds have kept and nothing uses."""
 
-    async def __call__(self, keys: Sequence[str] | None, keeps_ns: int) -> Sequence[str]:
-        """The keys of what is gone: of `keys` (None: of all) what was not used for so long."""
+    async def __call__(
+        self, keys: Sequence[str] | None, keeps_ns: int, keeps_bytes: int
+    ) -> Sequence[str]:
+        """The keys of what is gone: of `keys` (None: of all) what was not used for so long, until
+        no more than so many bytes are left (0: all of it)."""
 
 
 class HostGateway(Protocol):

@@ -252,13 +252,13 @@ class Control:
 
     async def prune(self, request: PruneRequest, send: Send) -> None:
         """Delete steps that nothing uses; each is told."""
-        if request.keep_bytes:
-            raise NotSupported("pruning down to a size is not supported")
         wanted = [s for s in await self._sources.usage() if _is_wanted(s, request.filter)]
         keeps_ns = max(0, request.keep_duration)
         gone = set(
             await self._sources.prune(
-                None if not request.filter else [step.key for step in wanted], keeps_ns
+                [step.key for step in wanted] if any(request.filter) else None,
+                keeps_ns,
+                max(0, request.keep_bytes),
             )
         )
         for step in wanted:

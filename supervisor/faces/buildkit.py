@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
-from services.build import BuildPruneFilters, PrunedCache
+from services.build import BuildPruneFilters, CachePruner
 from services.build.prune import CACHE_TYPE, STEP_TYPE
+from services.build.prune_limits import PruneLimits
 from services.buildkit import BuildKit, Sources
 from services.buildkit.ports import UsedStep
 from services.images import ImageId
@@ -15,9 +16,7 @@ from supervisor.version import VERSION
 from .route_sources import RouteSources
 
 
-def build_buildkit(
-    sources: RouteSources, prune: Callable[[BuildPruneFilters], Awaitable[PrunedCache]]
-) -> BuildKit:
+def build_buildkit(sources: RouteSources, pruner: CachePruner) -> BuildKit:
     """Starts nothing."""
     ground = sources.ground
 
@@ -55,11 +54,13 @@ def build_buildkit(
             )
         return found
 
-    async def delete(keys: Sequence[str] | None, keeps_ns: int) -> Sequence[str]:
+    async def delete(keys: Sequence[str] | None, keeps_ns: int, keeps_bytes: int) -> Sequence[str]:
         if keys is not None and not keys:
             return ()
         before_ns = time.time_ns() - keeps_ns if keeps_ns else None
-        return (await prune(BuildPruneFilters(ids=tuple(keys or ()), before_ns=before_ns))).keys
+        filters = BuildPruneFilters(ids=tuple(keys or ()), before_ns=before_ns)
+        limits = PruneLimits(reserved_bytes=keeps_bytes)
+        return (await pruner.prune(filters, limits)).keys
 
     def gateway_ip() -> str:
         settings = ground.current.settings()
