@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .cache_mounts import CacheMounts
     from .client import BuildClient
     from .context import BuildContext, BuildContexts
+    from .named import NamedContext
     from .output import Outputs, Tell
     from .ports import Containers, ImageStore, Puller
     from .request import BuildRequest
@@ -107,13 +108,14 @@ class Builder:
         puller: Puller,
         told: Outputs,
         client: BuildClient | None = None,
+        named: Mapping[str, NamedContext] | None = None,
     ) -> AsyncIterator[Image]:
         """Build from the context that `opened` gives. The image has no name, and is kept while the
         block lasts. Raises as `build`."""
         held: set[Build] = set()
         try:
             with self._counted():
-                image = await self._build(request, opened, puller, told, client, held)
+                image = await self._build(request, opened, puller, told, client, named or {}, held)
             yield image
         finally:
             self._under_way -= held
@@ -125,6 +127,7 @@ class Builder:
         puller: Puller,
         told: Outputs,
         client: BuildClient | None,
+        named: Mapping[str, NamedContext],
         held: set[Build],
     ) -> Image:
         """The build is in `held`, and under way, from its begin on."""
@@ -137,7 +140,7 @@ class Builder:
         async with self._slots, opened as context:
             read = partial(context.read_dockerfile, request.dockerfile)
             text = await trio.to_thread.run_sync(read, limiter=self.disk)
-            plan = make_plan(read_lines(text), request.build_args)
+            plan = make_plan(read_lines(text), request.build_args).beside(named.keys())
             if plan.needs_context(plan.target(request.target)):
                 await context.provide()
             build = Build(
@@ -150,6 +153,7 @@ class Builder:
                 context=context,
                 caches=self.caches,
                 client=client,
+                named=named,
                 disk=self.disk,
             )
             self._under_way.add(build)

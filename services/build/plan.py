@@ -6,8 +6,8 @@ Source: Docker documentation, "Dockerfile reference", FROM, ARG and multi-stage 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -144,6 +144,18 @@ class Plan:
             return []
         origins = [mount_origin(text) for text in values_of(step, "mount")]
         return [self.origin(stage, ref, step.number) for ref in origins if ref]
+
+    def beside(self, named: Collection[str]) -> Plan:
+        """The same where these names, in small letters, are contexts: no stage is found by them."""
+        stages = tuple(
+            replace(
+                stage,
+                name="" if stage.name in named else stage.name,
+                base_stage=None if stage.base.lower() in named else stage.base_stage,
+            )
+            for stage in self.stages
+        )
+        return replace(self, stages=stages)
 
     def origin(self, stage: Stage, ref: str, number: int) -> Stage | str:
         """What a `from` of `stage` means: an earlier stage, or an image. Raises as `source_of`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -18,6 +18,7 @@ from .cache_mounts import CacheMounts
 from .client import BuildClient
 from .context import BuildContext
 from .errors import at_line
+from .named import NamedContext, context_name, image_of_tree
 from .output import Outputs, StageOutput
 from .plan import PREDEFINED_ARGS, SCRATCH, Plan, Stage, arg_pairs
 from .ports import Containers, ImageStore, Puller
@@ -52,10 +53,11 @@ class Build:
         context: BuildContext,
         caches: CacheMounts,
         client: BuildClient | None,
+        named: Mapping[str, NamedContext],
         disk: trio.CapacityLimiter,
     ) -> None:
         self._images, self._puller = images, puller
-        self._caches, self._client = caches, client
+        self._caches, self._client, self._named = caches, client, named
         self._platform, self._request, self._plan = platform, request, plan
         self._context, self._disk = context, disk
         self._workbench = Workbench(
@@ -64,6 +66,7 @@ class Build:
             keeps_failed=not (request.removes or request.always_removes),
         )
         self._built: dict[int, _Built] = {}
+        self._trees: dict[tuple[str, Platform], Image] = {}  # of named contexts
         self._pulling: dict[tuple[str, Platform | None], trio.Lock] = {}
         self._cache_from: Sequence[Image] = ()
         self.held: set[str] = set()
@@ -207,6 +210,10 @@ class Build:
     async def _base(self, ref: str, output: StageOutput | None, platform: Platform | None) -> Image:
         """An image of the store; pulled if it is not there for the platform, or if asked to."""
         async with self._pulling.setdefault((ref, platform), trio.Lock()):
+            named = self._named.get(context_name(ref))
+            if named is not None and not named.image:
+                return await self._tree(ref, named, platform or self._platform)
+            ref = ref if named is None else named.image
             if not self._request.pulls:
                 try:
                     return await self._images.inspect(ref, platform)
@@ -218,6 +225,26 @@ class Build:
                     if output is not None:
                         await output.tell(message)
             return await self._images.inspect(ref, platform)
+
+    async def _tree(self, name: str, named: NamedContext, platform: Platform) -> Image:
+        """The image that a named context of files is."""
+        if (name, platform) in self._trees:
+            return self._trees[name, platform]
+        assert named.open is not None
+        scratch = await self._scratch(platform)
+        async with named.open() as context:
+            image = await image_of_tree(
+                context,
+                scratch,
+                name=name,
+                platform=platform,
+                images=self._images,
+                workbench=self._workbench,
+                disk=self._disk,
+            )
+        self.hold(image)
+        self._trees[name, platform] = image
+        return image
 
     async def _sources(self) -> Sequence[Image]:
         """The images that steps may be taken from, as far as they are here; as with dockerd."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Final
 import trio
 
 from services.build.context import BuildContext, BuildContexts
+from services.build.named import NamedContext, context_name
 from services.containers.archives.root import PLACE, Root
-from services.errors import InvalidParameter
+from services.errors import InvalidParameter, NotSupported
 
 from .attributes import Wish
 from .board import StatusBoard
@@ -27,6 +28,7 @@ from .methods import UPLOAD
 from .sessions import Session
 from .steps import Step
 
+_REMOTE: Final = ("http://", "https://", "git://", "git@", "ssh://")
 IGNORE_FILE: Final = ".dockerignore"
 MAX_DOCKERFILE_BYTES: Final = 16 << 20
 
@@ -73,6 +75,36 @@ class Materials:
                 )
             yield context
 
+    def named(self, wish: Wish, session: Session, board: StatusBoard) -> Mapping[str, NamedContext]:
+        """The wish's other contexts, by their names in the Dockerfile.
+
+        Raises:
+            NotSupported: one that is elsewhere than this engine looks.
+        """
+        return {
+            context_name(name): self._named(name, place, session, board)
+            for name, place in wish.named.items()
+        }
+
+    def _named(self, name: str, place: str, session: Session, board: StatusBoard) -> NamedContext:
+        kind, colon, rest = place.partition(":")
+        if kind == "docker-image":
+            return NamedContext(image=rest.removeprefix("//"))
+        if kind == "local" and colon:
+            return NamedContext(open=partial(self._opened_local, name, rest, session, board))
+        if place.startswith(_REMOTE):
+            return NamedContext(open=partial(self._contexts.fetch, place))
+        raise NotSupported(f"the context {name}={place} is of a kind that is not supported")
+
+    @asynccontextmanager
+    async def _opened_local(
+        self, name: str, directory: str, session: Session, board: StatusBoard
+    ) -> AsyncIterator[BuildContext]:
+        async with self._contexts.empty() as context:
+            label = f"[context {name}] load"
+            context.fill = partial(self._fill, directory, session, board, context, None, label)
+            yield context
+
     async def _load_dockerfile(
         self, wish: Wish, session: Session, board: StatusBoard, context: BuildContext
     ) -> bytes | None:
@@ -106,17 +138,18 @@ class Materials:
         board: StatusBoard,
         context: BuildContext,
         ignored: bytes | None,
+        label: str = "[internal] load",
     ) -> None:
         """Have the context's files: all that no pattern leaves out."""
         if ignored is None:
-            step = Step(board, "ignore", f"[internal] load {IGNORE_FILE}")
+            step = Step(board, f"ignore {name}", f"{label} {IGNORE_FILE}")
             with step.running():
                 wanted = Wanted(name=name, follow=[IGNORE_FILE])
                 directory = await self._fetch(
                     wanted, session, step, "transferring context:", context
                 )
                 ignored = await self._read(directory, IGNORE_FILE, MAX_IGNORE_BYTES) or b""
-        step = Step(board, "files", "[internal] load build context")
+        step = Step(board, f"files {name}", f"{label} build context")
         with step.running():
             wanted = Wanted(name=name, exclude=read_patterns(ignored))
             await self._transfer(

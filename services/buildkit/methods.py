@@ -12,7 +12,6 @@ from grpclib.const import Cardinality
 from protos.generated.fsutil.types import Packet
 from protos.generated.moby.buildkit.secrets.v1 import GetSecretRequest, GetSecretResponse
 from protos.generated.moby.filesync.v1 import (
-    BytesMessage,
     CredentialsRequest,
     CredentialsResponse,
 )
@@ -39,16 +38,6 @@ FILE_SYNC: Final = Method(
     name="DiffCopy",
     request=Packet,
     reply=Packet,
-    cardinality=Cardinality.STREAM_STREAM,
-    limit_s=SILENCE_LIMIT_S,
-    peer=CLIENT,
-    reply_limit_bytes=MESSAGE_LIMIT_BYTES,
-)
-FILE_SEND: Final = Method(
-    service="moby.filesync.v1.FileSend",
-    name="DiffCopy",
-    request=BytesMessage,
-    reply=BytesMessage,
     cardinality=Cardinality.STREAM_STREAM,
     limit_s=SILENCE_LIMIT_S,
     peer=CLIENT,

@@ -217,6 +217,7 @@ class Control:
                     SessionPuller(self._sources.registry, session),
                     StatusOutputs(job.board),
                     SessionClient(session),
+                    self._materials.named(wish, session, job.board),
                 )
             )
         except EngineError as error:

@@ -274,5 +274,5 @@ OPTIONS: Final = table(
 # Keys of daemon.json that have no flag: what dockerd skips, and what would have an effect there.
 IGNORED_KEYS: Final = frozenset({"allow-nondistributable-artifacts", "deprecated-key-path"})
 REFUSED_KEYS: Final = MappingProxyType(
-    {"builder": "it is for dockerd's BuildKit; docker builder prune removes build steps"}
+    {"builder": "it is for BuildKit; docker builder prune removes build steps"}
 )

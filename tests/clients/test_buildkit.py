@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from grpclib.exceptions import GRPCError
@@ -155,6 +157,57 @@ def test_a_secret(daemon: Daemon, tmp_path: Path) -> None:
     mounts = Path("/proc/mounts").read_text().splitlines()
     assert not [line for line in mounts if f"{daemon.data_root}/build/" in line]
     assert "very-secret-words" not in daemon.log_text()
+
+
+def test_named_contexts(daemon: Daemon, tmp_path: Path) -> None:
+    """A directory and an image stand for what a FROM, a COPY and a mount take; also for a stage."""
+    dockerfile = (
+        "FROM scratch AS replaced\n"
+        "FROM nowhere.invalid/base\n"
+        "COPY --from=files /f /f\n"
+        "COPY --from=replaced /bin/busybox /b\n"
+        "RUN --mount=from=files,target=/m cat /m/f >> /f\n"
+    )
+    offered = offer(tmp_path, dockerfile)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "f").write_text("F\n")
+    (tmp_path / "more" / "x").write_text("not sent")
+    (tmp_path / "more" / ".dockerignore").write_text("x\n")
+    offered.directories = {**offered.directories, "more": tmp_path / "more"}
+    named = {
+        "context:files": "local:more",
+        "context:replaced": "docker-image://busybox",
+        "context:nowhere.invalid/base": "docker-image://busybox:latest",
+    }
+    built = build(daemon, offered, "named:1", **named)
+    assert built.error is None
+    assert run(daemon, "named:1", "cat", "/f").split() == ["F", "F"]
+    assert offered.asked[1:] == ["files more .dockerignore", "files more !x"]
+    bad = build(daemon, offered, **{"context:files": "oci-layout://x"})
+    assert "the context files=oci-layout://x is of a kind that is not supported" in message(bad)
+
+
+def test_a_client_without_buildx(daemon: Daemon, tmp_path: Path) -> None:
+    """POST /build with a session: the status messages are lines of the answer."""
+    offered = offer(tmp_path, "FROM busybox\nCOPY f /\nRUN echo out; cat f\n", {"f": "F"})
+    client = BuildKitClient(daemon.socket, offered)
+
+    async def post(query: str) -> list[dict[str, Any]]:
+        async with client.session() as session:
+            target = f"/build?version=2&session={session}&networkmode=none&{query}"
+            return (await asyncio.to_thread(daemon.http, "POST", target)).json_lines()
+
+    lines = asyncio.run(post("remote=client-session&buildid=b1&t=old:1"))
+    told = [base64.b64decode(line["aux"]) for line in lines if line["id"] == "moby.buildkit.trace"]
+    batches = [StatusResponse.parse(one) for one in told]
+    assert "[3/3] RUN echo out; cat f" in {v.name for one in batches for v in one.vertexes}
+    assert b"".join(log.msg for one in batches for log in one.logs) == b"out\nF"
+    image = json.loads(daemon.docker("inspect", "old:1").text)[0]
+    assert lines[-1] == {"id": "moby.image.id", "aux": {"ID": image["Id"]}}
+    failed = asyncio.run(post("remote=client-session&buildid=b2&target=none"))
+    assert "failed to reach build target none" in failed[-1]["error"]
+    assert daemon.http("POST", "/build/cancel?id=gone").status == 200
+    assert daemon.http("POST", "/build/cancel").status == 400
 
 
 def test_a_client_that_goes(daemon: Daemon, tmp_path: Path) -> None:
