@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import trio
-
-from services.api.front.front import DeferredApp
+from services.api.front.deferred import DeferredApp
 from services.api.listening.listeners import Listeners
-from services.build import BuildContexts, Builder
+from services.build import Builder
 from services.containerd import EventEnvelope
 from services.containers.containers import Containers
 from services.containers.groups import Groups
@@ -28,13 +26,13 @@ from services.system import HostFacts
 
 from .configuration.in_force import Current
 from .configuration.settings import Settings
+from .engine.builder import build_builder
 from .engine.containers import build_containers
 from .engine.ground import GroundParts, build_ground
 from .faces.api import build_api
 from .faces.api_servers import ApiServers
 from .faces.cluster import ClusterSources, LazyCluster
-from .faces.metrics import LazyMetrics, MetricsSources
-from .faces.metrics_face import MetricsFace
+from .faces.metrics import LazyMetrics, MetricsFace, MetricsSources
 from .faces.observer import ObserverFace
 from .faces.route_sources import RouteSources
 from .process.ahead import StartedAhead
@@ -47,10 +45,6 @@ from .reports import TreeReports
 
 if TYPE_CHECKING:
     from services.audit import Audit
-
-    from .reloading.steps import Changer
-
-BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +108,7 @@ def build_parts(
             ends_containers=lambda: is_ending() and not current.settings().live_restore,
         )
     )
-    build_disk = trio.CapacityLimiter(BUILD_THREADS)
-    builder = Builder(
-        containers=containers,
-        images=ground.images,
-        contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
-        disk=build_disk,
-    )
+    builder = build_builder(ground, containers)
 
     def route_sources() -> RouteSources:
         return sources
@@ -152,28 +140,13 @@ def build_parts(
     metrics = MetricsFace(lazy_metrics, settings.metrics_address)
     observer_face = ObserverFace(api.gates.app_for, settings.observer)
     restarts = PartRestarts()
-
-    def make_changer() -> Changer:
-        from .reloading.steps import Changer
-
-        return Changer(
-            current=current,
-            listeners=api.listeners,
-            api=api.servers,
-            gates=api.gates,
-            metrics=metrics,
-            observer=observer_face,
-            restarts=restarts,
-            identity=api.identity,
-            sink=sink,
-        )
-
     reloader = build_reloader(
-        current=current,
-        make_changer=make_changer,
-        facts=facts,
-        engine_id=engine_id,
-        bus=ground.bus,
+        ground,
+        api,
+        metrics=metrics,
+        observer=observer_face,
+        restarts=restarts,
+        sink=sink,
         notifier=notifier,
         read=read_settings,
     )

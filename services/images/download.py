@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+import trio
+
+from services import lean_httpx
 from services.errors import EngineError, InvalidParameter, NotFound
+from services.system.tls import client_context
 
 CONNECT_LIMIT_S: Final = 30.0
 READ_LIMIT_S: Final = 60.0  # between two pieces
@@ -56,14 +60,18 @@ async def download(url: str) -> AsyncIterator[Download]:
         InvalidParameter: a URL that no client can ask for.
         EngineError: it cannot be reached, answers something else, or goes silent in the middle.
     """
-    # Imported when asked for: a client library is much to read at every start.
+    # Imported when asked for, and in a thread as the authorities are read in: each takes some
+    # hundredths of a second.
+    await trio.to_thread.run_sync(lean_httpx.load)
     import httpx
+
+    tls = await trio.to_thread.run_sync(client_context)
 
     limits = httpx.Timeout(READ_LIMIT_S, connect=CONNECT_LIMIT_S)
     try:
         async with (
             httpx.AsyncClient(
-                timeout=limits, follow_redirects=True, max_redirects=MAX_REDIRECTS
+                verify=tls, timeout=limits, follow_redirects=True, max_redirects=MAX_REDIRECTS
             ) as client,
             # What the server compresses on its own account is undone by who reads the archive.
             client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,

@@ -36,7 +36,9 @@ def url_of(text: str, base: httpx.URL | None = None) -> httpx.URL:
         url = httpx.URL(text) if base is None else base.join(text)
     except (httpx.InvalidURL, ValueError) as error:
         raise EngineError(f"invalid URL {_shown(text)}: {error}") from error
-    if not _is_host(url.netloc.decode("ascii").rpartition("@")[2]):
+    if url.scheme in ("http", "https") and not _is_host(
+        url.netloc.decode("ascii").rpartition("@")[2]
+    ):
         raise EngineError(f"invalid URL {_shown(text)}: no such host can be")
     return url
 

@@ -1,4 +1,4 @@
-"""daemon.json: its keys and values, checked and turned into the values that flags give.
+"""daemon.json: its keys, checked, and its values as flags give them.
 
 Source: moby, daemon/config/config.go (keys, what counts as a conflict, the sentences).
 """
@@ -7,24 +7,14 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from .option import Kind, Option, Value
+from .file_values import convert, json_kind
+from .option import Option, Value
 from .options import IGNORED_KEYS, OPTIONS, REFUSED_KEYS
-from .values import (
-    AddressPool,
-    Runtime,
-    Ulimit,
-    make_pool,
-    parse_domain,
-    parse_ip,
-    parse_label,
-    parse_size_bytes,
-    quoted,
-)
 
 _OPTION_OF_KEY: Final[Mapping[str, Option]] = MappingProxyType(
     {
@@ -32,7 +22,6 @@ _OPTION_OF_KEY: Final[Mapping[str, Option]] = MappingProxyType(
         "host-gateway-ip": OPTIONS["host-gateway-ip"],  # its key before it could hold two addresses
     }
 )
-_JSON_KINDS = ((bool, "bool"), (int, "number"), (float, "number"), (str, "string"))
 
 
 def read_config_file(path: Path) -> dict[str, Value]:
@@ -58,28 +47,32 @@ def parse_config(data: bytes) -> dict[str, Value]:
         raise ValueError(f"invalid JSON: {error.msg} ({where})") from error
     if not isinstance(document, dict):
         raise ValueError(  # noqa: TRY004  (the file is wrong, not the caller)
-            f"json: cannot unmarshal {_json_kind(document)} into Go value of type map"
+            f"json: cannot unmarshal {json_kind(document)} into Go value of type map"
         )
     # dockerd groups the proxies in the file; everything else lies flat.
     proxies = document.pop("proxies", None)
     if isinstance(proxies, dict):
         document |= proxies
-    for key in document.keys() & REFUSED_KEYS.keys():
+    _check_keys(document.keys())
+    return {
+        _OPTION_OF_KEY[key].flag: convert(key, _OPTION_OF_KEY[key].kind, value)
+        for key, value in document.items()
+        if value is not None and key in _OPTION_OF_KEY
+    }
+
+
+def _check_keys(keys: Set[str]) -> None:
+    for key in keys & REFUSED_KEYS.keys():
         raise ValueError(f"{key}: {REFUSED_KEYS[key]}")
-    unknown = [key for key in document if key not in _OPTION_OF_KEY and key not in IGNORED_KEYS]
+    unknown = [key for key in keys if key not in _OPTION_OF_KEY and key not in IGNORED_KEYS]
     if unknown:
         raise ValueError(
             "the following directives don't match any configuration option: " + ", ".join(unknown)
         )
-    if "host-gateway-ip" in document and "host-gateway-ips" in document:
+    if "host-gateway-ip" in keys and "host-gateway-ips" in keys:
         raise ValueError(
             "host-gateway-ip and host-gateway-ips must not both be specified in the config file"
         )
-    return {
-        _OPTION_OF_KEY[key].flag: _convert(key, _OPTION_OF_KEY[key].kind, value)
-        for key, value in document.items()
-        if value is not None and key in _OPTION_OF_KEY
-    }
 
 
 def _decode(data: bytes) -> str:
@@ -88,182 +81,3 @@ def _decode(data: bytes) -> str:
         if data.startswith(mark):
             return data.decode(encoding)
     return data.decode("utf-8-sig")
-
-
-def _json_kind(value: object) -> str:
-    if isinstance(value, dict):
-        return "object"
-    if isinstance(value, list):
-        return "array"
-    return next((name for kind, name in _JSON_KINDS if isinstance(value, kind)), "null")
-
-
-def _wrong(key: str, value: object, wanted: str) -> ValueError:
-    kind = _json_kind(value)
-    if isinstance(value, float) and wanted == "int":
-        kind = f"number {value!r}"
-    return ValueError(
-        f"json: cannot unmarshal {kind} into Go struct field Config.{key} of type {wanted}"
-    )
-
-
-def _convert(key: str, kind: Kind, value: object) -> Value:
-    """One value of the file as the option's kind has it."""
-    match kind:
-        case Kind.BOOL:
-            return _bool(key, value)
-        case Kind.INT:
-            return _int(key, value)
-        case Kind.STRING | Kind.NRI:
-            return _str(key, value)
-        case Kind.BYTES:
-            return parse_size_bytes(str(value) if type(value) is int else _str(key, value))
-        case Kind.IP:
-            return parse_ip(_str(key, value))
-        case Kind.IPS if isinstance(value, str):
-            return (str(parse_ip(value)),)
-        case Kind.IPS:
-            return _list(key, value, lambda text: str(parse_ip(text)))
-        case Kind.LABELS:
-            return _list(key, value, parse_label)
-        case Kind.DOMAINS:
-            return _list(key, value, parse_domain)
-        case Kind.LIST | Kind.HOSTS:
-            return _list(key, value, str)
-        case Kind.SCOPES:
-            return tuple(json.dumps(item) for item in _array(key, value))
-        case Kind.MAP:
-            return _map(key, value)
-        case Kind.ULIMITS:
-            return tuple(_ulimit(key, name, item) for name, item in _object(key, value).items())
-        case Kind.RUNTIMES:
-            return tuple(_runtime(key, name, item) for name, item in _object(key, value).items())
-        case Kind.POOLS:
-            return _pools(key, value)
-        case Kind.MAPMAP:
-            return tuple(
-                (driver, name, text)
-                for driver, options in _object(key, value).items()
-                for name, text in _map(f"{key}.{driver}", options)
-            )
-
-
-def _bool(key: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong(key, value, "bool")
-    return value
-
-
-def _int(key: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong(key, value, "int")
-    return value
-
-
-def _str(key: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise _wrong(key, value, "string")
-    return value
-
-
-def _object(key: str, value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise _wrong(key, value, "map[string]string")
-    return value
-
-
-def _array(key: str, value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise _wrong(key, value, "[]object")
-    return value
-
-
-def _list(key: str, value: object, convert: Callable[[str], str]) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise _wrong(key, value, "[]string")
-    return tuple(convert(_str(key, item)) for item in value)
-
-
-def _pools(key: str, value: object) -> tuple[AddressPool, ...]:
-    if not isinstance(value, list):
-        raise _wrong(key, value, "[]*ipamutils.NetworkToSplit")
-    pools = []
-    for item in value:
-        fields = _object(key, item)
-        base, size = fields.get("base", ""), fields.get("size", 0)
-        pools.append(make_pool(_str(f"{key}.base", base), _int(f"{key}.size", size)))
-    return tuple(pools)
-
-
-def _map(key: str, value: object) -> tuple[tuple[str, str], ...]:
-    if key == "features":  # the one map whose values are booleans
-        return tuple(
-            (name, str(_bool(f"{key}.{name}", item)).lower())
-            for name, item in _object(key, value).items()
-        )
-    return tuple((name, _str(key, item)) for name, item in _object(key, value).items())
-
-
-def _ulimit(key: str, name: str, value: object) -> Ulimit:
-    fields = {field.lower(): item for field, item in _object(key, value).items()}
-    given = _str(key, fields.get("name", name))
-    soft = _int(f"{key}.Soft", fields.get("soft", 0))
-    return Ulimit(name=given, soft=soft, hard=_int(f"{key}.Hard", fields.get("hard", 0)))
-
-
-_RUNC_V2: Final = "io.containerd.runc.v2"
-# Options of runc's shim: their names in Go's message, ours, and their kinds.
-_RUNC_OPTIONS: Final[Mapping[str, tuple[str, type[bool] | type[int] | type[str]]]] = {
-    "NoPivotRoot": ("no_pivot_root", bool), "NoNewKeyring": ("no_new_keyring", bool),
-    "ShimCgroup": ("shim_cgroup", str), "IoUid": ("io_uid", int), "IoGid": ("io_gid", int),
-    "BinaryName": ("binary_name", str), "Root": ("root", str),
-    "SystemdCgroup": ("systemd_cgroup", bool),
-}  # fmt: skip
-
-
-def _runtime_options(
-    key: str, name: str, fields: Mapping[str, object]
-) -> Mapping[str, bool | int | str]:
-    """Options of a runtimeType, by our names; those of runc's shim are the only ones known."""
-    given = _object(key, fields.get("options") or {})
-    if not given:
-        return MappingProxyType({})
-    if fields.get("path"):
-        raise ValueError(f"runtime {name}: options cannot be used with a path runtime")
-    if fields.get("runtimeType") != _RUNC_V2:
-        raise ValueError(f"runtime {name}: options are supported for {_RUNC_V2} only")
-    options: dict[str, bool | int | str] = {}
-    for option, value in given.items():
-        ours, kind = _RUNC_OPTIONS.get(option, ("", str))
-        if not ours:
-            raise ValueError(f"runtime {name}: unknown option {quoted(option)}")
-        if type(value) is not kind:
-            raise _wrong(key, value, kind.__name__)
-        options[ours] = value
-    return MappingProxyType(options)
-
-
-def _runtime(key: str, name: str, value: object) -> Runtime:
-    if name == "runc":
-        raise ValueError("runtime name 'runc' is reserved")
-    fields = _object(key, value)
-    unknown = fields.keys() - {"path", "runtimeArgs", "runtimeType", "options"}
-    if unknown:
-        raise ValueError(f"runtime {quoted(name)}: not supported: {', '.join(sorted(unknown))}")
-    runtime = Runtime(
-        name=name,
-        path=_str(key, fields.get("path", "")),
-        arguments=_list(key, fields.get("runtimeArgs", []), str),
-        type=_str(key, fields.get("runtimeType", "")),
-        options=_runtime_options(key, name, fields),
-    )
-    if bool(runtime.path) == bool(runtime.type):
-        raise ValueError(
-            f"runtime {quoted(name)}: "
-            + (
-                "cannot configure both path and runtimeType for the same runtime"
-                if runtime.path
-                else "either a runtimeType or a path must be configured"
-            )
-        )
-    return runtime

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, replace
 
-from services.api.listening.tls import TLSConfig, TLSError, server_context
 from services.containers.spec import SpecDefaults
 from services.errors import EngineError
 from services.system import HostFacts
@@ -59,16 +58,17 @@ def prepare(settings: Settings, facts: HostFacts) -> InForce:
         raise ConfigError(f"opening seccomp profile ({profile}) failed: {error}") from error
     except EngineError as error:
         raise ConfigError(str(error)) from error
-    try:
-        return InForce(settings=settings, defaults=defaults, tls=_tls(settings))
-    except TLSError as error:
-        raise ConfigError(str(error)) from error
+    return InForce(settings=settings, defaults=defaults, tls=_tls(settings))
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
     tls = settings.api.tls
     if tls is None:
         return None
-    return server_context(
-        TLSConfig(cert=tls.cert_file, key=tls.key_file, ca_cert=tls.ca_file, verify=tls.verify)
-    )
+    from services.api.listening.tls import TLSConfig, TLSError, server_context  # for few engines
+
+    files = TLSConfig(cert=tls.cert_file, key=tls.key_file, ca_cert=tls.ca_file, verify=tls.verify)
+    try:
+        return server_context(files)
+    except TLSError as error:
+        raise ConfigError(str(error)) from error

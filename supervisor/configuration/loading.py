@@ -5,12 +5,9 @@ Source: moby, daemon/config (merging, conflicts, sentences) and daemon/command (
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, cast
-
-from services.api.listening.hosts import TcpHost
+from typing import Final, cast
 
 from .file import read_config_file
 from .merged import Merged, refuse_conflicts
@@ -19,12 +16,16 @@ from .options import OPTIONS
 from .sections.api import access_settings, api_settings
 from .sections.cluster import cluster_settings
 from .sections.containers import container_defaults
+from .sections.daemon import (
+    containerd_settings,
+    log_settings,
+    metrics_address,
+    observer_host,
+)
 from .sections.networks import network_defaults
 from .sections.registry import registry_settings
-from .settings import ConfigError, ContainerdSettings, LogSettings, Settings
-from .values import Runtime, quoted
-
-LOG_LEVELS: Final = ("panic", "fatal", "error", "warn", "info", "debug", "trace")
+from .settings import ConfigError, Settings
+from .values import Runtime
 
 _ON: Final = ("true", "1")
 _OFF: Final = ("false", "0")
@@ -91,12 +92,12 @@ def build(
         labels=_labels(values.texts("label")),
         experimental=values.switch("experimental"),
         features=_features(values.pairs("feature")),
-        metrics_address=_metrics_address(values.text("metrics-addr")),
-        observer=_observer_host(values.text("observer-addr")),
-        log=_log(values),
+        metrics_address=metrics_address(values),
+        observer=observer_host(values),
+        log=log_settings(values),
         api=api_settings(values, environment),
         access=access_settings(values),
-        containerd=_containerd(values),
+        containerd=containerd_settings(values),
         containers=container_defaults(values, runtimes),
         network=network_defaults(values),
         cluster=cluster_settings(values),
@@ -135,57 +136,3 @@ def _labels(labels: tuple[str, ...]) -> tuple[str, ...]:
         if by_key.setdefault(key, value) != value:
             raise ValueError(f"conflict labels for {key}={value} and {key}={by_key[key]}")
     return tuple(f"{key}={value}" for key, value in by_key.items())
-
-
-def _metrics_address(text: str) -> str:
-    if text:
-        host, colon, port = text.rpartition(":")
-        if not colon or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"invalid metrics address {quoted(text)}: must be host:port")
-        if ":" in host and not (host.startswith("[") and host.endswith("]")):
-            raise ValueError(f"invalid metrics address {quoted(text)}: too many colons in address")
-    return text
-
-
-def _observer_host(text: str) -> TcpHost | None:
-    """Ours. There is no password, so only this machine may reach it."""
-    if not text:
-        return None
-    host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise ValueError(f"invalid observer address {quoted(text)}: must be host:port")
-    name = host.removeprefix("[").removesuffix("]")
-    try:
-        is_loopback = name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise ValueError(
-            f"invalid observer address {quoted(text)}: must be a loopback address; "
-            "to reach it from elsewhere forward a port with ssh -L"
-        )
-    return TcpHost(host=name, port=int(port))
-
-
-def _log(values: Merged) -> LogSettings:
-    level, form = values.text("log-level").lower(), values.text("log-format")
-    if level not in LOG_LEVELS:
-        raise ValueError(f"invalid logging level: {values.text('log-level')}")
-    if form not in ("text", "json"):
-        raise ValueError(f"invalid log format: {form}")
-    return LogSettings(
-        level=level,
-        debug=values.switch("debug"),
-        format=cast("Literal['text', 'json']", form),
-        raw=values.switch("raw-logs"),
-    )
-
-
-def _containerd(values: Merged) -> ContainerdSettings:
-    address = values.text("containerd").removeprefix("unix://")
-    namespace = values.text("containerd-namespace")
-    if not namespace:
-        raise ValueError("--containerd-namespace: an empty name is not allowed")
-    return ContainerdSettings(
-        address=Path(address).absolute() if address else None, namespace=namespace
-    )

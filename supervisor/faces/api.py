@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from services.api.access.authorization import AuthorizationGate
+from services.api.front.deferred import DeferredApp
 from services.api.front.fast import FastRoutes
-from services.api.front.front import DeferredApp, Front
+from services.api.front.front import Front
 from services.api.front.measures import ApiMeasures
 from services.api.http.asgi import ASGIApp
 from services.api.http.server import ApiServer, ServerConfig

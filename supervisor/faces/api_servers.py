@@ -10,12 +10,12 @@ import trio
 
 from services.api.http.server import ApiServer
 from services.api.listening.listener import Listener
-from supervisor.otp import ChildSpec, Intensity, NotFound, NotRunning, Restart, Running, Supervisor
+from supervisor.otp import ChildSpec, NotFound, NotRunning, Restart, Running, Supervisor
+from supervisor.patience import OFTEN
 
 DRAIN_LIMIT_S = 15.0
 RETIRE_LIMIT_S = 1.0
 FORGET_TRIES, FORGET_PAUSE_S = 100, 0.01
-OFTEN = Intensity(max_restarts=20, window_s=30.0)
 
 
 class ApiServers:

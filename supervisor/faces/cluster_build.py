@@ -30,12 +30,12 @@ from services.errors import EngineError, NotFound
 from services.networks import Networks
 from services.networks.model import GATEWAY_BRIDGE
 from supervisor.engine.networks import ingress_record
-from supervisor.otp import INFINITY, Backoff, ChildSpec, ChildType
+from supervisor.otp import INFINITY, ChildSpec, ChildType
+from supervisor.patience import PATIENT
 from supervisor.version import VERSION
 
 from .cluster import ClusterSources
 
-PATIENT: Final = Backoff(first_s=0.1, cap_s=5.0)
 CLEAR_LIMIT_S: Final = 15.0
 LOG_DRIVERS: Final = ("fluentd", "gelf", "journald", "json-file", "local", "none", "syslog")
 

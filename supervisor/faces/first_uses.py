@@ -2,7 +2,7 @@
 
 A start of the engine needs none of it; imported by the request itself it would hold up the loop for
 some milliseconds, and all other clients with it. What is heavy and seldom wanted stays away until
-its first use, which imports it in a thread (registries) or in a moment (reloads, audits).
+its first use, which imports it in a thread (registries, reloads) or in a moment (audits).
 """
 
 from __future__ import annotations

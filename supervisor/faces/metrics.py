@@ -1,4 +1,4 @@
-"""What the metrics are made from, and their making when they are first asked for."""
+"""The Prometheus face: there when it has an address, and imported when it is first asked for."""
 
 from __future__ import annotations
 
@@ -66,6 +66,25 @@ class LazyMetrics:
         """Import what takes its time in a thread."""
         if self._exposition is None:
             await trio.to_thread.run_sync(importlib.import_module, "services.metrics")
+
+
+class MetricsFace:
+    """`serve` is a supervised child, which ends at once without an address.
+
+    What is counted outlives a change of the address.
+    """
+
+    def __init__(self, metrics: LazyMetrics, address: str) -> None:
+        self._metrics = metrics
+        self.address = address  # host:port; empty: no metrics. For the next `serve`
+
+    async def serve(
+        self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve at the address; ready once it listens, never without one. As MetricsServer.run."""
+        if self.address:
+            server = await self._metrics.server(self.address)
+            await server.run(task_status=task_status)
 
 
 def _build_exposition(sources: MetricsSources) -> Exposition:

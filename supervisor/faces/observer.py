@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import trio
 
-from services.api.front.observer_door import ObserverServer
 from services.api.http.asgi import ASGIApp
 from services.api.listening.hosts import TcpHost
 from services.api.listening.listener import Listener
@@ -26,5 +25,7 @@ class ObserverFace:
     ) -> None:
         """Serve at the address; ready once it accepts, never without one. As ObserverServer.run."""
         if self.host is not None:
+            from services.api.front.observer_door import ObserverServer  # few engines serve there
+
             server = ObserverServer(self.host, self._app_for, stop_request=stop_request)
             await server.run(task_status=task_status)

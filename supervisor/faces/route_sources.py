@@ -11,12 +11,12 @@ from services.api.wire.identity import Identity
 from services.build import Builder
 from services.containers.containers import Containers
 from services.observer import Observer
-from services.observer.scrape import RenderMetrics
 from supervisor.engine.ground import GroundParts
 
 if TYPE_CHECKING:
     from services.api.routes.reload import Reload
     from services.audit import Audit
+    from services.observer.scrape import RenderMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

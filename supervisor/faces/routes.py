@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import platform
-from functools import partial
+import os
 
+import trio
 from quart import Blueprint
 
 from services.api.components import Components
 from services.api.front.app import build_routes
 from services.api.front.fast import FastRoutes
 from services.api.http.asgi import ASGIApp
-from services.api.listening.hosts import TcpHost
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.audit import AuditRoutes
 from services.api.routes.build import BuildRoutes
@@ -32,16 +31,13 @@ from services.api.routes.swarm_mode import SwarmModeRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
-from services.api.types.engine_info import EngineInfo, KnownRegistries, OpenHost
-from services.build import BuildPruneFilters, PrunedSteps, prune_steps
+from services.build import CachePruner, KeptSteps
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
 from services.observer.page import Page
-from services.registry import RegistrySettings
-from services.registry.proxies import masked
 from supervisor.engine.ground import SNAPSHOTTER
-from supervisor.version import VERSION, build_id
 
+from .engine_info import engine_info
 from .quick_routes import QuickRoutes
 from .route_sources import RouteSources
 
@@ -101,9 +97,7 @@ def served_blueprints(
         SwarmModeRoutes(cluster).blueprint(),
         VolumeRoutes(ground.volumes).blueprint(),
         _disk_usage(sources, layers, quick).blueprint(),
-        BuildRoutes(
-            sources.builder, ground.registry, partial(_prune_steps, sources, layers)
-        ).blueprint(),
+        BuildRoutes(sources.builder, ground.registry, _cache_pruner(sources, layers)).blueprint(),
         absent_blueprint(),
     ]
 
@@ -141,6 +135,7 @@ def _disk_usage(sources: RouteSources, layers: LayerSizes, quick: QuickRoutes) -
         listing=quick.listing,
         image_names=quick.images,
         steps=ground.images.steps.list,
+        caches=sources.builder.caches.usage,
         volumes=ground.volumes,
         volume_uses=lambda: uses_of(sources.containers.table),
     )
@@ -157,72 +152,32 @@ def own_blueprints(sources: RouteSources) -> list[Blueprint]:
     ]
 
 
-async def _prune_steps(
-    sources: RouteSources, layers: LayerSizes, filters: BuildPruneFilters
-) -> PrunedSteps:
-    """Delete steps of builds; what they take is what images take less without them."""
+def _cache_pruner(sources: RouteSources, layers: LayerSizes) -> CachePruner:
+    images = sources.ground.images
 
-    async def all_bytes() -> int:
-        images = await sources.ground.images.everything()
-        return (await measure_images(images, [False] * len(images), layers)).total_bytes
+    async def look() -> KeptSteps:
+        """What steps take is what images take less without them."""
+        everything = await images.everything()
+        named = [image for image in everything if not image.is_hidden]
+        together = await measure_images(everything, [False] * len(everything), layers)
+        of_named = await measure_images(named, [False] * len(named), layers)
+        return KeptSteps(
+            size_bytes=together.total_bytes - of_named.total_bytes,
+            layers={image.id: image.diff_ids for image in everything},
+        )
 
-    return await prune_steps(
-        sources.ground.images.steps,
-        filters,
+    async def free_bytes() -> int:
+        data_root = sources.ground.current.settings().data_root
+        status = await trio.to_thread.run_sync(os.statvfs, data_root)
+        return status.f_bavail * status.f_frsize
+
+    return CachePruner(
+        steps=images.steps,
+        caches=sources.builder.caches,
         in_use=lambda: {
             *(c.definition.image_id for c in sources.containers.table),
             *sources.builder.in_use(),
         },
-        free_bytes=all_bytes,
-    )
-
-
-def _registries(settings: RegistrySettings) -> KnownRegistries:
-    return KnownRegistries(
-        insecure_networks=tuple(map(str, settings.insecure_networks)),
-        insecure_hosts=tuple(sorted(settings.insecure_hosts)),
-        mirrors=settings.mirrors,
-    )
-
-
-def engine_info(sources: RouteSources) -> EngineInfo:
-    """What the engine says about itself now."""
-    ground = sources.ground
-    settings, defaults = ground.current.settings(), ground.current.defaults()
-    runtimes = {"runc": "runc", "io.containerd.runc.v2": ""}
-    runtimes |= {runtime.name: runtime.path for runtime in settings.containers.runtimes}
-    tls = settings.api.tls
-    return EngineInfo(
-        engine_id=ground.engine_id,
-        version=VERSION,
-        commit=build_id(),
-        host=ground.facts,
-        data_root=str(settings.data_root),
-        language=f"Python {platform.python_version()}",
-        debug=settings.log.debug,
-        experimental=settings.experimental,
-        live_restore=settings.live_restore,
-        labels=settings.labels,
-        log_driver=settings.containers.log_driver,
-        snapshotter=SNAPSHOTTER,
-        cgroup_driver=defaults.cgroup_driver,
-        runtimes=runtimes,
-        default_runtime=defaults.default_runtime,
-        init_binary=defaults.init_path.rpartition("/")[2],
-        no_new_privileges=defaults.no_new_privileges,
-        seccomp_profile=settings.containers.seccomp_profile,
-        generic_resources=settings.cluster.generic_resources,
-        cdi_directories=ground.cdi.directories,
-        containerd_address=str(ground.containerd.address),
-        containerd_namespace=ground.containerd.namespace,
-        registries=_registries(settings.registry),
-        http_proxy=masked(settings.registry.proxies.http_proxy),
-        https_proxy=masked(settings.registry.proxies.https_proxy),
-        no_proxy=settings.registry.proxies.no_proxy,
-        firewall="nftables" if settings.network.firewall else "",
-        open_hosts=tuple(
-            OpenHost(address=f"{host.host}:{host.port}", is_encrypted=tls is not None)
-            for host in settings.api.hosts
-            if isinstance(host, TcpHost) and not (tls and tls.verify)
-        ),
+        look=look,
+        free_bytes=free_bytes,
     )

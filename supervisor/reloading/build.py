@@ -1,81 +1,67 @@
-"""The reloader's parts, and what the events tell of a reload."""
+"""Makes the reloader of the parts that a reload speaks to."""
 
 from __future__ import annotations
 
-import json
-import socket
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from services.events import Event, EventBus
-from services.system import HostFacts
-from supervisor.configuration.in_force import Current, prepare
+from supervisor.configuration.in_force import prepare
 from supervisor.configuration.settings import Settings
+from supervisor.engine.ground import GroundParts
+from supervisor.faces.api import ApiParts
+from supervisor.faces.metrics import MetricsFace
+from supervisor.faces.observer import ObserverFace
+from supervisor.process.logs import LogSink
 from supervisor.process.notify import Notifier
 
 from .reloader import Reloader
+from .restarts import PartRestarts
 
 if TYPE_CHECKING:
     from .steps import Changer
 
 
 def build_reloader(
+    ground: GroundParts,
+    api: ApiParts,
     *,
-    current: Current,
-    make_changer: Callable[[], Changer],
-    facts: HostFacts,
-    engine_id: str,
-    bus: EventBus,
+    metrics: MetricsFace,
+    observer: ObserverFace,
+    restarts: PartRestarts,
+    sink: LogSink,
     notifier: Notifier,
     read: Callable[[], Settings],
 ) -> Reloader:
     """Make it. `read` blocks: flags and file, merged and checked."""
+    current = ground.current
+
+    def make_changer() -> Changer:
+        from .steps import Changer  # as all that follows, by the first reload
+
+        return Changer(
+            current=current,
+            listeners=api.listeners,
+            api=api.servers,
+            gates=api.gates,
+            metrics=metrics,
+            observer=observer,
+            restarts=restarts,
+            identity=api.identity,
+            sink=sink,
+        )
 
     async def announce(error: str) -> None:
-        await bus.commit(reload_event(current.settings(), engine_id=engine_id, error=error))
+        from .event import reload_event
+
+        event = reload_event(current.settings(), engine_id=ground.engine_id, error=error)
+        await ground.bus.commit(event)
 
     return Reloader(
         current=current,
         read=read,
-        prepare=partial(prepare, facts=facts),
+        prepare=partial(prepare, facts=ground.facts),
         make_changer=make_changer,
         notifier=notifier,
         announce=announce,
-    )
-
-
-def reload_event(settings: Settings, *, engine_id: str, error: str = "") -> Event:
-    """dockerd's `reload` event, with the settings in force; of a failed one also the error.
-
-    Source: moby, daemon/reload.go.
-    """
-    registry, containers = settings.registry, settings.containers
-    attributes = {
-        "debug": str(settings.log.debug).lower(),
-        "default-ipc-mode": containers.ipc_mode,
-        "default-runtime": containers.default_runtime,
-        "default-shm-size": str(containers.shm_size_bytes),
-        "labels": json.dumps(list(settings.labels)),
-        "insecure-registries": json.dumps(
-            [*map(str, registry.insecure_networks), *sorted(registry.insecure_hosts)]
-        ),
-        "live-restore": str(settings.live_restore).lower(),
-        "max-concurrent-downloads": str(registry.max_downloads),
-        "max-concurrent-uploads": str(registry.max_uploads),
-        "max-download-attempts": str(registry.max_attempts),
-        "name": socket.gethostname(),
-        "registry-mirrors": json.dumps(list(registry.mirrors)),
-        "runtimes": " ".join(["runc", *(runtime.name for runtime in containers.runtimes)]),
-        "shutdown-timeout": str(settings.shutdown_timeout_s),
-    }
-    if error:
-        attributes["error"] = error
-    return Event(
-        type="daemon",
-        action="reload",
-        actor_id=engine_id,
-        attributes=attributes,
-        time_ns=time.time_ns(),
     )

@@ -18,7 +18,7 @@ from services.api.wire.identity import Identity
 from supervisor.configuration.in_force import Current, InForce
 from supervisor.faces.api_servers import ApiServers
 from supervisor.faces.gates import AccessGates
-from supervisor.faces.metrics_face import MetricsFace
+from supervisor.faces.metrics import MetricsFace
 from supervisor.faces.observer import ObserverFace
 from supervisor.process.logs import LogSink
 

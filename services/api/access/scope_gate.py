@@ -16,16 +16,14 @@ from services.api.access.held_body import TooLarge, content_type, has_body, hold
 from services.api.access.judged_answer import JudgedAnswer
 from services.api.access.operations import Bound, Match, Operation, matches
 from services.api.access.refusal import Header, only_refused, refuse
-from services.api.access.scoped_host_config import check_create, check_host_config, with_labels
+from services.api.access.scoped_bodies import BODIES
 from services.api.access.scopes import Policy
-from services.api.front.front import clean_path
 from services.api.http.asgi import ASGIApp, Receive, Scope, Send
-from services.api.versions.create_body import CreateBody
 from services.api.versions.version import split_version
 from services.api.wire.identity import Identity
-from services.api.wire.json_bodies import check_content_type, decode
+from services.api.wire.json_bodies import check_content_type
+from services.api.wire.paths import clean_path
 from services.api.wire.query import Query, parse_query
-from services.containers.config import HostConfig
 from services.errors import EngineError, Forbidden, InvalidParameter, NotFound
 
 BODY_LIMIT_BYTES: Final = 16 * 1024 * 1024  # as much as handlers read of JSON
@@ -51,15 +49,6 @@ class Containers(Protocol):
 
     def of_exec(self, exec_id: str) -> Labelled:
         """The container of an exec. Raises NotFound."""
-
-
-class _ExecBody(msgspec.Struct, rename="pascal"):
-    privileged: bool = False
-
-
-class _VolumeBody(msgspec.Struct, rename="pascal"):
-    driver: str = ""
-    driver_opts: dict[str, str] | None = None
 
 
 class ScopeGate:
@@ -104,7 +93,7 @@ class ScopeGate:
         if self._policy.labels:
             scope = self._bounded(scope, match)
         _check_query(operation, parse_query(scope["query_string"]), self._policy)
-        change = _BODIES.get(operation.id)
+        change = BODIES.get(operation.id)
         if change is not None and has_body(scope):
             check_content_type(content_type(scope), has_body=True)
             try:
@@ -209,54 +198,6 @@ def _check_query(operation: Operation, query: Query, policy: Policy) -> None:
             raise Forbidden(
                 "cgroupparent cannot be used on this socket: host-namespaces is not allowed"
             )
-
-
-def _create(data: bytes, policy: Policy) -> bytes:
-    body = decode(data, CreateBody)
-    check_create(body, policy)
-    return msgspec.json.encode(with_labels(body, policy))
-
-
-def _update(data: bytes, policy: Policy) -> bytes:
-    host = decode(data, HostConfig)
-    check_host_config(host, policy)
-    return msgspec.json.encode(host)
-
-
-def _exec(data: bytes, policy: Policy) -> bytes:
-    if decode(data, _ExecBody).privileged and "privileged" not in policy.abilities:
-        raise Forbidden("Privileged cannot be used on this socket: privileged is not allowed")
-    return _canonical(data)
-
-
-def _volume(data: bytes, policy: Policy) -> bytes:
-    body = decode(data, _VolumeBody)
-    is_plain = body.driver in ("", "local") and not body.driver_opts
-    if not is_plain and "binds" not in policy.abilities:
-        raise Forbidden("volume drivers cannot be used on this socket: binds is not allowed")
-    return _canonical(data)
-
-
-def _network(data: bytes, policy: Policy) -> bytes:
-    if "networks" not in policy.abilities:
-        raise Forbidden("networks cannot be changed on this socket: networks is not allowed")
-    return data
-
-
-def _canonical(data: bytes) -> bytes:
-    """The same, with each name once: two decoders could differ about a second one."""
-    return msgspec.json.encode(decode(data, dict))
-
-
-_BODIES: Final[Mapping[str, Callable[[bytes, Policy], bytes]]] = {
-    "ContainerCreate": _create,
-    "ContainerUpdate": _update,
-    "ContainerExec": _exec,
-    "VolumeCreate": _volume,
-    "NetworkCreate": _network,
-    "NetworkConnect": _network,
-    "NetworkDisconnect": _network,
-}
 
 
 def _with_length(headers: Sequence[Header], size_bytes: int) -> list[Header]:

@@ -16,7 +16,8 @@ import msgspec
 
 from services.api.filters.patterns import Pattern
 from services.api.filters.port_ranges import port_range
-from services.api.types.containers import health_status, summary_ports
+from services.api.types.container_networks import summary_ports
+from services.api.types.containers import health_status
 from services.api.wire.query import parse_integer
 from services.containers import Container, State
 from services.containers.labels import task_id_of

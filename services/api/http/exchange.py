@@ -6,15 +6,12 @@ part (an empty part sends the head alone), in chunks, or up to the close for an 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
-from email.utils import formatdate
-from http import HTTPStatus
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, Final
 
 import trio
 
+from services.api.http.answer_head import BODILESS, answer_head
 from services.api.http.asgi import EXTENSION, Message, Scope
 from services.api.http.body import LengthReader, reader_for
 from services.api.http.drain import Drain
@@ -33,13 +30,6 @@ DISCARD_LIMIT_BYTES: Final = 256 * 1024
 
 DISCARD_BUDGET_S: Final = 5.0
 
-_STATUS_LINES: Final = MappingProxyType(
-    {
-        status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
-        for status in HTTPStatus
-    }
-)
-_BODILESS: Final = frozenset({204, 304})
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _JOIN_BELOW_BYTES: Final = 64 * 1024  # up to here one copy is cheaper than a second system call
 
@@ -168,7 +158,7 @@ class Exchange:
             head = self._render_head(whole_bytes=None if more else len(body))
             self.began = True
         self._complete = not more
-        if self._head.method == "HEAD" or self._start["status"] in _BODILESS:
+        if self._head.method == "HEAD" or self._start["status"] in BODILESS:
             body = b""
         elif self._left is not None:
             self._left -= len(body)
@@ -207,43 +197,16 @@ class Exchange:
                 await trio.lowlevel.checkpoint()
 
     def _render_head(self, *, whole_bytes: int | None) -> bytes:
-        """Status line and fields; decides framing and persistence.
-
-        `whole_bytes` is the length of the body if all of it is known.
-        """
+        """Decides framing and persistence; `whole_bytes` as in `answer_head`."""
         assert self._start is not None
-        status: int = self._start["status"]
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status]
-        for name, value in self._start.get("headers", ()):
-            lowered = name.lower()
-            if status in _BODILESS and lowered in {b"content-length", b"content-type"}:
-                continue
-            if lowered == b"content-length":
-                self._left = int(value)
-            elif lowered in {b"transfer-encoding", b"connection"}:
-                continue  # framing is the server's
-            lines.append(b"%b: %b\r\n" % (name, value))
-        lines.append(http_date())
-        if self._left is None and status not in _BODILESS:
-            lines.append(self._choose_framing(whole_bytes))
-        if self._keep_alive and (self.drain.is_begun or not self._worth_discarding()):
-            self._keep_alive = False
-        if not self._keep_alive:
-            lines.append(b"Connection: close\r\n")
-        elif self._head.version == "1.0":
-            lines.append(b"Connection: keep-alive\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
-
-    def _choose_framing(self, whole_bytes: int | None) -> bytes:
-        if whole_bytes is not None:
-            self._left = whole_bytes
-            return b"Content-Length: %d\r\n" % whole_bytes
-        if self._head.version == "1.1":
-            self._chunked = self._head.method != "HEAD"
-            return b"Transfer-Encoding: chunked\r\n"
-        self._keep_alive = False
-        return b""
+        may_go_on = self._keep_alive and not self.drain.is_begun and self._worth_discarding()
+        head = answer_head(self._start, self._head, whole_bytes=whole_bytes, keep_alive=may_go_on)
+        self._left, self._chunked, self._keep_alive = (
+            head.length_bytes,
+            head.chunked,
+            head.keep_alive,
+        )
+        return head.data
 
     def _worth_discarding(self) -> bool:
         """Whether what is left of the request's body is little enough to read over."""
@@ -313,29 +276,3 @@ class Exchange:
     def peercert(self) -> dict[str, Any] | None:
         """See `ConnectionExtension.peercert`."""
         return self._transport.peer_certificate()
-
-
-def render_head(status_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A head for a hijack, which frames itself."""
-    return b"".join([status_line, *(b"%b: %b\r\n" % field for field in headers), b"\r\n"])
-
-
-class _DateLine:
-    """The Date field, rendered once a second."""
-
-    __slots__ = ("_line", "_second")
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._line = b""
-
-    def __call__(self) -> bytes:
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode("ascii")
-        return self._line
-
-
-http_date: Final = _DateLine()
-"""A cache of a pure function of the clock; the only state that outlives a connection here."""

@@ -35,6 +35,7 @@ from services.api.versions.create_networks import (
     no_host_port,
     no_interface_sysctls,
     one_network,
+    settings_for_each,
 )
 from services.api.versions.version import ApiVersion, VersionRow
 from services.containers.config import HealthConfig
@@ -120,6 +121,7 @@ ROWS: Final = (
     Row(what="no Healthcheck.StartInterval", below=_v(44), change=_no_start_interval),
     Row(what="ReadOnly was not recursive", below=_v(44), change=read_only_without_below),
     Row(what="one network only", below=_v(44), change=one_network),
+    Row(what="a network needs settings", below=_v(44), change=settings_for_each),
     Row(what="MacAddress is the container's", below=_v(44), change=container_wide_mac),
     Row(what="MacAddress is a network's", since=_v(44), below=_v(52), change=deprecated_mac),
     Row(what="no VolumeOptions.Subpath", below=_v(45), change=no_volume_subpath),

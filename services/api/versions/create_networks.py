@@ -26,6 +26,14 @@ def one_network(draft: Draft) -> Draft:
     return draft
 
 
+def settings_for_each(draft: Draft) -> Draft:
+    """Raises InvalidParameter for a network without settings, later those of none."""
+    for name, settings in draft.endpoints.items():
+        if settings is None:
+            raise InvalidParameter(f"no EndpointSettings for {name}")
+    return draft
+
+
 def no_gateway_priority(draft: Draft) -> Draft:
     """The priority was not known."""
     return draft.with_endpoints(

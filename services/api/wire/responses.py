@@ -9,8 +9,8 @@ from typing import Any, Final
 import trio
 from quart_trio.wrappers import TrioResponse
 
+from services.api.http.answer_head import hijack_head
 from services.api.http.asgi import ConnectionExtension
-from services.api.http.exchange import render_head
 from services.api.http.hijack import RAW_STREAM, HijackedStream
 
 JSON: Final = "application/json"
@@ -110,7 +110,7 @@ class HijackResponse(EngineResponse):
             status = b"HTTP/1.1 200 OK\r\n"
             self.headers["Content-Type"] = RAW_STREAM
         self.headers.pop("Content-Length", None)
-        head = render_head(status, encode_headers(self))
+        head = hijack_head(status, encode_headers(self))
         await self.handler(session, await connection.hijack(head))
 
 

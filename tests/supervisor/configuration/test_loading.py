@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.cli import parse_flags
 from supervisor.configuration.file import parse_config
+from supervisor.configuration.flags import parse_flags
 from supervisor.configuration.loading import load
 from supervisor.configuration.options import OPTIONS
 from supervisor.configuration.settings import ClusterSettings, ConfigError, Settings

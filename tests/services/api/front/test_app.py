@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import msgspec
@@ -12,13 +11,13 @@ import trio
 from loguru import logger
 
 from services import errors
-from services.api.front.app import build_routes
 from services.api.front.fast import FastRoutes
-from services.api.front.front import TURN_S, DeferredApp, Front, clean_path
+from services.api.front.front import Front
 from services.api.http.asgi import ASGIApp, Scope
-from services.api.versions.version import ApiVersion, negotiate, split_version
+from services.api.versions.version import ApiVersion
 from services.api.wire.identity import AppConfig, Identity
 from services.api.wire.json_bodies import read_json
+from services.api.wire.paths import clean_path
 from services.api.wire.request import current_request
 from services.api.wire.statuses import status_of
 from tests.services.api.support import ENGINE, build_app, get, routes, serving
@@ -294,49 +293,3 @@ async def test_fast_routes(tmp_path: Path) -> None:
             assert got_status == status
             if status == 200:
                 assert got.replace(b" ", b"").strip() == body.replace(b" ", b"")
-
-
-async def test_a_deferred_app_answers_pings_meanwhile(tmp_path: Path) -> None:
-    """While the routes are being built, `/_ping` is answered and other requests wait for them."""
-
-    def build() -> ASGIApp:
-        trio.from_thread.run(go.wait)
-        return build_routes([], identity=ENGINE)
-
-    go = trio.Event()
-    deferred = DeferredApp(lambda: build)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(deferred.run)
-        async with serving(Front(deferred, FastRoutes(ENGINE)), tmp_path) as served:
-            waiting = await served.connect()
-            await waiting.send(get("/nope"))
-            assert (await served.ask(get("/_ping", close=True))).endswith(b"OK")
-            go.set()
-            assert (await waiting.answer())[0] == 404
-            await deferred.run()  # a restart finds it built
-
-
-def test_version_texts() -> None:
-    """Versions compare as numbers and are split off the path only where they are versions."""
-    assert negotiate("1.24") == ApiVersion(1, 24) < ApiVersion(1, 56) == negotiate(None)
-    assert str(ApiVersion(1, 24)) == "1.24"
-    assert split_version("/v1.44/a/b") == ("1.44", "/a/b")
-    assert split_version("/version") == (None, "/version")
-    assert split_version("/v1.44") == (None, "/v1.44")
-    for text in ("...", "9" * 5000, "1..2"):
-        with pytest.raises(errors.InvalidParameter):
-            negotiate(text)
-
-
-async def test_the_loop_has_short_turns_while_an_app_is_built() -> None:
-    """Who is answered meanwhile does not wait for a thread that imports; then all is as before."""
-    seen = []
-
-    def build() -> ASGIApp:
-        seen.append(sys.getswitchinterval())
-        return build_routes([], identity=ENGINE)
-
-    before = sys.getswitchinterval()
-    await DeferredApp(lambda: build).run()
-    assert seen == [pytest.approx(TURN_S)]
-    assert sys.getswitchinterval() == before

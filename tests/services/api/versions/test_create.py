@@ -179,6 +179,13 @@ def test_one_network_at_a_time() -> None:
     assert len(seen(body, 44).endpoints) == 2
 
 
+def test_a_network_needed_settings() -> None:
+    """Below 1.44; since then null is no settings in particular."""
+    body = {"NetworkingConfig": {"EndpointsConfig": {"a": None}}}
+    assert refusal(body, 43) == "no EndpointSettings for a"
+    assert seen(body, 44).endpoints == {"a": None}
+
+
 def test_the_containers_mac_address_was_its_networks() -> None:
     """Below 1.44 a network's own did not count."""
     for body in ({"MacAddress": MAC}, {"MacAddress": MAC, **networks(bridge={})}):
