@@ -5,7 +5,6 @@ Source: BuildKit, session/manager.go (HandleHTTPRequest, Get) and session/group.
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -147,13 +146,16 @@ class Sessions:
         """The session of that id; waits for it for a while.
 
         Raises:
+            InvalidParameter: there is no id.
             NotFound: it does not come.
         """
-        with trio.move_on_after(APPEAR_LIMIT_S if id_ else -math.inf):
+        if not id_:
+            raise InvalidParameter("the build has no session")
+        with trio.move_on_after(APPEAR_LIMIT_S):
             while id_ not in self._open:
                 await self._changed.park()
             return self._open[id_]
-        raise NotFound(f"no active session for {id_}" if id_ else "the build has no session")
+        raise NotFound(f"no active session for {id_}")
 
 
 def encoded_metadata(values: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:

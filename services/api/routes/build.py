@@ -79,6 +79,9 @@ class BuildRoutes:
             await calls.upload(build_id, current_request().body)
             return EngineResponse(b"")
 
+        if not session_id:
+            raise InvalidParameter("the build has no session")
+
         async def work(tell: Tell) -> None:
             await calls.build(wanted, session_id, build_id, tell)
 
