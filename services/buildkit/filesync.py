@@ -6,6 +6,7 @@ some at a time. Source: fsutil, send.go and receive.go.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 REQUESTS_AHEAD: Final = 32  # files whose data is asked for at a time
 GATHERED_BYTES: Final = 1 << 20  # written at once: a way to a thread costs as much as 100 KB
+RUN_BYTES: Final = 1 << 19  # received at once
+STAT_BYTES: Final = 256  # what a packet counts for besides its data
 MAX_TREE_BYTES: Final = 1 << 38
 
 
@@ -62,6 +65,7 @@ class Transfer:
         self._disk, self._advance = disk, advance
         self._plan = TreePlan()
         self._received = 0
+        self._ahead: deque[Packet] = deque()  # received, and not looked at yet
 
     async def run(self, session: Session) -> None:
         """Have all of it.
@@ -127,9 +131,19 @@ class Transfer:
         await self._run(partial(data.write, pieces))
 
     async def _next(self, stream: Stream[Packet, Packet]) -> Packet | None:
-        packet = await stream.receive()
-        if packet is None:
-            return None
+        if not self._ahead:
+            run_bytes = 0
+
+            def is_last(packet: Packet) -> bool:
+                # The client sends on until a file has ended, whatever it is told meanwhile.
+                nonlocal run_bytes
+                run_bytes += len(packet.data) + STAT_BYTES
+                return run_bytes >= RUN_BYTES or (packet.stat is None and not packet.data)
+
+            self._ahead.extend(await stream.receive_run(is_last))
+            if not self._ahead:
+                return None
+        packet = self._ahead.popleft()
         if packet.type is PacketPacketType.PACKET_ERR:
             raise EngineError(f"the client: {packet.data.decode(errors='replace')}")
         self._received += len(packet.data) + (len(packet.stat.path) if packet.stat else 0)

@@ -27,7 +27,7 @@ from services.grpc.method import NO_LIMIT_S, Method
 
 CLIENT: Final = "the client"
 SILENCE_LIMIT_S: Final = 120.0
-"""How long a client may take between two messages of a transfer: it may have much to look at."""
+"""How long a client may take for half a megabyte of a transfer: it may have much to look at."""
 
 CALL_LIMIT_S: Final = 60.0  # a helper for credentials may ask somebody
 MESSAGE_LIMIT_BYTES: Final = 16 << 20
