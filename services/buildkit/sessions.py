@@ -132,6 +132,9 @@ class Sessions:
         try:
             async with trio_asyncio.open_loop() as loop, plugged(stream) as connection:
                 link = await open_link_on(loop, connection)
+                if head.id in self._open:  # another one was quicker
+                    link.close()
+                    return
                 self._open[head.id] = Session(head, link)
                 self._changed.unpark_all()
                 try:
