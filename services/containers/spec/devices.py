@@ -138,7 +138,7 @@ def _walk(directory: Path, *, into: str = "", access: str = "rwm") -> Iterator[D
 def _node(path: Path, inside: str, access: str) -> DeviceNode | None:
     try:
         info = path.lstat()
-    except OSError:
+    except (OSError, ValueError):  # the latter: a null byte
         return None
     if stat.S_ISBLK(info.st_mode):
         kind = "b"
@@ -174,6 +174,8 @@ def _numbers(path: str) -> tuple[int, int]:
         info = os.stat(path)
     except OSError as error:
         raise InvalidParameter(f"stat {path}: {(error.strerror or '').lower()}") from error
+    except ValueError as error:  # a null byte, which the kernel is not asked about
+        raise InvalidParameter(f"stat {path}: invalid argument") from error
     return os.major(info.st_rdev), os.minor(info.st_rdev)
 
 
