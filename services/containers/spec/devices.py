@@ -26,6 +26,8 @@ _SKIPPED_DIRECTORIES: Final = frozenset(
     ("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev")
 )
 
+_MAX_DIGITS: Final = 10
+
 
 def device_rules(host: HostConfig, devices: HostDevices) -> list[Json]:
     """OCI `resources.devices`: deny all, allow the harmless, then what was asked for, in order.
@@ -53,6 +55,8 @@ def parse_device_rule(text: str) -> Json:
     if found is None:
         raise InvalidParameter(f"invalid device cgroup rule format: '{text}'")
     type_, major, minor, access = found.groups()
+    if max(len(major), len(minor)) > _MAX_DIGITS:  # the kernel's numbers have 32 bits
+        raise InvalidParameter(f"invalid device cgroup rule format: '{text[:100]}'")
     return _rule(type_, _number(major), _number(minor), access)
 
 

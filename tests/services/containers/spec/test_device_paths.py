@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from services.containers.config import DeviceMapping, HostConfig, ThrottleDevice, WeightDevice
-from services.containers.spec.devices import read_block_numbers, read_host_devices
+from services.containers.spec.devices import (
+    parse_device_rule,
+    read_block_numbers,
+    read_host_devices,
+)
 from services.errors import InvalidParameter
 
 NUL = "/dev/a\x00b"
@@ -29,3 +33,10 @@ def test_a_null_byte_in_a_device() -> None:
     host = HostConfig(devices=[DeviceMapping(path_on_host=NUL)])
     with pytest.raises(InvalidParameter, match="no such file or directory"):
         read_host_devices(host)
+
+
+@pytest.mark.parametrize("digits", [11, 5000])
+def test_endless_numbers_in_a_rule(digits: int) -> None:
+    """Larger than any number of a device."""
+    with pytest.raises(InvalidParameter, match="invalid device cgroup rule format"):
+        parse_device_rule(f"c {'9' * digits}:* r")
