@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .commands import command_of
-from .quick_dataclasses import install
+from .process.quick_dataclasses import install
 
 if TYPE_CHECKING:
-    from .option import Value
-    from .settings import Settings
+    from .configuration.option import Value
+    from .configuration.settings import Settings
 
 
 def _run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:

@@ -15,19 +15,19 @@ from loguru import logger
 from services.errors import EngineError
 from services.system import read_host_facts
 
-from .ahead import StartedAhead
-from .collector import Collector
-from .configure import load
-from .identity import load_or_create_engine_id
-from .in_force import Current, prepare
-from .logs import LogSink
-from .notify import Notifier
-from .option import Value
+from .configuration.in_force import Current, prepare
+from .configuration.loading import load
+from .configuration.option import Value
+from .configuration.settings import Settings
+from .engine.identity import load_or_create_engine_id
 from .otp import Latch, Outcome, StartFailed, Supervisor
 from .parts import Parts, build_parts
+from .process.ahead import StartedAhead
+from .process.collector import Collector
+from .process.logs import LogSink
+from .process.notify import Notifier
+from .process.signals import SignalTrap
 from .reports import TreeReports
-from .settings import Settings
-from .signals import SignalTrap
 from .tree import root_tree as root_tree
 
 log = logger.bind(service="daemon")

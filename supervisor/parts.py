@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from services.api.front import DeferredApp
-from services.api.listeners import Listeners
+from services.api.front.deferred import DeferredApp
+from services.api.listening.listeners import Listeners
 from services.build import BuildContexts, Builder
 from services.containerd import EventEnvelope
 from services.containers.containers import Containers
@@ -26,29 +26,27 @@ from services.events import EventStream
 from services.observer import Observer, build_observer
 from services.system import HostFacts
 
-from .ahead import StartedAhead
-from .api_parts import build_api
-from .api_servers import ApiServers
-from .cluster_parts import ClusterSources, LazyCluster
-from .container_parts import build_containers
-from .ground_parts import GroundParts, build_ground
-from .in_force import Current
-from .logs import LogSink
-from .metrics_face import MetricsFace
-from .metrics_parts import LazyMetrics, MetricsSources
-from .notify import Notifier
-from .observer_face import ObserverFace
-from .part_restarts import PartRestarts
-from .reload_parts import build_reloader
+from .configuration.in_force import Current
+from .configuration.settings import Settings
+from .engine.containers import build_containers
+from .engine.ground import GroundParts, build_ground
+from .faces.api import build_api
+from .faces.api_servers import ApiServers
+from .faces.cluster import ClusterSources, LazyCluster
+from .faces.metrics import LazyMetrics, MetricsFace, MetricsSources
+from .faces.observer import ObserverFace
+from .faces.route_sources import RouteSources
+from .process.ahead import StartedAhead
+from .process.logs import LogSink
+from .process.notify import Notifier
+from .reloading.build import build_reloader
 from .reloading.reloader import Reloader
+from .reloading.restarts import PartRestarts
 from .reports import TreeReports
-from .settings import Settings
-from .sources import RouteSources
 
 if TYPE_CHECKING:
     from services.audit import Audit
-
-    from .reloading.steps import Changer
+    from services.build import CacheMounts
 
 BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
@@ -115,10 +113,18 @@ def build_parts(
         )
     )
     build_disk = trio.CapacityLimiter(BUILD_THREADS)
+
+    def make_caches(cleared: trio.Event) -> CacheMounts:
+        from services.build import CacheMounts, CacheStore
+
+        store = CacheStore(settings.data_root / "build-cache")
+        return CacheMounts(store, cleared=cleared, disk=build_disk)
+
     builder = Builder(
         containers=containers,
         images=ground.images,
         contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
+        make_caches=make_caches,
         disk=build_disk,
     )
 
@@ -126,19 +132,9 @@ def build_parts(
         return sources
 
     def audit() -> Audit:
-        from .audit_parts import build_audit
+        from .engine.audit import build_audit
 
-        return build_audit(
-            settings,
-            engine_id=engine_id,
-            containerd=ground.containerd,
-            store=ground.store,
-            images=ground.images,
-            volumes=ground.volumes,
-            networks=net,
-            containers=ours,
-            cluster=cluster,
-        )
+        return build_audit(ground, ours, lambda: cluster.networking)
 
     api = build_api(
         current,
@@ -163,27 +159,13 @@ def build_parts(
     observer_face = ObserverFace(api.gates.app_for, settings.observer)
     restarts = PartRestarts()
 
-    def make_changer() -> Changer:
-        from .reloading.steps import Changer
-
-        return Changer(
-            current=current,
-            listeners=api.listeners,
-            api=api.servers,
-            gates=api.gates,
-            metrics=metrics,
-            observer=observer_face,
-            restarts=restarts,
-            identity=api.identity,
-            sink=sink,
-        )
-
     reloader = build_reloader(
-        current=current,
-        make_changer=make_changer,
-        facts=facts,
-        engine_id=engine_id,
-        bus=ground.bus,
+        ground,
+        api,
+        metrics=metrics,
+        observer=observer_face,
+        restarts=restarts,
+        sink=sink,
         notifier=notifier,
         read=read_settings,
     )

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from .ahead import StartedAhead, started_ahead
-from .option import Value
-from .pidfile import PidFile, PidFileError
-from .settings import ConfigError, Settings
+from .configuration.option import Value
+from .configuration.settings import ConfigError, Settings
+from .process.ahead import StartedAhead, started_ahead
+from .process.pidfile import PidFile, PidFileError
 
 
 def run_daemon(settings: Settings, given: Mapping[str, Value]) -> int:

@@ -28,10 +28,9 @@ import trio
 
 from services.networks.firewall.firewall import Firewall
 
-from .api_servers import OFTEN, ApiServers
+from .faces.api_servers import ApiServers
 from .otp import (
     INFINITY,
-    Backoff,
     ChildSpec,
     ChildType,
     Intensity,
@@ -41,10 +40,8 @@ from .otp import (
     Supervisor,
 )
 from .parts import Parts
+from .patience import OFTEN, PATIENT
 from .reports import ReportLog, TreeReports
-
-# A part that something outside keeps from working is tried again and again, more slowly each time.
-PATIENT = Backoff(first_s=0.1, cap_s=5.0)
 
 
 def root_tree(parts: Parts, reports: TreeReports, *, serve_api_wait: Outcome[None]) -> Supervisor:

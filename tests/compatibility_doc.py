@@ -13,16 +13,16 @@ from unittest.mock import MagicMock
 
 from quart import Blueprint, Quart
 
-from services.api.create_versions import ROWS
+from services.api.routes.not_yet import LIMITS, UNSUPPORTED
 from services.api.routes.unsupported import unsupported_blueprint
-from services.api.service_versions import SERVICE_ROWS
-from services.api.types.container_versions import INSPECT_ROWS, SUMMARY_ROWS
-from services.api.unsupported import LIMITS, UNSUPPORTED
-from services.api.update_versions import UPDATE_ROWS
-from services.api.version import CURRENT, MINIMUM, ApiVersion
-from supervisor.option import Option
-from supervisor.options import OPTIONS
-from supervisor.routes import served_blueprints
+from services.api.versions.container_answers import INSPECT_ROWS, SUMMARY_ROWS
+from services.api.versions.create import ROWS
+from services.api.versions.service import SERVICE_ROWS
+from services.api.versions.update import UPDATE_ROWS
+from services.api.versions.version import CURRENT, MINIMUM, ApiVersion
+from supervisor.configuration.option import Option
+from supervisor.configuration.options import OPTIONS
+from supervisor.faces.routes import served_blueprints
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "compatibility.md"
 PING: Final = (("GET", "/_ping"), ("HEAD", "/_ping"))

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from supervisor.option import Kind, Option
-from supervisor.options import IGNORED_KEYS, OPTIONS, REFUSED_KEYS
+from supervisor.configuration.option import Kind, Option
+from supervisor.configuration.options import IGNORED_KEYS, OPTIONS, REFUSED_KEYS
 from supervisor.reloading.table import FIELDS, How, Rule, rule_of
 from tests.compatibility_doc import flag_text
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.api.unsupported import LIMITS, UNSUPPORTED
-from supervisor.options import OPTIONS
+from services.api.routes.not_yet import LIMITS, UNSUPPORTED
+from supervisor.configuration.options import OPTIONS
 from tests.compatibility_doc import (
     PAGE,
     flag_text,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.options import OPTIONS
+from supervisor.configuration.options import OPTIONS
 from tests import configuration_doc
 from tests.configuration_doc import IN_FILE, REMARKS
 

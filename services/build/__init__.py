@@ -8,20 +8,26 @@ from services import lazily
 
 if TYPE_CHECKING:
     from .builder import Builder as Builder
+    from .cache_mounts import CacheMounts as CacheMounts
+    from .cache_mounts import CacheUsage as CacheUsage
+    from .cache_store import CacheRecord as CacheRecord
+    from .cache_store import CacheStore as CacheStore
     from .context import BuildContexts as BuildContexts
     from .errors import CommandFailed as CommandFailed
     from .prune import BuildPruneFilters as BuildPruneFilters
-    from .prune import PrunedSteps as PrunedSteps
-    from .prune import prune_steps as prune_steps
+    from .prune import PrunedCache as PrunedCache
+    from .prune import prune_cache as prune_cache
     from .request import BuildRequest as BuildRequest
 
 __getattr__ = lazily.exports(
     __name__,
     {
         "builder": "Builder",
+        "cache_mounts": "CacheMounts CacheUsage",
+        "cache_store": "CacheRecord CacheStore",
         "context": "BuildContexts",
         "errors": "CommandFailed",
-        "prune": "BuildPruneFilters PrunedSteps prune_steps",
+        "prune": "BuildPruneFilters PrunedCache prune_cache",
         "request": "BuildRequest",
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.images import Image, Platform
     from services.images.ports import Body
 
+    from .cache_mounts import CacheMounts
     from .context import BuildContexts
     from .output import Tell
     from .ports import Containers, ImageStore, Puller
@@ -39,11 +40,16 @@ class Builder:
         containers: Containers,
         images: ImageStore,
         contexts: BuildContexts,
+        make_caches: Callable[[trio.Event], CacheMounts],
         disk: trio.CapacityLimiter,
         platform: Platform | None = None,
     ) -> None:
+        """`make_caches` is told when nothing of an earlier engine uses them any more."""
         self._containers, self._images = containers, images
         self._contexts, self._disk = contexts, disk
+        self._make_caches = make_caches
+        self._caches: CacheMounts | None = None
+        self._cleared = trio.Event()  # no command of an earlier engine's builds runs
         self._platform = platform or host_platform()
         self._slots = trio.CapacityLimiter(MAX_BUILDS)
         self._under_way: set[Build] = set()
@@ -52,11 +58,19 @@ class Builder:
         self.triggered = 0
         self.open = 0  # builds that run or wait for their turn
 
+    @property
+    def caches(self) -> CacheMounts:
+        """The caches of commands; made with the first use, because a start needs none of it."""
+        if self._caches is None:
+            self._caches = self._make_caches(self._cleared)
+        return self._caches
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Remove what builds of an earlier engine have left; then stand by."""
         await self._contexts.remove_leftovers()
         task_status.started()
         await self._remove_containers()
+        self._cleared.set()
         await trio.sleep_forever()
 
     async def build(self, request: BuildRequest, body: Body, puller: Puller, tell: Tell) -> Image:
@@ -93,6 +107,7 @@ class Builder:
                 request=request,
                 plan=plan,
                 context=context,
+                caches=self.caches,
                 disk=self._disk,
             )
             self._under_way.add(build)

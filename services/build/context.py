@@ -48,11 +48,7 @@ class BuildContext:
         self.root = Root(fd=os.open(directory / "context", PLACE | os.O_DIRECTORY))
         if below:
             with self.root as whole:
-                try:
-                    inner = whole.open(below, PLACE | os.O_DIRECTORY)
-                except OSError as error:
-                    raise InvalidParameter(f"no directory {below} in the repository") from error
-            self.root = Root(fd=inner)
+                self.root = Root(fd=_open_directory(whole, below))
 
     def read_dockerfile(self, path: str) -> bytes:
         """The Dockerfile, every link taken as inside the context.
@@ -79,6 +75,12 @@ class BuildContext:
         path = self.files / secrets.token_hex(8)
         path.write_bytes(data)
         path.chmod(mode)
+        return path
+
+    def make_aside(self) -> Path:
+        """A directory of the build's own."""
+        path = self.files / secrets.token_hex(8)
+        path.mkdir(mode=0o755)
         return path
 
     def open_aside(self) -> AsideFile:
@@ -223,6 +225,27 @@ def _take_remote(directory: Path, file: Path) -> None:
             _extract(directory, source.read)
             return
     file.rename(directory / "context" / "Dockerfile")
+
+
+def directory_in(tree: Path, below: str) -> Path:
+    """Where a directory of a tree that nobody changes lies; links are inside the tree. Blocks.
+
+    Raises:
+        InvalidParameter: there is none.
+    """
+    with Root(fd=os.open(tree, PLACE | os.O_DIRECTORY)) as whole:
+        found = _open_directory(whole, below)
+        try:
+            return Path(os.readlink(f"/proc/self/fd/{found}"))
+        finally:
+            os.close(found)
+
+
+def _open_directory(whole: Root, below: str) -> int:
+    try:
+        return whole.open(below, PLACE | os.O_DIRECTORY)
+    except OSError as error:
+        raise InvalidParameter(f"no directory {below} in the repository") from error
 
 
 def has_tar(read: Callable[[int], bytes]) -> bool:

@@ -9,12 +9,10 @@ import os
 import posixpath
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import trio
 
@@ -28,38 +26,29 @@ from services.dockerfile import (
     Line,
     Quoting,
     expand,
-    expand_raw,
     split_words,
 )
 from services.errors import InvalidParameter
 from services.images.compression import ExpansionLimits, PlainStream
-from services.images.download import download
 from services.images.instructions import Scope, json_words
 
+from .asides import URL, Aside, fetch, fetch_repository, put_document, repository_of
 from .context import BuildContext, has_tar
-from .plan import flags_of
-from .sources import Source, copy_sources, copy_tree, find_sources, hash_sources, make_directory
+from .finding import Source, find_sources, find_with_parents
+from .flags import flags_of, values_of
+from .patterns import PathPatterns
+from .selecting import Selection
+from .sources import copy_sources, copy_tree, hash_sources, make_directory
 
-MAX_DOWNLOAD_BYTES: Final = 1 << 36
-_URL: Final = re.compile(r"https?://")
 _MODE: Final = re.compile(r"[0-7]{3,4}")
-_CHECKSUM: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_DOWNLOAD_MODE: Final = 0o600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aside:
-    """A file that is not of the context: a download or a here-document. `name` is what it is called
-    where it is copied to."""
-
-    path: Path
-    name: str
-    digest: str
 
 
 @dataclass(slots=True, kw_only=True)
 class CopyStep:
-    """One instruction, read. `owner` is --chown's text, `mode` --chmod's number."""
+    """One instruction, read. `owner` is --chown's text, `mode` --chmod's number.
+
+    `unpacks`: archives of the context are extracted.
+    """
 
     keyword: str
     patterns: tuple[str, ...]
@@ -68,11 +57,15 @@ class CopyStep:
     owner: str = ""
     mode: int | None = None
     is_from_image: bool = False
+    keeps_parents: bool = False
+    unpacks: bool = False
+    excludes: Sequence[str] = ()
     _found: Sequence[Source] = field(default_factory=list)
 
     def find(self, root: Root) -> None:
         """Look for the sources in `root`. Raises InvalidParameter for one that is not there."""
-        self._found = find_sources(root, self.patterns)
+        find = find_with_parents if self.keeps_parents else find_sources
+        self._found = find(root, self.patterns, PathPatterns(self.excludes))
 
     def hash(self, root: Root) -> str:
         """A digest of what would be copied."""
@@ -82,7 +75,22 @@ class CopyStep:
         """All that matters besides the files."""
         asides = [(aside.name, aside.digest) for aside in self.asides]
         mode = "" if self.mode is None else f"{self.mode:o}"
-        return repr((self.keyword, self.patterns, asides, self.target, self.owner, mode))
+        said: tuple[object, ...] = (
+            self.keyword,
+            self.patterns,
+            asides,
+            self.target,
+            self.owner,
+            mode,
+        )
+        # Added to as flags came: the keys of steps without them stay what they were.
+        if self.unpacks != (self.keyword == "ADD"):
+            said += (self.unpacks,)
+        if self.keeps_parents or self.excludes:
+            said += (self.keeps_parents, *self.excludes)
+        if unpacked := [aside.name for aside in self.asides if aside.is_unpacked]:
+            said += (unpacked,)
+        return repr(said)
 
     def copy(self, source_root: Root, root: Root, working_directory: str) -> None:
         """Do it.
@@ -92,21 +100,40 @@ class CopyStep:
         """
         target = absolute_target(self.target, working_directory)
         rules = Rules(owner=self._owner(root), mode=self.mode)
-        count = len(self._found) + len(self.asides)
+        found = self.patterns if self.keeps_parents else self._found
+        count = len(found) + len(self.asides)
         if count > 1 and not target.endswith("/"):
             raise InvalidParameter(
                 f"When using {self.keyword} with more than one source file, the destination must "
                 "be a directory and end with a /"
             )
+        if self.keeps_parents:
+            target = target.rstrip("/") + "/"
         plain = [
             source
             for source in self._found
-            if not (self.keyword == "ADD" and _extract(source_root, source, root, target, rules))
+            if not (self.unpacks and _extract(source_root, source, root, target, rules))
         ]
         if plain:
             copy_sources(source_root, plain, root, target, rules)
         for aside in self.asides:
-            _copy_aside(aside, root, target, rules)
+            self._copy_aside(aside, root, target, rules)
+
+    def _copy_aside(self, aside: Aside, root: Root, target: str, rules: Rules) -> None:
+        """A file of the build's own to `target`, or into it if that is a directory."""
+        if aside.is_directory:
+            selection = Selection(excludes=PathPatterns(self.excludes))
+            whole = Source(path="/", name="/", is_directory=True, selection=selection)
+            with Root(fd=os.open(aside.path, PLACE | os.O_DIRECTORY)) as folder:
+                copy_sources(folder, [whole], root, target, rules)
+            return
+        with Root(fd=os.open(aside.path.parent, PLACE | os.O_DIRECTORY)) as folder:
+            path = f"/{aside.path.name}"
+            file = Source(path=path, name=aside.name, is_directory=False)
+            if aside.is_unpacked and _extract(folder, file, root, target, rules):
+                return
+            above, _, name = target.rpartition("/")
+            copy_tree(folder, path, name or aside.name, root, above or "/", rules)
 
     def _owner(self, root: Root) -> tuple[int, int] | None:
         """Root for what comes from the context; what is in images keeps its owner."""
@@ -137,9 +164,7 @@ async def read_copy(
     if len(words) < 2:
         raise InvalidParameter(f"{line.keyword} requires at least two arguments")
     flags = flags_of(line)
-    for name in ("exclude", "parents", "keep-git-dir"):
-        if name in flags:
-            raise InvalidParameter(f"the --{name} option is not supported")
+    checksum, unpack = flags.get("checksum", ""), flags.get("unpack", "")
     *sources, target = words
     patterns: list[str] = []
     asides: list[Aside] = []
@@ -147,10 +172,13 @@ async def read_copy(
     for source in sources:
         document = next((d for d in documents if source in _starts(d)), None)
         if document is not None:
-            asides.append(await _put_document(document, scope, context, disk))
-        elif line.keyword == "ADD" and _URL.match(source):
-            checksum = flags.get("checksum", "")
-            asides.append(await _download(source, target, checksum, context, disk))
+            asides.append(await put_document(document, scope, context, disk))
+        elif line.keyword == "ADD" and (repository := repository_of(source)) is not None:
+            keeps = flags.get("keep-git-dir") == "true"
+            asides.append(await fetch_repository(repository, checksum, keeps, context, disk))
+        elif line.keyword == "ADD" and URL.match(source):
+            aside = await fetch(source, target, checksum, context, disk)
+            asides.append(replace(aside, is_unpacked=unpack == "true"))
         else:
             patterns.append(source)
     mode = _expanded(flags.get("chmod", ""), scope)
@@ -164,6 +192,9 @@ async def read_copy(
         owner=_expanded(flags.get("chown", ""), scope),
         mode=int(mode, 8) if mode else None,
         is_from_image="from" in flags,
+        keeps_parents=flags.get("parents") == "true",
+        unpacks=unpack == "true" or (line.keyword == "ADD" and unpack != "false"),
+        excludes=tuple(_expanded(text, scope) for text in values_of(line, "exclude")),
     )
 
 
@@ -197,59 +228,6 @@ def _expanded(word: str, scope: Scope) -> str:
         return expand(word, scope.variables, escape=scope.escape)
     except ExpansionError as error:
         raise InvalidParameter(str(error)) from error
-
-
-async def _put_document(
-    document: Heredoc, scope: Scope, context: BuildContext, disk: trio.CapacityLimiter
-) -> Aside:
-    text = document.content
-    if document.expands:
-        try:
-            text = expand_raw(text, scope.variables, escape=scope.escape)
-        except ExpansionError as error:
-            raise InvalidParameter(str(error)) from error
-    data = text.encode("utf-8", "surrogateescape")
-    put = partial(context.put_aside, data)
-    path = await trio.to_thread.run_sync(put, limiter=disk)
-    return Aside(path=path, name=document.name, digest=repr(text))
-
-
-async def _download(
-    url: str, target: str, checksum: str, context: BuildContext, disk: trio.CapacityLimiter
-) -> Aside:
-    """Fetch a URL. It is fetched each time: its digest decides whether the step is cached."""
-    if checksum and not _CHECKSUM.fullmatch(checksum):
-        raise InvalidParameter(f"invalid checksum {checksum}: sha256:<64 digits> is needed")
-    name = posixpath.basename(urlsplit(url).path)
-    if not name and target.endswith("/"):
-        raise InvalidParameter(f"cannot determine filename for source {url}")
-    async with download(url) as body:
-        opened = await trio.to_thread.run_sync(partial(context.open_aside), limiter=disk)
-        try:
-            async for piece in body:
-                if opened.size_bytes > MAX_DOWNLOAD_BYTES:
-                    raise InvalidParameter(f"{url} is larger than {MAX_DOWNLOAD_BYTES} bytes")
-                await trio.to_thread.run_sync(partial(opened.write, piece), limiter=disk)
-        finally:
-            opened.close(_DOWNLOAD_MODE, _instant(body.last_modified))
-    if checksum and opened.digest != checksum:
-        raise InvalidParameter(f"digest mismatch {checksum}: {opened.digest}")
-    return Aside(path=opened.path, name=name, digest=opened.digest)
-
-
-def _instant(text: str) -> float:
-    """Seconds since the epoch of a Last-Modified; 0 without one, so that the cache is stable."""
-    try:
-        return parsedate_to_datetime(text).timestamp() if text else 0.0
-    except ValueError:
-        return 0.0
-
-
-def _copy_aside(aside: Aside, root: Root, target: str, rules: Rules) -> None:
-    """A file of the build's own to `target`, or into it if that is a directory."""
-    above, _, name = target.rpartition("/")
-    with Root(fd=os.open(aside.path.parent, PLACE | os.O_DIRECTORY)) as folder:
-        copy_tree(folder, f"/{aside.path.name}", name or aside.name, root, above or "/", rules)
 
 
 def _extract(source_root: Root, source: Source, root: Root, target: str, rules: Rules) -> bool:

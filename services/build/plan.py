@@ -23,6 +23,9 @@ from services.dockerfile.words import Quoting
 from services.errors import InvalidParameter
 from services.images.instructions import check_line, json_words
 
+from .flags import flags_of, values_of
+from .mount_options import mount_origin, parse_mount
+
 SCRATCH: Final = "scratch"
 INSTRUCTIONS: Final = frozenset(
     (
@@ -30,17 +33,7 @@ INSTRUCTIONS: Final = frozenset(
         "MAINTAINER", "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
     )
 )  # fmt: skip
-_FLAGS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {
-        "ADD": frozenset(("chown", "chmod", "checksum", "keep-git-dir", "link", "exclude")),
-        "COPY": frozenset(("from", "chown", "chmod", "link", "parents", "exclude")),
-        "FROM": frozenset(("platform",)),
-        "HEALTHCHECK": frozenset(
-            ("interval", "timeout", "start-period", "start-interval", "retries")
-        ),
-        "RUN": frozenset(("mount", "network", "security")),
-    }
-)
+NETWORKS: Final = frozenset(("default", "none", "host"))
 _STAGE_NAME: Final = re.compile(r"[a-z][a-z0-9-_.]*")
 _ARG_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 PREDEFINED_ARGS: Final = frozenset(
@@ -112,9 +105,9 @@ class Plan:
         """The earlier stages that one stands on or copies from, each by its number."""
         found = set() if stage.base_stage is None else {stage.base_stage}
         for step in stage.steps:
-            other = self.source_of(stage, step)
-            if isinstance(other, Stage):
-                found.add(other.index)
+            for other in (self.source_of(stage, step), *self.mount_sources(stage, step)):
+                if isinstance(other, Stage):
+                    found.add(other.index)
         return found
 
     def source_of(self, stage: Stage, step: Line) -> Stage | str | None:
@@ -124,8 +117,17 @@ class Plan:
             DockerfileError: a stage that is not built before this one.
         """
         ref = flags_of(step).get("from", "") if step.keyword == "COPY" else ""
-        if not ref:
-            return None
+        return self.origin(stage, ref, step.number) if ref else None
+
+    def mount_sources(self, stage: Stage, step: Line) -> list[Stage | str]:
+        """What the mounts of a RUN are taken from, but for the context. Raises as `source_of`."""
+        if step.keyword != "RUN":
+            return []
+        origins = [mount_origin(text) for text in values_of(step, "mount")]
+        return [self.origin(stage, ref, step.number) for ref in origins if ref]
+
+    def origin(self, stage: Stage, ref: str, number: int) -> Stage | str:
+        """What a `from` of `stage` means: an earlier stage, or an image. Raises as `source_of`."""
         earlier = [
             one for one in self.stages[: stage.index] if one.name and one.name == ref.lower()
         ]
@@ -134,7 +136,7 @@ class Plan:
         if ref.isascii() and ref.isdecimal():
             if int(ref) >= stage.index:
                 raise DockerfileError(
-                    f"invalid from flag value {ref}: invalid stage index {ref}", step.number
+                    f"invalid from flag value {ref}: invalid stage index {ref}", number
                 )
             return self.stages[int(ref)]
         return ref
@@ -167,24 +169,6 @@ def make_plan(source: Source, build_args: Mapping[str, str | None]) -> Plan:
         raise DockerfileError("file with no build stages")
     _close(stages, steps)
     return Plan(stages=tuple(stages), escape=source.escape, arguments=MappingProxyType(arguments))
-
-
-def flags_of(line: Line) -> dict[str, str]:
-    """An instruction's flags by name; one that is given without a value is "true".
-
-    Raises:
-        DockerfileError: it has no such flag, or has it twice.
-    """
-    known = _FLAGS.get(line.keyword, frozenset())
-    found: dict[str, str] = {}
-    for flag in line.flags:
-        name, equals, value = flag.removeprefix("--").partition("=")
-        if name not in known:
-            raise DockerfileError(f"unknown flag: {name}", line.number)
-        if name in found and name not in ("exclude", "mount"):
-            raise DockerfileError(f"duplicate flag specified: {name}", line.number)
-        found[name] = value if equals else "true"
-    return found
 
 
 def arg_pairs(
@@ -221,9 +205,11 @@ def _check(line: Line, escape: str) -> None:
         if line.keyword == "FROM":
             wanted = "either one or three arguments"
         raise DockerfileError(f"{line.keyword} requires {wanted}", line.number)
-    flags_of(line)
+    flags = flags_of(line)
     try:
         check_line(line, escape)
+        if line.keyword == "RUN":
+            _check_run(line, flags, escape)
     except DockerfileError:
         raise
     except InvalidParameter as error:
@@ -236,6 +222,23 @@ def _check(line: Line, escape: str) -> None:
                 "Destination could not be determined",
                 line.number,
             )
+
+
+def _check_run(line: Line, flags: Mapping[str, str], escape: str) -> None:
+    """Raises InvalidParameter. A mount with variables is read when they are known."""
+    network, security = flags.get("network", "default"), flags.get("security", "sandbox")
+    if network not in NETWORKS:
+        raise InvalidParameter(f'invalid network mode "{network}"')
+    if security not in ("sandbox", "insecure"):
+        raise InvalidParameter(f'security "{security}" is not valid')
+    if security == "insecure":
+        raise InvalidParameter(
+            "security.insecure is not allowed: commands of a build run in the sandbox"
+        )
+    for text in values_of(line, "mount"):
+        mount_origin(text)
+        if "$" not in text:
+            parse_mount(text, lambda value: expanded(value, {}, escape, line.number))
 
 
 def _close(stages: list[Stage], steps: list[Line]) -> None:

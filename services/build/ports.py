@@ -61,6 +61,9 @@ class Archives(Protocol):
     def writing(self, container: Container) -> AbstractAsyncContextManager[Root]:
         """Its files, to be changed."""
 
+    def writing_own(self, container: Container) -> AbstractAsyncContextManager[Root]:
+        """Its own files, without what is mounted into it, to be changed; it must not run."""
+
     def compared(self, container: Container) -> AbstractAsyncContextManager[Trees]:
         """The views of its files that tell what it has changed."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -59,8 +58,10 @@ def parse_git(remote: str) -> GitSource | None:
     return GitSource(url=url, ref=ref, directory=directory)
 
 
-async def check_out(source: GitSource, directory: Path) -> None:
+async def check_out(source: GitSource, directory: Path, *, keeps_repository: bool = False) -> str:
     """Fetch the one commit that is asked for into `directory`, which is empty; without its history.
+
+    With `keeps_repository` the .git stays. The commit's name is returned.
 
     Raises:
         EngineError: git is missing, or says no; its words.
@@ -74,12 +75,16 @@ async def check_out(source: GitSource, directory: Path) -> None:
             "--", source.url, source.ref or "HEAD",
         )  # fmt: skip
         await _git(directory, "checkout", "--quiet", "--detach", "FETCH_HEAD")
-        await trio.to_thread.run_sync(shutil.rmtree, directory / ".git")
+        commit = await _git(directory, "rev-parse", "HEAD")
+        if not keeps_repository:
+            await trio.to_thread.run_sync(shutil.rmtree, directory / ".git")
     if limit.cancelled_caught:
         raise EngineError(f"fetching {source.url} took longer than {GIT_LIMIT_S:g} s")
+    return commit.strip()
 
 
-async def _git(directory: Path, *words: str) -> None:
+async def _git(directory: Path, *words: str) -> str:
+    """What it says."""
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "HOME": "/nonexistent",  # a repository may hold a .gitconfig
@@ -92,10 +97,11 @@ async def _git(directory: Path, *words: str) -> None:
         ["git", *_SAFE, "-C", str(directory), *words],
         env=environment,
         stdin=b"",
-        stdout=subprocess.DEVNULL,
+        capture_stdout=True,
         capture_stderr=True,
         check=False,
     )
     if ended.returncode != 0:
         reason = ended.stderr.decode(errors="replace").strip()
         raise EngineError(f"unable to prepare context: git {words[0]}: {reason}")
+    return ended.stdout.decode(errors="replace")

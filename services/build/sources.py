@@ -1,62 +1,30 @@
-"""The files that a COPY or ADD names: found, hashed for the cache, copied. Blocks.
+"""The files that a COPY or ADD has found: hashed for the cache, copied. Blocks.
 
-Source: Docker documentation, "Dockerfile reference", COPY and ADD; Go's path.Match for patterns.
+Source: Docker documentation, "Dockerfile reference", COPY and ADD.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
-import re
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from services.containers.archives.pack import pack
+from services.containers.archives.pack import Send, pack
 from services.containers.archives.root import DIRECTORY, PLACE, Root, reopen
 from services.containers.archives.stat import followed
 from services.containers.archives.unpack import Rules, unpack
 from services.errors import InvalidParameter
 
-_WILD: Final = re.compile(r"[*?\[\\]")
+from .finding import Source
+from .selecting import pack_selected, selected
+
 _READ_BYTES: Final = 1 << 20
 _MAX_DEPTH: Final = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One file or directory to copy. `path` is real: no link is in it. `name` is what it is called
-    where it is copied to."""
-
-    path: str
-    name: str
-    is_directory: bool
-
-
-def find_sources(root: Root, patterns: Sequence[str]) -> list[Source]:
-    """What the patterns name, in their order, those of one pattern by name.
-
-    Raises:
-        InvalidParameter: one names nothing.
-    """
-    found: list[Source] = []
-    for pattern in patterns:
-        clean = posixpath.normpath("/" + pattern)
-        paths = list(_matching(root, clean)) if _WILD.search(pattern) else [clean]
-        sources = [source for path in paths if (source := _source(root, path)) is not None]
-        if not sources:
-            raise InvalidParameter(
-                f"COPY failed: no source files were specified: {pattern}"
-                if _WILD.search(pattern)
-                else f"COPY failed: file not found in build context or excluded by .dockerignore: "
-                f"stat {pattern}: file does not exist"
-            )
-        found += sources
-    return found
 
 
 def hash_sources(root: Root, sources: Sequence[Source]) -> str:
@@ -64,6 +32,10 @@ def hash_sources(root: Root, sources: Sequence[Source]) -> str:
     digest = hashlib.sha256()
     for source in sources:
         digest.update(f"source {source.name!r} {source.is_directory}\n".encode())
+        if source.selection is not None:
+            for one in selected(root, source.path, source.selection):
+                _hash_one(one.found, one.name, one.status, digest)
+            continue
         with root.opened(source.path, PLACE, follow=False) as found:
             _hash(found, "", digest, 0)
     return digest.hexdigest()
@@ -86,7 +58,10 @@ def copy_sources(
             "and end with a /"
         )
     for source in sources:
-        if source.is_directory:
+        if source.selection is not None:
+            send = partial(pack_selected, source_root, source.path, source.selection)
+            _copy(send, root, target, rules)
+        elif source.is_directory:
             copy_tree(source_root, source.path, None, root, target, rules)
         elif is_directory:
             copy_tree(source_root, source.path, source.name, root, target, rules)
@@ -98,7 +73,12 @@ def copy_sources(
 def copy_tree(
     source_root: Root, path: str, top: str | None, root: Root, target: str, rules: Rules
 ) -> None:
-    """What is at `path` into the directory `target`, called `top`; None: what is in it.
+    """What is at `path` into the directory `target`, called `top`; None: what is in it."""
+    _copy(partial(pack, source_root, path, top), root, target, rules)
+
+
+def _copy(make: Callable[[Send], None], root: Root, target: str, rules: Rules) -> None:
+    """What `make` sends as a tar, into the directory `target`.
 
     One thread packs and another unpacks, with a pipe in between.
     """
@@ -109,7 +89,7 @@ def copy_tree(
     def send() -> None:
         try:
             with open(writing, "wb", buffering=0) as pipe:
-                pack(source_root, path, top, lambda data: _write_all(pipe.fileno(), data))
+                make(lambda data: _write_all(pipe.fileno(), data))
         except BrokenPipeError:  # the other side has failed and says why
             return
         except BaseException as error:
@@ -150,16 +130,6 @@ def make_directory(root: Root, path: str) -> str:
     return where
 
 
-def _source(root: Root, path: str) -> Source | None:
-    try:
-        real = followed(root, path)
-        with root.opened(real, PLACE, follow=False) as found:
-            mode = os.fstat(found).st_mode
-    except OSError:
-        return None
-    return Source(path=real, name=posixpath.basename(path) or "/", is_directory=stat.S_ISDIR(mode))
-
-
 def _is_directory(root: Root, path: str) -> bool:
     try:
         with root.opened(path, PLACE) as found:
@@ -168,72 +138,26 @@ def _is_directory(root: Root, path: str) -> bool:
         return False
 
 
-def _matching(root: Root, pattern: str) -> Iterator[str]:
-    """The paths that a pattern takes, part by part; in order."""
-    parts = pattern.strip("/").split("/")
-
-    def walk(above: str, rest: Sequence[str]) -> Iterator[str]:
-        if not rest:
-            yield above
-            return
-        part, *following = rest
-        if not _WILD.search(part):
-            yield from walk(posixpath.join(above, part), following)
-            return
-        wanted = compile_pattern(part)
-        for name in _names_in(root, above):
-            if wanted.fullmatch(name):
-                yield from walk(posixpath.join(above, name), following)
-
-    return walk("/", parts)
-
-
-def _names_in(root: Root, path: str) -> list[str]:
-    try:
-        with root.opened(path, DIRECTORY) as found:
-            return sorted(os.listdir(found))
-    except OSError:
-        return []
-
-
-def compile_pattern(part: str) -> re.Pattern[str]:
-    """One part of a path as Go's path.Match takes it.
-
-    Raises:
-        InvalidParameter: it is malformed.
-    """
-    expression, at = "", 0
-    while at < len(part):
-        char = part[at]
-        at += 1
-        if char == "*":
-            expression += "[^/]*+" if at == len(part) else "[^/]*"
-        elif char == "?":
-            expression += "[^/]"
-        elif char == "\\" and at < len(part):
-            expression += re.escape(part[at])
-            at += 1
-        elif char == "[":
-            end = part.find("]", at + 1)
-            if end < 0:
-                raise InvalidParameter(f"syntax error in pattern: {part}")
-            members, at = part[at:end], end + 1
-            negated = members.startswith("^")
-            quoted = re.sub(r"([\\\[\]&~|^])", r"\\\1", members.removeprefix("^"))
-            expression += f"[{'^' if negated else ''}{quoted}]"
-        else:
-            expression += re.escape(char)
-    try:
-        return re.compile(expression)
-    except re.error as error:
-        raise InvalidParameter(f"syntax error in pattern: {part}") from error
-
-
 def _hash(found: int, name: str, digest: hashlib._Hash, depth: int) -> None:
     """One file, from an O_PATH descriptor, and what is below it."""
     if depth > _MAX_DEPTH:
         raise InvalidParameter(f"directories are nested more than {_MAX_DEPTH} deep")
     status = os.fstat(found)
+    _hash_one(found, name, status, digest)
+    if stat.S_ISDIR(status.st_mode):
+        directory = reopen(found, DIRECTORY)
+        try:
+            for child in sorted(os.listdir(directory)):
+                inner = os.open(child, PLACE | os.O_NOFOLLOW, dir_fd=directory)
+                try:
+                    _hash(inner, f"{name}/{child}", digest, depth + 1)
+                finally:
+                    os.close(inner)
+        finally:
+            os.close(directory)
+
+
+def _hash_one(found: int, name: str, status: os.stat_result, digest: hashlib._Hash) -> None:
     kind = stat.S_IFMT(status.st_mode)
     head = f"{name!r} {status.st_mode:o} {status.st_rdev} {status.st_size * (kind == stat.S_IFREG)}"
     digest.update(head.encode("utf-8", "surrogateescape") + b"\n")
@@ -246,17 +170,6 @@ def _hash(found: int, name: str, digest: hashlib._Hash, depth: int) -> None:
                 digest.update(data)
         finally:
             os.close(file)
-    elif kind == stat.S_IFDIR:
-        directory = reopen(found, DIRECTORY)
-        try:
-            for child in sorted(os.listdir(directory)):
-                inner = os.open(child, PLACE | os.O_NOFOLLOW, dir_fd=directory)
-                try:
-                    _hash(inner, f"{name}/{child}", digest, depth + 1)
-                finally:
-                    os.close(inner)
-        finally:
-            os.close(directory)
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -15,33 +15,34 @@ import msgspec
 import trio
 
 from services.containers.archives.root import Root
-from services.containers.config import HostConfig
 from services.containers.spec.signals import parse_signal
 from services.dockerfile import Line
-from services.errors import EngineError, InvalidParameter
+from services.errors import EngineError
 from services.images import Image, RunConfig
 from services.images.compose import run_config_to_json
 from services.images.instructions import (
     CONFIG_INSTRUCTIONS,
     Scope,
     apply_line,
-    command_words,
     environment_of,
     shell_words,
 )
 
+from .cache_mounts import CacheMounts
 from .context import BuildContext
 from .copying import CopyStep, read_copy
 from .errors import CommandFailed, at_line
 from .output import StageOutput
-from .plan import PREDEFINED_ARGS, Plan, Stage, arg_pairs, flags_of
+from .plan import Plan, Stage, arg_pairs
 from .ports import ImageStore
 from .request import BuildRequest
 from .reuse import CacheSources
+from .run_mounts import NAMESPACE_ARG, RunMounts
+from .run_step import RunSteps
 from .sources import make_directory
 from .stage_state import StageState, history_entry, mixed
 from .step_cache import StageFiles, StepCache
-from .workbench import Command, Workbench
+from .workbench import Workbench
 
 NOP: Final = "/bin/sh -c #(nop) "
 """Begins the history of what ran no command, as dockerd's does."""
@@ -70,6 +71,7 @@ class StageBuild:
         first_step: int,
         steps: int,
         sources: CacheSources,
+        caches: CacheMounts,
         disk: trio.CapacityLimiter,
     ) -> None:
         """`first_step` of all `steps` is the number of this stage's FROM."""
@@ -79,6 +81,25 @@ class StageBuild:
         self._number, self._steps = first_step, steps
         self._cache = StepCache(
             request=request, images=images, files=files, sources=sources, output=output
+        )
+        mounts = RunMounts(
+            plan=plan,
+            stage=stage,
+            context=context,
+            files=files,
+            workbench=workbench,
+            caches=caches,
+            namespace=request.build_args.get(NAMESPACE_ARG) or "",
+            disk=disk,
+        )
+        self._runs = RunSteps(
+            request=request,
+            context=context,
+            workbench=workbench,
+            cache=self._cache,
+            mounts=mounts,
+            output=output,
+            disk=disk,
         )
 
     async def announce(self) -> None:
@@ -123,7 +144,7 @@ class StageBuild:
         try:
             match line.keyword:
                 case "RUN":
-                    await self._run(state, line)
+                    await self._runs.make(state, line, self._scope(state))
                 case "COPY" | "ADD":
                     await self._copy(state, line)
                 case "WORKDIR":
@@ -178,70 +199,6 @@ class StageBuild:
         return Scope(variables=variables, escape=self._plan.escape, shell=state.shell)
 
     # -- files ----------------------------------------------------------------------------------
-
-    async def _run(self, state: StageState, line: Line) -> None:
-        flags = flags_of(line)
-        for name in ("mount", "security"):
-            if name in flags:
-                raise InvalidParameter(
-                    f"the --{name} option requires BuildKit, which this engine does not have"
-                )
-        words, script = self._run_words(state, line)
-        arguments = self._run_arguments(state)
-        counted = {k: v for k, v in sorted(arguments.items()) if k not in PREDEFINED_ARGS}
-        host = self._host(flags.get("network", ""))
-        created_by = " ".join(words)
-        if counted:
-            shown = " ".join(f"{name}={value}" for name, value in counted.items())
-            created_by = f"|{len(counted)} {shown} {created_by}"
-        key = state.mix("RUN", created_by, script, flags.get("network", ""))
-        if await self._cache.is_cached(state, key, "" if script else created_by):
-            return
-        if script:
-            path = await self._in_thread(
-                partial(self._context.put_aside, script.encode("utf-8", "surrogateescape"), 0o755)
-            )
-            host = msgspec.structs.replace(host, binds=[f"{path}:{words[0]}:ro"])
-        command = Command(
-            words=words, text=" ".join(words), env=arguments, host=host, line=line.number
-        )
-        base = await self._cache.finish(state)
-        async with self._workbench.container(
-            base, state.config, words=words, env=arguments, host=host
-        ) as container:
-            await self._output.say(f" ---> Running in {container.id[:12]}\n")
-            await self._workbench.run(container, command, self._output)
-            async with self._workbench.changes(container) as layer:
-                await self._cache.take(state, key, layer, created_by)
-        await self._output.say(f"Removed intermediate container {container.id[:12]}\n")
-
-    def _run_words(self, state: StageState, line: Line) -> tuple[list[str], str]:
-        """The command, and the text of the script that it is, if a here-document is one."""
-        if not line.heredocs:
-            return command_words(line.arguments, state.shell), ""
-        first = line.heredocs[0]
-        if len(line.heredocs) == 1 and line.arguments.lstrip("0123456789").startswith("<<"):
-            only = line.arguments.split(None, 1)
-            if len(only) == 1:
-                if first.content.startswith("#!"):
-                    return [f"/dev/pipes/{first.name}"], first.content
-                return [*state.shell, first.content], ""
-        bodies = "".join(f"{doc.content}{doc.name}\n" for doc in line.heredocs)
-        return [*state.shell, f"{line.arguments}\n{bodies}"], ""
-
-    def _run_arguments(self, state: StageState) -> dict[str, str]:
-        """The variables of a RUN besides the image's: declared ones, and proxies that are given."""
-        given = self._request.build_args.items()
-        proxies = {name: value for name, value in given if name in PREDEFINED_ARGS and value}
-        return {**proxies, **state.arguments}
-
-    def _host(self, network: str) -> HostConfig:
-        host = self._request.host
-        if network in ("", "default"):
-            return host
-        if network not in ("none", "host"):
-            raise InvalidParameter(f"invalid network mode: {network}")
-        return msgspec.structs.replace(host, network_mode=network)
 
     async def _copy(self, state: StageState, line: Line) -> None:
         scope = self._scope(state)

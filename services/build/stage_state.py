@@ -35,7 +35,9 @@ class StageState:
 
 def mixed(*parts: object) -> str:
     """A key made of all parts, in order."""
-    encoded = msgspec.json.encode([str(part) for part in parts])
+    # A script may hold any byte, which has to make a difference.
+    texts = [str(part).encode("utf-8", "backslashreplace").decode() for part in parts]
+    encoded = msgspec.json.encode(texts)
     return hashlib.sha256(encoded).hexdigest()
 
 

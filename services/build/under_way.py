@@ -14,6 +14,7 @@ from services.images import Image, Platform, RunConfig, parse_reference
 from services.images.compose import Recipe
 from services.images.platform import parse_specifier
 
+from .cache_mounts import CacheMounts
 from .context import BuildContext
 from .errors import at_line
 from .output import StageOutput, Tell, forward
@@ -21,6 +22,7 @@ from .plan import PREDEFINED_ARGS, SCRATCH, Plan, Stage, arg_pairs
 from .ports import Containers, ImageStore, Puller
 from .request import BuildRequest
 from .reuse import CacheSources
+from .run_mounts import NAMESPACE_ARG
 from .stage import StageBuild
 from .stage_state import StageState, mixed
 from .workbench import Workbench
@@ -47,9 +49,11 @@ class Build:
         request: BuildRequest,
         plan: Plan,
         context: BuildContext,
+        caches: CacheMounts,
         disk: trio.CapacityLimiter,
     ) -> None:
         self._images, self._puller = images, puller
+        self._caches = caches
         self._platform, self._request, self._plan = platform, request, plan
         self._context, self._disk = context, disk
         self._workbench = Workbench(
@@ -116,6 +120,7 @@ class Build:
             first_step=first_step,
             steps=steps,
             sources=CacheSources(self._cache_from),
+            caches=self._caches,
             disk=self._disk,
         )
         try:
@@ -217,7 +222,7 @@ class Build:
 
     async def _warn(self, stages: Sequence[Stage], tell: Tell) -> None:
         """Say which --build-arg nobody has asked for."""
-        declared = set(PREDEFINED_ARGS) | set(self._plan.arguments)
+        declared = {*PREDEFINED_ARGS, *self._plan.arguments, NAMESPACE_ARG}
         for stage in stages:
             for line in stage.steps:
                 if line.keyword == "ARG":

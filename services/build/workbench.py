@@ -133,6 +133,10 @@ class Workbench:
         """Its files, to be changed in threads."""
         return self._containers.archives.writing(container)
 
+    def writing_own(self, container: Container) -> AbstractAsyncContextManager[Root]:
+        """The same without what is mounted into it; it must not run."""
+        return self._containers.archives.writing_own(container)
+
     async def _remove(self, container: Container) -> None:
         with trio.move_on_after(REMOVAL_LIMIT_S, shield=True), suppress(EngineError):
             await self._containers.remove(container, force=True, volumes=True)

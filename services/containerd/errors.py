@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -19,6 +20,17 @@ class ShimGone(NotFound):
     """The task's shim has closed its socket: it ends, and the task with it or before it."""
 
 
+class TaskEnded(NotFound):
+    """The task's process has ended: what was asked for is for tasks that run."""
+
+
+ENDED: Final = re.compile(
+    r"cannot (?:pause|resume|update) a (?:stopped|deleted) (?:container|process)"
+    r"|cannot exec in a (?:stopped|deleted) state"
+)
+"""The shim's words for it, until it is told to take the task away. Source: containerd,
+pkg/process, init_state.go."""
+
 SHIM_CLOSED: Final = "ttrpc: closed"
 """containerd passes this on as an unknown error, from the moment the shim hangs up until it has
 noticed: a call on a task that has just exited may fall in between."""
@@ -32,4 +44,6 @@ def containerd_errors(what: str) -> AbstractContextManager[None]:
 def _class_of(error: GRPCError) -> type[EngineError]:
     if error.status is Status.UNKNOWN and SHIM_CLOSED in (error.message or ""):
         return ShimGone
+    if error.status is Status.UNKNOWN and ENDED.search(error.message or ""):
+        return TaskEnded
     return class_by_status(error)

@@ -67,7 +67,8 @@ class Container:
         self._turn_for = ""
         self._turn_since = 0.0
         self._restored: trio.Event | None = None  # while the engine has still to take it over
-        self.is_oom_told = False  # of the present run
+        self.oom_told_run = status.oom_told_run  # known before it is on disk
+        self.ended_run = 0  # whose end is told, or about to be
         self._next_exit: set[ExitWaiter] = set()
         self._removed: set[ExitWaiter] = set()
         self._signals = 0  # that are being sent

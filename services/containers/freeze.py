@@ -6,14 +6,15 @@ before anything is frozen, so that the next engine keeps the promise of one that
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import State
-from services.errors import Conflict, EngineError
+from services.errors import Conflict, EngineError, NotFound
 
 
 class FreezingTasks(Protocol):
@@ -40,21 +41,24 @@ class Freezer:
         """
         async with container.turn("its pause"):
             _check_pausable(container)
-            await self._pause(container)
+            with _ended_meanwhile(container):
+                await self._pause(container)
 
     async def unpause(self, container: Container) -> None:
         """Let them go on. Raises Conflict when it is not paused."""
         async with container.turn("its unpause"):
             if container.state is not State.PAUSED:
                 raise Conflict(f"container {container.id} is not paused")
-            await self._resume(container)
+            with _ended_meanwhile(container):
+                await self._resume(container)
 
     async def hold(self, container: Container) -> None:
         """Freeze it for the engine's own sake. Raises as `pause`; `let_go` is due all the same."""
         async with container.turn("its pause"):
             _check_pausable(container)
             await self._journal.change_status(container, is_held=True)
-            await self._pause(container)
+            with _ended_meanwhile(container):
+                await self._pause(container)
 
     async def let_go(self, container: Container) -> None:
         """Undo `hold`, whatever has become of the container."""
@@ -66,8 +70,9 @@ class Freezer:
         if not container.status.is_held:
             return
         if container.state is State.PAUSED:
-            await self._resume(container)
-            return
+            with suppress(NotFound):  # it has ended, and its end is not recorded yet
+                await self._resume(container)
+                return
         if container.state is State.RUNNING:  # a freezing that was given up may have come to pass
             with suppress(EngineError):
                 await self._tasks.resume(container.id)
@@ -85,6 +90,15 @@ class Freezer:
         told = container_event(container, event.value)
         state = next_state(container.state, event)
         await self._journal.change_status(container, told, state=state, **changes)
+
+
+@contextmanager
+def _ended_meanwhile(container: Container) -> Iterator[None]:
+    """containerd has seen the container's end before us."""
+    try:
+        yield
+    except NotFound as error:
+        raise Conflict(f"container {container.id} is not running") from error
 
 
 def _check_pausable(container: Container) -> None:

@@ -7,6 +7,7 @@ mounted. dockerd keeps both in a layer of their own; here they are in the contai
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from services.containerd import Mount
 from services.containers.archives.changes import MOUNT_TABLE
 
 _OPAQUE: Final = "trusted.overlay.opaque"
+_OVERLAYS_OWN: Final = ("trusted.overlay.", "user.overlay.")  # true of the layer that has them
+_NOT_HERE: Final = (errno.EOPNOTSUPP, errno.EPERM)  # of a file system that knows no such attribute
 
 
 def fill_init_layer(mounts: Sequence[Mount]) -> None:
@@ -40,9 +43,9 @@ def _option(mount: Mount, prefix: str) -> str:
 def _link_mount_table(upper: Path, lowers: Sequence[Path]) -> None:
     """`/etc/mtab`, unless the image has one, or its `/etc` is no directory. `lowers`: top first.
 
-    An `/etc` in the upper layer stands before the image's: it gets that one's owner, mode, times.
+    An `/etc` in the upper layer stands before the image's: it is as that one, see `_liken`.
     """
-    seen: os.stat_result | None = None
+    shown: Path | None = None
     for lower in lowers:
         etc = lower / "etc"
         found = _lstat(etc)
@@ -52,7 +55,7 @@ def _link_mount_table(upper: Path, lowers: Sequence[Path]) -> None:
             break
         if not stat.S_ISDIR(found.st_mode):
             return
-        seen = seen or found
+        shown = shown or etc
         table = _lstat(etc / "mtab")
         if table is not None:
             if not _is_whiteout(table):
@@ -62,12 +65,24 @@ def _link_mount_table(upper: Path, lowers: Sequence[Path]) -> None:
             break
     directory = upper / "etc"
     directory.mkdir(mode=0o755)
-    if seen is not None:
-        os.chown(directory, seen.st_uid, seen.st_gid)
-        directory.chmod(stat.S_IMODE(seen.st_mode))
     (directory / "mtab").symlink_to(MOUNT_TABLE)
-    if seen is not None:
-        os.utime(directory, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    if shown is not None:
+        _liken(directory, shown)
+
+
+def _liken(directory: Path, other: Path) -> None:
+    """What overlayfs would copy if it copied `other` up: owner, mode, attributes and times."""
+    found = other.lstat()
+    os.chown(directory, found.st_uid, found.st_gid)
+    for name in os.listxattr(other, follow_symlinks=False):
+        if not name.startswith(_OVERLAYS_OWN):
+            try:
+                os.setxattr(directory, name, os.getxattr(other, name))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+    directory.chmod(stat.S_IMODE(found.st_mode))
+    os.utime(directory, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def _lstat(path: Path) -> os.stat_result | None:

@@ -86,6 +86,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Its removal, once begun, takes its anonymous volumes along."""
     runs: int = 0
     """How often a task was started; the log and the fault reports tell runs apart by it."""
+    oom_told_run: int = 0
+    """The last run, by its number in `runs`, of which an event told that the kernel killed
+    something of it: its end, which another daemon may see, does not tell it again."""
     networks: dict[str, EndpointSettings] = {}
     """Addresses and gateways of the present run, by network name."""
     places: dict[str, Place] = {}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from .errors import DockerfileError
+from .text import mended
 from .words import Quoting, split_words
 
 MAX_DOCKERFILE_BYTES: Final = 16 << 20
@@ -65,7 +66,7 @@ class Source:
 
 
 def read_lines(data: bytes) -> Source:
-    """Take a Dockerfile apart.
+    """Take a Dockerfile apart. What is no UTF-8 stands as it is in here-documents only.
 
     Raises:
         DockerfileError: it is empty, too large, or breaks off in a here-document.
@@ -127,7 +128,7 @@ def _read_directives(physical: list[str]) -> str:
             raise DockerfileError(f"only one {name} parser directive can be used", number)
         seen[name] = match[2]
         if name == "escape" and match[2] not in ("\\", "`"):
-            raise DockerfileError(f"invalid ESCAPE '{match[2]}'. Must be ` or \\", number)
+            raise DockerfileError(f"invalid ESCAPE '{mended(match[2])}'. Must be ` or \\", number)
     return seen.get("escape", "\\")
 
 
@@ -146,7 +147,7 @@ class _Reader:
         """Every instruction."""
         while self._at < len(self._physical):
             number = self._at + 1
-            text = self._joined()
+            text = mended(self._joined())
             if text.strip():
                 yield self._with_heredocs(line_from_text(text, number, self._escape))
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+import trio
+
+from services import lean_httpx
 from services.errors import EngineError, InvalidParameter, NotFound
+from services.system.tls import client_context
 
 CONNECT_LIMIT_S: Final = 30.0
 READ_LIMIT_S: Final = 60.0  # between two pieces
@@ -52,16 +57,21 @@ async def download(url: str) -> AsyncIterator[Download]:
 
     Raises:
         NotFound: the server says so.
+        InvalidParameter: a URL that no client can ask for.
         EngineError: it cannot be reached, answers something else, or goes silent in the middle.
     """
-    # Imported when asked for: a client library is much to read at every start.
+    # Imported when asked for, and in a thread as the authorities are read in: each takes some
+    # hundredths of a second.
+    await trio.to_thread.run_sync(lean_httpx.load)
     import httpx
+
+    tls = await trio.to_thread.run_sync(client_context)
 
     limits = httpx.Timeout(READ_LIMIT_S, connect=CONNECT_LIMIT_S)
     try:
         async with (
             httpx.AsyncClient(
-                timeout=limits, follow_redirects=True, max_redirects=MAX_REDIRECTS
+                verify=tls, timeout=limits, follow_redirects=True, max_redirects=MAX_REDIRECTS
             ) as client,
             # What the server compresses on its own account is undone by who reads the archive.
             client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
@@ -77,6 +87,17 @@ async def download(url: str) -> AsyncIterator[Download]:
                 last_modified=answer.headers.get("Last-Modified", ""),
                 pieces=answer.aiter_raw(_PIECE_BYTES),
             )
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = str(error) or type(error).__name__
-        raise EngineError(f'Get "{url}": {reason}') from error
+    except httpx.InvalidURL as error:
+        raise InvalidParameter(f"invalid URL {url!r}: {error}") from error
+    except (httpx.HTTPError, UnicodeError) as error:
+        raise EngineError(f'Get "{url}": {_reason(error, url)}') from error
+
+
+def _reason(error: Exception, url: str) -> str:
+    """What was in the way, in dockerd's words where Python's would stand."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror | UnicodeError):  # the latter: no name for a resolver
+            return f"dial tcp: lookup {urlsplit(url).hostname}: no such host"
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__

@@ -17,7 +17,6 @@ import trio
 
 from services.containerd.errors import AlreadyExists
 from services.containerd.values import LeaseResource
-from services.errors import InvalidParameter
 
 from ._groups import single_error
 from .compression import Compression, ExpansionLimits, PlainStream
@@ -65,6 +64,8 @@ def compressed(write: WriteTar) -> LayerSource:
 
 def uploaded(inbox: Inbox, limits: ExpansionLimits) -> LayerSource:
     """A tar that a client sends: as it is if it is gzip or zstd, else compressed anew.
+
+    Nothing at all is a layer too, one without files.
 
     Source: moby, daemon/containerd/image_import.go.
     """
@@ -191,12 +192,8 @@ def _take_upload(inbox: Inbox, limits: ExpansionLimits, send: Send) -> _Made:
     ahead.clear()
 
     def write(put: Send) -> None:
-        has_any = False
         while data := stream.read(_PIECE_BYTES):
             ahead.clear()
-            has_any = True
             put(data)
-        if not has_any:
-            raise InvalidParameter("invalid archive: it is empty")
 
     return _compress(write, send)

@@ -40,6 +40,9 @@ HOST_IPV6: Final = "com.docker.network.host_ipv6"
 OPTION_IPV4: Final = "com.docker.network.enable_ipv4"
 OPTION_IPV6: Final = "com.docker.network.enable_ipv6"
 
+IPV6_LEAST_MTU: Final = 1280
+"""Bytes, RFC 8200; a link whose packets have less has no IPv6 in Linux."""
+
 
 class Stage(enum.StrEnum):
     """How far a network has come; on disk before the step that it names is begun."""

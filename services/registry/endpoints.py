@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from .addresses import require_host
 from .settings import OFFICIAL, RegistrySettings
 
 OFFICIAL_HOST = "registry-1.docker.io"
@@ -39,6 +40,9 @@ class Endpoints:
         """The endpoints of the registry `domain` of a reference, the one to try first at first.
 
         With `mirrors`, for reading only, those of docker.io go before it.
+
+        Raises:
+            InvalidParameter: `domain` is no name of a host.
         """
         if domain != OFFICIAL:
             return await self._both(domain)
@@ -46,7 +50,7 @@ class Endpoints:
         return (*found, Endpoint(url=f"https://{OFFICIAL_HOST}", host=OFFICIAL_HOST))
 
     async def index(self, domain: str) -> tuple[Endpoint, ...]:
-        """Where a search is answered."""
+        """Where a search is answered. Raises as `of`."""
         if domain == OFFICIAL:
             return (Endpoint(url=f"https://{INDEX_HOST}", host=INDEX_HOST),)
         return await self._both(domain)
@@ -65,6 +69,7 @@ class Endpoints:
 
     async def _both(self, host: str) -> tuple[Endpoint, ...]:
         """HTTPS, and HTTP after it where that is allowed."""
+        require_host(host)
         if not await self.is_insecure(host):
             return (Endpoint(url=f"https://{host}", host=host),)
         return (

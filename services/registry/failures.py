@@ -42,7 +42,7 @@ def _reason(error: Exception, causes: list[BaseException], url: httpx.URL) -> st
     for cause in causes:
         if isinstance(cause, ConnectionRefusedError):
             return f"dial tcp {where}: connect: connection refused"
-        if isinstance(cause, socket.gaierror):
+        if isinstance(cause, socket.gaierror | UnicodeError):  # no name for a resolver at all
             return f"dial tcp: lookup {url.host}: no such host"
         if isinstance(cause, OSError) and cause.errno in _NO_WAY:
             return f"dial tcp {where}: connect: {os.strerror(cause.errno).lower()}"

@@ -5,9 +5,9 @@ Source: moby, daemon/pkg/registry/auth.go; its sentences.
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
 from services.errors import EngineError, Unauthorized
 
@@ -48,7 +48,8 @@ async def login(settings: RegistrySettings, credentials: Credentials, *, user_ag
 def registry_of(server_address: str) -> str:
     """The registry's name as references have it: addresses may be URLs, with /v1/ at their end."""
     text = server_address.strip()
-    host = urlsplit(text).netloc if "://" in text else text.partition("/")[0]
+    host = text.partition("://")[2] if "://" in text else text
+    host = re.split(r"[/?#]", host, maxsplit=1)[0]
     host = host.rpartition("@")[2]
     return OFFICIAL if host.lower() in _OFFICIAL_NAMES else host
 

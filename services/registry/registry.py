@@ -5,13 +5,13 @@ An engine that never speaks to a registry never loads what that takes: the first
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from services import lean_httpx
 from services.images.platform import Platform, host_platform
 
 from .jobs import Job, Jobs
@@ -132,6 +132,6 @@ class Registry:
             if self._module is None:
                 # In a thread: httpx takes a tenth of a second, and others are being answered.
                 self._module = await trio.to_thread.run_sync(
-                    importlib.import_module, "services.registry.engine"
+                    lean_httpx.load, "services.registry.engine"
                 )
         return self._module

@@ -16,6 +16,7 @@ import trio
 
 from services.errors import EngineError, Unauthorized
 
+from .addresses import url_of
 from .answers import beginning_of, read_bounded, retry_after_s
 from .challenge import parse_challenges
 from .credentials import Credentials
@@ -117,7 +118,7 @@ class Session:
             RegistryError: any other status; made by `error`.
             Unreachable: no answer, or an incomplete one, also out of the block.
         """
-        url = httpx.URL(endpoint.url + target if target.startswith("/") else target)
+        url = url_of(endpoint.url + target if target.startswith("/") else target)
         authorizer = self.authorizer(endpoint)
         response = await self._authorized(
             authorizer, endpoint, method, url, scopes, dict(headers or {}), body, challenged
@@ -187,7 +188,7 @@ class Session:
             if not (may_follow and response.status_code in _REDIRECTS and location):
                 return response
             await response.aclose()
-            following = url.join(location)
+            following = url_of(location, url)
             if following.scheme not in ("http", "https"):
                 raise EngineError(f"redirect to unsupported scheme {following.scheme!r}")
             if url.scheme == "https" and following.scheme == "http" and endpoint.verify:
@@ -211,7 +212,8 @@ class Session:
                 method, url, headers=headers, content=whole if sent is None else sent
             )
             return await client.send(request, stream=True)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, UnicodeError) as error:
+            # UnicodeError: a name that no resolver can be asked for, its labels are too long.
             raise unreachable(method, url, error) from error
         finally:
             if sent is not None:  # httpx leaves one that it did not read to its end
@@ -246,7 +248,7 @@ class Session:
     async def _fetch_token(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None
     ) -> bytes:
-        response = await self._send(None, method, httpx.URL(url), headers, body)
+        response = await self._send(None, method, url_of(url), headers, body)
         try:
             if response.status_code != 200:
                 text = await beginning_of(response)
@@ -260,7 +262,7 @@ class Session:
 
     async def _may_send(self, url: str) -> bool:
         """A password goes over TLS, or where plain HTTP is allowed."""
-        parsed = httpx.URL(url)
+        parsed = url_of(url)
         host = parsed.netloc.decode("ascii").rpartition("@")[2]
         return parsed.scheme == "https" or await self._endpoints.is_insecure(host)
 

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 import trio
@@ -17,6 +17,7 @@ import trio
 from services import typed_json
 from services.errors import EngineError, Unauthorized
 
+from .addresses import url_of
 from .challenge import Challenge
 from .credentials import Credentials
 
@@ -113,7 +114,7 @@ class Authorizer:
         assert self._challenge is not None
         parameters = self._challenge.parameters
         realm, service = parameters["realm"], parameters.get("service", "")
-        if urlsplit(realm).scheme not in ("http", "https"):
+        if url_of(realm).scheme not in ("http", "https"):
             raise EngineError(f"unsupported token server {realm!r}")
         secret = self._credentials.identity_token or self._credentials.username
         if secret and not await self._may_send(realm):
@@ -142,7 +143,7 @@ class Authorizer:
         if credentials.username:
             fields.append(("account", credentials.username))
             headers["Authorization"] = self._basic()
-        separator = "&" if urlsplit(realm).query else "?"
+        separator = "&" if url_of(realm).query else "?"
         url = f"{realm}{separator}{urlencode(fields)}" if fields else realm
         return _decode(await self._fetch("GET", url, headers, None))
 

@@ -20,6 +20,7 @@ import httpx
 from services.errors import EngineError
 from services.images.oci import OciDescriptor
 
+from .addresses import url_of
 from .endpoints import Endpoint
 from .errors import RegistryError, Unreachable
 from .ports import ContentClient
@@ -168,7 +169,7 @@ def location_of(response: httpx.Response, otherwise: str = "") -> str:
     location = response.headers.get("location") or otherwise
     if not location:
         raise EngineError("the registry began an upload and did not say where")
-    url = response.url.join(location)
+    url = url_of(location, response.url)
     if url.scheme not in ("http", "https"):
         raise EngineError(f"the registry began an upload at {url.scheme!r}")
     return str(url)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -73,21 +72,9 @@ class VolumeDirectories:
 
     def size_bytes(self, name: str) -> int:
         """The bytes of all files of a volume, a file with several names once. Crosses no mounts."""
-        try:
-            device = os.lstat(self.data(name)).st_dev
-        except FileNotFoundError:
-            return 0
-        seen: set[int] = set()
-        total = 0
-        for entry in _walk(self.data(name)):
-            with suppress(OSError):  # it went while we looked
-                found = entry.stat(follow_symlinks=False)
-                if found.st_dev != device or found.st_ino in seen:
-                    continue
-                if found.st_nlink > 1:
-                    seen.add(found.st_ino)
-                total += found.st_size if entry.is_file(follow_symlinks=False) else 0
-        return total
+        from services.tree_bytes import tree_bytes  # a start needs none of it
+
+        return tree_bytes(self.data(name))
 
     def _make_root(self) -> None:
         self.root.mkdir(mode=_OWN_MODE, parents=True, exist_ok=True)
@@ -96,16 +83,3 @@ class VolumeDirectories:
 def delete_tree(path: Path) -> None:
     """Delete what was set aside. Never follows a link."""
     shutil.rmtree(path)
-
-
-def _walk(top: Path) -> Iterator[os.DirEntry[str]]:
-    pending = [os.fspath(top)]
-    while pending:
-        try:
-            entries = list(os.scandir(pending.pop()))
-        except OSError:  # it went while we looked
-            continue
-        for entry in entries:
-            yield entry
-            if entry.is_dir(follow_symlinks=False) and not os.path.ismount(entry.path):
-                pending.append(entry.path)

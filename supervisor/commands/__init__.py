@@ -1,7 +1,7 @@
 """What `python -m supervisor <word>` does besides running the engine: one module for each word.
 
-Each speaks to a running engine through `supervisor.client`. A module is imported when its word is
-said: the daemon's own start pays nothing for it.
+Each speaks to a running engine through `client`. A module is imported when its word is said: the
+daemon's own start pays nothing for it.
 """
 
 from __future__ import annotations

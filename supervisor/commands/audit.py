@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from supervisor.client import Client
-
+from .client import Client
 from .frame import carry_out
 
 REPAIR = click.Option(["--repair"], is_flag=True, help="Mend what is safe to mend, and say what")

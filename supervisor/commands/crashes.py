@@ -8,8 +8,7 @@ from typing import Final
 
 import click
 
-from supervisor.client import Client
-
+from .client import Client
 from .frame import carry_out
 
 HELP: Final = """Show what has failed in the supervision tree since the engine started, newest last:

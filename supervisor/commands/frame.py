@@ -8,7 +8,7 @@ from importlib import import_module
 
 import click
 
-from supervisor.client import Address, Client, ClientError
+from .client import Address, Client, ClientError
 
 HOST = click.Option(
     ["-H", "--host"],

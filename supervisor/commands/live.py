@@ -13,8 +13,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from supervisor.client import Client, ClientError
-
+from .client import Client, ClientError
 from .events import ServerEvent, read_events
 from .picture import make_console, render
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from supervisor.client import ClientError
+from .client import ClientError
 
 Part = dict[str, Any]
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from supervisor.client import Client
-
+from .client import Client
 from .frame import carry_out
 
 DRY_RUN = click.Option(["--dry-run"], is_flag=True, help="Only say what would happen")

@@ -8,8 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from supervisor.client import Client, ClientError
-
+from .client import Client, ClientError
 from .frame import carry_out
 
 HELP: Final = """Restart one part of the engine. It drains, ends and starts again, alone; what needs

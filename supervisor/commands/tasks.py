@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import click
 
-from supervisor.client import Client
-
+from .client import Client
 from .frame import carry_out
 
 HELP: Final = """Show each task of the engine: how long it has waited, at least, for what, where.

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import click
 
-from supervisor.client import Client
-
+from .client import Client
 from .frame import carry_out
 
 HELP: Final = """Show the supervision tree: each part's state, how long it has been in it, how often

@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from services.api.hosts import Host
-from supervisor.settings import Settings
+from services.api.listening.hosts import Host
+from supervisor.configuration.settings import Settings
 
 from .table import How, names_of, rule_of
 
 if TYPE_CHECKING:
-    from services.api.scopes import ScopedSocket
+    from services.api.access.scopes import ScopedSocket
 
 _Section = TypeVar("_Section")
 

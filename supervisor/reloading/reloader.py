@@ -11,10 +11,10 @@ import trio
 from loguru import logger
 
 from services.errors import Conflict, DeadlineExceeded, EngineError, InvalidParameter
-from supervisor.in_force import Current, InForce
-from supervisor.notify import Notifier
+from supervisor.configuration.in_force import Current, InForce
+from supervisor.configuration.settings import ConfigError, Settings
 from supervisor.otp import Outcome
-from supervisor.settings import ConfigError, Settings
+from supervisor.process.notify import Notifier
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -134,15 +134,21 @@ class Reloader:
         return plan
 
     async def _plan(self) -> tuple[Plan, InForce]:
-        from .plan import make_plan
-
         try:
-            wanted = await trio.to_thread.run_sync(self._read)
+            wanted = await trio.to_thread.run_sync(self._read_anew)
+            from .plan import make_plan
+
             plan = make_plan(self._current.settings(), wanted)
             new = await trio.to_thread.run_sync(partial(self._prepare, plan.target))
         except ConfigError as error:
             raise InvalidParameter(str(error)) from error
         return plan, new
+
+    def _read_anew(self) -> Settings:
+        """Blocks. A first reload imports in this thread what it needs, not on the loop later."""
+        from . import plan, steps, transaction  # noqa: F401
+
+        return self._read()
 
     async def _change(self, new: InForce) -> None:
         from .transaction import StepFailed, take_steps

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from services.api.audit_file import require_writable
-from services.api.hosts import Host, TcpHost, UnixHost
-from services.api.identity import Identity
-from services.api.listener import Listener
-from services.api.listeners import Listeners
-from supervisor.access_parts import AccessGates
-from supervisor.api_servers import ApiServers
-from supervisor.in_force import Current, InForce
-from supervisor.logs import LogSink
-from supervisor.metrics_face import MetricsFace
-from supervisor.observer_face import ObserverFace
-from supervisor.part_restarts import PartRestarts
+from services.api.access.audit_file import require_writable
+from services.api.listening.hosts import Host, TcpHost, UnixHost
+from services.api.listening.listener import Listener
+from services.api.listening.listeners import Listeners
+from services.api.wire.identity import Identity
+from supervisor.configuration.in_force import Current, InForce
+from supervisor.faces.api_servers import ApiServers
+from supervisor.faces.gates import AccessGates
+from supervisor.faces.metrics import MetricsFace
+from supervisor.faces.observer import ObserverFace
+from supervisor.process.logs import LogSink
 
 from .plan import host_changes, scope_changes
+from .restarts import PartRestarts
 from .table import METRICS, OBSERVER
 from .transaction import Step
 
 if TYPE_CHECKING:
-    from services.api.scopes import ScopedSocket
+    from services.api.access.scopes import ScopedSocket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

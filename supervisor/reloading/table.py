@@ -12,7 +12,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from supervisor.options import OPTIONS
+from supervisor.configuration.options import OPTIONS
 
 METRICS: Final = "root/faces/metrics"
 OBSERVER: Final = "root/faces/observer"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import json
 import lzma
 import threading
@@ -96,6 +97,20 @@ def test_docker_py(daemon: Daemon) -> None:
     line = json.loads(daemon.client().api.import_image_from_data(busybox_layer(), "made", "py"))
     assert line["status"].startswith("sha256:")
     daemon.docker("rmi", "made:py")
+
+
+def test_nothing_at_all(daemon: Daemon) -> None:
+    """An image without files, as under dockerd: it is listed, saved and loaded like another."""
+    daemon.docker("import", "-", "made:empty", stdin=b"")
+    shown = daemon.docker("inspect", "made:empty", "-f", "{{.RootFS.Layers}}").text
+    assert shown == f"[sha256:{hashlib.sha256().hexdigest()}]"
+    saved = daemon.docker("save", "made:empty").out
+    daemon.docker("rmi", "made:empty")
+    assert "made:empty" in daemon.docker("load", stdin=saved).text
+    daemon.docker("create", "--name", "empty", "made:empty", "/none")
+    assert daemon.docker("export", "empty").out
+    daemon.docker("rm", "empty")
+    daemon.docker("rmi", "made:empty")
 
 
 def test_what_is_no_tar(daemon: Daemon, tmp_path: Path) -> None:

@@ -255,3 +255,22 @@ def test_what_runs_is_there_with_the_first_answer(fresh_daemon: Daemon) -> None:
         assert state(daemon, name)["Pid"] == pids[name]
     for name in names[2::6]:
         assert state(daemon, name)["ExitCode"] == 7
+
+
+def test_a_kill_for_memory_is_told_once(fresh_daemon: Daemon) -> None:
+    """One daemon heard of it from containerd, the next one sees the end of the run."""
+    daemon = fresh_daemon
+    allocate = "dd if=/dev/zero of=/dev/null bs=60M count=1"
+    script = f"trap '{allocate}' USR1; while :; do sleep 0.05; done"
+    run(daemon, "greedy", script, network="none", Memory=16 << 20, MemorySwap=16 << 20)
+    pid = state(daemon, "greedy")["Pid"]
+    wait_trap(pid, signal.SIGUSR1)
+    os.kill(pid, signal.SIGUSR1)
+    wait_until(lambda: len(told(daemon, "greedy", "oom")) == 1, "the kill of its child is told")
+    daemon.kill()
+    daemon.start()
+    assert daemon.http("POST", "/containers/greedy/kill").status == 204
+    wait_exited(daemon, "greedy")
+    assert state(daemon, "greedy")["OOMKilled"] is True
+    wait_until(lambda: len(told(daemon, "greedy", "die")) == 1, "the end is told")
+    assert len(told(daemon, "greedy", "oom")) == 1

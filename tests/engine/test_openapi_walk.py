@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from services.api.unsupported import UNSUPPORTED
+from services.api.routes.not_yet import UNSUPPORTED
 from tests.compatibility_doc import plain, served_operations
 from tests.services.api.openapi import Definition, require_definition
 from tests.services.images.archives import tar_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from quart import Blueprint
 
-from services.api.request import current_request
-from services.api.responses import EngineResponse
-from services.api.wire import encode
+from services.api.wire.json_bodies import encode
+from services.api.wire.request import current_request
+from services.api.wire.responses import EngineResponse
 
 
 def absent_blueprint() -> Blueprint:

@@ -7,10 +7,10 @@ from typing import Any, Final, Protocol
 
 from quart import Blueprint
 
-from services.api.own_guard import PREFIX, guard_own
-from services.api.request import current_request
-from services.api.responses import EngineResponse
-from services.api.wire import encode
+from services.api.access.own_guard import PREFIX, guard_own
+from services.api.wire.json_bodies import encode
+from services.api.wire.request import current_request
+from services.api.wire.responses import EngineResponse
 from services.audit import AuditReport, Checked, Finding
 
 PATH: Final = f"{PREFIX}/audit"

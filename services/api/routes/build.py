@@ -11,14 +11,14 @@ from typing import Any, Final, Protocol
 import trio
 from quart import Blueprint
 
-from services.api.build_query import build_request
-from services.api.message_lines import Tell, error_to_wire, message_line, told_lines
-from services.api.request import current_request, outlives_client
-from services.api.responses import EngineResponse, StreamResponse
+from services.api.routes.build_query import build_request
+from services.api.streams.message_lines import Tell, error_to_wire, message_line, told_lines
 from services.api.types.instants import instant_ns
 from services.api.types.registry import line_to_wire
-from services.api.wire import encode
-from services.build import Builder, BuildPruneFilters, BuildRequest, CommandFailed, PrunedSteps
+from services.api.wire.json_bodies import encode
+from services.api.wire.request import current_request, outlives_client
+from services.api.wire.responses import EngineResponse, StreamResponse
+from services.build import Builder, BuildPruneFilters, BuildRequest, CommandFailed, PrunedCache
 from services.errors import EngineError, InvalidParameter
 from services.images import Platform, Reference
 from services.images.ports import Body
@@ -34,17 +34,17 @@ _DOCKER_HUB: Final = "https://index.docker.io/v1/"
 _PRUNE_FILTERS: Final = frozenset({"until", "unused-for", "id", "all", "type"})
 
 
-class StepPruner(Protocol):
+class CachePruner(Protocol):
     """Deletes what builds have kept."""
 
-    async def __call__(self, filters: BuildPruneFilters) -> PrunedSteps:
+    async def __call__(self, filters: BuildPruneFilters) -> PrunedCache:
         """Delete what is chosen."""
 
 
 class BuildRoutes:
     """ImageBuild and BuildPrune."""
 
-    def __init__(self, builder: Builder, registry: Registry, prune: StepPruner) -> None:
+    def __init__(self, builder: Builder, registry: Registry, prune: CachePruner) -> None:
         self._builder, self._registry, self._prune = builder, registry, prune
 
     def blueprint(self) -> Blueprint:
@@ -84,6 +84,7 @@ def prune_filters(filters: Mapping[str, Sequence[str]], now_ns: int) -> BuildPru
         raise InvalidParameter("filters expect only one value")
     return BuildPruneFilters(
         ids=tuple(filters.get("id", ())),
+        types=tuple(filters.get("type", ())),
         before_ns=instant_ns(until[0], now_ns) if until else None,
     )
 

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 from quart import Blueprint
 
-from services.api.query import Query
-from services.api.request import current_request, outlives_client
-from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.archives import changes_to_wire, stat_header
-from services.api.wire import encode
+from services.api.wire.json_bodies import encode
+from services.api.wire.query import Query
+from services.api.wire.request import current_request, outlives_client
+from services.api.wire.responses import EngineResponse, StreamResponse
 from services.containers import Containers
 from services.containers.archives import CopyIn
 from services.errors import InvalidParameter

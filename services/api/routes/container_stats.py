@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 from quart import Blueprint
 
-from services.api.request import current_request
-from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.stats import stats_to_wire
-from services.api.version import ApiVersion
-from services.api.wire import encode
+from services.api.versions.version import ApiVersion
+from services.api.wire.json_bodies import encode
+from services.api.wire.request import current_request
+from services.api.wire.responses import EngineResponse, StreamResponse
 from services.containers import Container, Containers
 from services.errors import InvalidParameter
 

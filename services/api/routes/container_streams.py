@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 from quart import Blueprint
 
-from services.api.hijack import MULTIPLEXED_STREAM, RAW_STREAM, HijackedStream
-from services.api.query import Query
-from services.api.request import EngineRequest, current_request
-from services.api.responses import EngineResponse, HijackResponse, StreamResponse
+from services.api.http.hijack import MULTIPLEXED_STREAM, RAW_STREAM, HijackedStream
+from services.api.http.websocket import WebsocketStream, accept_headers
 from services.api.types.times import unix_ns
-from services.api.version import ApiVersion
-from services.api.websocket import WebsocketStream, accept_headers
-from services.api.wire import encode
+from services.api.versions.version import ApiVersion
+from services.api.wire.json_bodies import encode
+from services.api.wire.query import Query
+from services.api.wire.request import EngineRequest, current_request
+from services.api.wire.responses import EngineResponse, HijackResponse, StreamResponse
 from services.containers import Attached, Container, Containers, ExitWaiter
 from services.containers.attach import AttachEnd, ByteStream, serve_attach
 from services.containers.logs import Extent, LogQuery

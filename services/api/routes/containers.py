@@ -12,19 +12,19 @@ from typing import Final
 
 from quart import Blueprint
 
-from services.api.container_images import ContainerImages
-from services.api.container_list import ContainerList
-from services.api.create_draft import Draft
-from services.api.create_versions import adapted
-from services.api.prune_filters import prune_filters
-from services.api.query import Query
-from services.api.quick_containers import QuickContainers
-from services.api.request import EngineRequest, current_request, outlives_client
-from services.api.responses import EngineResponse
-from services.api.types.containers import CreateBody
-from services.api.update_versions import adapted_update
-from services.api.version import ApiVersion
-from services.api.wire import encode, read_json
+from services.api.filters.container_prune import prune_filters
+from services.api.front.container_images import ContainerImages
+from services.api.front.container_list import ContainerList
+from services.api.front.quick_containers import QuickContainers
+from services.api.versions.create import adapted
+from services.api.versions.create_body import CreateBody
+from services.api.versions.create_draft import Draft
+from services.api.versions.update import adapted_update
+from services.api.versions.version import ApiVersion
+from services.api.wire.json_bodies import encode, read_json
+from services.api.wire.query import Query
+from services.api.wire.request import EngineRequest, current_request, outlives_client
+from services.api.wire.responses import EngineResponse
 from services.containers import Containers, CreateRequest, list_processes
 from services.containers.config import ContainerConfig, HostConfig
 from services.containers.spec import parse_signal

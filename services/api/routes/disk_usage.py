@@ -12,16 +12,18 @@ from typing import Any, Final, Protocol
 import msgspec
 from quart import Blueprint
 
-from services.api.container_images import ContainerImages
-from services.api.container_list import ContainerList
-from services.api.query import Query
-from services.api.request import current_request
-from services.api.responses import EngineResponse
+from services.api.front.container_images import ContainerImages
+from services.api.front.container_list import ContainerList
 from services.api.types.images import summary_to_wire
 from services.api.types.times import rfc3339_nano
 from services.api.types.volumes import VolumeUsage, volume_to_wire
-from services.api.version import ApiVersion
-from services.api.wire import encode
+from services.api.versions.version import ApiVersion
+from services.api.wire.json_bodies import encode
+from services.api.wire.query import Query
+from services.api.wire.request import current_request
+from services.api.wire.responses import EngineResponse
+from services.build import CacheUsage
+from services.build.prune import CACHE_TYPE, STEP_TYPE
 from services.containers import Containers
 from services.errors import InvalidParameter, NotFound
 from services.images import Image, ImageId
@@ -64,6 +66,7 @@ class DiskUsageRoutes:
         listing: ContainerList,
         image_names: ContainerImages,
         steps: Callable[[], Awaitable[Sequence[BuildStep]]],
+        caches: Callable[[], Awaitable[Sequence[CacheUsage]]],
         volumes: Volumes,
         volume_uses: Callable[[], Mapping[str, Collection[str]]],
     ) -> None:
@@ -71,7 +74,7 @@ class DiskUsageRoutes:
         self._containers, self._listing = containers, listing
         self._image_names = image_names
         self._volumes, self._volume_uses = volumes, volume_uses
-        self._steps = steps
+        self._steps, self._caches = steps, caches
 
     def blueprint(self) -> Blueprint:
         """The route, without version prefix."""
@@ -142,7 +145,8 @@ class DiskUsageRoutes:
         return _usage(active, len(items), reclaimable, total), items
 
     async def _build_cache_usage(self, _version: ApiVersion) -> tuple[Wire, Any]:
-        """Steps of builds; each with the layers that no image and no other step has."""
+        """Steps of builds; each with the layers that no image and no other step has. Caches of
+        their commands."""
         steps = await self._steps()
         images = {image.id: image for image in await self._images.everything()}
         shown = [image for image in images.values() if not image.is_hidden]
@@ -150,8 +154,13 @@ class DiskUsageRoutes:
         everything = list(images.values())
         together = await measure_images(everything, [False] * len(everything), self._layers)
         items = [_step_to_wire(step, images.get(ImageId(step.digest))) for step in steps]
-        kept = together.total_bytes - visible.total_bytes
-        return _usage(0, len(items), kept, kept), items
+        caches = await self._caches()
+        items += [_cache_to_wire(cache) for cache in caches]
+        free = together.total_bytes - visible.total_bytes
+        free += sum(cache.size_bytes for cache in caches if not cache.is_used)
+        used = sum(cache.size_bytes for cache in caches if cache.is_used)
+        active = sum(cache.is_used for cache in caches)
+        return _usage(active, len(items), free, free + used), items
 
     async def _volume_bytes(self, volume: Volume) -> int:
         try:
@@ -165,7 +174,7 @@ def _step_to_wire(step: BuildStep, image: Image | None) -> Wire:
     is_named = image is not None and not image.is_hidden
     return {
         "ID": step.key[:25],
-        "Type": "regular",
+        "Type": STEP_TYPE,
         "Description": step.description,
         "InUse": is_named,
         "Shared": is_named,
@@ -173,6 +182,22 @@ def _step_to_wire(step: BuildStep, image: Image | None) -> Wire:
         "CreatedAt": rfc3339_nano(step.created_at_ns),
         "LastUsedAt": rfc3339_nano(step.used_at_ns),
         "UsageCount": 1,
+    }
+
+
+def _cache_to_wire(cache: CacheUsage) -> Wire:
+    """The same for a cache of `RUN --mount=type=cache`."""
+    record = cache.record
+    return {
+        "ID": record.name,
+        "Type": CACHE_TYPE,
+        "Description": record.description,
+        "InUse": cache.is_used,
+        "Shared": False,
+        "Size": cache.size_bytes,
+        "CreatedAt": rfc3339_nano(record.created_at_ns),
+        "LastUsedAt": rfc3339_nano(record.used_at_ns),
+        "UsageCount": record.use_count,
     }
 
 

@@ -9,15 +9,15 @@ import trio
 from msgspec.structs import replace
 from quart import Blueprint
 
-from services.api.asgi import Scope
-from services.api.fast import FastRoutes
-from services.api.hijack import MULTIPLEXED_STREAM, RAW_STREAM, HijackedStream
-from services.api.request import current_request, outlives_client
-from services.api.responses import EngineResponse, HijackResponse
+from services.api.front.fast import FastRoutes
+from services.api.http.asgi import Scope
+from services.api.http.hijack import MULTIPLEXED_STREAM, RAW_STREAM, HijackedStream
 from services.api.routes.container_streams import MULTIPLEXED_SINCE
 from services.api.routes.containers import terminal_size, without_body
-from services.api.version import ApiVersion
-from services.api.wire import encode, read_json
+from services.api.versions.version import ApiVersion
+from services.api.wire.json_bodies import encode, read_json
+from services.api.wire.request import current_request, outlives_client
+from services.api.wire.responses import EngineResponse, HijackResponse
 from services.containers import Containers, Exec, ExecConfig
 from services.containers.attach import serve_attach
 from services.containers.config import Wire

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from quart import Blueprint
 
-from services.api.image_import import answer_import, wanted_reference
-from services.api.request import current_request, outlives_client
-from services.api.responses import EngineResponse
-from services.api.wire import encode, read_json
+from services.api.streams.image_import import answer_import, wanted_reference
+from services.api.wire.json_bodies import encode, read_json
+from services.api.wire.request import current_request, outlives_client
+from services.api.wire.responses import EngineResponse
 from services.containers import Containers
 from services.containers.commit import CommitRequest
 from services.containers.config import ContainerConfig

@@ -8,12 +8,9 @@ from typing import Final
 
 from quart import Blueprint
 
-from services.api.image_filters import image_filters, image_prune_filters
-from services.api.load_progress import LoadAnswer
+from services.api.filters.images import image_filters, image_prune_filters
 from services.api.ports import ImageStore, SnapshotSizes
-from services.api.query import Query
-from services.api.request import current_request, outlives_client
-from services.api.responses import EngineResponse, StreamResponse
+from services.api.streams.image_load import LoadAnswer
 from services.api.types.images import (
     NO_ORIGINS,
     UNKNOWN,
@@ -24,8 +21,11 @@ from services.api.types.images import (
     summary_to_wire,
 )
 from services.api.types.platforms import parse_platform
-from services.api.version import ApiVersion
-from services.api.wire import encode
+from services.api.versions.version import ApiVersion
+from services.api.wire.json_bodies import encode
+from services.api.wire.query import Query
+from services.api.wire.request import current_request, outlives_client
+from services.api.wire.responses import EngineResponse, StreamResponse
 from services.errors import InvalidParameter, NotFound
 from services.images import Deleted, Image, ImageFilters, ImageUse, Platform, Untagged
 from services.images.model import chain_ids

@@ -10,10 +10,8 @@ import msgspec
 from quart import Blueprint
 
 from services.api.cluster_face import OutsideSwarm
-from services.api.cluster_modules import ClusterModules
-from services.api.network_filters import list_filters, prune_filters
-from services.api.request import current_request, outlives_client
-from services.api.responses import EngineResponse
+from services.api.filters.networks import list_filters, prune_filters
+from services.api.routes.cluster_modules import ClusterModules
 from services.api.types.networks import (
     ConnectBody,
     DisconnectBody,
@@ -22,8 +20,10 @@ from services.api.types.networks import (
     network_to_wire,
     status_to_wire,
 )
-from services.api.version import ApiVersion
-from services.api.wire import encode, read_json
+from services.api.versions.version import ApiVersion
+from services.api.wire.json_bodies import encode, read_json
+from services.api.wire.request import current_request, outlives_client
+from services.api.wire.responses import EngineResponse
 from services.containers import Container
 from services.containers.config import EndpointSettings
 from services.errors import Conflict, InvalidParameter, NotFound, Unavailable

@@ -7,10 +7,10 @@ from typing import Final
 
 from quart import Blueprint
 
-from services.api.own_guard import PREFIX, guard_own
-from services.api.request import current_request, outlives_client
-from services.api.responses import EngineResponse, StreamResponse
-from services.api.wire import encode
+from services.api.access.own_guard import PREFIX, guard_own
+from services.api.wire.json_bodies import encode
+from services.api.wire.request import current_request, outlives_client
+from services.api.wire.responses import EngineResponse, StreamResponse
 from services.containers import Containers
 from services.errors import InvalidParameter, NotFound
 from services.observer import Observer

@@ -9,14 +9,14 @@ from typing import Final
 from quart import Blueprint
 
 from services.api.ports import RegistryClient
-from services.api.query import Query
-from services.api.request import current_request
-from services.api.responses import EngineResponse, StreamResponse
-from services.api.transfer import TransferAnswer
+from services.api.streams.transfer import TransferAnswer
 from services.api.types.platforms import parse_import_platform, parse_platform
 from services.api.types.registry import distribution_to_wire, search_result_to_wire
-from services.api.version import ApiVersion
-from services.api.wire import check_content_type, encode
+from services.api.versions.version import ApiVersion
+from services.api.wire.json_bodies import check_content_type, encode
+from services.api.wire.query import Query
+from services.api.wire.request import current_request
+from services.api.wire.responses import EngineResponse, StreamResponse
 from services.errors import Forbidden, InvalidParameter
 from services.images import Platform, Reference, parse_reference
 from services.images.reference import Digest, is_digest

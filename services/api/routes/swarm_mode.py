@@ -14,9 +14,9 @@ from typing import Final, cast
 from quart import Blueprint
 
 from services.api.cluster_face import NO_MANAGER, NOT_IN_A_SWARM
-from services.api.cluster_modules import ClusterModules
-from services.api.request import outlives_client
-from services.api.responses import EngineResponse
+from services.api.routes.cluster_modules import ClusterModules
+from services.api.wire.request import outlives_client
+from services.api.wire.responses import EngineResponse
 from services.errors import NotFound, Unavailable
 
 View = Callable[..., Awaitable[EngineResponse]]

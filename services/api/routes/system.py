@@ -11,21 +11,21 @@ import trio
 from quart import Blueprint
 
 from services.api.cluster_face import OutsideSwarm
-from services.api.cluster_modules import ClusterModules
 from services.api.components import Components
-from services.api.event_stream import (
+from services.api.ports import ContainerCounts, ImageLister
+from services.api.routes.cluster_modules import ClusterModules
+from services.api.streams.events import (
     EventEncoder,
     choose_content_type,
     encoded_events,
     parse_event_query,
 )
-from services.api.ports import ContainerCounts, ImageLister
-from services.api.request import current_request
-from services.api.responses import EngineResponse, StreamResponse
 from services.api.types.engine_info import EngineInfo, LiveValues
 from services.api.types.system import info_to_wire, version_to_wire
 from services.api.types.times import rfc3339_nano
-from services.api.wire import encode
+from services.api.wire.json_bodies import encode
+from services.api.wire.request import current_request
+from services.api.wire.responses import EngineResponse, StreamResponse
 from services.containers.cdi import Listing
 from services.errors import EngineError
 from services.events import EventBus

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from quart import Blueprint
 
-from services.api.responses import EngineResponse
-from services.api.unsupported import UNSUPPORTED, UnsupportedOperation
+from services.api.routes.not_yet import UNSUPPORTED, UnsupportedOperation
+from services.api.wire.responses import EngineResponse
 from services.errors import NotSupported
 
 

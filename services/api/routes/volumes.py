@@ -7,11 +7,11 @@ from typing import Final
 
 from quart import Blueprint
 
-from services.api.request import current_request, outlives_client
-from services.api.responses import EngineResponse
 from services.api.types.volumes import VolumeCreateBody, volume_to_wire
-from services.api.version import ApiVersion
-from services.api.wire import encode, read_json
+from services.api.versions.version import ApiVersion
+from services.api.wire.json_bodies import encode, read_json
+from services.api.wire.request import current_request, outlives_client
+from services.api.wire.responses import EngineResponse
 from services.errors import InvalidParameter, NotSupported, Unavailable
 from services.volumes import Volume, VolumeFilters, Volumes
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.api.types.times import rfc3339_nano
-from services.api.wire import encode
+from services.api.wire.json_bodies import encode
 from services.containers.archives import Change, PathStat
 
 _EPOCH: Final = "1970-01-01T00:00:00Z"  # here no other word for never

@@ -9,22 +9,15 @@ from typing import Any, Final
 
 import msgspec
 
-from services.api.types.container_versions import INSPECT_ROWS, SUMMARY_ROWS, adapt_answer
+from services.api.types.container_networks import endpoints, network_settings, summary_ports
 from services.api.types.times import human_duration, rfc3339_nano
-from services.api.version import CURRENT, ApiVersion
+from services.api.versions.container_answers import INSPECT_ROWS, SUMMARY_ROWS, adapt_answer
+from services.api.versions.version import CURRENT, ApiVersion
 from services.containers import Container, Health, MountPoint, State
 from services.containers.apparmor import DEFAULT_PROFILE, container_profile
-from services.containers.config import (
-    ContainerConfig,
-    EndpointSettings,
-    HostConfig,
-    NetworkingConfig,
-)
-from services.containers.networking.published import shown_ports
-from services.containers.networking.settings import PREDEFINED, dns_names, networks_in_sight
+from services.containers.config import HostConfig
 from services.containers.sizes import Size
 from services.containers.spec.security import parse_security_options
-from services.networks import PublishedPort
 
 _OMITTED_IF_EMPTY: Final = (
     "Annotations", "Mounts", "StorageOpt", "Sysctls", "Tmpfs",
@@ -40,14 +33,6 @@ _HEALTH_TEXTS: Final = MappingProxyType(
         "unhealthy": " (unhealthy)",
     }
 )
-
-
-class CreateBody(ContainerConfig, frozen=True, kw_only=True):
-    """The body of POST /containers/create: a ContainerConfig with some more members."""
-
-    host_config: HostConfig = HostConfig()
-    networking_config: NetworkingConfig = NetworkingConfig()
-    mac_address: str = ""  # of the one network, for clients below 1.52
 
 
 def status_text(container: Container, now_ns: int) -> str:
@@ -175,7 +160,7 @@ def inspect_to_wire(
         **({"SizeRw": size.written_bytes, "SizeRootFs": size.total_bytes} if size else {}),
         "Mounts": [mount_to_wire(mount) for mount in definition.mounts],
         "Config": msgspec.to_builtins(definition.config),
-        "NetworkSettings": _network_settings(container),
+        "NetworkSettings": network_settings(container),
     }
     return adapt_answer(INSPECT_ROWS, wire, container, version)
 
@@ -244,35 +229,6 @@ def health_to_wire(health: Health) -> dict[str, Any]:
     }
 
 
-def summary_ports(container: Container) -> list[dict[str, Any]]:
-    """Schema PortSummary, of a summary: a member for each host port, or one without."""
-    wire: list[dict[str, Any]] = []
-    for key, published in sorted(shown_ports(container).items(), key=_port_order):
-        number, _, protocol = key.partition("/")
-        ends = [_host_end(port) for port in published] or [{}]
-        wire += [{"PrivatePort": int(number), "Type": protocol, **end} for end in ends]
-    return wire
-
-
-def _host_end(port: PublishedPort) -> dict[str, object]:
-    """One that is open at the container's own address alone has no number on the host."""
-    number = {"PublicPort": port.host_port} if port.host_port else {}
-    return {"IP": port.host_address, **number}
-
-
-def port_map(container: Container) -> dict[str, list[dict[str, str]] | None]:
-    """Schema PortMap, of an inspect: null for what is exposed and not published."""
-    return {
-        key: [{"HostIp": p.host_address, "HostPort": str(p.host_port or "")} for p in ports] or None
-        for key, ports in shown_ports(container).items()
-    }
-
-
-def _port_order(entry: tuple[str, object]) -> tuple[int, str]:
-    number, _, protocol = entry[0].partition("/")
-    return int(number), protocol
-
-
 def mount_to_wire(mount: MountPoint) -> dict[str, Any]:
     """Schema MountPoint."""
     wire: dict[str, Any] = {"Type": mount.type}
@@ -282,20 +238,6 @@ def mount_to_wire(mount: MountPoint) -> dict[str, Any]:
     if mount.driver:
         wire["Driver"] = mount.driver
     return wire | {"Mode": mount.mode, "RW": mount.rw, "Propagation": mount.propagation}
-
-
-def endpoints(container: Container) -> dict[str, EndpointSettings]:
-    """What was asked of each network, with the present run's addresses where there are any."""
-    definition = container.definition
-    found = networks_in_sight(definition, container.status)
-    if container.status.runs == 0:
-        return found
-    return {
-        name: settings
-        if name in PREDEFINED
-        else msgspec.structs.replace(settings, dns_names=dns_names(definition, settings))
-        for name, settings in found.items()
-    }
 
 
 def now_ns() -> int:
@@ -314,19 +256,4 @@ def _descriptor(container: Container) -> dict[str, Any] | None:
     }
     if manifest.platform:
         wire["platform"] = manifest.platform
-    return wire
-
-
-def _network_settings(container: Container) -> dict[str, Any]:
-    """Schema NetworkSettings."""
-    present = next(iter(container.status.networks.values()), None)
-    wire: dict[str, Any] = {
-        "SandboxID": present.endpoint_id if present else "",
-        "SandboxKey": f"/proc/{container.status.pid}/ns/net" if present else "",
-        "Ports": port_map(container),
-        "Networks": {
-            name: msgspec.structs.replace(settings)
-            for name, settings in endpoints(container).items()
-        },
-    }
     return wire

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from services.api.types.times import NEVER, rfc3339_nano
-from services.api.version import ApiVersion
+from services.api.versions.version import ApiVersion
 from services.images import (
     Deleted,
     HistoryEntry,

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Final
 
-from services.api import gojson
 from services.api.types.times import unix_ns
+from services.api.wire import gojson
 from services.errors import InvalidParameter
 from services.images.times import parse_rfc3339_ns
 

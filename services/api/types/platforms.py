@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.api.wire import decode
+from services.api.wire.json_bodies import decode
 from services.errors import InvalidParameter
 from services.images import Platform
 from services.images.oci import OciPlatform

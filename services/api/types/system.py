@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from services.api.components import Component
 from services.api.types.engine_info import INDEX_SERVER, EngineInfo, KnownRegistries, LiveValues
-from services.api.version import CURRENT, MINIMUM, ApiVersion
+from services.api.versions.version import CURRENT, MINIMUM, ApiVersion
 from services.system import HostFacts, info_warnings, security_options
 
 ATTACK_SURFACE: Final = (

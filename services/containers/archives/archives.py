@@ -185,6 +185,21 @@ class Archives:
         async with self._writable(container) as root:
             yield root
 
+    @asynccontextmanager
+    async def writing_own(self, container: Container) -> AsyncIterator[Root]:
+        """Its own files, without what is mounted into it, to be changed in threads.
+
+        Raises:
+            Conflict: it runs.
+        """
+        await container.settle()
+        async with container.turn("a change of its files"):
+            if container.state.has_task:
+                raise Conflict(f"container {container.id} is running")
+            mounts = await self._root_filesystems.rootfs_mounts(container.id)
+            async with self._opened(partial(open_to_write, mounts)) as root:
+                yield root
+
     async def changes(self, container: Container) -> list[Change]:
         """What differs from the image, parents first, otherwise by name."""
         found: list[Change] = []

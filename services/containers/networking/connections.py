@@ -92,7 +92,7 @@ class Connector:
         Raises:
             NotFound: there is no such network.
             InvalidParameter: it is in the host's.
-            EngineError: it is not in that network.
+            Conflict: it is not in that network. (dockerd's status is 500.)
         """
         with trio.CancelScope(shield=True):
             async with container.turn("its disconnection from a network"):
@@ -100,9 +100,7 @@ class Connector:
                 _refuse_dying(container)
                 present = container.status.networks
                 if name not in present and name not in container.definition.networks:
-                    raise EngineError(
-                        f"container {container.id} is not connected to network {name}"
-                    )
+                    raise Conflict(f"container {container.id} is not connected to network {name}")
                 if name == "host" and container.state.has_task:
                     raise InvalidParameter(
                         "cannot disconnect container from host network - container was created in "
@@ -206,7 +204,7 @@ class Connector:
 
 def _refuse_dying(container: Container) -> None:
     if container.state in (State.REMOVING, State.DEAD):
-        raise EngineError(
+        raise Conflict(
             f"Container {container.id} is marked for removal and cannot be connected or "
             "disconnected to the network"
         )

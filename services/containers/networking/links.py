@@ -23,7 +23,7 @@ from services.containers.container import Container
 from services.containers.model import Link
 from services.containers.networking.hosts_file import HostsFiles, with_address, without_alias
 from services.containers.spec.modes import shared_container
-from services.errors import EngineError, InvalidParameter, NotFound
+from services.errors import Conflict, InvalidParameter, NotFound
 
 log = logger.bind(service="containers")
 
@@ -198,19 +198,19 @@ class Links:
         """What a container that is about to start gets. Nothing outside of the default bridge.
 
         Raises:
-            EngineError: one of them is not on the default bridge, or does not run.
+            Conflict: one of them is not on the default bridge, or does not run.
         """
         if NETWORK not in container.definition.networks:
             return Linked()
         children = self.children(container)
         for _, child in children:
             if NETWORK not in child.definition.networks:
-                raise EngineError(
+                raise Conflict(
                     f"Cannot link to /{child.name}, as it does not belong to the default network"
                 )
         for alias, child in children:
             if not child.is_running:
-                raise EngineError(
+                raise Conflict(
                     f"Cannot link to a non running container: /{child.name} AS "
                     f"/{container.name}/{alias}"
                 )
@@ -259,11 +259,11 @@ def split_link_name(ref: str) -> tuple[str, str]:
     """Parent and alias of "/parent/alias".
 
     Raises:
-        EngineError: it is the name or id of a container; the text is dockerd's.
+        Conflict: it is the name or id of a container; the text is dockerd's (its status is 500).
     """
     parent, _, alias = ref.strip("/").rpartition("/")
     if not parent:
-        raise EngineError("Conflict, cannot remove the default link name of the container")
+        raise Conflict("Conflict, cannot remove the default link name of the container")
     return parent, alias
 
 

@@ -150,9 +150,11 @@ class Restorer:
             if container is None:
                 return
             if isinstance(happened, TaskOOMEvent):
-                if container.state.has_task:  # else it was told with the end
-                    container.is_oom_told = True
-                    await self._journal.tell(container_event(container, "oom"))
+                run = container.status.runs
+                if container.state.has_task and container.ended_run != run:
+                    container.oom_told_run = run
+                    oom = container_event(container, "oom")
+                    await self._journal.change_status(container, oom, oom_told_run=run)
             else:
                 self._freezes.note(container)
 

@@ -32,8 +32,8 @@ async def record_ended(
     ran_for_s = max(0, exit_.exited_at_ns - status.started_at_ns) // 10**9
     attributes = {"exitCode": str(exit_.code), "execDuration": str(ran_for_s)}
     oom = container_event(container, "oom", time_ns=exit_.exited_at_ns)
-    is_oom_news = oom_killed and not container.is_oom_told
-    container.is_oom_told = False
+    is_oom_news = oom_killed and container.oom_told_run != status.runs
+    container.ended_run = status.runs
     await journal.change_status(
         container,
         *((oom,) if is_oom_news else ()),

@@ -164,6 +164,11 @@ def _check_cpu(host: HostConfig, facts: HostFacts) -> None:
         any(realtime) and not facts.cgroup.cpu_realtime,
         f"{_LACKS} CPU real-time scheduler",
     )
+    # -1 is no limit where the kernel has none; below that, and as a period, nothing is meant.
+    _refuse(
+        realtime[0] < 0 or realtime[1] < -1,
+        "cpu real-time period and runtime cannot be negative",
+    )
     _refuse(
         all(realtime) and realtime[1] > realtime[0],
         "cpu real-time runtime cannot be higher than cpu real-time period",

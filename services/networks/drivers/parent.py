@@ -36,7 +36,14 @@ def make_parent(network: Network) -> None:
             _make_vlan(name)
     except NetlinkError as error:
         if error.errno != errno.EEXIST:
-            raise EngineError(f"failed to create the {name} parent link: {error}") from error
+            raise EngineError(_refused(network, error)) from error
+
+
+def _refused(network: Network, error: NetlinkError) -> str:
+    reason = error.strerror
+    if error.errno == errno.EOPNOTSUPP and not has_own_parent(network):
+        reason = "this kernel has no VLAN links (is it built with CONFIG_VLAN_8021Q?)"
+    return f"failed to create the {network.link} parent link: {reason}"
 
 
 def _make_vlan(name: str) -> None:

@@ -31,12 +31,7 @@ class AddressPool:
         self._first = int(self.allowed.network_address)
         self._last = int(self.allowed.broadcast_address)
         self._next = self._first
-        self._never: set[int] = set()
-        spare = subnet.max_prefixlen - subnet.prefixlen
-        if subnet.version == 6 or spare > 1:  # RFC 3021: a link between two has no such addresses
-            self._never.add(int(subnet.network_address))
-        if subnet.version == 4 and spare > 1:
-            self._never.add(int(subnet.broadcast_address))
+        self._never = reserved_addresses(subnet)
         if gateway is not None:
             self._never.add(int(gateway))
         self._taken = set(self._never)
@@ -182,6 +177,15 @@ class NetworkAddresses:
         """The addresses that containers have."""
         handed_out = [address for pool in self.pools for address in pool.handed_out]
         return [*handed_out, *self._elsewhere]
+
+
+def reserved_addresses(subnet: Prefix) -> set[int]:
+    """What nobody can have: the subnet's own address and IPv4's broadcast address."""
+    if subnet.version == 6:
+        return {int(subnet.network_address)}
+    if subnet.max_prefixlen - subnet.prefixlen <= 1:  # RFC 3021: a link between two has neither
+        return set()
+    return {int(subnet.network_address), int(subnet.broadcast_address)}
 
 
 def _pool_of(subnet: Subnet) -> AddressPool:

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from services.errors import EngineError, Forbidden, InvalidParameter
-from services.networks.ipam.addresses import PoolExhausted, first_free_address
+from services.networks.ipam.addresses import (
+    PoolExhausted,
+    first_free_address,
+    reserved_addresses,
+)
 from services.networks.ipam.pools import Pool, free_subnet
 from services.networks.model import Prefix, Subnet
 
@@ -81,13 +85,11 @@ def allocate(
 
 
 def _with_gateway(subnet: Subnet, *, needs_gateway: bool) -> Subnet:
+    _refuse_reserved(subnet)
     if subnet.gateway:
         for name, address in subnet.auxiliary.items():
             if address == subnet.gateway:
-                raise Forbidden(
-                    f"failed to allocate secondary ip address ({name}:{address}): Address already "
-                    "in use"
-                )
+                raise Forbidden(_aux_in_use(name, address))
         return subnet
     if not needs_gateway:
         return subnet
@@ -102,6 +104,20 @@ def _with_gateway(subnet: Subnet, *, needs_gateway: bool) -> Subnet:
         auxiliary=subnet.auxiliary,
         is_chosen=subnet.is_chosen,
     )
+
+
+def _refuse_reserved(subnet: Subnet) -> None:
+    """Nobody can have the subnet's own address, nor IPv4's broadcast address."""
+    reserved = reserved_addresses(subnet.prefix)
+    if subnet.gateway and int(ip_address(subnet.gateway)) in reserved:
+        raise EngineError(f"failed to allocate gateway ({subnet.gateway}): Address already in use")
+    for name, address in subnet.auxiliary.items():
+        if int(ip_address(address)) in reserved:
+            raise Forbidden(_aux_in_use(name, address))
+
+
+def _aux_in_use(name: str, address: str) -> str:
+    return f"failed to allocate secondary ip address ({name}:{address}): Address already in use"
 
 
 def _version_of(text: str) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
-from services.networks.model import Address
+from services.networks.model import IPV6_LEAST_MTU, Address
 
 NLMSG_ERROR: Final = 2
 RTM_NEWLINK: Final = 16
@@ -50,7 +50,6 @@ _RTMSG: Final = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 
 
-IPV6_LEAST_MTU: Final = 1280  # RFC 8200; a link with less has no IPv6 in Linux
 HAS_IPV6: Final = os.path.exists("/proc/sys/net/ipv6")
 """Whether the kernel speaks IPv6 at all."""
 

@@ -229,6 +229,10 @@ def _plan_bridge(
     }
     if any(isolated.values()) and not network.internal:
         raise InvalidParameter("gateway mode 'isolated' can only be used for an internal network")
+    if network.ipv6 and 0 < options.mtu < model.IPV6_LEAST_MTU:
+        raise InvalidParameter(
+            f"IPv6 needs packets of {model.IPV6_LEAST_MTU} bytes: {model.MTU} is {options.mtu}"
+        )
     link = options.name or f"br-{network.id[:12]}"
     for other in around.present:
         if other.driver == "bridge" and other.link == link:

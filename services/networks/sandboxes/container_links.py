@@ -17,7 +17,7 @@ from services.networks.drivers.overlay import joined_links
 from services.networks.endpoints import Endpoint, gateways, without
 from services.networks.kernel.host_links import bridge_ports, link_mtu
 from services.networks.kernel.netns import drop_namespace, held_namespaces, make_namespace
-from services.networks.model import Network
+from services.networks.model import IPV6_LEAST_MTU, Network
 from services.networks.networks import Networks
 from services.networks.overlay.values import DRIVER as OVERLAY
 from services.networks.overlay.values import namespace_of_network
@@ -239,6 +239,11 @@ class ContainerLinks:
         if network is None:
             raise EngineError(f"network {endpoint.network_id} not found")
         mtu = link_mtu_of(network, link_mtu(network.link))
+        if endpoint.address6 and 0 < mtu < IPV6_LEAST_MTU:
+            raise EngineError(
+                f"network {network.name} has IPv6, whose packets need {IPV6_LEAST_MTU} bytes: "
+                f"those of {network.link} have {mtu}"
+            )
         overlay = None
         if network.driver == OVERLAY and self._overlays is not None:
             overlay = namespace_of_network(self._overlays, network.id)

@@ -83,4 +83,5 @@ def _write_settings(path: Path, settings: dict[str, str]) -> None:
     try:
         write_sysctls(path, settings)
     except OSError as error:
-        raise EngineError(f"failed to set a network interface's sysctl: {error}") from error
+        reason = f"{error.strerror or error}: {error.filename or ', '.join(settings)}"
+        raise EngineError(f"failed to set a network interface's sysctl: {reason}") from error

@@ -144,7 +144,7 @@ def link_mtu_of(network: Network, parent_mtu: int) -> int:
     """How large the packets of a network's links are; 0: as the kernel has it."""
     if network.driver == "bridge":
         return parse_bridge_options(network.options).mtu or parent_mtu
-    return overlay_mtu(network.options) if network.driver == OVERLAY else 0
+    return overlay_mtu(network.options) if network.driver == OVERLAY else parent_mtu
 
 
 def _check_overlay(network: Network, request: EndpointRequest, mac: str) -> None:

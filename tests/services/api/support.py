@@ -12,12 +12,12 @@ from pathlib import Path
 import trio
 from quart import Blueprint
 
-from services.api.app import build_routes
-from services.api.asgi import ASGIApp, Message, Receive, Scope, Send
-from services.api.fast import FastRoutes
-from services.api.front import Front
-from services.api.identity import AppConfig, Identity
-from services.api.server import ApiServer, ServerConfig
+from services.api.front.app import build_routes
+from services.api.front.fast import FastRoutes
+from services.api.front.front import Front
+from services.api.http.asgi import ASGIApp, Message, Receive, Scope, Send
+from services.api.http.server import ApiServer, ServerConfig
+from services.api.wire.identity import AppConfig, Identity
 
 ENGINE = Identity(AppConfig(engine_version="0.1.0"))
 

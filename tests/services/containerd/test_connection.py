@@ -21,7 +21,13 @@ from services.containerd.connection import (
     probe,
     retry_delay_s,
 )
-from services.containerd.errors import FROM_GRPC, AlreadyExists, ShimGone, containerd_errors
+from services.containerd.errors import (
+    FROM_GRPC,
+    AlreadyExists,
+    ShimGone,
+    TaskEnded,
+    containerd_errors,
+)
 from services.containerd.kept_exits import KeptExits
 from services.containerd.tasks import Tasks
 from services.errors import Conflict, EngineError, NotFound, Unavailable
@@ -113,6 +119,14 @@ def test_a_shim_that_has_hung_up_has_no_task() -> None:
     """A call on a task that has just exited finds its shim's socket closed: it is not there."""
     with pytest.raises(ShimGone) as caught, containerd_errors("tasks.kill x"):
         raise GRPCError(Status.UNKNOWN, "ttrpc: closed: unknown")
+    assert isinstance(caught.value, NotFound)
+
+
+@pytest.mark.parametrize("what", ["pause a stopped container", "exec in a stopped state"])
+def test_a_task_that_has_ended(what: str) -> None:
+    """The shim knows it before the engine does: who asks is told that nothing runs."""
+    with pytest.raises(TaskEnded) as caught, containerd_errors("tasks.pause x"):
+        raise GRPCError(Status.UNKNOWN, f"cannot {what}: unknown")
     assert isinstance(caught.value, NotFound)
 
 

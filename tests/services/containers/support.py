@@ -43,7 +43,12 @@ def definition(
 
 def container(state: State = State.CREATED, **wanted: Any) -> Container:
     """A container in memory, in the state wanted."""
-    status = Status(state=state, pid=4711 if state.has_task else 0, started_at_ns=1)
+    status = Status(
+        state=state,
+        pid=4711 if state.has_task else 0,
+        started_at_ns=1,
+        runs=int(state is not State.CREATED),
+    )
     return Container(definition(**wanted), status)
 
 

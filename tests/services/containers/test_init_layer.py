@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import struct
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,37 @@ def test_an_image_without_layers_is_one_writable_directory(tmp_path: Path) -> No
     fill_init_layer([Mount(type="bind", source=str(tmp_path), options=("rbind", "rw"))])
     assert (tmp_path / ".dockerenv").exists()
     assert (tmp_path / "etc/mtab").is_symlink()
+
+
+def test_the_directory_has_the_images_attributes(layers: list[Path]) -> None:
+    """But for overlayfs's own, which are true of a layer: an opaque one would hide the image's."""
+    etc = layers[1] / "etc"
+    etc.mkdir()
+    wanted = {"user.note": b"one", "system.posix_acl_default": _acl()}
+    own = ["user.overlay.opaque"]
+    if os.geteuid() == 0:
+        wanted["trusted.note"] = b"two"
+        own.append("trusted.overlay.origin")
+    try:
+        for name, value in (*wanted.items(), *((name, b"y") for name in own)):
+            os.setxattr(etc, name, value)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        pytest.skip("the folder of the tests is on a file system without such attributes")
+    made = fill(layers) / "etc"
+    assert {name: os.getxattr(made, name) for name in os.listxattr(made)} == wanted
+
+
+def _acl() -> bytes:
+    """An access list of version 2: all for the owner, reading for the group, a mask, nothing else.
+
+    Source: linux/posix_acl_xattr.h.
+    """
+    entries = ((0x01, 7), (0x04, 5), (0x10, 7), (0x20, 0))
+    return struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", tag, rights, 0xFFFFFFFF) for tag, rights in entries
+    )
 
 
 def test_the_directory_is_as_the_images(layers: list[Path]) -> None:

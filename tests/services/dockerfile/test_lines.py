@@ -35,6 +35,15 @@ def test_continuations() -> None:
     ]
 
 
+def test_bytes_that_are_no_text() -> None:
+    """In an instruction as Go's JSON has them; in a here-document as they stand."""
+    (line,) = read_lines(b"COPY <<x \xff\na\xfe\nx\n").lines
+    assert line.arguments == "<<x \ufffd"
+    assert line.heredocs[0].content.encode("utf-8", "surrogateescape") == b"a\xfe\n"
+    with pytest.raises(DockerfileError, match="invalid ESCAPE '\ufffd'"):
+        read_lines(b"# escape=\xff\nRUN a\n")
+
+
 def test_directives() -> None:
     """Only at the very top, in any order and case; the escape character is then the other one."""
     source = read_lines(b"# Syntax=docker/dockerfile:1\n#escape = `\nRUN a `\n b\\\nRUN c")

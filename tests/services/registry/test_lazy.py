@@ -8,7 +8,7 @@ from typing import Final
 
 PROGRAM: Final = """
 import sys
-import supervisor.parts, supervisor.routes, services.api.routes.registry
+import supervisor.parts, supervisor.faces.routes, services.api.routes.registry
 late = {"httpx", "httpcore", "anyio", "services.registry.engine", "services.registry.session"}
 print(", ".join(sorted(late & set(sys.modules))))
 """

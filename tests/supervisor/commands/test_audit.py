@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from supervisor.client import Client
 from supervisor.commands.audit import _audit
+from supervisor.commands.client import Client
 
 FINDING = {"Kind": "folders", "Subject": "/x", "Text": "it belongs to no container"}
 

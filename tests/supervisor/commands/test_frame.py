@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from supervisor.client import Client, Refused
+from supervisor.commands.client import Client, Refused
 from supervisor.commands.frame import carry_out
 
 AGAIN = click.Option(["--again"], is_flag=True, help="Once more")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from supervisor.client import ClientError
+from supervisor.commands.client import ClientError
 from supervisor.commands.events import ServerEvent, read_events
 from supervisor.commands.live import lit_by, report_line
 from supervisor.commands.paths import find_part

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.client import Client
 from supervisor.commands import reload
+from supervisor.commands.client import Client
 
 NOTHING: dict[str, Any] = {
     "DryRun": False,

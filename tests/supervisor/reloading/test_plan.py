@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.api.hosts import Host, parse_host
-from supervisor.configure import load
+from services.api.listening.hosts import Host, parse_host
+from supervisor.configuration.loading import load
+from supervisor.configuration.settings import Settings
 from supervisor.reloading.plan import (
     PartChange,
     changed_fields,
@@ -17,7 +18,6 @@ from supervisor.reloading.plan import (
     make_plan,
     scope_changes,
 )
-from supervisor.settings import Settings
 
 
 class Config:

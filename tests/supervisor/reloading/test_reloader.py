@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.abc
+import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,13 +14,14 @@ from typing import Any, cast
 import pytest
 import trio
 
+import supervisor.reloading
 from services.containers.spec import SpecDefaults
 from services.errors import Conflict, EngineError, InvalidParameter, Unavailable
-from supervisor.configure import load
-from supervisor.in_force import Current, InForce
+from supervisor.configuration.in_force import Current, InForce
+from supervisor.configuration.loading import load
+from supervisor.configuration.settings import ConfigError, Settings
 from supervisor.reloading.reloader import WAITING_LIMIT, Reloader
 from supervisor.reloading.transaction import Step
-from supervisor.settings import ConfigError, Settings
 
 
 class Notifier:
@@ -95,6 +99,18 @@ class World:
 
     async def settle(self) -> None:
         """As a Changer's."""
+
+
+class ImportWatch(importlib.abc.MetaPathFinder):
+    """Sees in which thread the modules below a name are looked for; finds none."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.threads: dict[str, int] = {}
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname.startswith(self.prefix):
+            self.threads[fullname] = threading.get_ident()
 
 
 @pytest.fixture
@@ -223,3 +239,20 @@ async def test_events_that_are_away_hold_nothing_up(world: World) -> None:
     async with running(world) as reloader:
         await reloader.reload()
     assert world.current.settings().labels == ("a=b",)
+
+
+async def test_a_first_reload_imports_nothing_on_the_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it needs beside the reloader itself comes in the thread that reads the file."""
+    late = [f"supervisor.reloading.{name}" for name in ("plan", "steps", "table", "transaction")]
+    for name in late:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delattr(supervisor.reloading, name.rpartition(".")[2], raising=False)
+    watch = ImportWatch("supervisor.reloading.")
+    monkeypatch.setattr(sys, "meta_path", [watch, *sys.meta_path])
+    world.edit(labels=("a=b",))
+    async with running(world) as reloader:
+        await reloader.reload()
+    assert sorted(watch.threads) == late
+    assert threading.get_ident() not in watch.threads.values()

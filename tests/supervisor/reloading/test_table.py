@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.configure import load
-from supervisor.option import Value
-from supervisor.options import OPTIONS
+from supervisor.configuration.loading import load
+from supervisor.configuration.option import Value
+from supervisor.configuration.options import OPTIONS
+from supervisor.configuration.settings import Settings
 from supervisor.reloading.table import FIELDS, RULES, How, names_of, rule_of
-from supervisor.settings import Settings
 
 # They are taken, and change nothing: see docs/configuration.md.
 WITHOUT_EFFECT = {"firewall-backend", "ip-forward-no-drop", "storage-driver"}

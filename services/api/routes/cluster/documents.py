@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from services.api.cluster_face import ClusterFace
-from services.api.responses import EngineResponse
 from services.api.routes.cluster.requests import (
     answer,
     body_of,
@@ -13,7 +12,8 @@ from services.api.routes.cluster.requests import (
     nothing,
 )
 from services.api.types.cluster.documents import document_to_wire
-from services.api.version import ApiVersion
+from services.api.versions.version import ApiVersion
+from services.api.wire.responses import EngineResponse
 from services.cluster.control.documents import Documents
 from services.cluster.model.specs import ConfigSpec, SecretSpec
 from services.errors import InvalidParameter

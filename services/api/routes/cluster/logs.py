@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from services.api.hijack import MULTIPLEXED_STREAM, RAW_STREAM
-from services.api.query import Query, parse_integer
-from services.api.request import EngineRequest
-from services.api.responses import StreamResponse
+from services.api.http.hijack import MULTIPLEXED_STREAM, RAW_STREAM
 from services.api.routes.container_streams import MULTIPLEXED_SINCE, check_streams
 from services.api.types.times import rfc3339_nano, unix_ns
+from services.api.wire.query import Query, parse_integer
+from services.api.wire.request import EngineRequest
+from services.api.wire.responses import StreamResponse
 from services.cluster.control.ports import TaskLogs
 from services.cluster.dispatcher.values import LogMessage, LogOptions, LogSelector
 from services.containers.logs.render import details_text, fixed_time

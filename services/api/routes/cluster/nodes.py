@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from services.api.cluster_face import ClusterFace
-from services.api.responses import EngineResponse
 from services.api.routes.cluster.requests import (
     answer,
     body_of,
@@ -12,6 +11,7 @@ from services.api.routes.cluster.requests import (
     version_of,
 )
 from services.api.types.cluster.nodes import node_to_wire
+from services.api.wire.responses import EngineResponse
 from services.cluster.requests import NodeUpdate
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-from services.api import gojson
-from services.api.query import Query
-from services.api.request import EngineRequest, current_request
-from services.api.responses import EngineResponse
-from services.api.wire import encode, read_json
+from services.api.wire import gojson
+from services.api.wire.json_bodies import encode, read_json
+from services.api.wire.query import Query
+from services.api.wire.request import EngineRequest, current_request
+from services.api.wire.responses import EngineResponse
 from services.errors import InvalidParameter
 
 T = TypeVar("T")

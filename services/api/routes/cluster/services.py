@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from services.api.cluster_face import ClusterFace
-from services.api.request import EngineRequest
-from services.api.responses import EngineResponse
 from services.api.routes.cluster.logs import logs_answer
 from services.api.routes.cluster.requests import (
     answer,
@@ -16,9 +14,11 @@ from services.api.routes.cluster.requests import (
     truth_of,
     version_of,
 )
-from services.api.service_versions import adapted_service
 from services.api.types.cluster.services import service_to_wire
-from services.api.version import ApiVersion
+from services.api.versions.service import adapted_service
+from services.api.versions.version import ApiVersion
+from services.api.wire.request import EngineRequest
+from services.api.wire.responses import EngineResponse
 from services.cluster.control.service_changes import ServiceOptions
 from services.cluster.dispatcher.values import LogSelector
 from services.cluster.model.specs import ServiceSpec

@@ -7,7 +7,6 @@ from typing import Final
 from msgspec.structs import replace
 
 from services.api.cluster_face import ClusterFace
-from services.api.responses import EngineResponse
 from services.api.routes.cluster.requests import (
     answer,
     body_of,
@@ -17,7 +16,8 @@ from services.api.routes.cluster.requests import (
     version_of,
 )
 from services.api.types.cluster.swarm import swarm_to_wire
-from services.api.version import ApiVersion
+from services.api.versions.version import ApiVersion
+from services.api.wire.responses import EngineResponse
 from services.cluster.model.swarm_spec import SwarmSpec
 from services.cluster.requests import (
     InitRequest,

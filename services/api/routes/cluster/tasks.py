@@ -7,10 +7,10 @@ from typing import Final
 import trio
 
 from services.api.cluster_face import ClusterFace
-from services.api.responses import EngineResponse
 from services.api.routes.cluster.logs import logs_answer
 from services.api.routes.cluster.requests import answer, current_request
 from services.api.types.cluster.tasks import TaskWriter
+from services.api.wire.responses import EngineResponse
 from services.cluster.dispatcher.values import LogSelector
 
 BATCH: Final = 500

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from services.api.cluster_face import ClusterFace, OutsideSwarm
-from services.api.cluster_modules import ClusterModules
+from services.api.routes.cluster_modules import ClusterModules
 from services.api.routes.swarm_mode import OPERATIONS, SwarmModeRoutes
 from services.cluster.dispatcher.values import LogMessage
 from services.cluster.model.objects import (
@@ -414,7 +414,7 @@ async def test_logs_that_cannot_be_asked_for(tmp_path: Path) -> None:
 
 PROGRAM: Final = """
 import sys
-import supervisor.parts, supervisor.routes, supervisor.tree
+import supervisor.parts, supervisor.faces.routes, supervisor.tree
 print(", ".join(sorted(name for name in sys.modules if name.startswith("services.cluster"))))
 """
 

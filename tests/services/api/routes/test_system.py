@@ -14,10 +14,10 @@ import pytest
 import trio
 
 from services.api.cluster_face import ClusterFace, OutsideSwarm
-from services.api.cluster_modules import ClusterModules
 from services.api.components import Component, Components, parse_version
-from services.api.event_stream import choose_content_type
+from services.api.routes.cluster_modules import ClusterModules
 from services.api.routes.system import SystemRoutes
+from services.api.streams.events import choose_content_type
 from services.api.types.engine_info import EngineInfo, OpenHost
 from services.errors import Unavailable
 from services.events import MIGRATION, Event, EventBus

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.api.routes.absent import absent_blueprint
+from services.api.routes.not_yet import UNSUPPORTED
 from services.api.routes.unsupported import unsupported_blueprint
-from services.api.unsupported import UNSUPPORTED
 from tests.services.api.client import api_of
 from tests.services.api.openapi import require_definition
 

@@ -12,7 +12,7 @@ from services.containers.config import EndpointIPAMConfig, EndpointSettings, Hos
 from services.containers.container import Container
 from services.containers.model import Definition, Place, State, Status
 from services.containers.networking.connections import Connector
-from services.errors import EngineError, Forbidden, InvalidParameter, NotFound
+from services.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
 from services.events import Event
 from services.networks import Endpoint, EndpointRequest, Network, PortRequest, PublishedPort
 from services.networks.model import Subnet
@@ -326,7 +326,7 @@ async def test_settings_that_cannot_be() -> None:
 async def test_a_network_that_it_is_not_in() -> None:
     """dockerd's words."""
     world = World()
-    with pytest.raises(EngineError, match="is not connected to network front"):
+    with pytest.raises(Conflict, match="is not connected to network front"):
         await world.connector.disconnect(container(status=running()), "front")
 
 

@@ -23,7 +23,7 @@ from services.containers.networking.links import (
     split_link_name,
 )
 from services.containers.table import ContainerTable
-from services.errors import EngineError, InvalidParameter, NotFound
+from services.errors import Conflict, InvalidParameter, NotFound
 from tests.services.containers.support import container
 
 WEB, DB = ContainerId("a" * 64), ContainerId("b" * 64)
@@ -182,12 +182,12 @@ def test_what_keeps_it_from_starting() -> None:
     """The words are dockerd's; a link whose container was removed is none."""
     web = one(WEB, "web", links={"mysql": DB})
     stopped = links_of(table_of(one(DB, "db", State.EXITED), web))
-    with pytest.raises(EngineError) as refusal:
+    with pytest.raises(Conflict) as refusal:
         stopped.at_start(web)
     text = "Cannot link to a non running container: /db AS /web/mysql"
     assert str(refusal.value) == text
     elsewhere = links_of(table_of(one(DB, "db", mode="none"), web))
-    with pytest.raises(EngineError) as refusal:
+    with pytest.raises(Conflict) as refusal:
         elsewhere.at_start(web)
     text = "Cannot link to /db, as it does not belong to the default network"
     assert str(refusal.value) == text
@@ -232,7 +232,7 @@ def test_a_removal_takes_the_links_along() -> None:
 def test_names_of_links() -> None:
     """What `docker rm --link` takes; a container's own name is none."""
     assert split_link_name("/web/mysql") == split_link_name("web/mysql") == ("web", "mysql")
-    with pytest.raises(EngineError, match="Conflict, cannot remove the default link name"):
+    with pytest.raises(Conflict, match="Conflict, cannot remove the default link name"):
         split_link_name("web")
 
 

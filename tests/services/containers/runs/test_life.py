@@ -415,13 +415,26 @@ async def test_an_oom_kill_is_told_apart(autojump_clock: trio.testing.MockClock)
 async def test_a_kill_for_memory_is_told_before_the_end(
     autojump_clock: trio.testing.MockClock, is_told: bool
 ) -> None:
-    """Once, whether containerd has said so in time or not; the next run's is news again."""
+    """Once, whether containerd has said so in time or not."""
     scene = Scene(container(State.RUNNING), exits(137))
     scene.oom_kills.killed = True
-    scene.container.is_oom_told = is_told
+    scene.container.oom_told_run = int(is_told)
     await scene.live()
     assert scene.journal.actions == [*(["oom"] * (not is_told)), "die"]
-    assert not scene.container.is_oom_told
+
+
+async def test_a_kill_for_memory_that_an_earlier_daemon_told_is_not_told_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It is on disk of which run it told: the next run's is news again."""
+    subject = container(State.RUNNING)
+    subject.replace(status=msgspec.structs.replace(subject.status, oom_told_run=1))
+    for runs, told in ((1, []), (2, ["oom"])):
+        status = msgspec.structs.replace(subject.status, runs=runs, state=State.RUNNING)
+        scene = Scene(Container(subject.definition, status), exits(137))
+        scene.oom_kills.killed = True
+        await scene.live()
+        assert scene.journal.actions == [*told, "die"]
 
 
 async def test_an_end_is_told_after_the_signal_that_it_came_of(

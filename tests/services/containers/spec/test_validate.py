@@ -133,6 +133,7 @@ def test_a_plain_container_passes_without_warnings() -> None:
             {"cpu_realtime_period": 10, "cpu_realtime_runtime": 20},
             "cpu real-time runtime cannot be higher than cpu real-time period",
         ),
+        ({"cpu_realtime_period": -1}, "cpu real-time period and runtime cannot be negative"),
         ({"ipc_mode": "foo"}, "invalid IPC mode: foo"),
         ({"pid_mode": "container:"}, "invalid PID mode: container:"),
         ({"uts_mode": "x"}, "invalid UTS mode: x"),

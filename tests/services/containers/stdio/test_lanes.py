@@ -42,8 +42,10 @@ class CountedLog(FileLog):
         options = FileOptions(max_bytes=1_000_000, max_files=1)
         super().__init__(folder / "c-json.log", options, JsonLines())
         self._blocks = blocks
+        self.before = 0  # how many blocks had been written when this one's last was
 
     def write(self, stream: Stream, data: bytes, *, last: bool = False) -> int:
+        self.before = len(self._blocks)
         self._blocks.append(len(data))
         return super().write(stream, data, last=last)
 
@@ -64,7 +66,7 @@ async def test_a_quiet_line_waits_for_less_than_a_round_of_the_talkative(tmp_pat
     async with running(stdio) as shim, trio.open_nursery() as nursery:
         for n in range(TALKATIVE):
             nursery.start_soon(talk, f"talkative{n}")
-        with trio.fail_after(60):
+        with trio.fail_after(240):
             while len(blocks) < 3 * TALKATIVE:
                 await trio.sleep(0.01)
             for _ in range(9):
@@ -72,7 +74,8 @@ async def test_a_quiet_line_waits_for_less_than_a_round_of_the_talkative(tmp_pat
                 assert extent is not None
                 await shim.write(Stream.STDOUT, b"a line\n")
                 await quiet.feed.wait_beyond(extent)
-                between.append(len(blocks) - before)
+                # How late this task hears of it is another matter, and the machine's.
+                between.append(quiet.before - before)
         nursery.cancel_scope.cancel()
     step = BLOCK_BYTES + PIECE_BYTES  # what came, after the beginning of a line that came before
     assert all(size <= step for size in blocks), "nobody's turn is longer than a step"

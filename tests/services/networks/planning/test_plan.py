@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
@@ -141,6 +142,37 @@ def test_subnets_do_not_overlap() -> None:
         subnets=[Subnet(subnet="10.1.0.0/24")],
     )
     plan(subnets=["10.1.0.0/24"], around={"present": [other]})
+
+
+@pytest.mark.parametrize(
+    ("subnet", "gateway"),
+    [
+        ("10.1.0.0/24", "10.1.0.0"),
+        ("10.1.0.0/24", "10.1.0.255"),
+        ("10.1.0.0/30", "10.1.0.3"),
+        ("fd00:7::/64", "fd00:7::"),
+    ],
+)
+@pytest.mark.parametrize("driver", ["bridge", "macvlan"])
+def test_a_gateway_has_an_address_of_its_own(subnet: str, gateway: str, driver: str) -> None:
+    """Neither the network's nor all stations': dockerd's status and text."""
+    asked = [{"subnet": subnet, "gateway": gateway}]
+    text = f"failed to allocate gateway ({gateway}): Address already in use"
+    with pytest.raises(EngineError, match=re.escape(text)) as refused:
+        plan(driver=driver, subnets=asked, ipv6=True)
+    assert type(refused.value) is EngineError  # 500
+    with pytest.raises(EngineError, match=re.escape(f"(a:{gateway}): Address already in use")):
+        plan(driver=driver, subnets=[{"subnet": subnet, "auxiliary": {"a": gateway}}], ipv6=True)
+
+
+@pytest.mark.parametrize(
+    ("subnet", "gateway"),
+    [("10.1.0.0/31", "10.1.0.0"), ("10.1.0.0/31", "10.1.0.1"), ("fd00:7::/126", "fd00:7::3")],
+)
+def test_a_link_between_two_has_no_address_for_all(subnet: str, gateway: str) -> None:
+    """Nor has any of IPv6: they can be a gateway's."""
+    asked = [{"subnet": subnet, "gateway": gateway}]
+    assert (subnet, gateway) in shown(plan(subnets=asked, ipv6=":" in subnet))
 
 
 @pytest.mark.parametrize("name", ["bridge", "host", "none", "default", "container:x"])

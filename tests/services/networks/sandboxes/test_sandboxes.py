@@ -187,6 +187,36 @@ async def test_macvlan_links(tmp_path: Path, prefix: str) -> None:
         assert links_on(network.link) == before
 
 
+async def test_a_parent_may_be_too_small_for_ipv6(tmp_path: Path, prefix: str) -> None:
+    """The links made on it are as small, and have no IPv6 to be switched off."""
+    async with running(tmp_path, prefix) as scene:
+        parent = await scene.create("a", options={model.MTU: "1200"})
+        await scene.create(
+            "m",
+            driver="macvlan",
+            options={"parent": parent.link},
+            subnets=(SubnetRequest(subnet=f"{prefix}.40.0/24"),),
+        )
+        await scene.start("c1", "m")
+        await scene.start("c2", "m")
+        await scene.start("c3", "a")  # a parent that nobody is on carries nothing
+        assert "mtu 1200" in scene.inside("c1", "ip", "link", "show", "eth0")
+        assert scene.pings("c1", scene.links("c2")["eth0"][0].partition("/")[0])
+        assert await connect(scene, "c1", "a") == "eth1"
+
+
+async def test_packets_too_small_for_an_ipv6_address(tmp_path: Path, prefix: str) -> None:
+    """The start says so, and of which link; a bridge's own are known beforehand."""
+    async with running(tmp_path, prefix) as scene:
+        small = {model.MTU: "1200"}
+        parent = await scene.create("a", options=small)
+        await scene.create("m", driver="macvlan", options={"parent": parent.link}, ipv6=True)
+        with pytest.raises(EngineError, match=f"those of {parent.link} have 1200"):
+            await scene.start("c1", "m")
+        with pytest.raises(InvalidParameter, match="IPv6 needs packets of 1280 bytes"):
+            await scene.create("b", options=small, ipv6=True)
+
+
 async def test_a_parent_of_ones_own(tmp_path: Path, prefix: str) -> None:
     """The gateway is somebody out there; every mode is the kernel's."""
     async with running(tmp_path, prefix) as scene:

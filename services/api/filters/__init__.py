@@ -1,0 +1,1 @@
+"""What the `filters` of queries mean, as the services' values."""

@@ -1,0 +1,1 @@
+"""Answers that are told while something is done, value by value."""

@@ -1,0 +1,1 @@
+"""The sections of `Settings`: each is made of merged values, checked."""
