@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-import trio
+from typing import TYPE_CHECKING
 
 from services.api.front.deferred import DeferredApp
 from services.api.listening.listeners import Listeners
-from services.build import BuildContexts, Builder
+from services.build import Builder
 from services.containerd import EventEnvelope
 from services.containers.containers import Containers
 from services.containers.groups import Groups
@@ -28,6 +26,7 @@ from services.system import HostFacts
 
 from .configuration.in_force import Current
 from .configuration.settings import Settings
+from .engine.builder import build_builder
 from .engine.containers import build_containers
 from .engine.ground import GroundParts, build_ground
 from .faces.api import build_api
@@ -46,9 +45,6 @@ from .reports import TreeReports
 
 if TYPE_CHECKING:
     from services.audit import Audit
-    from services.build import CacheMounts
-
-BUILD_THREADS: Final = 16  # a copy holds two, and a stage may wait for another's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,21 +108,7 @@ def build_parts(
             ends_containers=lambda: is_ending() and not current.settings().live_restore,
         )
     )
-    build_disk = trio.CapacityLimiter(BUILD_THREADS)
-
-    def make_caches(cleared: trio.Event) -> CacheMounts:
-        from services.build import CacheMounts, CacheStore
-
-        store = CacheStore(settings.data_root / "build-cache")
-        return CacheMounts(store, cleared=cleared, disk=build_disk)
-
-    builder = Builder(
-        containers=containers,
-        images=ground.images,
-        contexts=BuildContexts(settings.data_root / "build", disk=build_disk),
-        make_caches=make_caches,
-        disk=build_disk,
-    )
+    builder = build_builder(ground, containers)
 
     def route_sources() -> RouteSources:
         return sources
@@ -158,7 +140,6 @@ def build_parts(
     metrics = MetricsFace(lazy_metrics, settings.metrics_address)
     observer_face = ObserverFace(api.gates.app_for, settings.observer)
     restarts = PartRestarts()
-
     reloader = build_reloader(
         ground,
         api,

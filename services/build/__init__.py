@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from .context import BuildContexts as BuildContexts
     from .errors import CommandFailed as CommandFailed
     from .prune import BuildPruneFilters as BuildPruneFilters
+    from .prune import CachePruner as CachePruner
     from .prune import PrunedCache as PrunedCache
-    from .prune import prune_cache as prune_cache
+    from .prune_limits import KeptSteps as KeptSteps
+    from .prune_limits import PruneLimits as PruneLimits
     from .request import BuildRequest as BuildRequest
 
 __getattr__ = lazily.exports(
@@ -27,7 +29,8 @@ __getattr__ = lazily.exports(
         "cache_store": "CacheRecord CacheStore",
         "context": "BuildContexts",
         "errors": "CommandFailed",
-        "prune": "BuildPruneFilters PrunedCache prune_cache",
+        "prune": "BuildPruneFilters CachePruner PrunedCache",
+        "prune_limits": "KeptSteps PruneLimits",
         "request": "BuildRequest",
     },
 )

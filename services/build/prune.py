@@ -14,6 +14,7 @@ from services.images.steps import BuildStep
 from .cache_mounts import CacheMounts
 from .cache_store import CacheRecord
 from .ports import StepStore
+from .prune_limits import KeptSteps, PruneLimits, oldest_first
 
 STEP_TYPE: Final = "regular"
 CACHE_TYPE: Final = "exec.cachemount"
@@ -29,13 +30,11 @@ class BuildPruneFilters:
     types: tuple[str, ...] = ()
     before_ns: int | None = None
 
-    def choose(self, step: BuildStep) -> bool:
-        """Whether a step is to go."""
-        return self._chooses(STEP_TYPE, step.key, step.used_at_ns)
-
-    def choose_cache(self, cache: CacheRecord) -> bool:
-        """Whether a cache is to go."""
-        return self._chooses(CACHE_TYPE, cache.name, cache.used_at_ns)
+    def choose(self, one: BuildStep | CacheRecord) -> bool:
+        """Whether it is to go."""
+        if isinstance(one, CacheRecord):
+            return self._chooses(CACHE_TYPE, one.name, one.used_at_ns)
+        return self._chooses(STEP_TYPE, one.key, one.used_at_ns)
 
     def _chooses(self, kind: str, identity: str, used_at_ns: int) -> bool:
         if self.types and kind not in self.types:
@@ -53,26 +52,55 @@ class PrunedCache:
     reclaimed_bytes: int
 
 
-async def prune_cache(
-    steps: StepStore,
-    caches: CacheMounts,
-    filters: BuildPruneFilters,
-    *,
-    in_use: Callable[[], Collection[str]],
-    free_bytes: Callable[[], Awaitable[int]],
-) -> PrunedCache:
-    """Delete what `filters` choose, but for steps that containers stand on and caches in use.
+class CachePruner:
+    """Deletes what builds have kept."""
 
-    `in_use` are digests; `free_bytes` tells how much the steps take, before and after.
-    """
-    used = in_use()
-    going = [s for s in await steps.list() if filters.choose(s) and s.digest not in used]
-    before = await free_bytes() if going else 0
-    for number, step in enumerate(going, start=1):
-        await steps.drop(step.key, collect=number == len(going))
-    after = await free_bytes() if going else 0
-    removed = await caches.remove(filters.choose_cache)
-    return PrunedCache(
-        keys=[*(step.key for step in going), *(name for name, _ in removed)],
-        reclaimed_bytes=max(0, before - after) + sum(freed for _, freed in removed),
-    )
+    def __init__(
+        self,
+        *,
+        steps: StepStore,
+        caches: CacheMounts,
+        in_use: Callable[[], Collection[str]],
+        look: Callable[[], Awaitable[KeptSteps]],
+        free_bytes: Callable[[], Awaitable[int]],
+    ) -> None:
+        """`in_use` are digests of steps that stay; `free_bytes` are free on the disk."""
+        self._steps, self._caches = steps, caches
+        self._in_use, self._look, self._free_bytes = in_use, look, free_bytes
+
+    async def prune(self, filters: BuildPruneFilters, limits: PruneLimits) -> PrunedCache:
+        """Delete what `filters` choose as far as `limits` ask for it; nothing that is in use."""
+        kept = await self._look()
+        usage = await self._caches.usage()
+        of_caches = sum(one.size_bytes for one in usage)
+        total = kept.size_bytes + of_caches
+        keep = limits.keep_bytes(total, await self._free_bytes()) if limits.is_given else -1
+        used = self._in_use()
+        steps = [one for one in await self._steps.list() if one.digest not in used]
+        going = [
+            one
+            for one in oldest_first(steps, [cache.record for cache in usage], kept.layers)
+            if filters.choose(one)
+        ]
+        keys: list[str] = []
+        freed = 0
+        for number, one in enumerate(going, start=1):
+            if kept.size_bytes + of_caches - freed <= keep:
+                break
+            if isinstance(one, CacheRecord):
+                for name, size in await self._remove(one.name):
+                    keys.append(name)
+                    freed += size
+                continue
+            is_last = number == len(going)
+            await self._steps.drop(one.key, collect=is_last or limits.is_given)
+            keys.append(one.key)
+            if limits.is_given:
+                kept = await self._look()
+        after = await self._look() if keys else kept
+        return PrunedCache(
+            keys=keys, reclaimed_bytes=max(0, total - after.size_bytes - of_caches) + freed
+        )
+
+    async def _remove(self, name: str) -> list[tuple[str, int]]:
+        return await self._caches.remove(lambda record: record.name == name)

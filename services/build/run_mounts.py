@@ -95,6 +95,7 @@ class RunMounts:
         self._plan, self._stage, self._context = plan, stage, context
         self._files, self._workbench = files, workbench
         self._caches, self._namespace, self._disk = caches, namespace, disk
+        self._digests: dict[str, str] = {}  # of the context, which does not change, by real paths
 
     async def read(self, line: Line, scope: Scope, working_directory: str) -> list[PlacedMount]:
         """The mounts that a RUN asks for; waits for the stages that they are taken from.
@@ -159,7 +160,10 @@ class RunMounts:
                 return await self._from_image(mount, target, image, key, path)
         elif not is_cache:
             found = await self._in_thread(partial(_existing, self._context.root, path))
-            digest = await self._in_thread(partial(hash_sources, self._context.root, [found]))
+            if found.path not in self._digests:
+                hashing = partial(hash_sources, self._context.root, [found])
+                self._digests[found.path] = await self._in_thread(hashing)
+            digest = mixed(found.name, self._digests[found.path])
             return PlacedMount(mount=mount, target=target, found=found, digest=digest)
         if path != "/":
             raise _not_found(path)

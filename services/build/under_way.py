@@ -172,7 +172,12 @@ class Build:
         return state, triggers
 
     async def _result(self, stage: Stage) -> StageState:
-        built = self._built[stage.index]
+        built = self._built.get(stage.index)
+        if built is None:  # what triggers need is not known before their image is there
+            raise InvalidParameter(
+                f"an ONBUILD trigger takes from stage {stage.name or stage.index}, which is not "
+                "built: the Dockerfile has to need it, too"
+            )
         await built.done.wait()
         assert built.state is not None
         return built.state

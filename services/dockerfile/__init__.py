@@ -8,12 +8,12 @@ from services import lazily
 
 if TYPE_CHECKING:
     from .errors import DockerfileError as DockerfileError
+    from .errors import ExpansionError as ExpansionError
     from .lines import Heredoc as Heredoc
     from .lines import Line as Line
     from .lines import Source as Source
     from .lines import line_from_text as line_from_text
     from .lines import read_lines as read_lines
-    from .words import ExpansionError as ExpansionError
     from .words import Quoting as Quoting
     from .words import expand as expand
     from .words import expand_raw as expand_raw
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __getattr__ = lazily.exports(
     __name__,
     {
-        "errors": "DockerfileError",
+        "errors": "DockerfileError ExpansionError",
         "lines": "Heredoc Line Source line_from_text read_lines",
-        "words": "ExpansionError Quoting expand expand_raw expand_words split_words",
+        "words": "Quoting expand expand_raw expand_words split_words",
     },
 )

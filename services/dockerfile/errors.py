@@ -13,3 +13,7 @@ class DockerfileError(InvalidParameter):
         super().__init__(f"{at}{reason}")
         self.reason = reason
         self.line = line
+
+
+class ExpansionError(ValueError):
+    """A word that cannot be expanded; the text says why."""

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import msgspec
 
-from services import typed_json
 from services.dockerfile import (
     ExpansionError,
     Line,
@@ -26,13 +25,12 @@ from services.dockerfile import (
 )
 from services.errors import InvalidParameter
 
-from .oci import HealthcheckConfig, RunConfig
+from .healthcheck import healthcheck_of
+from .instruction_words import json_words as json_words
+from .instruction_words import require_words
+from .oci import RunConfig
 
 SHELL: Final = ("/bin/sh", "-c")
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNIT_NS: Final = {
-    "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
-}  # fmt: skip
 _PORT: Final = re.compile(r"(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?(?:/(?P<kind>[a-z]+))?")
 _SIGNAL: Final = re.compile(r"(?:SIG)?[A-Z0-9+-]+|\d+")
 _MAX_RANGE: Final = 65536
@@ -87,7 +85,7 @@ def check_line(line: Line, escape: str) -> None:
         case "ENV" | "LABEL":
             _split_pairs(text, line.keyword, escape)
         case "VOLUME" if json_words(text) == []:
-            _needs("", "VOLUME")
+            require_words("", "VOLUME")
         case "SHELL":
             shell_words(text)
         case _:
@@ -99,7 +97,7 @@ def shell_words(text: str) -> list[str]:
     words = json_words(text)
     if words is None:
         raise InvalidParameter("SHELL requires the arguments to be in JSON form")
-    _needs(" ".join(words), "SHELL")
+    require_words(" ".join(words), "SHELL")
     return words
 
 
@@ -116,11 +114,6 @@ def _expanded(word: str, scope: Scope) -> str:
         raise InvalidParameter(str(error)) from error
 
 
-def _needs(text: str, name: str) -> None:
-    if not text:
-        raise InvalidParameter(f"{name} requires at least one argument")
-
-
 def _one(text: str, name: str, scope: Scope) -> str:
     if not text:
         raise InvalidParameter(f"{name} requires exactly one argument")
@@ -132,16 +125,6 @@ def command_words(text: str, shell: Sequence[str]) -> list[str]:
     if (words := json_words(text)) is not None:
         return words
     return [*shell, text]
-
-
-def json_words(text: str) -> list[str] | None:
-    """The strings of a JSON array; None if it is none."""
-    if not text.startswith("["):
-        return None
-    try:
-        return typed_json.decode(text, list[str])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
 
 
 def _cmd(config: RunConfig, text: str, scope: Scope) -> RunConfig:
@@ -156,14 +139,14 @@ def _entrypoint(config: RunConfig, text: str, scope: Scope) -> RunConfig:
 
 
 def _env(config: RunConfig, text: str, scope: Scope) -> RunConfig:
-    _needs(text, "ENV")
+    require_words(text, "ENV")
     pairs = _pairs(text, "ENV", scope)
     kept = dict(entry.partition("=")[::2] for entry in config.env or ())
     return _with(config, env=[f"{name}={value}" for name, value in (kept | pairs).items()])
 
 
 def _label(config: RunConfig, text: str, scope: Scope) -> RunConfig:
-    _needs(text, "LABEL")
+    require_words(text, "LABEL")
     return _with(config, labels={**(config.labels or {}), **_pairs(text, "LABEL", scope)})
 
 
@@ -200,7 +183,7 @@ def _split_pairs(text: str, name: str, escape: str) -> list[tuple[str, str]]:
 
 
 def _expose(config: RunConfig, text: str, scope: Scope) -> RunConfig:
-    _needs(text, "EXPOSE")
+    require_words(text, "EXPOSE")
     ports: dict[str, dict[str, Any] | None] = dict(config.exposed_ports or {})
     for word in text.split():
         for port in _ports(_expanded(word, scope)):
@@ -241,7 +224,7 @@ def _workdir(config: RunConfig, text: str, scope: Scope) -> RunConfig:
 
 
 def _volume(config: RunConfig, text: str, scope: Scope) -> RunConfig:
-    _needs(text, "VOLUME")
+    require_words(text, "VOLUME")
     paths = json_words(text)
     paths = text.split() if paths is None else paths
     volumes: dict[str, dict[str, Any] | None] = dict(config.volumes or {})
@@ -253,7 +236,7 @@ def _volume(config: RunConfig, text: str, scope: Scope) -> RunConfig:
 
 
 def _onbuild(config: RunConfig, text: str, _scope: Scope) -> RunConfig:
-    _needs(text, "ONBUILD")
+    require_words(text, "ONBUILD")
     trigger = text.split(None, 1)[0].upper()
     if trigger == "ONBUILD":
         raise InvalidParameter("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
@@ -270,52 +253,7 @@ def _stopsignal(config: RunConfig, text: str, scope: Scope) -> RunConfig:
 
 
 def _healthcheck(config: RunConfig, text: str, _scope: Scope) -> RunConfig:
-    _needs(text, "HEALTHCHECK")
-    numbers: dict[str, int] = {}
-    rest = text
-    while rest.startswith("--"):
-        flag, _, rest = rest.partition(" ")
-        rest = rest.strip()
-        name, _, value = flag[2:].partition("=")
-        field = _HEALTH_FLAGS.get(name)
-        if field is None:
-            raise InvalidParameter(f"unknown flag: {name}")
-        numbers[field] = _retries(value) if name == "retries" else _duration_ns(name, value)
-    kind, _, command = rest.partition(" ")
-    if kind.upper() == "NONE":
-        if command or numbers:
-            raise InvalidParameter("HEALTHCHECK NONE takes no arguments")
-        return _with(config, healthcheck=HealthcheckConfig(test=["NONE"]))
-    if kind.upper() != "CMD":
-        raise InvalidParameter(f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
-    command = command.strip()
-    if not command:
-        raise InvalidParameter("Missing command after HEALTHCHECK CMD")
-    words = json_words(command)
-    test = ["CMD-SHELL", command] if words is None else ["CMD", *words]
-    return _with(config, healthcheck=HealthcheckConfig(test=test, **numbers))
-
-
-_HEALTH_FLAGS: Final = {
-    "interval": "interval_ns", "timeout": "timeout_ns", "start-period": "start_period_ns",
-    "start-interval": "start_interval_ns", "retries": "retries",
-}  # fmt: skip
-
-
-def _retries(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise InvalidParameter(f"--retries must be at least 0 (not {text})")
-    return int(text)
-
-
-def _duration_ns(name: str, text: str) -> int:
-    terms = _DURATION.findall(text)
-    if not terms or "".join(number + unit for number, unit in terms) != text:
-        raise InvalidParameter(f'time: invalid duration "{text}"')
-    total = sum(int(float(number) * _UNIT_NS[unit]) for number, unit in terms)
-    if 0 < total < 10**6:
-        raise InvalidParameter(f'Interval "{name}" cannot be less than 1ms')
-    return total
+    return _with(config, healthcheck=healthcheck_of(text))
 
 
 def _with(config: RunConfig, **changes: Any) -> RunConfig:

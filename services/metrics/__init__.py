@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .actions import ActionMetrics as ActionMetrics
 from .actions import ActionSources as ActionSources
-from .containers import ContainerReader as ContainerReader
+from .container_rows import ContainerReader as ContainerReader
 from .engine import EngineFacts as EngineFacts
 from .engine import EngineMetrics as EngineMetrics
 from .exposition import Exposition as Exposition

@@ -14,7 +14,8 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from .containers import ContainerFamilies, ContainerReader, Row
+from .container_rows import ContainerReader, Row
+from .containers import ContainerFamilies
 
 SHARED_S: Final = 0.5
 """Scrapes that come within this time of one another see the same values."""

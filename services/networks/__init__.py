@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from services.networks.model import Network as Network
     from services.networks.networks import Networks as Networks
     from services.networks.planning.default_bridge import BridgeConfig as BridgeConfig
-    from services.networks.planning.plan import NetworkRequest as NetworkRequest
+    from services.networks.planning.request import NetworkRequest as NetworkRequest
     from services.networks.ports import PortRequest as PortRequest
     from services.networks.ports import PublishedPort as PublishedPort
     from services.networks.published.port_plan import PortMeans as PortMeans
@@ -43,7 +43,7 @@ __getattr__ = lazily.exports(
         "model": "Network",
         "networks": "Networks",
         "planning.default_bridge": "BridgeConfig",
-        "planning.plan": "NetworkRequest",
+        "planning.request": "NetworkRequest",
         "ports": "PortRequest PublishedPort",
         "published.port_plan": "PortMeans",
         "published.proxy": "UserlandProxy",

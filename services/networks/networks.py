@@ -35,7 +35,7 @@ from services.networks.planning.default_bridge import BridgeConfig, bridge_netwo
 
 if TYPE_CHECKING:
     from services.networks.catalog.filters import NetworkFilters
-    from services.networks.planning.plan import NetworkRequest
+    from services.networks.planning.request import NetworkRequest
 
 log = logger.bind(service="networks")
 

@@ -9,6 +9,7 @@ from services.images.platform import Platform
 
 from .distribution import inspect as inspect
 from .fetch import BlobFetcher
+from .image_pull import PullMeans
 from .leases import PullLeases
 from .login import login as login
 from .ports import ContainerdClient, ImageStore
@@ -40,14 +41,13 @@ def build_engine(
     """Make them."""
     fetcher = BlobFetcher(containerd.content, settings)
     leases = PullLeases(containerd, is_wanted=fetcher.is_wanted, is_ending=is_ending)
-    puller = Puller(
+    means = PullMeans(
         containerd=containerd,
         images=images,
         fetcher=fetcher,
         leases=leases,
         settings=settings,
         host=host,
-        user_agent=user_agent,
     )
     pusher = Pusher(
         containerd=containerd,
@@ -57,4 +57,4 @@ def build_engine(
         host=host,
         user_agent=user_agent,
     )
-    return RegistryEngine(puller=puller, pusher=pusher, leases=leases)
+    return RegistryEngine(puller=Puller(means, user_agent=user_agent), pusher=pusher, leases=leases)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+import os
 
+import trio
 from quart import Blueprint
 
 from services.api.components import Components
@@ -30,7 +31,7 @@ from services.api.routes.swarm_mode import SwarmModeRoutes
 from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
-from services.build import BuildPruneFilters, PrunedCache, prune_cache
+from services.build import CachePruner, KeptSteps
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
 from services.observer.page import Page
@@ -96,9 +97,7 @@ def served_blueprints(
         SwarmModeRoutes(cluster).blueprint(),
         VolumeRoutes(ground.volumes).blueprint(),
         _disk_usage(sources, layers, quick).blueprint(),
-        BuildRoutes(
-            sources.builder, ground.registry, partial(_prune_cache, sources, layers)
-        ).blueprint(),
+        BuildRoutes(sources.builder, ground.registry, _cache_pruner(sources, layers)).blueprint(),
         absent_blueprint(),
     ]
 
@@ -153,22 +152,32 @@ def own_blueprints(sources: RouteSources) -> list[Blueprint]:
     ]
 
 
-async def _prune_cache(
-    sources: RouteSources, layers: LayerSizes, filters: BuildPruneFilters
-) -> PrunedCache:
-    """Delete what builds have kept; what steps take is what images take less without them."""
+def _cache_pruner(sources: RouteSources, layers: LayerSizes) -> CachePruner:
+    images = sources.ground.images
 
-    async def all_bytes() -> int:
-        images = await sources.ground.images.everything()
-        return (await measure_images(images, [False] * len(images), layers)).total_bytes
+    async def look() -> KeptSteps:
+        """What steps take is what images take less without them."""
+        everything = await images.everything()
+        named = [image for image in everything if not image.is_hidden]
+        together = await measure_images(everything, [False] * len(everything), layers)
+        of_named = await measure_images(named, [False] * len(named), layers)
+        return KeptSteps(
+            size_bytes=together.total_bytes - of_named.total_bytes,
+            layers={image.id: image.diff_ids for image in everything},
+        )
 
-    return await prune_cache(
-        sources.ground.images.steps,
-        sources.builder.caches,
-        filters,
+    async def free_bytes() -> int:
+        data_root = sources.ground.current.settings().data_root
+        status = await trio.to_thread.run_sync(os.statvfs, data_root)
+        return status.f_bavail * status.f_frsize
+
+    return CachePruner(
+        steps=images.steps,
+        caches=sources.builder.caches,
         in_use=lambda: {
             *(c.definition.image_id for c in sources.containers.table),
             *sources.builder.in_use(),
         },
-        free_bytes=all_bytes,
+        look=look,
+        free_bytes=free_bytes,
     )

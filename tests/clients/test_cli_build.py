@@ -245,6 +245,16 @@ def test_copies_follow_dockers_rules(daemon: Daemon) -> None:
     )
 
 
+def test_triggers_take_from_stages_that_are_built(daemon: Daemon) -> None:
+    """Which one that is built for its own sake is; another one is missed in a sentence."""
+    build(daemon, "FROM busybox\nONBUILD COPY --from=s /f /g\n", "-t", "base")
+    needing = "FROM busybox AS s\nRUN echo s > /f\nFROM base\n"
+    failed = build(daemon, needing, code=1)
+    assert "an ONBUILD trigger takes from stage s, which is not built" in failed.error_text
+    build(daemon, f"{needing}COPY --from=s /f /f\n", "-t", "t")
+    assert run(daemon, "t", "cat", "/g") == "s"
+
+
 def test_configuration(daemon: Daemon) -> None:
     """ENTRYPOINT resets the base's CMD; ONBUILD runs in the next build; and all the others."""
     build(daemon, 'FROM busybox\nCMD ["a"]\nONBUILD RUN echo on > /built\n', "-t", "base")

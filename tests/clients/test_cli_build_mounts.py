@@ -67,6 +67,8 @@ def test_caches_are_pruned(daemon: Daemon) -> None:
         return answer
 
     assert prune(until=["1h"])["CachesDeleted"] == []
+    daemon.docker("builder", "prune", "-f", "--keep-storage", "1gb")
+    assert len(daemon.http("GET", "/system/df").json()["BuildCache"]) == 4
     assert prune(id=[found["/b"]])["CachesDeleted"] == [found["/b"]]
     pruned = prune(type=["exec.cachemount"])
     assert (pruned["CachesDeleted"], pruned["SpaceReclaimed"]) == ([found["/a"]], 100_000)
@@ -116,7 +118,7 @@ def test_binds_show_the_context_stages_and_images(daemon: Daemon) -> None:
         "RUN --mount=from=0,src=/s,target=/m,rw=true touch /m/y && cat /m/in/f >> /got\n"
         "RUN --mount=from=busybox,target=/m test -x /m/bin/sh && echo image >> /got\n"
         "RUN --mount=source=lead,target=/l cat /l >> /got\n"
-        "RUN --mount=source=dir,target=/m ls /m >> /got\n"
+        "RUN --mount=source=dir,target=/m <<EOF\n#!/bin/sh\nls /m >> /got\nEOF\n"
     )
     files = {
         "Dockerfile": dockerfile,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Collection
 from itertools import takewhile
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+import supervisor
 from supervisor.faces import first_uses
 from tests.support.daemon import wait_until
 from tests.support.fixtures import DaemonFactory
@@ -101,6 +104,23 @@ def test_a_start_keeps_to_its_number_of_modules(imported: Collection[str]) -> No
     """Of ours; how many a library has is its own affair."""
     ours = [name for name in imported if name.startswith(("services", "supervisor", "protos"))]
     assert len(ours) <= OURS_AT_MOST
+
+
+def test_a_package_of_the_daemon_brings_nothing_along() -> None:
+    """Whoever imports one of its modules imports that one only. The runtime gathers its names."""
+    root = Path(supervisor.__path__[0])
+    packages = [path.parent for path in root.rglob("__init__.py") if path.parent.name != "otp"]
+    assert root / "configuration" / "sections" in packages
+    bringing = [
+        str(package)
+        for package in packages
+        if re.search(
+            r"^(from|import) (\.|services|supervisor)",
+            (package / "__init__.py").read_text(),
+            re.MULTILINE,
+        )
+    ]
+    assert bringing == []
 
 
 def test_what_is_for_later_is_there_when_it_is_wanted() -> None:

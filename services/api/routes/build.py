@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import trio
 from quart import Blueprint
@@ -16,9 +16,17 @@ from services.api.streams.message_lines import Tell, error_to_wire, message_line
 from services.api.types.instants import instant_ns
 from services.api.types.registry import line_to_wire
 from services.api.wire.json_bodies import encode
+from services.api.wire.query import Query
 from services.api.wire.request import current_request, outlives_client
 from services.api.wire.responses import EngineResponse, StreamResponse
-from services.build import Builder, BuildPruneFilters, BuildRequest, CommandFailed, PrunedCache
+from services.build import (
+    Builder,
+    BuildPruneFilters,
+    BuildRequest,
+    CachePruner,
+    CommandFailed,
+    PruneLimits,
+)
 from services.errors import EngineError, InvalidParameter
 from services.images import Platform, Reference
 from services.images.ports import Body
@@ -34,18 +42,11 @@ _DOCKER_HUB: Final = "https://index.docker.io/v1/"
 _PRUNE_FILTERS: Final = frozenset({"until", "unused-for", "id", "all", "type"})
 
 
-class CachePruner(Protocol):
-    """Deletes what builds have kept."""
-
-    async def __call__(self, filters: BuildPruneFilters) -> PrunedCache:
-        """Delete what is chosen."""
-
-
 class BuildRoutes:
     """ImageBuild and BuildPrune."""
 
-    def __init__(self, builder: Builder, registry: Registry, prune: CachePruner) -> None:
-        self._builder, self._registry, self._prune = builder, registry, prune
+    def __init__(self, builder: Builder, registry: Registry, pruner: CachePruner) -> None:
+        self._builder, self._registry, self._pruner = builder, registry, pruner
 
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
@@ -65,7 +66,9 @@ class BuildRoutes:
 
     async def prune(self) -> EngineResponse:
         """POST /build/prune (BuildPrune)."""
-        pruned = await self._prune(prune_filters(current_request().query.filters(), time.time_ns()))
+        query = current_request().query
+        filters = prune_filters(query.filters(), time.time_ns())
+        pruned = await self._pruner.prune(filters, prune_limits(query))
         answer = {"CachesDeleted": pruned.keys, "SpaceReclaimed": pruned.reclaimed_bytes}
         return EngineResponse(encode(answer))
 
@@ -86,6 +89,16 @@ def prune_filters(filters: Mapping[str, Sequence[str]], now_ns: int) -> BuildPru
         ids=tuple(filters.get("id", ())),
         types=tuple(filters.get("type", ())),
         before_ns=instant_ns(until[0], now_ns) if until else None,
+    )
+
+
+def prune_limits(query: Query) -> PruneLimits:
+    """The sizes of BuildPrune. Raises InvalidParameter for one that is no number."""
+    return PruneLimits(
+        # The older name is that of clients before API 1.48.
+        reserved_bytes=query.integer("reserved-space", query.integer("keep-storage")),
+        max_used_bytes=query.integer("max-used-space"),
+        min_free_bytes=query.integer("min-free-space"),
     )
 
 

@@ -32,6 +32,15 @@ class Lanes:
         return self._quiet if waiting <= _QUIET_BYTES else self._bulk
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether more processes have just written a little than there are threads for.
+
+        So it is for a moment when many that write all they can begin at once: each is a quiet one
+        as long as nobody lets it fill its FIFO.
+        """
+        return self._quiet.statistics().tasks_waiting > 0
+
+    @property
     def bulk(self) -> trio.CapacityLimiter:
         """For work whose time nobody waits for."""
         return self._bulk

@@ -37,6 +37,17 @@ _GATHER_S: Final = 0.005
 _FULL_PAUSE_S: Final = 0.5  # the process waits meanwhile, as if nobody read its output
 
 
+def gathers(taken_bytes: int, prompt_steps: int, *, is_crowded: bool) -> bool:
+    """Whether the next step waits for a moment, for more than a little to come.
+
+    Shims write what they read, often 4 KB: a step for each costs more than all else. The pipe has
+    room for what comes meanwhile, so the process does not wait. Of one that has just begun nobody
+    knows yet whether it goes on: its next line may be an answer that somebody waits for. But where
+    others queue for their steps, that one would wait longer for its turn.
+    """
+    return taken_bytes < BLOCK_BYTES and (is_crowded or prompt_steps >= _PROMPT_STEPS)
+
+
 class Stdio:
     """The standard streams of one run of a container, or of one exec. Outlives its pump's crashes.
 
@@ -246,9 +257,7 @@ class Stdio:
             source.ended = taken.ended or not (
                 in_time or (taken.block and source.late_bytes < fifos.PIPE_BYTES)
             )
-            if source.prompt >= _PROMPT_STEPS and len(taken.block) < BLOCK_BYTES:
-                # Shims write what they read, often 4 KB: a step for each costs more than all else.
-                # The pipe has room for what comes meanwhile, so the process does not wait.
+            if gathers(len(taken.block), source.prompt, is_crowded=self._lanes.is_crowded):
                 await trio.sleep(_GATHER_S)
 
     async def _wait_room(self, source: Source) -> None:

@@ -25,7 +25,7 @@ from services.networks.planning import ipvlan_options
 from services.networks.planning.parents import DUMMY_PREFIXES
 
 if TYPE_CHECKING:
-    from services.networks.planning.plan import NetworkRequest, Surroundings
+    from services.networks.planning.request import NetworkRequest, Surroundings
 
 _T = TypeVar("_T")
 
@@ -98,7 +98,7 @@ class HostSide:
     ) -> Surroundings:
         """What the plan of a new network has to go by, with what the host has of it now."""
 
-        from services.networks.planning.plan import Surroundings
+        from services.networks.planning.request import Surroundings
 
         def look() -> Surroundings:
             why_not = ""

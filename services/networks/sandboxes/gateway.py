@@ -19,7 +19,7 @@ from services.networks.model import GATEWAY_BRIDGE, Network
 from services.networks.overlay.values import DRIVER
 
 if TYPE_CHECKING:
-    from services.networks.planning.plan import NetworkRequest
+    from services.networks.planning.request import NetworkRequest
 
 
 class WayOut(enum.Enum):
@@ -32,7 +32,7 @@ class WayOut(enum.Enum):
 
 def gateway_request(link: str = GATEWAY_BRIDGE) -> NetworkRequest:
     """The network, on a bridge of this name."""
-    from services.networks.planning.plan import NetworkRequest
+    from services.networks.planning.request import NetworkRequest
 
     return NetworkRequest(
         name=GATEWAY_BRIDGE,

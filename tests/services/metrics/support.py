@@ -23,7 +23,7 @@ from services.metrics import (
     RuntimeSources,
     SupervisionMetrics,
 )
-from services.metrics.containers import ContainerSource
+from services.metrics.container_rows import ContainerSource
 from supervisor.otp import Supervisor
 
 FACTS = EngineFacts(

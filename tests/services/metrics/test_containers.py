@@ -22,8 +22,9 @@ from services.containers.stats import (
     PidsUsage,
     Sample,
 )
-from services.metrics import containers as metrics
-from services.metrics.containers import ContainerFamilies, ContainerReader, Row
+from services.metrics import container_rows
+from services.metrics.container_rows import ContainerReader, Row
+from services.metrics.containers import PREFIX, ContainerFamilies
 from tests.services.containers.support import container
 
 SAMPLE = Sample(
@@ -64,7 +65,7 @@ def values(families: ContainerFamilies, rows: list[Row]) -> Mapping[str, Mapping
     found: dict[str, dict[str, float]] = {}
     for family in families.families(rows):
         for sample in family.samples:
-            name = sample.name.removeprefix(metrics.PREFIX)
+            name = sample.name.removeprefix(PREFIX)
             found.setdefault(name, {})[sample.labels.get("name", "")] = sample.value
     return found
 
@@ -181,7 +182,7 @@ async def test_all_are_read() -> None:
 
 async def test_a_read_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that hang are done without: the rest is there, and the scrape ends."""
-    monkeypatch.setattr(metrics, "READ_LIMIT_S", 1.0)
+    monkeypatch.setattr(container_rows, "READ_LIMIT_S", 1.0)
     source = SlowFiles(40, slow=32)
     try:
         with trio.fail_after(60):

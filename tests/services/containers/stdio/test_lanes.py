@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 import trio
+import trio.testing
 
 from services.containers.logs import FileLog, FileOptions, JsonLines
 from services.containers.logs.encode import PIECE_BYTES
 from services.containers.stdio import Lanes, Stream
 from services.containers.stdio.spool import BLOCK_BYTES
+from services.containers.stdio.stdio import gathers
 from tests.services.containers.stdio.shim import make_stdio, running
 
 TALKATIVE = 30
@@ -32,6 +35,45 @@ def test_a_full_fifo_and_a_quiet_one_use_different_limits() -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+async def test_a_lane_is_crowded_while_somebody_waits_in_it() -> None:
+    """Not by those who are served; and what waits for bulk is no matter."""
+    lanes = Lanes(bulk=1, quiet=1)
+
+    async def wait_for(lane: trio.CapacityLimiter) -> None:
+        async with lane:
+            pass
+
+    async with trio.open_nursery() as nursery, lanes.bulk, lanes.quiet:
+        nursery.start_soon(wait_for, lanes.bulk)
+        await trio.testing.wait_all_tasks_blocked()
+        seen = [lanes.is_crowded]
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as waiting:
+                waiting.start_soon(wait_for, lanes.quiet)
+                await trio.testing.wait_all_tasks_blocked()
+                seen.append(lanes.is_crowded)
+                scope.cancel()
+        seen.append(lanes.is_crowded)
+        nursery.cancel_scope.cancel()
+    assert seen == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("taken_bytes", "prompt_steps", "is_crowded", "waits"),
+    [
+        (4096, 0, False, False),  # an answer to somebody, or the beginning of much
+        (4096, 4, False, True),
+        (4096, 0, True, True),
+        (BLOCK_BYTES, 4, True, False),  # there is more than a little already
+    ],
+)
+def test_who_waits_for_more_to_come(
+    taken_bytes: int, prompt_steps: int, is_crowded: bool, waits: bool
+) -> None:
+    """Who goes on and on, and everybody where others queue."""
+    assert gathers(taken_bytes, prompt_steps, is_crowded=is_crowded) is waits
 
 
 class CountedLog(FileLog):

@@ -13,7 +13,8 @@ from services.networks import model
 from services.networks.ipam.pools import DEFAULT_POOLS, Pool
 from services.networks.ipam.request import SubnetRequest
 from services.networks.model import Network, Stage, Subnet
-from services.networks.planning.plan import NetworkRequest, Surroundings, plan_network
+from services.networks.planning.plan import plan_network
+from services.networks.planning.request import NetworkRequest, Surroundings
 
 ID = "0123456789ab" + "c" * 52
 ULA = Pool(IPv6Network("fd12:3456:789a::/48"), 64)
