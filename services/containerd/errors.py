@@ -9,7 +9,7 @@ from typing import Final
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from services.errors import EngineError, NotFound
+from services.errors import Conflict, EngineError, NotFound
 from services.grpc.errors import FROM_GRPC as FROM_GRPC
 from services.grpc.errors import AlreadyExists as AlreadyExists
 from services.grpc.errors import CallReset as CallReset
@@ -27,9 +27,13 @@ class TaskEnded(NotFound):
 ENDED: Final = re.compile(
     r"cannot (?:pause|resume|update) a (?:stopped|deleted) (?:container|process)"
     r"|cannot exec in a (?:stopped|deleted) state"
+    r"|container not running"
 )
-"""The shim's words for it, until it is told to take the task away. Source: containerd,
-pkg/process, init_state.go."""
+"""The shim's words for it, until it is told to take the task away, and runc's, before the shim has
+heard of it. Source: containerd, pkg/process, init_state.go; runc, libcontainer/error.go."""
+
+NOT_PAUSED: Final = "container not paused"
+"""runc's answer to a resume of what has been thawed, as by a kill that was under way."""
 
 SHIM_CLOSED: Final = "ttrpc: closed"
 """containerd passes this on as an unknown error, from the moment the shim hangs up until it has
@@ -46,4 +50,6 @@ def _class_of(error: GRPCError) -> type[EngineError]:
         return ShimGone
     if error.status is Status.UNKNOWN and ENDED.search(error.message or ""):
         return TaskEnded
+    if error.status is Status.UNKNOWN and NOT_PAUSED in (error.message or ""):
+        return Conflict
     return class_by_status(error)

@@ -6,15 +6,20 @@ before anything is frozen, so that the next engine keeps the promise of one that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Final, Protocol
+
+import trio
 
 from services.containers.container import Container
 from services.containers.journal import Journal, container_event
 from services.containers.lifecycle import LifeEvent, next_state
 from services.containers.model import State
-from services.errors import Conflict, EngineError, NotFound
+from services.errors import Conflict, DeadlineExceeded, EngineError, NotFound
+
+EXEC_STARTS_LIMIT_S: Final = 20.0
+"""How long a pause waits for execs that are being started: longer than one may take."""
 
 
 class FreezingTasks(Protocol):
@@ -27,17 +32,33 @@ class FreezingTasks(Protocol):
         """Let them go on."""
 
 
+class ExecStarts(Protocol):
+    """What a container's run has for the starts of execs in it."""
+
+    @property
+    def exec_turns(self) -> trio.CapacityLimiter:
+        """Of one: who has it may start an exec, or keep everybody from it."""
+
+
+class FreezingRuns(Protocol):
+    """The runs of containers."""
+
+    def get(self, container: Container, /) -> ExecStarts | None:
+        """The one of a container; None: it does not run."""
+
+
 class Freezer:
     """Freezes containers and lets them go, each in its turn."""
 
-    def __init__(self, *, tasks: FreezingTasks, journal: Journal) -> None:
-        self._tasks, self._journal = tasks, journal
+    def __init__(self, *, tasks: FreezingTasks, journal: Journal, runs: FreezingRuns) -> None:
+        self._tasks, self._journal, self._runs = tasks, journal, runs
 
     async def pause(self, container: Container) -> None:
         """Freeze all processes. Source: Engine API, ContainerPause.
 
         Raises:
             Conflict: it does not run, or is paused already.
+            DeadlineExceeded: the start of an exec in it does not end.
         """
         async with container.turn("its pause"):
             _check_pausable(container)
@@ -70,7 +91,8 @@ class Freezer:
         if not container.status.is_held:
             return
         if container.state is State.PAUSED:
-            with suppress(NotFound):  # it has ended, and its end is not recorded yet
+            # It has ended or was thawed, and that is not recorded yet.
+            with suppress(NotFound, Conflict):
                 await self._resume(container)
                 return
         if container.state is State.RUNNING:  # a freezing that was given up may have come to pass
@@ -79,8 +101,31 @@ class Freezer:
         await self._journal.change_status(container, is_held=False)
 
     async def _pause(self, container: Container) -> None:
-        await self._tasks.pause(container.id)
-        await self._change_state(container, LifeEvent.PAUSED)
+        async with self._no_exec_starts(container):
+            await self._tasks.pause(container.id)
+            await self._change_state(container, LifeEvent.PAUSED)
+
+    @asynccontextmanager
+    async def _no_exec_starts(self, container: Container) -> AsyncIterator[None]:
+        """Nobody starts an exec meanwhile.
+
+        runc starts it within the container's cgroup. Frozen half-way it never answers its shim,
+        which holds a lock that even the thawing needs: nothing could end the container any more.
+        """
+        run = self._runs.get(container)
+        if run is None:
+            yield
+            return
+        with trio.move_on_after(EXEC_STARTS_LIMIT_S) as limit:
+            await run.exec_turns.acquire()
+        if limit.cancelled_caught:
+            raise DeadlineExceeded(
+                f"container {container.id} is not paused: a command in it does not come to start"
+            )
+        try:
+            yield
+        finally:
+            run.exec_turns.release()
 
     async def _resume(self, container: Container) -> None:
         await self._tasks.resume(container.id)

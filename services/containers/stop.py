@@ -40,6 +40,9 @@ SIGNAL_LIMIT_S: Final = 5.0
 
 PAST_SHIM_LIMIT_S: Final = 2.0
 
+FROZEN_AFTER_S: Final = 1.0
+"""What is not dead so long after its SIGKILL may be frozen."""
+
 KILL_LIMIT_S: Final = 10.0
 """How long a killed container may take to be reported as exited (dockerd's figure)."""
 
@@ -54,9 +57,14 @@ class Stopper:
         journal: Journal,
         runs: Runs,
         order: StopOrder,
+        thaw: Callable[[Container], None],
         default_grace_s: Callable[[], float] = lambda: DEFAULT_STOP_GRACE_S,
     ) -> None:
-        """`default_grace_s` is asked at each stop: a reload changes it."""
+        """`thaw` lets frozen processes go without their shim.
+
+        `default_grace_s` is asked at each stop: a reload changes it.
+        """
+        self._thaw_past_shim = thaw
         self._containerd = containerd
         self._journal = journal
         self._runs = runs
@@ -160,10 +168,16 @@ class Stopper:
         waiter = container.waiter("not-running")
         try:
             if await self._signal(container, signals.SIGKILL):
+                with trio.move_on_after(FROZEN_AFTER_S):
+                    await waiter.wait()
+                    return
+                if container.state is State.PAUSED:  # it was frozen after the signal had left
+                    self._thaw_past_shim(container)
                 with trio.move_on_after(KILL_LIMIT_S):
                     await waiter.wait()
                     return
             _kill_process(container.id, container.status.pid)
+            self._thaw_past_shim(container)
             with trio.move_on_after(PAST_SHIM_LIMIT_S):
                 await waiter.wait()
                 return

@@ -18,8 +18,8 @@ import msgspec
 
 from services.errors import InvalidParameter
 
+from .archive_files import ArchiveFiles, StoredFile
 from .compression import Compression
-from .ingest import ArchiveFiles, StoredFile
 from .model import sha256_digest
 from .oci import (
     ANNOTATION_IMAGE_NAME,

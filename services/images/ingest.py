@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -26,7 +26,8 @@ from services.errors import Conflict, InvalidParameter
 
 from ._groups import single_error
 from ._paths import clean_path, link_target
-from .compression import MAGIC_BYTES, Compression, ExpansionLimits, PlainStream, detect
+from .archive_files import ArchiveFiles, StoredFile
+from .compression import MAGIC_BYTES, ExpansionLimits, PlainStream, detect
 from .inbox import Inbox, open_inbox, take_body
 from .oci import MAX_DOCUMENT_BYTES
 from .ports import BlobWriter, Body, ContentClient
@@ -37,45 +38,11 @@ _PIECES_AHEAD: Final = 4
 _COMMITS_AT_ONCE: Final = 2
 LARGE_BYTES: Final = 4 << 20
 """From here on a file is hashed by containerd, beside what follows it."""
-_MAX_LINKS: Final = 16
 
 _BLOB_PATH: Final = re.compile(r"blobs/(?P<algorithm>[a-z0-9]+)/(?P<hex>[a-f0-9]{64,128})")
 _DOCUMENTS: Final = frozenset({"manifest.json", "index.json", "oci-layout"})
 # Of each layer in docker's archive before 25; the same is in the configuration.
 _NOT_WANTED: Final = frozenset({"VERSION", "json", "repositories"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredFile:
-    """A file of the archive that is now in the content store."""
-
-    digest: Digest
-    size_bytes: int
-    compression: Compression
-
-
-@dataclass(slots=True)
-class ArchiveFiles:
-    """What an archive held, by clean path. Documents are the few that say what the rest means."""
-
-    files: dict[str, StoredFile] = field(default_factory=dict)
-    documents: dict[str, bytes] = field(default_factory=dict)
-    links: dict[str, str] = field(default_factory=dict)
-
-    def find(self, name: str) -> StoredFile | None:
-        """The file at `name`, through links.
-
-        Raises:
-            InvalidParameter: the name leaves the archive, or links go in circles.
-        """
-        path = clean_path(name)
-        for _ in range(_MAX_LINKS):
-            if path in self.files:
-                return self.files[path]
-            if path not in self.links:
-                return None
-            path = self.links[path]
-        raise InvalidParameter(f"invalid archive: too many links from {name!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,7 @@ def build_containers(ground: GroundParts, *, is_ending: Callable[[], bool]) -> C
         sandboxes=ground.net.sandboxes,
         naming=launch.naming,
     )
-    freezer = Freezer(tasks=ground.containerd.tasks, journal=journal)
+    freezer = Freezer(tasks=ground.containerd.tasks, journal=journal, runs=runs.runs)
     containers = Containers(
         containerd=ground.containerd,
         table=ground.table,

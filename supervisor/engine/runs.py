@@ -16,6 +16,7 @@ from services.containers.runs.running import Running
 from services.containers.stop import Stopper
 from services.containers.stop_order import StopOrder
 from services.containers.terminals import Terminals
+from services.containers.thaw import Thaw
 from supervisor.otp import DynamicSupervisor, Intensity
 
 from .launch import LaunchParts
@@ -66,6 +67,7 @@ def build_runs(
         journal=journal,
         runs=runs,
         order=order,
+        thaw=Thaw(launch.cgroups),
         default_grace_s=lambda: ground.current.settings().containers.stop_timeout_s,
     )
     running = Running(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -157,3 +158,32 @@ def test_a_restart_survives_the_late_burial_of_the_last_run(
     assert daemon.docker("logs", "again").text == "whole\nwhole"
     assert state(daemon, "again")["ExitCode"] == 0
     assert "start buried with the last run" in daemon.log_text()
+
+
+def test_pauses_while_execs_start(daemon: Daemon) -> None:
+    """Each is first or second, none is stuck in between: whatever came of it can be ended."""
+    run(daemon, "held", "trap 'exit 0' TERM; sleep 1000 & wait", network="none")
+    pauses_are_over = threading.Event()
+
+    def start_execs(_: int) -> set[int]:
+        seen = set()
+        while not pauses_are_over.is_set():
+            made = daemon.http("POST", "/containers/held/exec", {"Cmd": ["true"]})
+            if made.status == 201:
+                path = f"/exec/{made.json()['Id']}/start"
+                made = daemon.http("POST", path, {"Detach": True})
+            seen.add(made.status)
+        return seen
+
+    with ThreadPoolExecutor(3) as pool:
+        execs = pool.map(start_execs, range(3))
+        try:
+            for _ in range(15):
+                for what in ("pause", "unpause"):
+                    answer = daemon.http("POST", f"/containers/held/{what}")
+                    assert answer.status == 204, answer
+        finally:
+            pauses_are_over.set()
+        assert set().union(*execs) <= {200, 201, 409}
+    assert daemon.http("POST", "/containers/held/pause").status == 204
+    assert daemon.http("POST", "/containers/held/kill").status == 204

@@ -19,12 +19,11 @@ from services.containerd import Containerd, TaskInfo, TaskStatus
 from services.containers import stdio
 from services.containers.container import Container
 from services.containers.execs.exec import Exec, ExecConfig
-from services.containers.execs.life import ExecLife, ProcessSpecs, exec_event
+from services.containers.execs.life import ExecLife, ProcessSpecs, check_execable, exec_event
 from services.containers.execs.records import exec_folder, read_exec_record
 from services.containers.execs.table import ExecTable
 from services.containers.health.probes import probe_folder
 from services.containers.journal import Journal
-from services.containers.model import State
 from services.containers.runs.run import Run, Runs
 from services.containers.runs.start_errors import exit_code_of_failed_exec, text_of_failed_start
 from services.errors import (
@@ -94,7 +93,7 @@ class Execs:
         """
         if not config.cmd:
             raise InvalidParameter("No exec command specified")
-        _check_running(container)
+        check_execable(container)
         exec_ = self._new(container, config, secrets.token_hex(32), is_probe=is_probe)
         await self._journal.mention(exec_event(exec_, "exec_create", with_command=True))
         self._execs.add(exec_)
@@ -131,7 +130,7 @@ class Execs:
         if exec_.was_started:
             state = "has already run" if exec_.ended.is_set() else "is already running"
             raise Conflict(f"exec command {exec_.id} {state}")
-        _check_running(exec_.container)
+        check_execable(exec_.container)
 
     async def resize(self, exec_: Exec, *, width: int, height: int) -> None:
         """Tell the exec's terminal its size in characters, once it has one.
@@ -142,7 +141,7 @@ class Execs:
             Conflict: it has ended, or its container does not run.
             DeadlineExceeded: nobody starts it.
         """
-        _check_running(exec_.container)
+        check_execable(exec_.container)
         with trio.move_on_after(RESIZE_LIMIT_S) as limit:
             await exec_.started.wait()
         if limit.cancelled_caught:
@@ -223,9 +222,3 @@ class Execs:
             on_stdin_closed=close_stdin,
         )
         return Exec(container, config, streams, exec_id=exec_id)
-
-
-def _check_running(container: Container) -> None:
-    container.check_running()
-    if container.state is State.PAUSED:
-        raise Conflict(f"container {container.id} is paused, unpause the container before exec")

@@ -21,7 +21,15 @@ from services.containers.execs.kill import ExecKiller
 from services.containers.execs.records import exec_folder, remove_exec_record, write_exec_record
 from services.containers.execs.table import ExecTable
 from services.containers.journal import Journal, container_event
-from services.errors import DeadlineExceeded, EngineError, NotFound, Unavailable, single_error
+from services.containers.model import State
+from services.errors import (
+    Conflict,
+    DeadlineExceeded,
+    EngineError,
+    NotFound,
+    Unavailable,
+    single_error,
+)
 from services.events import Event
 from supervisor.otp import StopRequest, stop_request
 from supervisor.otp.channel import Outcome
@@ -174,6 +182,7 @@ class ExecLife:
         tasks = self._containerd.tasks
         try:
             async with _turn(exec_):
+                check_execable(exec_.container)  # again: it may have been paused meanwhile
                 with _limit(exec_, "did not start the command", START_LIMIT_S):
                     await tasks.exec(
                         container_id,
@@ -238,6 +247,13 @@ class ExecLife:
             return
         except EngineError as error:
             log.warning("exec not deleted", exec=exec_.id, error=str(error))
+
+
+def check_execable(container: Container) -> None:
+    """Refuse to start anything in a container that does not run, or is frozen. Raises Conflict."""
+    container.check_running()
+    if container.state is State.PAUSED:
+        raise Conflict(f"container {container.id} is paused, unpause the container before exec")
 
 
 _Begin = Callable[[Exec, trio.Nursery, Outcome[TaskExit | None]], Awaitable[None]]

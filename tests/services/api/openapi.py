@@ -63,7 +63,7 @@ class Definition:
     """A parsed OpenAPI 2.0 document."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        self._document = document
+        self.document = document  # as it was read
         definitions: Mapping[str, Any] = document["definitions"]
         self._collections = frozenset(
             f"#/definitions/{name}"
@@ -76,7 +76,7 @@ class Definition:
 
     def operations(self) -> Iterator[Operation]:
         """All of them, in the document's order."""
-        for path, item in self._document["paths"].items():
+        for path, item in self.document["paths"].items():
             for method, operation in item.items():
                 if method in _METHODS:
                     yield Operation(method.upper(), path, operation["operationId"])
@@ -98,7 +98,7 @@ class Definition:
         self._check({"$ref": f"#/definitions/{definition}"}, value)
 
     def _response(self, operation_id: str, status: int) -> Mapping[str, Any]:
-        for item in self._document["paths"].values():
+        for item in self.document["paths"].values():
             for operation in item.values():
                 if operation["operationId"] == operation_id:
                     responses: Mapping[Any, Any] = operation["responses"]

@@ -122,12 +122,25 @@ def test_a_shim_that_has_hung_up_has_no_task() -> None:
     assert isinstance(caught.value, NotFound)
 
 
-@pytest.mark.parametrize("what", ["pause a stopped container", "exec in a stopped state"])
-def test_a_task_that_has_ended(what: str) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "cannot pause a stopped container",
+        "cannot exec in a stopped state",
+        "OCI runtime pause failed: container not running",
+    ],
+)
+def test_a_task_that_has_ended(said: str) -> None:
     """The shim knows it before the engine does: who asks is told that nothing runs."""
     with pytest.raises(TaskEnded) as caught, containerd_errors("tasks.pause x"):
-        raise GRPCError(Status.UNKNOWN, f"cannot {what}: unknown")
+        raise GRPCError(Status.UNKNOWN, f"{said}: unknown")
     assert isinstance(caught.value, NotFound)
+
+
+def test_a_task_that_is_not_paused() -> None:
+    """A resume that comes after another one is the caller's conflict."""
+    with pytest.raises(Conflict), containerd_errors("tasks.resume x"):
+        raise GRPCError(Status.UNKNOWN, "OCI runtime resume failed: container not paused: unknown")
 
 
 def test_the_statuses_that_callers_act_on() -> None:

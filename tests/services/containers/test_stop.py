@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from services.containers.container import Container
 from services.containers.model import State
-from services.containers.stop import Stopper
+from services.containers.stop import FROZEN_AFTER_S, Stopper
 from services.containers.stop_order import StopOrder
 from services.errors import Conflict, DeadlineExceeded, InvalidParameter, NotModified
 from tests.services.containers.support import (
@@ -33,7 +35,11 @@ class NoRuns:
 
 
 def build(
-    subject: Container, *, ignores: frozenset[int] = frozenset(), **tasks: Any
+    subject: Container,
+    *,
+    ignores: frozenset[int] = frozenset(),
+    thaw: Callable[[Container], None] = lambda _: None,
+    **tasks: Any,
 ) -> tuple[Stopper, FakeTasks, MemoryJournal]:
     fake = FakeTasks(ignores=ignores, on_exit=partial(exit_of, subject), **tasks)
     journal = MemoryJournal()
@@ -42,6 +48,7 @@ def build(
         journal=cast(Any, journal),
         runs=cast(Any, NoRuns()),
         order=StopOrder([subject]),
+        thaw=thaw,
     )
     return stopper, fake, journal
 
@@ -189,3 +196,34 @@ async def test_a_task_that_is_gone_already_is_no_error(
         await trio.sleep(3)
         exit_of(subject, 0)
     assert tasks.signals == [(0.0, TERM)]
+
+
+async def test_what_is_frozen_after_its_kill_is_thawed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A pause that was under way when the signal left: frozen, it would never die."""
+    subject = container(State.RUNNING)
+    stopper, tasks, _ = build(
+        subject, ignores=frozenset({KILL}), thaw=lambda thawed: exit_of(thawed, 128 + KILL)
+    )
+
+    async def freeze() -> None:
+        await trio.sleep(0.1)
+        subject.replace(status=msgspec.structs.replace(subject.status, state=State.PAUSED))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(freeze)
+        await stopper.kill(subject)
+    assert tasks.signals == [(0.0, KILL)]
+    assert trio.current_time() == FROZEN_AFTER_S
+    assert subject.state is State.EXITED
+
+
+async def test_a_stuck_shim_of_what_is_frozen(autojump_clock: trio.testing.MockClock) -> None:
+    """The shim cannot thaw it: the kernel is asked, and the SIGKILL that waits takes effect."""
+    subject = container(State.PAUSED)
+    stopper, _, _ = build(
+        subject, ignores=frozenset({KILL}), thaw=lambda thawed: exit_of(thawed, 128 + KILL)
+    )
+    await stopper.kill(subject)
+    assert subject.state is State.EXITED
