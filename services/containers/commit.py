@@ -189,10 +189,16 @@ def write_layer(trees: Trees, send: Send) -> None:
 
 
 def _run_config(own: ContainerConfig, request: CommitRequest) -> RunConfig:
-    """The body with the changes; what they do not say is as in the container."""
-    asked = to_run_config(request.config or ContainerConfig())
-    asked = apply_instructions(asked, request.changes)
-    return to_run_config(merge_image_config(from_run_config(asked), to_run_config(own)))
+    """The body with the changes; what they do not say is as in the container.
+
+    A body that says nothing is as none: the changes are made to the container's settings, so that
+    they can also empty one (`CMD []`), and what is joined keeps its order.
+    """
+    body = request.config
+    base = own if body is None or body == ContainerConfig() else body
+    asked = apply_instructions(to_run_config(base), request.changes)
+    whole = to_run_config(merge_image_config(from_run_config(asked), to_run_config(own)))
+    return msgspec.structs.replace(whole, on_build=asked.on_build)
 
 
 def to_run_config(config: ContainerConfig) -> RunConfig:

@@ -52,10 +52,14 @@ def apply_instructions(config: RunConfig, changes: Sequence[str]) -> RunConfig:
         InvalidParameter: one is not allowed here, or malformed; dockerd's words.
     """
     text = "\n".join(changes)
+    has_command = False  # a CMD of these
     for line in read_lines(text.encode()).lines if text.strip() else ():
         if line.keyword not in CONFIG_INSTRUCTIONS:
             raise InvalidParameter(f"{line.keyword} is not a valid change command")
         config = apply_line(config, line, Scope(variables=environment_of(config)))
+        has_command |= line.keyword == "CMD"
+        if line.keyword == "ENTRYPOINT" and not has_command:
+            config = _with(config, cmd=None)  # it was meant for the entrypoint before
     return config
 
 

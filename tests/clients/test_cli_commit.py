@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,31 @@ def test_files_and_settings(committing: Daemon) -> None:
     assert shown[:2] == ["700", "2"]
     history = daemon.docker("history", "--format", "{{.CreatedBy}}|{{.Comment}}", "made:tag")
     assert history.text.splitlines()[0].endswith("|why")
+
+
+def test_changes_are_made_to_the_containers_settings(committing: Daemon) -> None:
+    """In its order; an empty command empties it, another entrypoint drops it; triggers are kept."""
+    daemon = committing
+    made_with = ("-e", "A=1", "-e", "Z=1", "--entrypoint", "sh")
+    daemon.docker("create", "--name", "changed", *NONE, *made_with, "busybox", "-c", "true")
+
+    def config_after(*changes: str) -> dict[str, Any]:
+        flags = [flag for change in changes for flag in ("-c", change)]
+        daemon.docker("commit", *flags, "changed", "changed:1")
+        answer = daemon.http("GET", "/v1.41/images/changed:1/json").json()["Config"]
+        return dict(answer)
+
+    own = daemon.http("GET", "/containers/changed/json").json()["Config"]["Env"]
+    assert {"A=1", "Z=1"} < set(own)
+    kept = ["A=5" if entry == "A=1" else entry for entry in own]
+    assert config_after("ENV B=2 A=5")["Env"] == [*kept, "B=2"]
+    emptied, other = config_after("CMD []"), config_after('ENTRYPOINT ["cat"]')
+    assert (emptied["Entrypoint"], emptied["Cmd"] or []) == (["sh"], [])
+    assert (other["Entrypoint"], other["Cmd"]) == (["cat"], None)
+    both = config_after('CMD ["/x"]', 'ENTRYPOINT ["cat"]')
+    assert (both["Entrypoint"], both["Cmd"]) == (["cat"], ["/x"])
+    assert config_after("ONBUILD RUN true")["OnBuild"] == ["RUN true"]
+    daemon.docker("rm", "changed")
 
 
 def test_nothing_changed(committing: Daemon) -> None:

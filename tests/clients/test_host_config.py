@@ -208,7 +208,7 @@ def test_a_process_has_its_limits_groups_and_capabilities(host: Host) -> None:
         "--group-add", "77", "--cap-drop", "ALL", "--cap-add", "net_admin", "--security-opt",
         "no-new-privileges", "busybox", "true", code=125,
     )  # fmt: skip
-    assert lines[0].endswith("Unable to find group floppy2: no matching entries in group file")
+    assert "Unable to find group floppy2: no matching entries in group file" in lines[0]
     script = (
         "ulimit -Sn; ulimit -Hn; ulimit -c; cat /proc/self/oom_score_adj; id -G; "
         "grep -E '^(CapBnd|CapEff|NoNewPrivs|Seccomp):' /proc/self/status"

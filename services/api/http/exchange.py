@@ -43,14 +43,16 @@ class Exchange:
         buffer: bytearray,
         head: RequestHead,
         drain: Drain,
+        *,
         unwatch: Callable[[], None],
+        streams: Callable[[], None],
     ) -> None:
         self.began = False  # the answer's first byte is out; before that its start may still change
         self.drain = drain
         self._transport = transport
         self._buffer = buffer
         self._head = head
-        self._unwatch = unwatch
+        self._unwatch, self._streams = unwatch, streams
         self._body = reader_for(head)
         self._empty_part_due = self._body.done  # ASGI owes one part also to a bodiless request
         self._continue_due = head.expects_continue and not self._body.done
@@ -157,6 +159,8 @@ class Exchange:
         if not self.began:
             head = self._render_head(whole_bytes=None if more else len(body))
             self.began = True
+            if more:
+                self._streams()
         self._complete = not more
         if self._head.method == "HEAD" or self._start["status"] in BODILESS:
             body = b""

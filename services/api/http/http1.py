@@ -44,6 +44,9 @@ class ActiveRequests(Protocol):
     def request_began(self, connection: Http1Connection) -> None:
         """A handler runs from now on."""
 
+    def answer_streams(self, connection: Http1Connection) -> None:
+        """Its answer has begun and is more than one piece: who ends its direction has gone."""
+
     def request_ended(self, connection: Http1Connection) -> None:
         """It no longer does, or it has taken the socket over."""
 
@@ -155,7 +158,14 @@ class Http1Connection:
 
     async def _exchange(self, head: RequestHead) -> bool:
         """One request and its answer; whether the connection can carry another."""
-        exchange = Exchange(self.transport, self.buffer, head, self.drain, self._unwatch)
+        exchange = Exchange(
+            self.transport,
+            self.buffer,
+            head,
+            self.drain,
+            unwatch=self._unwatch,
+            streams=self._streams,
+        )
         self.active.request_began(self)
         try:
             await self._app(exchange.make_scope(self._base_scope), exchange.receive, exchange.send)
@@ -179,6 +189,10 @@ class Http1Connection:
         finally:
             self.active.request_ended(self)
         return await exchange.finish()
+
+    def _streams(self) -> None:
+        """A handler has sent the first piece of several."""
+        self.active.answer_streams(self)
 
     def _unwatch(self) -> None:
         """A handler has taken the socket over, or wants to end what it began."""

@@ -28,6 +28,7 @@ class HangUpWatch:
         self._watched: dict[
             int, Http1Connection
         ] = {}  # by descriptor; open as long as it stands here
+        self._streaming: set[Http1Connection] = set()  # of those in either
         self._any_young = trio.Event()
         self._epoll: select.epoll | None = None
 
@@ -37,8 +38,20 @@ class HangUpWatch:
         if not self._any_young.is_set():
             self._any_young.set()
 
+    def answer_streams(self, connection: Http1Connection) -> None:
+        """See `ActiveRequests`."""
+        if connection in self._young:
+            self._streaming.add(connection)
+            return
+        descriptor = connection.transport.socket.fileno()
+        if self._watched.get(descriptor) is connection:
+            self._streaming.add(connection)
+            if self._epoll is not None and not self._epoll.closed:
+                self._epoll.modify(descriptor, select.EPOLLRDHUP)
+
     def request_ended(self, connection: Http1Connection) -> None:
         """See `ActiveRequests`. May be called twice."""
+        self._streaming.discard(connection)
         if self._young.pop(connection, None) is not None:
             return
         descriptor = connection.transport.socket.fileno()
@@ -80,8 +93,10 @@ class HangUpWatch:
         if descriptor < 0:
             return
         # A unix peer that closes hangs up; one that only ends its direction does not, and may wait
-        # for its answer. TCP cannot tell the two apart: there an end counts as gone, as in Go.
-        mask = 0 if sock.family == socket.AF_UNIX else select.EPOLLRDHUP
+        # for its answer. TCP cannot tell the two apart: there an end counts as gone, as in Go. So
+        # it does of a stream: docker's `ssh://` can tell no better that nobody reads it any more.
+        may_wait = sock.family == socket.AF_UNIX and connection not in self._streaming
+        mask = 0 if may_wait else select.EPOLLRDHUP
         self._watched[descriptor] = connection
         epoll.register(descriptor, mask)
 
@@ -92,4 +107,5 @@ class HangUpWatch:
                 connection = self._watched.pop(descriptor, None)
                 self._forget(descriptor)
                 if connection is not None:
+                    self._streaming.discard(connection)
                     connection.scope.cancel()

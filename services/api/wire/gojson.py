@@ -19,6 +19,8 @@ _MAX_DEPTH: Final = 1000
 """Go stops at 10,000; Python's own decoder would run out of stack long before that."""
 
 _STRING_RUN = re.compile(rb'[^"\\\x00-\x1f]*')
+_DIGIT_RUN = re.compile(rb"[0-9]*")
+_LONGEST_INTEGER: Final = 1000  # characters
 _ESCAPES: Final = b'"\\/bfnrt'
 _HEX: Final = b"0123456789abcdefABCDEF"
 _DIGITS: Final = b"0123456789"
@@ -63,15 +65,24 @@ def decode(data: bytes) -> Any:
 
 def _mended(data: bytes) -> Any:
     """What Go takes and msgspec does not: bad UTF-8 and lone surrogates become U+FFFD."""
-    return _without_surrogates(json.loads(data.decode("utf-8", "replace")))
+    return _without_surrogates(_loads(data.decode("utf-8", "replace")))
 
 
 def _without_surrogates(decoded: object) -> Any:
-    return json.loads(
+    return _loads(
         json.dumps(decoded, ensure_ascii=False)
         .encode("utf-16", "surrogatepass")
         .decode("utf-16", "replace")
     )
+
+
+def _loads(text: str) -> Any:
+    return json.loads(text, parse_int=_whole_number)
+
+
+def _whole_number(text: str) -> int | float:
+    """What no integer of Go's takes need not be one here: of endless ones Python makes none."""
+    return int(text) if len(text) <= _LONGEST_INTEGER else float(text)
 
 
 def quote(text: str) -> str:
@@ -202,8 +213,9 @@ class _Scanner:
             self._digits()
 
     def _digits(self) -> None:
-        while self._here() is not None and self._data[self._at] in _DIGITS:
-            self._at += 1
+        run = _DIGIT_RUN.match(self._data, self._at)
+        assert run is not None
+        self._at = run.end()
 
     def _here(self) -> int | None:
         return self._data[self._at] if self._at < len(self._data) else None

@@ -18,4 +18,7 @@ def size_bytes(text: str, *, base: int = 1000) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError(f"invalid size: '{text}'")
-    return int(float(match["number"]) * base ** _UNITS[match["unit"].lower()])
+    size = float(match["number"]) * base ** _UNITS[match["unit"].lower()]
+    if size >= 1 << 63:
+        raise ValueError(f"invalid size: '{text[:100]}'")
+    return int(size)

@@ -26,6 +26,8 @@ _SKIPPED_DIRECTORIES: Final = frozenset(
     ("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev")
 )
 
+_MAX_DIGITS: Final = 10
+
 
 def device_rules(host: HostConfig, devices: HostDevices) -> list[Json]:
     """OCI `resources.devices`: deny all, allow the harmless, then what was asked for, in order.
@@ -53,6 +55,8 @@ def parse_device_rule(text: str) -> Json:
     if found is None:
         raise InvalidParameter(f"invalid device cgroup rule format: '{text}'")
     type_, major, minor, access = found.groups()
+    if max(len(major), len(minor)) > _MAX_DIGITS:  # the kernel's numbers have 32 bits
+        raise InvalidParameter(f"invalid device cgroup rule format: '{text[:100]}'")
     return _rule(type_, _number(major), _number(minor), access)
 
 
@@ -138,7 +142,7 @@ def _walk(directory: Path, *, into: str = "", access: str = "rwm") -> Iterator[D
 def _node(path: Path, inside: str, access: str) -> DeviceNode | None:
     try:
         info = path.lstat()
-    except OSError:
+    except (OSError, ValueError):  # the latter: a null byte
         return None
     if stat.S_ISBLK(info.st_mode):
         kind = "b"
@@ -174,6 +178,8 @@ def _numbers(path: str) -> tuple[int, int]:
         info = os.stat(path)
     except OSError as error:
         raise InvalidParameter(f"stat {path}: {(error.strerror or '').lower()}") from error
+    except ValueError as error:  # a null byte, which the kernel is not asked about
+        raise InvalidParameter(f"stat {path}: invalid argument") from error
     return os.major(info.st_rdev), os.minor(info.st_rdev)
 
 

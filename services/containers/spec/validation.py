@@ -27,6 +27,7 @@ from services.containers.spec.limits import (
 )
 from services.containers.spec.mount_checks import check_tmpfs_destination
 from services.containers.spec.mounts import merge_tmpfs_options
+from services.containers.spec.null_bytes import check_null_bytes
 from services.containers.spec.seccomp import BUILTIN, UNCONFINED, parse_profile
 from services.containers.spec.security import parse_security_options
 from services.containers.spec.sysctls import check_sysctls
@@ -53,6 +54,7 @@ def validate(
         InvalidParameter: no container can have these settings; the text is dockerd's.
     """
     check_config(config)
+    check_null_bytes(config, host)
     _check_host(host, facts, defaults)
     _check_network(config, host)
     host, warnings = check_resources(host, facts)

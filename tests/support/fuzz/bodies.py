@@ -155,4 +155,5 @@ def _encoded(value: Any, random: Random) -> bytes:
         return data.replace(b"a", b"\xff")
     if chance < 0.04:
         return data[: len(data) // 2]
-    return data.replace(b'"x"', b"NaN").replace(b"1", b"1e999")
+    number = random.choice((b"1e999", b"9" * 5000))
+    return data.replace(b'"x"', b"NaN").replace(b"1", number)

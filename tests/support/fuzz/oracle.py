@@ -22,7 +22,7 @@ _NOT_OURS: Final = re.compile(
     r"|timeout waiting for exec session ready"
 )
 """500, as dockerd's: other servers, the runtime, and the exec that nobody has started."""
-_NO_SWARM: Final = re.compile(r"not a swarm manager|not part of a swarm")
+_NO_SWARM: Final = re.compile(r"not a swarm manager|(?:not|already) part of a swarm")
 _LOGGED: Final = re.compile(r"Traceback \(most|^\S+ (?:ERROR|FATAL)", re.MULTILINE)
 _OF_CONTAINERD: Final = "service=containerd.process"
 _NO_JSON: Final = STREAMS | {

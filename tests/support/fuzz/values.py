@@ -9,7 +9,20 @@ from typing import Any, Final
 
 ODD_TEXTS: Final = (
     *("", " ", "\x00", "a\x00b", "\n", "x\r\nX-Injected: 1", "\u202e\u00e4\U0001f40b", "\ud800"),
-    *("-1", "0", "NaN", "1e400", "null", "true", "0x7f", "9" * 40, "--help", "${x:-y}", "{{.}}"),
+    *(
+        "-1",
+        "0",
+        "NaN",
+        "1e400",
+        "null",
+        "true",
+        "0x7f",
+        "9" * 40,
+        "9" * 5000,
+        "--help",
+        "${x:-y}",
+        "{{.}}",
+    ),
     *("../nosuch", "%2e%2e%2fnosuch", "a/b/c", ":", "@", "=", "=x", "a=b=c", "a:b:c:d", ","),
     *("a" * 300, "b" * 5000, "/" + "c/" * 2000, "sha256:", "sha256:" + "0" * 64, "f" * 64),
     *("[::1]:0", "256.1.1.1/33", "fe80::1%eth0", "localhost:99999/x", "*", "[", "(", "\\", "'"),
@@ -96,7 +109,7 @@ FILTERS: Final = (
 )
 FILTER_VALUES: Final = (
     *("true", "false", "running", "c0", "n0", "v0", "busybox", "a", "a=b", "80/tcp", "1-9", "x"),
-    *("10m", "2020-01-01", "1", "", "0", "healthy", "builtin", "custom", "[", "*", "(", "manager"),
+    *("10m", "2020-01-01", "1", "", "0", "healthy", "builtin", "custom", "[", "*", "(", "9" * 5000),
 )
 
 

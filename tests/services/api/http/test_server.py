@@ -264,6 +264,38 @@ async def test_a_half_closed_unix_client_still_gets_its_answer(tmp_path: Path) -
         assert (await client.rest()).endswith(b"GET /a 0 ")
 
 
+@pytest.mark.parametrize("ends", ["before it begins", "while it lasts"])
+async def test_a_stream_ends_with_its_unix_clients_direction(ends: str, tmp_path: Path) -> None:
+    """As in Go: nothing else tells of a client behind `docker system dial-stdio` that has gone."""
+    asked, cleaned = trio.Event(), trio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asked.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"part", "more_body": True})
+            await trio.sleep_forever()
+        finally:
+            cleaned.set()
+
+    async with serving(app, tmp_path) as served:
+        client = await served.connect()
+        await client.send(get())
+        if ends == "before it begins":
+            await client.stream.send_eof()
+            await trio.sleep(0.3)  # longer than the watch waits before it looks
+            asked.set()
+            await client.until(b"part")
+        else:
+            asked.set()
+            await client.until(b"part")
+            await trio.sleep(0.3)
+            await client.stream.send_eof()
+        with trio.fail_after(60):
+            await cleaned.wait()
+        assert not (await client.rest()).endswith(b"0\r\n\r\n")
+
+
 async def test_a_handler_may_ignore_that_its_client_hung_up(tmp_path: Path) -> None:
     """What must not stop half-way runs to its end, and others are served."""
     began, ended = trio.Event(), trio.Event()
