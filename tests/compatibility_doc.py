@@ -51,7 +51,7 @@ class VersionRow(Protocol):
 def served_operations() -> set[Operation]:
     """All operations that a route answers with something else than 501."""
     blueprints = served_blueprints(
-        MagicMock(), MagicMock(), MagicMock()
+        MagicMock(), MagicMock(), MagicMock(), MagicMock()
     )  # only the rules are looked at
     return {*rules_of(*blueprints), *PING}
 

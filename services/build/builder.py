@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from services.images.ports import Body
 
     from .cache_mounts import CacheMounts
-    from .context import BuildContexts
-    from .output import Tell
+    from .client import BuildClient
+    from .context import BuildContext, BuildContexts
+    from .named import NamedContext
+    from .output import Outputs, Tell
     from .ports import Containers, ImageStore, Puller
     from .request import BuildRequest
     from .under_way import Build
@@ -46,7 +48,8 @@ class Builder:
     ) -> None:
         """`make_caches` is told when nothing of an earlier engine uses them any more."""
         self._containers, self._images = containers, images
-        self._contexts, self._disk = contexts, disk
+        self.contexts: Final = contexts
+        self.disk: Final = disk
         self._make_caches = make_caches
         self._caches: CacheMounts | None = None
         self._cleared = trio.Event()  # no command of an earlier engine's builds runs
@@ -67,7 +70,7 @@ class Builder:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Remove what builds of an earlier engine have left; then stand by."""
-        await self._contexts.remove_leftovers()
+        await self.contexts.remove_leftovers()
         task_status.started()
         await self._remove_containers()
         self._cleared.set()
@@ -83,22 +86,63 @@ class Builder:
             CommandFailed: a RUN ended with another code than 0.
             EngineError: something else failed.
         """
-        with self._counted():
-            return await self._build(request, body, puller, tell)
+        from .output import TextOutputs
 
-    async def _build(self, request: BuildRequest, body: Body, puller: Puller, tell: Tell) -> Image:
+        opened = (
+            self.contexts.fetch(request.remote) if request.remote else self.contexts.receive(body)
+        )
+        async with self.built(request, opened, puller, TextOutputs(tell)) as image:
+            await self._images.steps.show(image, request.references)
+        await tell({"aux": {"ID": image.id}})
+        short = image.id.removeprefix("sha256:")[:12]
+        await tell({"stream": f"Successfully built {short}\n"})
+        for reference in request.references:
+            await tell({"stream": f"Successfully tagged {reference.familiar}\n"})
+        return image
+
+    @asynccontextmanager
+    async def built(
+        self,
+        request: BuildRequest,
+        opened: AbstractAsyncContextManager[BuildContext],
+        puller: Puller,
+        told: Outputs,
+        client: BuildClient | None = None,
+        named: Mapping[str, NamedContext] | None = None,
+    ) -> AsyncIterator[Image]:
+        """Build from the context that `opened` gives. The image has no name, and is kept while the
+        block lasts. Raises as `build`."""
+        held: set[Build] = set()
+        try:
+            with self._counted():
+                image = await self._build(request, opened, puller, told, client, named or {}, held)
+            yield image
+        finally:
+            self._under_way -= held
+
+    async def _build(
+        self,
+        request: BuildRequest,
+        opened: AbstractAsyncContextManager[BuildContext],
+        puller: Puller,
+        told: Outputs,
+        client: BuildClient | None,
+        named: Mapping[str, NamedContext],
+        held: set[Build],
+    ) -> Image:
+        """The build is in `held`, and under way, from its begin on."""
         # Imported with the first build, because a start needs none of it.
         from services.dockerfile import read_lines
 
         from .plan import make_plan
         from .under_way import Build
 
-        contexts = self._contexts
-        context_of = contexts.fetch(request.remote) if request.remote else contexts.receive(body)
-        async with self._slots, context_of as context:
+        async with self._slots, opened as context:
             read = partial(context.read_dockerfile, request.dockerfile)
-            text = await trio.to_thread.run_sync(read, limiter=self._disk)
-            plan = make_plan(read_lines(text), request.build_args)
+            text = await trio.to_thread.run_sync(read, limiter=self.disk)
+            plan = make_plan(read_lines(text), request.build_args).beside(named.keys())
+            if plan.needs_context(plan.target(request.target)):
+                await context.provide()
             build = Build(
                 containers=self._containers,
                 images=self._images,
@@ -108,23 +152,17 @@ class Builder:
                 plan=plan,
                 context=context,
                 caches=self.caches,
-                disk=self._disk,
+                client=client,
+                named=named,
+                disk=self.disk,
             )
             self._under_way.add(build)
-            try:
-                image = await build.run(tell)
-                await self._images.steps.show(image, request.references)
-                if len(self._under_way) == 1:  # else another one may stand on what is replaced
-                    for key, newer in build.renewed.items():
-                        await self._images.steps.replace(key, newer)
-            finally:
-                self._under_way.discard(build)
-        await tell({"aux": {"ID": image.id}})
-        short = image.id.removeprefix("sha256:")[:12]
-        await tell({"stream": f"Successfully built {short}\n"})
-        for reference in request.references:
-            await tell({"stream": f"Successfully tagged {reference.familiar}\n"})
-        return image
+            held.add(build)
+            image = await build.run(told)
+            if len(self._under_way) == 1:  # else another one may stand on what is replaced
+                for key, newer in build.renewed.items():
+                    await self._images.steps.replace(key, newer)
+            return image
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

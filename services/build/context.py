@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 CLEANUP_LIMIT_S: Final = 60.0
 MAX_DOCKERFILE_BYTES: Final = 16 << 20
+MEMORY_PREFIX: Final = "memory-"
+"""Begins the names of folders with a tmpfs, among a build's own files."""
+
 _DRAIN_BYTES: Final = 1 << 20
 MAX_REMOTE_BYTES: Final = 1 << 36
 _TAR_MAGIC: Final = slice(257, 262)
@@ -45,6 +48,9 @@ class BuildContext:
         """
         self.directory = directory
         self.files = directory / "files"
+        self.dockerfile: bytes | None = None  # what is built, where it is none of the context's
+        self.fill: Callable[[], Awaitable[None]] | None = None  # for files that come late
+        self._filling = trio.Lock()
         self.root = Root(fd=os.open(directory / "context", PLACE | os.O_DIRECTORY))
         if below:
             with self.root as whole:
@@ -56,6 +62,8 @@ class BuildContext:
         Raises:
             InvalidParameter: there is none there, or it is too large.
         """
+        if self.dockerfile is not None:
+            return _checked(self.dockerfile, path)
         try:
             with (
                 self.root.opened(path, os.O_RDONLY) as found,
@@ -64,11 +72,14 @@ class BuildContext:
                 data = f.read(MAX_DOCKERFILE_BYTES + 1)
         except OSError as error:
             raise InvalidParameter(f"Cannot locate specified Dockerfile: {path}") from error
-        if len(data) > MAX_DOCKERFILE_BYTES:
-            raise InvalidParameter(f"the Dockerfile is larger than {MAX_DOCKERFILE_BYTES} bytes")
-        if not data.strip():
-            raise InvalidParameter(f"the Dockerfile ({path}) cannot be empty")
-        return data
+        return _checked(data, path)
+
+    async def provide(self) -> None:
+        """Have the files here, which a build with no use for them need not wait for."""
+        async with self._filling:
+            if self.fill is not None:
+                await self.fill()
+                self.fill = None
 
     def put_aside(self, data: bytes, mode: int = 0o644) -> Path:
         """A file of the build's own."""
@@ -125,6 +136,12 @@ class BuildContexts:
     async def remove_leftovers(self) -> None:
         """Those of builds that were killed; none may be under way."""
         await self._run(partial(_remove_all, self._directory))
+
+    @asynccontextmanager
+    async def empty(self) -> AsyncIterator[BuildContext]:
+        """One with nothing in it, for whoever fills it."""
+        async with self._made() as directory, self._opened(directory) as context:
+            yield context
 
     @asynccontextmanager
     async def receive(self, body: Body) -> AsyncIterator[BuildContext]:
@@ -204,6 +221,14 @@ class BuildContexts:
         return await trio.to_thread.run_sync(call, limiter=self._disk)
 
 
+def _checked(data: bytes, path: str) -> bytes:
+    if len(data) > MAX_DOCKERFILE_BYTES:
+        raise InvalidParameter(f"the Dockerfile is larger than {MAX_DOCKERFILE_BYTES} bytes")
+    if not data.strip():
+        raise InvalidParameter(f"the Dockerfile ({path}) cannot be empty")
+    return data
+
+
 def _extract(directory: Path, read: Callable[[int], bytes]) -> None:
     from services.containers.archives.unpack import Rules, unpack
     from services.images.compression import ExpansionLimits, PlainStream
@@ -269,5 +294,9 @@ def _make(directory: Path) -> None:
 
 
 def _remove_all(directory: Path) -> None:
+    for folder in directory.glob(f"*/files/{MEMORY_PREFIX}*"):  # by an engine that was killed
+        from services.system.memory_folders import unmount_memory
+
+        unmount_memory(folder)
     for path in directory.iterdir() if directory.is_dir() else ():
         shutil.rmtree(path, ignore_errors=True)

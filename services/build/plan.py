@@ -6,8 +6,8 @@ Source: Docker documentation, "Dockerfile reference", FROM, ARG and multi-stage 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -34,6 +34,7 @@ INSTRUCTIONS: Final = frozenset(
     )
 )  # fmt: skip
 NETWORKS: Final = frozenset(("default", "none", "host"))
+_NO_CONTEXT: Final = re.compile(r"\btype=(?:cache|tmpfs|secret|ssh)\b")
 _STAGE_NAME: Final = re.compile(r"[a-z][a-z0-9-_.]*")
 _ARG_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 PREDEFINED_ARGS: Final = frozenset(
@@ -110,6 +111,24 @@ class Plan:
                     found.add(other.index)
         return found
 
+    def needs_context(self, target: Stage) -> bool:
+        """Whether anything that `target` needs takes files from the build's context.
+
+        ONBUILD instructions of base images are not known yet; see `StageBuild.run`.
+        """
+        return any(
+            (step.keyword in ("ADD", "COPY") and "from" not in flags_of(step))
+            or (
+                step.keyword == "RUN"
+                and any(
+                    not mount_origin(text) and not _NO_CONTEXT.search(text)
+                    for text in values_of(step, "mount")
+                )
+            )
+            for stage in self.needed(target)
+            for step in stage.steps
+        )
+
     def source_of(self, stage: Stage, step: Line) -> Stage | str | None:
         """Where a COPY copies from: a stage, an image's reference, or None for the context.
 
@@ -125,6 +144,18 @@ class Plan:
             return []
         origins = [mount_origin(text) for text in values_of(step, "mount")]
         return [self.origin(stage, ref, step.number) for ref in origins if ref]
+
+    def beside(self, named: Collection[str]) -> Plan:
+        """The same where these names, in small letters, are contexts: no stage is found by them."""
+        stages = tuple(
+            replace(
+                stage,
+                name="" if stage.name in named else stage.name,
+                base_stage=None if stage.base.lower() in named else stage.base_stage,
+            )
+            for stage in self.stages
+        )
+        return replace(self, stages=stages)
 
     def origin(self, stage: Stage, ref: str, number: int) -> Stage | str:
         """What a `from` of `stage` means: an earlier stage, or an image. Raises as `source_of`."""

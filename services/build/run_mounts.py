@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +30,9 @@ from services.images.instructions import Scope
 from services.images.oci import INDEX_TYPES
 from services.images.platform import host_platform
 
+from .asked_mounts import AskedMounts, check_asked
 from .cache_mounts import CacheMounts, CacheWish
+from .client import BuildClient
 from .context import BuildContext
 from .finding import Source, source_at
 from .flags import values_of
@@ -88,6 +90,7 @@ class RunMounts:
         files: StageFiles,
         workbench: Workbench,
         caches: CacheMounts,
+        client: BuildClient | None,
         namespace: str,
         disk: trio.CapacityLimiter,
     ) -> None:
@@ -95,6 +98,8 @@ class RunMounts:
         self._plan, self._stage, self._context = plan, stage, context
         self._files, self._workbench = files, workbench
         self._caches, self._namespace, self._disk = caches, namespace, disk
+        self._client = client
+        self._asked = AskedMounts(client, context.files, disk=disk)
         self._digests: dict[str, str] = {}  # of the context, which does not change, by real paths
 
     async def read(self, line: Line, scope: Scope, working_directory: str) -> list[PlacedMount]:
@@ -115,7 +120,7 @@ class RunMounts:
             mount = parse_mount(text, expanded)
             match mount.type:
                 case MountType.SECRET | MountType.SSH:
-                    _refuse_required(mount)  # else nothing is mounted, but it counts
+                    check_asked(mount, self._client)  # what is not had counts, too
                     placed.append(PlacedMount(mount=mount, target=mount.target))
                 case MountType.TMPFS:
                     placed.append(PlacedMount(mount=mount, target=_place(mount, working_directory)))
@@ -129,8 +134,9 @@ class RunMounts:
     @asynccontextmanager
     async def ready(
         self, mounts: Sequence[PlacedMount], host: HostConfig, description: str
-    ) -> AsyncIterator[HostConfig]:
-        """`host` with the mounts, for a container that is gone before the block ends.
+    ) -> AsyncIterator[tuple[HostConfig, Mapping[str, str]]]:
+        """`host` with the mounts, and the variables that say where some are; for a container that
+        is gone before the block ends.
 
         A cache that another command has locked is waited for. `description` is the command.
         """
@@ -142,12 +148,19 @@ class RunMounts:
             if one.mount.type is MountType.TMPFS
         }
         wishes = [self._wish(one, description) for one in caches]
-        async with self._caches.held(wishes) as places:
+        on_request = (MountType.SECRET, MountType.SSH)
+        asked_for = [one.mount for one in mounts if one.mount.type in on_request]
+        async with (
+            self._caches.held(wishes) as places,
+            self._asked.provided(asked_for) as asked,
+        ):
             for cache, place in zip(caches, places, strict=True):
                 made.append(_bind_mount(place, cache.target, cache.mount.is_read_only))
-            yield msgspec.structs.replace(
+            made += asked.mounts
+            told = msgspec.structs.replace(
                 host, mounts=made or host.mounts, tmpfs=tmpfs or host.tmpfs
             )
+            yield told, dict(asked.variables)
 
     async def _from(self, mount: RunMount, target: str, number: int) -> PlacedMount:
         """A bind, or a cache, with what it is taken from."""
@@ -295,17 +308,6 @@ def _place(mount: RunMount, working_directory: str) -> str:
 def _clean(path: str) -> str:
     """From the root; normpath alone keeps two slashes at the beginning."""
     return "/" + posixpath.normpath("/" + path).lstrip("/")
-
-
-def _refuse_required(mount: RunMount) -> None:
-    """The classic API has no session by which a client could be asked for them."""
-    if not mount.is_required:
-        return
-    why = "the classic builder's API has no session to get it by"
-    if mount.type is MountType.SECRET:
-        name = mount.id or mount.source or posixpath.basename(mount.target)
-        raise InvalidParameter(f"secret {name}: not found: {why}")
-    raise InvalidParameter(f'no SSH key "{mount.id or "default"}" forwarded from the client: {why}')
 
 
 def _existing(root: Root, path: str) -> Source:

@@ -80,9 +80,9 @@ class RunSteps:
         text = " ".join(words)
         base = await self._cache.finish(state)
         async with (
-            self._mounts.ready(mounts, host, text) as mounted,
+            self._mounts.ready(mounts, host, text) as (mounted, more),
             self._workbench.container(
-                base, state.config, words=words, env=arguments, host=mounted
+                base, state.config, words=words, env={**arguments, **more}, host=mounted
             ) as container,
         ):
             await self._output.say(f" ---> Running in {container.id[:12]}\n")

@@ -29,6 +29,7 @@ from services.images.instructions import (
 )
 
 from .cache_mounts import CacheMounts
+from .client import BuildClient
 from .context import BuildContext
 from .copying import CopyStep, read_copy
 from .errors import CommandFailed, at_line
@@ -72,6 +73,7 @@ class StageBuild:
         steps: int,
         sources: CacheSources,
         caches: CacheMounts,
+        client: BuildClient | None,
         disk: trio.CapacityLimiter,
     ) -> None:
         """`first_step` of all `steps` is the number of this stage's FROM."""
@@ -89,6 +91,7 @@ class StageBuild:
             files=files,
             workbench=workbench,
             caches=caches,
+            client=client,
             namespace=request.build_args.get(NAMESPACE_ARG) or "",
             disk=disk,
         )
@@ -113,11 +116,14 @@ class StageBuild:
             EngineError: an instruction failed; its line is named.
         """
         await self._output.say(f" ---> {_short(state.image.id)}\n")
+        await self._output.end()
         if triggers:
             word = "trigger" if len(triggers) == 1 else "triggers"
             await self._output.say(f"# Executing {len(triggers)} build {word}\n")
             state.config = msgspec.structs.replace(state.config, on_build=None)
+            await self._context.provide()  # a trigger may copy, where the Dockerfile does not
             for line in triggers:
+                await self._output.trigger(line)
                 await self._step(state, line)
         for line in self._stage.steps:
             self._number += 1
@@ -138,7 +144,7 @@ class StageBuild:
             self._note(state, f"{NOP} LABEL {shown}")
 
     async def _announce(self, line: Line) -> None:
-        await self._output.say(f"Step {self._number}/{self._steps} : {line.text}\n")
+        await self._output.begin(line, self._number, self._steps)
 
     async def _step(self, state: StageState, line: Line) -> None:
         try:
@@ -156,6 +162,7 @@ class StageBuild:
         except EngineError as error:
             raise at_line(error, line.number) from error
         await self._output.say(f" ---> {_short(state.key)}\n")
+        await self._output.end()
 
     # -- configuration --------------------------------------------------------------------------
 

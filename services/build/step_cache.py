@@ -80,7 +80,7 @@ class StepCache:
         state.image, state.key = found, key
         state.config = found.config.config or RunConfig()
         state.pending.clear()
-        await self._output.say(" ---> Using cache\n")
+        await self._output.cached()
         return True
 
     async def take(

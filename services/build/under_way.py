@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -15,9 +15,11 @@ from services.images.compose import Recipe
 from services.images.platform import parse_specifier
 
 from .cache_mounts import CacheMounts
+from .client import BuildClient
 from .context import BuildContext
 from .errors import at_line
-from .output import StageOutput, Tell, forward
+from .named import NamedContext, context_name, image_of_tree
+from .output import Outputs, StageOutput
 from .plan import PREDEFINED_ARGS, SCRATCH, Plan, Stage, arg_pairs
 from .ports import Containers, ImageStore, Puller
 from .request import BuildRequest
@@ -50,10 +52,12 @@ class Build:
         plan: Plan,
         context: BuildContext,
         caches: CacheMounts,
+        client: BuildClient | None,
+        named: Mapping[str, NamedContext],
         disk: trio.CapacityLimiter,
     ) -> None:
         self._images, self._puller = images, puller
-        self._caches = caches
+        self._caches, self._client, self._named = caches, client, named
         self._platform, self._request, self._plan = platform, request, plan
         self._context, self._disk = context, disk
         self._workbench = Workbench(
@@ -62,16 +66,17 @@ class Build:
             keeps_failed=not (request.removes or request.always_removes),
         )
         self._built: dict[int, _Built] = {}
+        self._trees: dict[tuple[str, Platform], Image] = {}  # of named contexts
         self._pulling: dict[tuple[str, Platform | None], trio.Lock] = {}
         self._cache_from: Sequence[Image] = ()
         self.held: set[str] = set()
         self.renewed: dict[str, str] = {}  # without the cache: keys under which steps are kept
 
-    async def run(self, tell: Tell) -> Image:
+    async def run(self, told: Outputs) -> Image:
         """All stages that the target needs; the image of the target."""
         target = self._plan.target(self._request.target)
         stages = self._plan.needed(target)
-        outputs = [StageOutput() for _ in stages]
+        outputs = told.open(stages)
         self._built = {stage.index: _Built() for stage in stages}
         self._cache_from = await self._sources()
         steps = sum(1 + len(stage.steps) for stage in stages)
@@ -81,8 +86,8 @@ class Build:
                 for stage, output in zip(stages, outputs, strict=True):
                     nursery.start_soon(self._run_stage, stage, output, number, steps, target)
                     number += 1 + len(stage.steps)
-                await forward(outputs, tell)
-        await self._warn(stages, tell)
+                await told.forward()
+        await self._warn(stages, told)
         state = self._built[target.index].state
         assert state is not None
         return state.image
@@ -121,6 +126,7 @@ class Build:
             steps=steps,
             sources=CacheSources(self._cache_from),
             caches=self._caches,
+            client=self._client,
             disk=self._disk,
         )
         try:
@@ -132,6 +138,9 @@ class Build:
             await build.finish(state)
             self._built[stage.index].state = state
             self._built[stage.index].done.set()
+        except EngineError as error:
+            await output.fail(error)
+            raise
         finally:
             output.close()
 
@@ -201,6 +210,10 @@ class Build:
     async def _base(self, ref: str, output: StageOutput | None, platform: Platform | None) -> Image:
         """An image of the store; pulled if it is not there for the platform, or if asked to."""
         async with self._pulling.setdefault((ref, platform), trio.Lock()):
+            named = self._named.get(context_name(ref))
+            if named is not None and not named.image:
+                return await self._tree(ref, named, platform or self._platform)
+            ref = ref if named is None else named.image
             if not self._request.pulls:
                 try:
                     return await self._images.inspect(ref, platform)
@@ -212,6 +225,26 @@ class Build:
                     if output is not None:
                         await output.tell(message)
             return await self._images.inspect(ref, platform)
+
+    async def _tree(self, name: str, named: NamedContext, platform: Platform) -> Image:
+        """The image that a named context of files is."""
+        if (name, platform) in self._trees:
+            return self._trees[name, platform]
+        assert named.open is not None
+        scratch = await self._scratch(platform)
+        async with named.open() as context:
+            image = await image_of_tree(
+                context,
+                scratch,
+                name=name,
+                platform=platform,
+                images=self._images,
+                workbench=self._workbench,
+                disk=self._disk,
+            )
+        self.hold(image)
+        self._trees[name, platform] = image
+        return image
 
     async def _sources(self) -> Sequence[Image]:
         """The images that steps may be taken from, as far as they are here; as with dockerd."""
@@ -225,7 +258,7 @@ class Build:
             found.append(image)
         return found
 
-    async def _warn(self, stages: Sequence[Stage], tell: Tell) -> None:
+    async def _warn(self, stages: Sequence[Stage], told: Outputs) -> None:
         """Say which --build-arg nobody has asked for."""
         declared = {*PREDEFINED_ARGS, *self._plan.arguments, NAMESPACE_ARG}
         for stage in stages:
@@ -235,5 +268,4 @@ class Build:
         unused = sorted(set(self._request.build_args) - declared)
         if unused:
             shown = " ".join(unused)
-            text = f"[Warning] One or more build-args [{shown}] were not consumed\n"
-            await tell({"stream": text})
+            await told.warn(f"One or more build-args [{shown}] were not consumed")

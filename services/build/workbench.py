@@ -112,7 +112,7 @@ class Workbench:
                     for stream, data in await attached.streams.receive_some():
                         is_stderr = stream.name == "STDERR"
                         if text := decoder.decode(is_stderr=is_stderr, data=data):
-                            await output.say(text)
+                            await output.print(text, is_stderr=is_stderr)
             status = await waiter.wait()
         if status.code:
             raise CommandFailed(command.text, status.code, command.line)

@@ -20,8 +20,10 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 from h2.config import H2Configuration
+from h2.errors import ErrorCodes
+from h2.events import StreamReset
 
-from services.errors import Unavailable
+from services.errors import InvalidParameter, Unavailable
 
 from .errors import Errors
 from .joined import JoinedTransport
@@ -79,6 +81,15 @@ class _Protocol(H2Protocol):
         loop = asyncio.get_running_loop()
         joined = JoinedTransport(cast(asyncio.Transport, transport), loop)
         super().connection_made(cast(asyncio.Transport, joined))
+        self.processor.processors[StreamReset] = self._on_reset
+
+    def _on_reset(self, event: StreamReset) -> None:
+        """A peer that has said all it has to say may reset what we still have to say (RFC 9113,
+        8.1): that is no failure of the call, and grpclib would lose what has come."""
+        stream = self.processor.streams.get(event.stream_id or 0)
+        is_over = stream is not None and stream.trailers_received.is_set()
+        if not is_over or event.error_code != ErrorCodes.NO_ERROR:
+            self.processor.process_stream_reset(event)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -93,9 +104,10 @@ def _limit_silence(connected: socket.socket) -> None:
 
 
 class _Channel(Channel):
-    """grpclib's channel, with our protocol."""
+    """grpclib's channel, with our protocol; over a connection that is there already, if `given`."""
 
     on_lost: Callable[[], None]
+    given: socket.socket | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -104,6 +116,13 @@ class _Channel(Channel):
 
     def _protocol_factory(self) -> H2Protocol:
         return _Protocol(Handler(), self._config, self._h2_config, self.on_lost)
+
+    async def _create_connection(self) -> H2Protocol:
+        if self.given is None:
+            return await super()._create_connection()
+        loop = asyncio.get_running_loop()
+        _, protocol = await loop.create_connection(self._protocol_factory, sock=self.given)
+        return protocol
 
 
 class Link:
@@ -152,6 +171,7 @@ class Link:
         """One request and its reply. For asyncio: goes into `run`."""
         async with self.request(method, metadata) as stream:
             await stream.send_message(request, end=True)
+            bound_messages(stream, method.reply_limit_bytes)
             reply: ReplyT | None = await stream.recv_message()
             if reply is None:
                 await stream.recv_trailing_metadata()  # raises the status that stands there
@@ -203,6 +223,49 @@ async def open_link(
             why = _reason(error)
             raise Unavailable(f"{peer} at {target} cannot be reached: {why}") from error
     return link
+
+
+async def open_link_on(loop: trio_asyncio.TrioEventLoop, connection: socket.socket) -> Link:
+    """A link over a stream socket whose other end waits for HTTP/2; the socket is the link's.
+
+    Raises:
+        OSError: it is closed already.
+    """
+    channel = _Channel(
+        path="",  # never connected to
+        config=Configuration(
+            http2_connection_window_size=CONNECTION_WINDOW_BYTES,
+            http2_stream_window_size=STREAM_WINDOW_BYTES,
+        ),
+    )
+    channel.given = connection
+
+    async def connect() -> Link:
+        connected = Link(loop, channel)
+        await connected.connect()
+        return connected
+
+    link: Link = await loop.run_aio_coroutine(connect())
+    return link
+
+
+def bound_messages(stream: Any, limit_bytes: int) -> None:
+    """Have a grpclib stream that has begun refuse larger messages: it would gather up to 4 GiB.
+
+    Receiving then raises InvalidParameter. Without a limit (0) nothing is changed.
+    """
+    if not limit_bytes:
+        return
+    raw: Any = stream._stream
+    receive = raw.recv_data
+
+    async def receive_bounded(size: int) -> bytes:
+        if size > limit_bytes:
+            raise InvalidParameter(f"a message of {size} bytes is too large")
+        data: bytes = await receive(size)
+        return data
+
+    raw.recv_data = receive_bounded
 
 
 def _reason(error: OSError) -> str:

@@ -27,6 +27,7 @@ class Method(Generic[RequestT, ReplyT]):
     cardinality: Cardinality = Cardinality.UNARY_UNARY
     limit_s: float = RPC_LIMIT_S  # for a stream: between two messages
     peer: str = ""  # whom messages name as the one that is called
+    reply_limit_bytes: int = 0  # of each message of a peer that is not trusted; 0: none
 
     @property
     def route(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import trio
@@ -12,7 +12,7 @@ from grpclib.exceptions import StreamTerminatedError
 from services.errors import DeadlineExceeded, EngineError
 
 from .errors import Errors
-from .link import Link
+from .link import Link, bound_messages
 from .method import Method, ReplyT, RequestT
 
 T = TypeVar("T")
@@ -39,10 +39,15 @@ class Stream(Generic[RequestT, ReplyT]):
         self._errors = errors
         self._peer = method.peer
         self._limit_s = method.limit_s
+        self._reply_limit_bytes = method.reply_limit_bytes
         self._what = what
         self._call = link.request(method, metadata)
         self._is_open = False
         self._is_done = False
+
+    async def begin(self, *, end: bool = False) -> None:
+        """Begin the call without a message: the peer is to speak first, or with `end` alone."""
+        await self._step(self._begin(end))
 
     async def send(self, message: RequestT, *, end: bool = False) -> None:
         """Send a message, and with `end` say that it was the last."""
@@ -52,6 +57,13 @@ class Stream(Generic[RequestT, ReplyT]):
         """The next message; None once the peer has ended the stream without an error."""
         message: ReplyT | None = await self._step(self._receive())
         return message
+
+    async def receive_run(self, is_last: Callable[[ReplyT], bool]) -> list[ReplyT]:
+        """Messages up to the one that `is_last`, or the end: cheaper than one after the other.
+
+        All of them must come within the limit. [] once the peer has ended the stream.
+        """
+        return await self._step(self._receive_run(is_last))
 
     def __aiter__(self) -> Stream[RequestT, ReplyT]:
         return self
@@ -78,6 +90,11 @@ class Stream(Generic[RequestT, ReplyT]):
                     raise
                 # The connection is gone and the call with it; receive() said so.
 
+    async def _begin(self, end: bool) -> None:
+        await self._enter()
+        await self._call.send_request(end=end)
+        bound_messages(self._call, self._reply_limit_bytes)
+
     async def _send(self, message: RequestT, end: bool) -> None:
         await self._enter()
         try:
@@ -94,6 +111,14 @@ class Stream(Generic[RequestT, ReplyT]):
             await self._raise_status(error)
         self._is_done = message is None
         return message
+
+    async def _receive_run(self, is_last: Callable[[ReplyT], bool]) -> list[ReplyT]:
+        found: list[ReplyT] = []
+        while (message := await self._receive()) is not None:
+            found.append(message)
+            if is_last(message):
+                break
+        return found
 
     async def _raise_status(self, error: StreamTerminatedError) -> NoReturn:
         """The peer answers with an error and resets the stream; grpclib sees the reset first."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
+from .features import EITHER, ON
 from .file import read_config_file
 from .merged import Merged, refuse_conflicts
 from .option import Value
@@ -26,9 +27,6 @@ from .sections.networks import network_defaults
 from .sections.registry import registry_settings
 from .settings import ConfigError, Settings
 from .values import Runtime
-
-_ON: Final = ("true", "1")
-_OFF: Final = ("false", "0")
 
 
 def load(given: Mapping[str, Value], environment: Mapping[str, str]) -> Settings:
@@ -118,11 +116,9 @@ def _absolute(values: Merged, flag: str) -> Path:
 
 
 def _features(features: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """containerd's image store is the only one, and always on, BuildKit never; CDI may be off."""
+    """containerd's image store is the only one, and always on; the others may be off."""
     for name, value in features:
-        known = {"containerd-snapshotter": _ON, "buildkit": _OFF, "cdi": (*_ON, *_OFF)}.get(
-            name, ()
-        )
+        known = {"containerd-snapshotter": ON, "buildkit": EITHER, "cdi": EITHER}.get(name, ())
         if value.lower() not in known:
             raise ValueError(f"feature {name}={value} is not supported")
     return features

@@ -21,6 +21,7 @@ from services.api.listening.systemd import ActivatedSockets
 from services.api.wire.identity import AppConfig, Identity
 from services.containers.containers import Containers
 from services.plugins import Authorizer
+from supervisor.configuration.features import has_buildkit
 from supervisor.configuration.in_force import Current
 from supervisor.otp import stop_request
 from supervisor.version import VERSION
@@ -63,7 +64,11 @@ def build_api(
     settings = current.settings()
     listeners = _listeners(current, environment)
     identity = Identity(
-        AppConfig(engine_version=VERSION, experimental=settings.experimental),
+        AppConfig(
+            engine_version=VERSION,
+            experimental=settings.experimental,
+            has_buildkit=has_buildkit(settings.features),
+        ),
         swarm_role=swarm_role,
     )
     fast = FastRoutes(identity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import trio
 from quart import Blueprint
@@ -14,6 +15,7 @@ from services.api.http.asgi import ASGIApp
 from services.api.routes.absent import absent_blueprint
 from services.api.routes.audit import AuditRoutes
 from services.api.routes.build import BuildRoutes
+from services.api.routes.buildkit import BuildKitRoutes, LazyBuildKit
 from services.api.routes.cluster_modules import ClusterModules
 from services.api.routes.container_files import ContainerFileRoutes
 from services.api.routes.container_stats import ContainerStatsRoutes
@@ -32,9 +34,11 @@ from services.api.routes.system import SystemRoutes
 from services.api.routes.unsupported import unsupported_blueprint
 from services.api.routes.volumes import VolumeRoutes
 from services.build import CachePruner, KeptSteps
+from services.buildkit import BuildKit
 from services.containers.volume_points import uses_of
 from services.images.usage import LayerSizes, measure_images
 from services.observer.page import Page
+from supervisor.configuration.features import has_buildkit
 from supervisor.engine.ground import SNAPSHOTTER
 
 from .engine_info import engine_info
@@ -47,10 +51,15 @@ def build_routes_app(sources: RouteSources, fast: FastRoutes, quick: QuickRoutes
 
     What is answered without waiting goes into `fast` as well, where `quick` stands already.
     """
+    buildkit = LazyBuildKit(
+        partial(_buildkit, sources),
+        is_switched_off=lambda: not has_buildkit(sources.ground.current.settings().features),
+    )
     return build_routes(
         [
-            *served_blueprints(sources, fast, quick),
+            *served_blueprints(sources, fast, quick, buildkit),
             *own_blueprints(sources),
+            BuildKitRoutes(buildkit).own_blueprint(),
             unsupported_blueprint(),
         ],
         identity=sources.identity,
@@ -58,7 +67,7 @@ def build_routes_app(sources: RouteSources, fast: FastRoutes, quick: QuickRoutes
 
 
 def served_blueprints(
-    sources: RouteSources, fast: FastRoutes, quick: QuickRoutes
+    sources: RouteSources, fast: FastRoutes, quick: QuickRoutes, buildkit: LazyBuildKit
 ) -> list[Blueprint]:
     """The routes of all operations that the engine offers."""
     ground, containers = sources.ground, sources.containers
@@ -97,9 +106,20 @@ def served_blueprints(
         SwarmModeRoutes(cluster).blueprint(),
         VolumeRoutes(ground.volumes).blueprint(),
         _disk_usage(sources, layers, quick).blueprint(),
-        BuildRoutes(sources.builder, ground.registry, _cache_pruner(sources, layers)).blueprint(),
+        BuildRoutes(
+            sources.builder, ground.registry, _cache_pruner(sources, layers), buildkit
+        ).blueprint(),
+        BuildKitRoutes(buildkit).blueprint(),
         absent_blueprint(),
     ]
+
+
+def _buildkit(sources: RouteSources) -> BuildKit:
+    # Imported with the first client that speaks it.
+    from .buildkit import build_buildkit
+
+    layers = LayerSizes(sources.ground.containerd.snapshots)
+    return build_buildkit(sources, _cache_pruner(sources, layers))
 
 
 def _system(sources: RouteSources, cluster: ClusterModules) -> SystemRoutes:

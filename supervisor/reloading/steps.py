@@ -15,6 +15,7 @@ from services.api.listening.hosts import Host, TcpHost, UnixHost
 from services.api.listening.listener import Listener
 from services.api.listening.listeners import Listeners
 from services.api.wire.identity import Identity
+from supervisor.configuration.features import has_buildkit
 from supervisor.configuration.in_force import Current, InForce
 from supervisor.faces.api_servers import ApiServers
 from supervisor.faces.gates import AccessGates
@@ -212,8 +213,13 @@ class Changer:
             tls = settings.api.tls
             self.listeners.set_tls(to.tls, verify=tls is not None and tls.verify)
             config = self.identity.config
-            if config.experimental != settings.experimental:
-                self.identity.change(replace(config, experimental=settings.experimental))
+            said = replace(
+                config,
+                experimental=settings.experimental,
+                has_buildkit=has_buildkit(settings.features),
+            )
+            if config != said:
+                self.identity.change(said)
             self.sink.change(
                 level=settings.log.effective_level,
                 format=settings.log.format,

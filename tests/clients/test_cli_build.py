@@ -369,7 +369,7 @@ def test_hostile_contexts_are_refused(daemon: Daemon, tmp_path: Path) -> None:
     for body in (b"", b"rubbish" * 1000, context({})):
         assert daemon.http("POST", "/build", body, TAR).status == 400
     refused = daemon.http("POST", "/build?version=2", b"")
-    assert (refused.status, "DOCKER_BUILDKIT=0" in refused.message) == (501, True)
+    assert (refused.status, refused.message) == (400, "the build has no session")
 
 
 def test_docker_py(daemon: Daemon) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from protos.generated.moby.buildkit.v1 import Exporter
 from tests.services.images.archives import busybox_layer
 from tests.services.registry.conftest import LAYER_BYTES, plain_layer, put_plain
 from tests.support.broken_http import Fault, FaultProxy, Seen, fault_proxy
+from tests.support.buildkit_client import BuildKitClient, Offer
 from tests.support.certificates import make_certificates
 from tests.support.daemon import Daemon, running_daemon, wait_until
 from tests.support.fixtures import DaemonFactory
@@ -91,6 +94,36 @@ def stored(daemon: Daemon) -> dict[str, list[str]]:
         "snapshots": ctr("snapshots", "ls"),
         "images": ctr("images", "ls"),
     }
+
+
+def test_a_build_with_a_locked_registry(
+    local: Daemon, locked: TestRegistry, tmp_path: Path
+) -> None:
+    """The session is asked for credentials: for a base image that is pulled, and for a push."""
+    base, made = f"{locked.host}/base:1", f"{locked.host}/made:1"
+    local.docker("tag", "busybox", base)
+    local.docker("login", "-u", USER, "--password-stdin", locked.host, stdin=b"secret\n")
+    local.docker("push", base)
+    local.docker("logout", locked.host)
+    local.docker("rmi", base)
+    (tmp_path / "Dockerfile").write_text(f"FROM {base}\nLABEL of=build\n")
+    offer = Offer(directories={"dockerfile": tmp_path})
+    client = BuildKitClient(local.socket, offer)
+    exporter = Exporter(type="moby", attrs={"name": made, "push": "true"})
+    denied = asyncio.run(client.build({}, exporter=exporter))
+    assert denied.error is not None
+    assert "no basic auth credentials" in (denied.error.message or "")
+    offer.credentials = {locked.host: (USER, "secret")}
+    built = asyncio.run(client.build({}, exporter=exporter))
+    assert built.error is None
+    assert offer.asked.count(f"credentials {locked.host}") == 3
+    local.docker("rmi", made, base)
+    local.docker("login", "-u", USER, "--password-stdin", locked.host, stdin=b"secret\n")
+    local.docker("pull", made)
+    local.docker("logout", locked.host)
+    assert json.loads(local.docker("inspect", made).text)[0]["Config"]["Labels"] == {"of": "build"}
+    local.docker("rmi", made)
+    assert local.http("POST", "/build/prune").status == 200
 
 
 def test_the_cli_with_a_locked_registry(local: Daemon, locked: TestRegistry) -> None:

@@ -44,7 +44,7 @@ NO_JSON: Final = frozenset(
         *("VolumeDelete", "VolumeUpdate", "NetworkConnect", "NetworkDisconnect", "NetworkDelete"),
         *("SwarmJoin", "SwarmLeave", "SwarmUpdate", "SwarmUnlock", "NodeUpdate", "NodeDelete"),
         *("ServiceDelete", "ServiceLogs", "TaskLogs", "SecretUpdate", "SecretDelete"),
-        *("ConfigUpdate", "ConfigDelete"),
+        *("ConfigUpdate", "ConfigDelete", "Session"),
     }
 )  # fmt: skip
 """Served, and answering with a stream, a text, or nothing."""

@@ -395,6 +395,21 @@ def test_the_socket_changes_hands(daemon: Daemon) -> None:
     assert daemon.socket.stat().st_gid == 12345
 
 
+def test_buildkit_is_switched_off_and_on(daemon: Daemon) -> None:
+    """The ping leads clients to the builder that is there; the protocol is refused without it."""
+    assert reload(daemon, features={"buildkit": False}).status == 200
+    assert daemon.http("GET", "/_ping").headers["builder-version"] == "1"
+    for target in ("/session", "/grpc", "/build?version=2"):
+        answer = daemon.http("POST", target)
+        assert (answer.status, answer.message) == (
+            501,
+            "BuildKit is switched off (features.buildkit)",
+        )
+    assert reload(daemon, features={"buildkit": True}).status == 200
+    assert daemon.http("GET", "/_ping").headers["builder-version"] == "2"
+    assert daemon.http("POST", "/grpc").status == 400
+
+
 def test_api_says_whether_it_is_experimental(daemon: Daemon) -> None:
     """In each answer's head, the ready ones and the others."""
     assert reload(daemon, experimental=True).status == 200

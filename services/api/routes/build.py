@@ -11,7 +11,8 @@ from typing import Any, Final
 import trio
 from quart import Blueprint
 
-from services.api.routes.build_query import build_request
+from services.api.routes.build_query import BUILDKIT, build_request
+from services.api.routes.buildkit import LazyBuildKit
 from services.api.streams.message_lines import Tell, error_to_wire, message_line, told_lines
 from services.api.types.instants import instant_ns
 from services.api.types.registry import line_to_wire
@@ -37,6 +38,7 @@ from services.registry.requests import PullRequest
 
 LINES_AHEAD: Final = 64
 HELD_MAX_BYTES: Final = 1 << 20
+UPLOAD_PREFIX: Final = "upload-request:"
 CONFIG_HEADER: Final = "X-Registry-Config"
 _DOCKER_HUB: Final = "https://index.docker.io/v1/"
 _PRUNE_FILTERS: Final = frozenset({"until", "unused-for", "id", "all", "type"})
@@ -45,8 +47,11 @@ _PRUNE_FILTERS: Final = frozenset({"until", "unused-for", "id", "all", "type"})
 class BuildRoutes:
     """ImageBuild and BuildPrune."""
 
-    def __init__(self, builder: Builder, registry: Registry, pruner: CachePruner) -> None:
+    def __init__(
+        self, builder: Builder, registry: Registry, pruner: CachePruner, buildkit: LazyBuildKit
+    ) -> None:
         self._builder, self._registry, self._pruner = builder, registry, pruner
+        self._buildkit = buildkit
 
     def blueprint(self) -> Blueprint:
         """The routes, without version prefix."""
@@ -60,9 +65,27 @@ class BuildRoutes:
         """POST /build (ImageBuild)."""
         request = current_request()
         wanted = build_request(request.query)
+        if request.query.text("version") == BUILDKIT:
+            return await self._build_by_session(request.query, wanted)
         credentials = decode_config_header(request.headers.get(CONFIG_HEADER, ""))
         puller = _Puller(self._registry, credentials)
         return StreamResponse(_Answer(self._builder, wanted, request.body, puller).lines())
+
+    async def _build_by_session(self, query: Query, wanted: BuildRequest) -> EngineResponse:
+        """The same with a session, by which the client is asked for everything."""
+        calls = self._buildkit.get().classic
+        session_id, build_id = query.text("session"), query.text("buildid")
+        if build_id.startswith(UPLOAD_PREFIX):
+            await calls.upload(build_id, current_request().body)
+            return EngineResponse(b"")
+
+        if not session_id:
+            raise InvalidParameter("the build has no session")
+
+        async def work(tell: Tell) -> None:
+            await calls.build(wanted, session_id, build_id, tell)
+
+        return StreamResponse(told_lines(work, what="build", ahead=LINES_AHEAD))
 
     async def prune(self) -> EngineResponse:
         """POST /build/prune (BuildPrune)."""

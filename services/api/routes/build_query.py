@@ -27,10 +27,8 @@ def build_request(query: Query) -> BuildRequest:
         InvalidParameter: a parameter that is malformed.
         NotSupported: what only BuildKit can do.
     """
-    if query.text("version") == BUILDKIT or query.text("session"):
-        raise NotSupported(
-            "BuildKit is not supported: build with the classic builder (DOCKER_BUILDKIT=0)"
-        )
+    if query.text("session") and query.text("version") != BUILDKIT:
+        raise NotSupported("a session is for BuildKit (version=2); the classic builder has none")
     for name in ("squash", "outputs"):
         if query.text(name) and query.boolean(name):
             raise NotSupported(f"{name} is not supported by this builder")

@@ -28,7 +28,6 @@ def _table(sentence: str, *operations: str) -> tuple[UnsupportedOperation, ...]:
 
 
 UNSUPPORTED: Final = (
-    *_table("build sessions are not supported yet", "POST /session"),
     *_table(
         "plugins are not supported",
         "GET /plugins/privileges",
@@ -51,7 +50,7 @@ LIMITS: Final = MappingProxyType(
         ),
         ("GET", "/images/json"): "`identity` knows where an image came from, not its signatures",
         ("GET", "/images/{}/json"): "`Identity` knows where it came from, not its signatures",
-        ("POST", "/build"): "the classic builder (DOCKER_BUILDKIT=0)",
+        ("POST", "/build"): "results are images of the engine; no other outputs, one platform",
         ("POST", "/networks/create"): (
             "drivers bridge, macvlan, ipvlan, and in a swarm overlay; no network and IPAM plugins"
         ),

@@ -17,7 +17,12 @@ class AppConfig:
 
     engine_version: str
     experimental: bool = False
-    ping_headers: tuple[tuple[str, str], ...] = (("Builder-Version", "1"),)
+    has_buildkit: bool = True
+
+    @property
+    def ping_headers(self) -> tuple[tuple[str, str], ...]:
+        """What a ping says besides: which builder a client is to take unless it is told."""
+        return (("Builder-Version", "2" if self.has_buildkit else "1"),)
 
 
 class Identity:

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ctypes
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,18 +34,13 @@ from services.containers.container import Container
 from services.containers.labels import task_id_of
 from services.containers.spec import MountPoint
 from services.errors import EngineError, InvalidParameter
+from services.system.memory_folders import mount_memory, unmount_memory
 
 T = TypeVar("T")
 
 SECRETS_AT: Final = "/run/secrets"
 MANIFEST: Final = "mounts.json"
 SLACK_BYTES: Final = 1024 * 1024  # tmpfs counts whole pages, and the manifest is on it
-
-_MS_NOSUID: Final = 2
-_MS_NODEV: Final = 4
-_MS_NOEXEC: Final = 8
-_MNT_DETACH: Final = 2
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +170,7 @@ class TaskFolders:
 
     async def drop(self, task_id: str) -> None:
         """Take away the files of a task; a container that has them mounted keeps them."""
-        await self._run(partial(_unmount, self._directory / task_id))
+        await self._run(partial(unmount_memory, self._directory / task_id))
 
     async def drop_others(self, kept: Callable[[str], bool]) -> None:
         """Take away the files of the tasks of which `kept` says no."""
@@ -206,13 +199,13 @@ class TaskFolders:
 
     def _provide(self, task: Task, files: Sequence[TaskFile]) -> None:
         folder = self._directory / task.id
-        _unmount(folder)
+        unmount_memory(folder)
         if not files:
             return
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700)
-            _mount(folder, SLACK_BYTES + sum(len(file.data) + 4096 for file in files))
+            mount_memory(folder, SLACK_BYTES + sum(len(file.data) + 4096 for file in files))
             for number, file in enumerate(files):
                 _write(folder / str(number), file)
             manifest = _Manifest(container=task.name, places=[file.place for file in files])
@@ -220,7 +213,7 @@ class TaskFolders:
             # Last: without it nothing is mounted.
             _write(folder / MANIFEST, TaskFile(place="", uid=0, gid=0, mode=0o400, data=data))
         except OSError as error:
-            _unmount(folder)
+            unmount_memory(folder)
             raise EngineError(f"secrets and configs cannot be written: {error.strerror}") from error
 
 
@@ -257,20 +250,3 @@ def _write(path: Path, file: TaskFile) -> None:
         opened.write(file.data)
         os.fchown(opened.fileno(), file.uid, file.gid)
         os.fchmod(opened.fileno(), file.mode)
-
-
-def _mount(folder: Path, size_bytes: int) -> None:
-    data = f"mode=0700,size={size_bytes}".encode()
-    flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    if _libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", flags, data) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-
-
-def _unmount(folder: Path) -> None:
-    if not folder.exists():
-        return
-    while _libc.umount2(os.fsencode(folder), _MNT_DETACH) == 0:
-        pass  # a start that was cut short may have left one over another
-    with suppress(FileNotFoundError):
-        folder.rmdir()
