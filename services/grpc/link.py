@@ -20,6 +20,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 from h2.config import H2Configuration
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import StreamReset
 
@@ -30,6 +31,10 @@ from .joined import JoinedTransport
 from .method import Method, ReplyT, RequestT
 
 T = TypeVar("T")
+
+# h2 remembers how each of the last 65,536 streams of a connection was closed: 8 MB. A peer that
+# still has something to say on one says it soon.
+H2Connection.MAX_CLOSED_STREAMS = 1024
 
 # Grace for grpclib to end the calls itself, with its own reason, once the connection is lost.
 STRAGGLERS_S: Final = 0.2

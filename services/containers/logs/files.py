@@ -232,21 +232,25 @@ class LogFiles:
 
     def _mend(self) -> None:
         """Close the gaps that a rotation cut short has left, and remove half-done copies."""
-        for path in self.path.parent.glob(f".{self.path.name}.*"):
-            path.unlink()
+        names = _names_in(self.path.parent)
+        for name in names:
+            if name.startswith(f".{self.path.name}."):
+                (self.path.parent / name).unlink()
         ages: dict[int, list[Path]] = {}
-        for path in self.path.parent.glob(f"{self.path.name}.*"):
-            number = path.name.removeprefix(f"{self.path.name}.").removesuffix(".gz")
+        for name in names:
+            if not name.startswith(f"{self.path.name}."):
+                continue
+            number = name.removeprefix(f"{self.path.name}.").removesuffix(".gz")
             if re.fullmatch("[1-9][0-9]{0,8}", number):
-                ages.setdefault(int(number), []).append(path)
+                ages.setdefault(int(number), []).append(self.path.parent / name)
         for age, (_, paths) in enumerate(sorted(ages.items()), start=1):
             packed = any(_is_packed(path) for path in paths)
             for path in paths:
                 if packed and not _is_packed(path):
                     path.unlink()  # its compressed copy is complete
                     continue
-                name = self._name(age)
-                path.rename(name.with_name(f"{name.name}.gz") if packed else name)
+                plain = self._name(age)
+                path.rename(plain.with_name(f"{plain.name}.gz") if packed else plain)
 
     def _age_one(self, age: int) -> None:
         """Rename the file of `age` - 1 to `age`, over what is there."""
@@ -285,6 +289,14 @@ class _Unpacked(gzip.GzipFile):
     def close(self) -> None:
         super().close()
         self._below.close()
+
+
+def _names_in(directory: Path) -> list[str]:
+    """No pattern for them: each log's would be compiled for it alone."""
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
 
 
 def _is_packed(path: Path) -> bool:
