@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 from loguru import logger
 
+from services import typed_json
 from services.tree_bytes import tree_bytes
 
 NAME_CHARS: Final = 25  # as those that BuildKit makes up
@@ -97,7 +98,7 @@ class CacheStore:
         """None for what is none, of which the log tells: a cache is made anew."""
         try:
             data = (self._root / name / _ABOUT).read_bytes()
-            record = msgspec.json.decode(data, type=CacheRecord)
+            record = typed_json.decode(data, CacheRecord)
         except (OSError, msgspec.MsgspecError) as error:
             logger.bind(service="build").warning(
                 "build cache removed: its record cannot be read", cache=name, error=str(error)
