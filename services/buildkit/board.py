@@ -48,6 +48,11 @@ class StatusBoard:
         self._lot = trio.lowlevel.ParkingLot()
         self._is_closed = False
 
+    @property
+    def size_bytes(self) -> int:
+        """What the output that is kept takes."""
+        return self._all_log_bytes
+
     def vertex(self, vertex: Vertex) -> None:
         """A step is there, begins, or ends."""
         self._put(f"event {self._changes}", vertex)

@@ -64,10 +64,11 @@ class ClassicCalls:
         wish = _wish(request)
         session = await self._sessions.find(session_id)
         name = build_id or session_id
-        if request.remote == UPLOAD_REMOTE:
-            wish = replace(wish, body=await self._uploads.take(name))
         with self._jobs.opened(name) as job:
             async with AsyncExitStack() as stack, _told(job.board, tell):
+                if request.remote == UPLOAD_REMOTE:
+                    body = await stack.enter_async_context(self._uploads.taken(name))
+                    wish = replace(wish, body=body)
                 try:
                     with self._cancellable(name) as scope:
                         image = await self._control.build(job, session, wish, stack)

@@ -18,7 +18,8 @@ from services.errors import Conflict, DeadlineExceeded, EngineError, NotFound, U
 from .board import StatusBoard
 
 MAX_JOBS: Final = 64
-MAX_ENDED: Final = 32  # whose boards can still be watched
+MAX_ENDED: Final = 32  # whose boards can still be watched, as long as all of them are small:
+MAX_ENDED_BYTES: Final = 4 << 20
 APPEAR_LIMIT_S: Final = 30.0
 SILENCE_LIMIT_S: Final = 600.0
 """How long a build may wait for what its client says next."""
@@ -139,8 +140,16 @@ class Jobs:
             del self._open[ref]
             job.end()
             self._ended[ref] = job
-            while len(self._ended) > MAX_ENDED:
-                del self._ended[next(iter(self._ended))]
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """The newest stays, whatever its size: who watches may still be on the way to it."""
+        size_bytes = sum(job.board.size_bytes for job in self._ended.values())
+        while len(self._ended) > 1 and (
+            len(self._ended) > MAX_ENDED or size_bytes > MAX_ENDED_BYTES
+        ):
+            oldest = self._ended.pop(next(iter(self._ended)))
+            size_bytes -= oldest.board.size_bytes
 
     async def find(self, ref: str) -> Job:
         """The job of that name, also one that has just ended; waits a while for it to begin.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,30 +16,23 @@ MEETING_LIMIT_S: Final = 30.0  # how long one call waits for the other
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Upload:
-    """A body that its build reads; `read` when that is done with it."""
+class _Upload:
+    """A body on its way to its build; `done` when that wants no more of it."""
 
     body: Body
     taken: trio.Event = field(default_factory=trio.Event)
-    read: trio.Event = field(default_factory=trio.Event)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for piece in self.body:
-                yield piece
-        finally:
-            self.read.set()
+    done: trio.Event = field(default_factory=trio.Event)
 
 
 class Uploads:
     """Those that are offered, by their build's name."""
 
     def __init__(self) -> None:
-        self._offered: dict[str, Upload] = {}
+        self._offered: dict[str, _Upload] = {}
         self._changed = trio.lowlevel.ParkingLot()
 
     async def offer(self, name: str, body: Body) -> None:
-        """Have a body read by the build of that name.
+        """Have a body read by the build of that name; returns when it wants no more of it.
 
         Raises:
             Conflict: it has one.
@@ -46,23 +40,32 @@ class Uploads:
         """
         if name in self._offered:
             raise Conflict(f"the build {name} has a context already")
-        upload = self._offered[name] = Upload(body=body)
+        upload = self._offered[name] = _Upload(body=body)
         self._changed.unpark_all()
         try:
             with trio.move_on_after(MEETING_LIMIT_S):
                 await upload.taken.wait()
             if not upload.taken.is_set():
                 raise DeadlineExceeded(f"no build {name} has asked for its context")
-            await upload.read.wait()
+            await upload.done.wait()
         finally:
             del self._offered[name]
 
-    async def take(self, name: str) -> Upload:
-        """The body that is offered to a build. Raises DeadlineExceeded."""
+    @asynccontextmanager
+    async def taken(self, name: str) -> AsyncIterator[Body]:
+        """The body that is offered to a build, which may read it in the block.
+
+        Raises:
+            DeadlineExceeded: none is.
+        """
         with trio.move_on_after(MEETING_LIMIT_S):
             while name not in self._offered:
                 await self._changed.park()
-            upload = self._offered[name]
-            upload.taken.set()
-            return upload
-        raise DeadlineExceeded(f"no context was sent for the build {name}")
+        upload = self._offered.get(name)
+        if upload is None:
+            raise DeadlineExceeded(f"no context was sent for the build {name}")
+        upload.taken.set()
+        try:
+            yield upload.body
+        finally:  # a build that fails before it has read anything is done with it, too
+            upload.done.set()
